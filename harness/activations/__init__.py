@@ -1,0 +1,1 @@
+"""From prompts to stored states: shared prefixes packed, positions gathered inside the pass."""

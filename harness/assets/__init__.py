@@ -1,0 +1,1 @@
+"""Real models and texts that package registries carry, pinned by hash."""

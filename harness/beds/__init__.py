@@ -1,0 +1,1 @@
+"""Test beds: networks whose latent knowledge is known. A file is a kind."""

@@ -1,0 +1,1 @@
+"""Claims about the numbers, decided by intervals. A file is a kind."""

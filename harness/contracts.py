@@ -1,0 +1,316 @@
+"""What each kind of plug-in must do, and the values that pass between them.
+
+    Source ──examples──▶ Distractor ──prompts──▶ (network) ──states──▶ Normalisation ──▶ Probe
+    Probe ──Readout──▶ Answers ──▶ Metric ──Measured──▶ Check ──▶ Judgement
+
+Layer 0 is the embedding output and layer i the residual stream after block i, all *before* the final norm
+(Hugging Face's `hidden_states`, except that its last entry is usually after the final norm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import msgspec
+
+from harness.estimate import Estimate, Measured
+from harness.kind import Kind
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from torch import Tensor
+
+
+# ---------------------------------------------------------------- data
+
+
+class Factor(msgspec.Struct, frozen=True):
+    """Something that is true of each row and that a probe may have found: the truth, or a distractor."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    """Names of the classes, index = label; empty when the factor is a number or a vector."""
+    kind: Literal["class", "number", "vector"] = "class"
+
+
+class Source(Kind, frozen=True):
+    """A data set: examples with fields for the template and a label.
+
+    `load` returns a table with the columns `example` (text, unique), `group` (text: rows that must not straddle a
+    split), `label` (integer, an index into `answers`), further columns of known factors (see `factors`), and
+    whatever fields the template may use.
+    """
+
+    answers: ClassVar[tuple[str, ...]] = ()
+    """Default answers, index = label."""
+    template: ClassVar[str] = ""
+    """Default template."""
+    factors: ClassVar[tuple[Factor, ...]] = ()
+    """Columns of the table, besides the label, whose value is known by construction."""
+
+    def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
+        """All examples in an order that is the same everywhere. `folder` is the spec's, for relative paths.
+
+        `limit` is a hint: a generated set may stop there; the caller samples. Raises DataError.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self, seed: int, folder: Path) -> str:
+        """A string that changes when the examples would, computed without loading them where possible."""
+        raise NotImplementedError
+
+
+class Distractor(Kind, frozen=True):
+    """Something that is added to a prompt and has a label of its own, drawn independently of the truth."""
+
+    def factor(self, name: str) -> Factor:
+        """The factor under the name that the spec gives to this distractor."""
+        raise NotImplementedError
+
+    def draw(self, examples: pl.DataFrame, seed: int) -> np.ndarray:
+        """A value per example (an index into the factor's values), balanced within each label and split."""
+        raise NotImplementedError
+
+    def edit_fields(self, fields: Mapping[str, Any], value: int) -> Mapping[str, Any]:
+        """The template's fields with the distractor in them; unchanged by default."""
+        return fields
+
+    def edit_text(self, text: str, value: int) -> str:
+        """The rendered prompt, answer included, with the distractor in it; unchanged by default."""
+        return text
+
+
+# ---------------------------------------------------------------- networks
+
+
+class PromptTable(msgspec.Struct, frozen=True):
+    """All prompts of one condition.
+
+    `frame` has one row per (example, template, answer), sorted by `pair` then `answer`, with the columns: `pair`
+    (u32, the number of its (example, template)), `example`, `group`, `split` (train, validation, test), `template`
+    (name), `answer` (0 or 1: which member of the contrast pair), `text`, `tokens` (list of u32), `answer_start`
+    and `answer_end` (token span of the answer, end exclusive), and one column per factor, the same in both rows of a
+    pair: `truth` (which member is right, 0 or 1) and every distractor by name.
+    """
+
+    frame: pl.DataFrame
+    factors: tuple[Factor, ...]
+    templates: tuple[str, ...]
+    findings: tuple[str, ...] = ()
+    """What linting found that is no error but belongs in the report: one sentence each."""
+
+
+class Bed(Kind, frozen=True):
+    """A test bed: a network whose latent knowledge is known to be there, with its own data.
+
+    Its prompts are token ids, not text, and what is true of each row stands in factor columns by construction.
+    """
+
+    answers: ClassVar[tuple[str, ...]] = ("no", "yes")
+    """Names of the two members of a pair."""
+    factors: ClassVar[tuple[Factor, ...]] = ()
+    """Columns of `load`'s table, besides the label, that are true of each row by construction."""
+    shape: ClassVar[tuple[int, int]]
+    """(layers including layer 0, d_model), known before anything is loaded; may be a property."""
+
+    def load(self, count: int, seed: int) -> pl.DataFrame:
+        """`count` examples with `example`, `group`, `label`, the factors' columns, and `tokens_0`, `tokens_1`: the token
+        ids of the two members of the pair."""
+        raise NotImplementedError
+
+    def states(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """States at the last token of each prompt, float32, (layer, row, d_model)."""
+        raise NotImplementedError
+
+
+# ---------------------------------------------------------------- states and probes
+
+
+class Pairs(msgspec.Struct, frozen=True):
+    """The states of contrast pairs at some layers: what a probe is fitted on or applied to."""
+
+    states: Tensor
+    """Float32, (layer, pair, answer, d_model); answer 0 is answers[0] (x⁻), answer 1 is answers[1] (x⁺)."""
+    template: Tensor
+    """Index of the template that each pair came from, int64, (pair,)."""
+    labels: Tensor | None = None
+    """Index of the right answer, int64, (pair,), or (seed, pair) where each seed has labels of its own (a control).
+    None for an unsupervised probe, which is never handed labels."""
+    log_odds: Tensor | None = None
+    """log P(answers[1] | prompt) − log P(answers[0] | prompt) by the model itself, float32, (pair,); None if it has
+    no language-model head."""
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """What a fitted probe says about each pair. Numpy, float32; axes (seed, layer, pair)."""
+
+    score: np.ndarray
+    """Larger means answers[1]; the probe's own threshold is at 0."""
+    probability: np.ndarray | None = None
+    """P(answers[1]) in [0, 1] where the probe claims one; 0.5 where score is 0."""
+    members: np.ndarray | None = None
+    """p(x⁻) and p(x⁺), (seed, layer, pair, 2), for probes that judge each statement by itself; None otherwise."""
+
+    def flipped(self, sign: np.ndarray) -> Answers:
+        """The same with the answer turned round where sign, shape (seed, layer), is −1."""
+        import numpy as np
+
+        side = sign[:, :, None]
+        probability = self.probability
+        if probability is not None:
+            probability = np.where(side < 0, 1 - probability, probability)
+        members = self.members
+        if members is not None:
+            members = np.where(side[..., None] < 0, 1 - members, members)
+        return Answers(self.score * side, probability, members)
+
+
+class Readout(Protocol):
+    """A fitted probe. Kept in the store as its tensors; see `harness.readouts` for the forms."""
+
+    def answers(self, pairs: Pairs) -> Answers: ...
+
+    def tensors(self) -> dict[str, Tensor]: ...
+
+    @property
+    def loss(self) -> Tensor | None:
+        """Training loss of each kept fit, (seed, layer); None for probes that have none."""
+
+
+class Normalisation(Kind, frozen=True):
+    """A shift and scale of the states, learnt from training rows per template and per answer."""
+
+    def fit(self, pairs: Pairs) -> Normaliser:
+        raise NotImplementedError
+
+
+class Normaliser(msgspec.Struct, frozen=True):
+    """x ↦ (x − shift) · scale, per layer, template and answer."""
+
+    shift: Tensor
+    """(layer, template, answer, d_model)."""
+    scale: Tensor
+    """(layer, template, answer, d_model)."""
+
+    def __call__(self, pairs: Pairs) -> Pairs:
+        # Indexing by template broadcasts without a copy of the statistics when there is one template only.
+        if self.shift.shape[1] == 1:
+            states = (pairs.states - self.shift) * self.scale
+        else:
+            states = (pairs.states - self.shift[:, pairs.template]) * self.scale[:, pairs.template]
+        return msgspec.structs.replace(pairs, states=states)
+
+
+class Probe(Kind, frozen=True):
+    """A method that answers each question from the states of its contrast pair.
+
+    All layers, restarts and seeds are fitted together, as batched linear algebra.
+    """
+
+    name: str = ""
+    """Name in the report; the kind if empty."""
+    normalise: str = "mean"
+    """Normalisation of the states before the fit, with statistics of the training rows: `harness list normalisations`."""
+
+    supervised: ClassVar[bool] = False
+    """Whether `fit` is handed labels."""
+    seeded: ClassVar[bool] = False
+    """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
+    reads: ClassVar[Literal["states", "log_odds"]] = "states"
+    """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
+
+    def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
+        """Fit on training pairs, already normalised. The result's seed axis has one entry per seed.
+
+        Raises NumericalError when the states make the fit impossible (fewer than two rows, no variance …).
+        """
+        raise NotImplementedError
+
+
+# ---------------------------------------------------------------- metrics and checks
+
+
+class Metric(Kind, frozen=True):
+    """A score of a probe's answers against the labels of one factor."""
+
+    unit: ClassVar[str] = ""
+    chance: ClassVar[float | None] = None
+    """Value of an uninformed answer, for the figures."""
+    higher_is_better: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Metrics that are always reported together with this one."""
+
+    def measure(self, answers: Answers, labels: np.ndarray, group: np.ndarray) -> Measured | None:
+        """Answers' signs are already resolved on training rows. `labels` is (row,) of 0/1, `group` (row,) of integers.
+
+        None when the probe does not give what the metric needs (no probabilities, one class only).
+        """
+        raise NotImplementedError
+
+
+Finding = Literal["pass", "fail", "inconclusive"]
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What a check found."""
+
+    finding: Finding
+    estimate: Estimate
+    threshold: float
+    why: str
+    """One sentence: the statistic, the layer, the numbers, and how the finding follows from the interval."""
+
+
+class Evidence(Protocol):
+    """What a check may ask for. Layers are chosen by the spec's rule, never by the test score."""
+
+    def measure(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        metric: str = "accuracy",
+        target: str = "truth",
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        shuffles: int = 0,
+    ) -> Measured:
+        """The metric on test rows at the layer that the rule chooses, (seed, 1) and (seed, 1, row).
+
+        `fit_on` defaults to `condition`. With `shuffles`, the probe is fitted again (and its sign resolved again) on
+        that many random permutations of the training labels, which take the place of the seeds.
+        Raises CheckError when the spec makes it impossible.
+        """
+
+    def answers(self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None) -> Answers:
+        """Sign-resolved answers on test rows at that layer, (seed, 1, row)."""
+
+    def groups(self, condition: str) -> np.ndarray:
+        """Cluster ids of the test rows, (row,)."""
+
+    def layer_of(self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None) -> str:
+        """The layer's name for the `why`, with the rule that chose it: "24 (best validation accuracy)"."""
+
+
+class Check(Kind, frozen=True):
+    """A claim about the numbers, decided by an interval: pass, fail or inconclusive."""
+
+    expect: Literal["pass", "fail", "inconclusive"] | None = None
+    """The finding that the spec's author expects; another one is exit code 1."""
+    name: str = ""
+    """Name in the report; the kind if empty."""
+    layer: int | str | None = None
+    """Layer to judge at: a number, or a rule (see `layer` of the spec); the spec's own rule if empty."""
+
+    claim: ClassVar[str] = ""
+    """The claim in words, with {probe}, {condition} and the other options to fill in."""
+
+    def refers(self) -> Mapping[str, tuple[str, ...]]:
+        """Names used by this check that must exist in the spec: {'probe': …, 'condition': …, 'target': …}."""
+        raise NotImplementedError
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        raise NotImplementedError

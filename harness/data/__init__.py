@@ -1,0 +1,1 @@
+"""Data sets. A file is a kind: `source: cities` is `cities.py`."""

@@ -1,0 +1,1 @@
+"""Things added to prompts that have a label of their own. A file is a kind."""

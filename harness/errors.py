@@ -1,0 +1,74 @@
+"""What can go wrong for a user, and the exit code that each kind of failure has.
+
+Our own bugs raise ordinary Python exceptions; everything here is meant to be read by a person and
+says where, what, and what would work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EXIT_EXPECTED = 0
+EXIT_UNEXPECTED = 1
+EXIT_USAGE = 2
+EXIT_UNFINISHED = 3
+
+
+class HarnessError(Exception):
+    """A failure with a message for the user; the run cannot go on (exit code 3)."""
+
+    exit_code = EXIT_UNFINISHED
+
+
+class UsageError(HarnessError):
+    """The command line, the spec or a file that it names is wrong (exit code 2)."""
+
+    exit_code = EXIT_USAGE
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One fault in an input file: where it is and what would work."""
+
+    file: str
+    line: int
+    """1-based; 0 when the fault has no place in a file (a `--set`, a missing file)."""
+    column: int
+    path: str
+    """The place inside the document, such as `probes[1].kind`; empty for the whole."""
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
+
+class SpecError(UsageError):
+    """Every fault found in a spec, all at once."""
+
+    def __init__(self, problems: Sequence[Problem]):
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class DataError(UsageError):
+    """A data set, template or prompt that cannot be used as it is (exit code 2)."""
+
+
+class StoreError(HarnessError):
+    """The artifact store cannot be read or written (a full disk, a missing permission)."""
+
+
+class NumericalError(HarnessError):
+    """States that are not finite, or a fit that cannot be computed from them."""
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The tail of an error about a wrong name: the nearest known one, or all of them."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; known: {', '.join(known)}" if known else ""

@@ -1,0 +1,1 @@
+"""The YAML language: documents with places, merging, validation, decoding, schema."""

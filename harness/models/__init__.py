@@ -1,0 +1,1 @@
+"""Language models: finding, describing and loading them."""

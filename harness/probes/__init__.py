@@ -1,0 +1,1 @@
+"""Methods that answer from states. A file is a kind."""

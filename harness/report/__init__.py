@@ -1,0 +1,1 @@
+"""The report: tables that diff well, figures, provenance, a page."""

@@ -1,0 +1,145 @@
+"""The spec: an experiment as typed, frozen values, resolved and complete. See `harness.language` for how YAML becomes one.
+
+Options, defaults and their documentation stand here (and in the kinds); the JSON Schema, error messages and
+`harness list` are made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from harness.contracts import Bed, Check, Distractor, Metric, Probe, Source
+
+LayerRule = Literal["middle", "last", "validation", "lowest_loss", "earliest_informative"]
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of the spec's parts: unknown keys are errors."""
+
+
+class Model(Part, frozen=True, kw_only=True):
+    """A pretrained language model, or the same architecture untrained."""
+
+    id: str
+    """An asset's name, a Hub id, a local folder or a .gguf file."""
+    revision: str = "main"
+    """Branch, tag or commit on the Hub."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """`random` keeps architecture and tokenizer and draws the weights anew, untrained."""
+    weights_seed: int = 0
+    """Seed of `weights: random`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto` is bfloat16 where the processor or GPU multiplies it fast, else float32."""
+    side: Literal["auto", "decoder", "encoder"] = "auto"
+    """Which stack to read in an encoder-decoder model; `auto` is the only one there is, or the decoder."""
+    packing: Literal["auto", "never"] = "auto"
+    """`auto` forwards a shared prefix once where a self-check proves that the states are the same; `never` forwards every prompt whole."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Off unless you trust its authors."""
+    allow_pickle: bool = False
+    """Load pickled checkpoints, which can run code, where a model has no safetensors."""
+
+
+class Split(Part, frozen=True, kw_only=True):
+    """Shares of the groups in each part; they must sum to one."""
+
+    train: Annotated[float, Meta(gt=0, lt=1)] = 0.6
+    """Rows that probes, signs, thresholds and statistics are fitted on."""
+    validation: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Rows that choose a layer or a hyperparameter; none unless asked for."""
+    test: Annotated[float, Meta(gt=0, lt=1)] = 0.4
+    """Rows that are scored."""
+
+
+class Data(Part, frozen=True, kw_only=True):
+    """Which examples, how many, and how they are split."""
+
+    source: Source
+    """A built-in set, or `{file: …}`, or `{hub: …}`: `harness list data`."""
+    limit: Annotated[int, Meta(ge=4)] | None = 1000
+    """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
+    balance: bool = True
+    """As many examples of each label. Unsupervised probes need it (Burns et al. 2022, §3.1)."""
+    split: Split = Split()
+    """Shares of training, validation and test rows; a group never straddles two parts."""
+    seed: int = 0
+    """Seed of the sample, the split, the wrong labels and the distractors."""
+
+
+class Prompt(Part, frozen=True, kw_only=True):
+    """How an example and an answer become text. Templates run in Jinja's sandbox."""
+
+    template: str | None = None
+    """The text, with `{{ answer }}` and the data set's fields; the data set's own if empty."""
+    templates: dict[Slug, str] = {}
+    """Several named templates instead of one; each example is asked with every one."""
+    answers: tuple[str, ...] = ()
+    """The answers, index = label; the data set's own if empty. With more than two, the right one stands against one random wrong one."""
+    chat: bool = False
+    """Wrap in the model's chat template: what precedes the answer is the user's turn, the answer the assistant's."""
+    max_tokens: Annotated[int, Meta(ge=4)] | None = None
+    """Longest prompt; the model's context if empty."""
+    too_long: Literal["error", "drop"] = "error"
+    """What to do with an example whose prompt is longer. Prompts are never cut."""
+
+
+class Activations(Part, frozen=True, kw_only=True):
+    """Which states of the network to keep."""
+
+    layers: Literal["all"] | tuple[int, ...] | dict[Literal["from", "to", "step"], int] = "all"
+    """`all`, a list, or `{from: 0, to: 30, step: 2}`. Layer 0 is the embeddings; negative numbers count from the last."""
+    token: Literal["last", "answer", "mean"] = "last"
+    """The prompt's last token, the answer's last token, or the mean over all tokens of the prompt."""
+    site: Literal["residual"] = "residual"
+    """The residual stream after each block, before the final norm."""
+
+
+class Transfer(Part, frozen=True, kw_only=True):
+    """Fit probes on one condition and test them on others."""
+
+    fit_on: str
+    """Condition whose training rows are fitted."""
+    tested_on: tuple[str, ...]
+    """Conditions whose test rows are scored."""
+
+
+class Condition(Part, frozen=True, kw_only=True):
+    """One resolved set of circumstances: everything that is forwarded under one name."""
+
+    name: str
+    model: Model | Bed
+    data: Data
+    prompt: Prompt
+    distractors: tuple[str, ...]
+    """Names of the distractors that stand in the prompt. The others are still drawn, as a control."""
+    activations: Activations
+
+
+class Spec(Part, frozen=True, kw_only=True):
+    """A whole experiment."""
+
+    name: Slug
+    """The report goes to reports/NAME."""
+    about: str = ""
+    """What is asked, for the head of the report."""
+    conditions: tuple[Condition, ...]
+    """In the order of the file; one called `main` if the spec has none."""
+    distractors: dict[str, Distractor]
+    probes: tuple[Probe, ...]
+    """Names are unique; baselines included."""
+    transfer: tuple[Transfer, ...]
+    seeds: int = 1
+    """Seeds of the probes that draw random numbers (see `harness list probes`)."""
+    layer: LayerRule | int = "middle"
+    """Rule for the layer that summaries and checks look at."""
+    metrics: tuple[Metric, ...]
+    checks: tuple[Check, ...]
+    file: str = ""
+    """Where it was read from; not part of any key."""
+
+    def condition(self, name: str) -> Condition:
+        return next(c for c in self.conditions if c.name == name)

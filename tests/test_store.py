@@ -1,0 +1,95 @@
+"""The store writes whole artifacts or none, and hands out only sound ones."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.code_version import _meaning
+from harness.errors import StoreError
+from harness.store import Store, content_key
+
+
+def put(store: Store, key: str, text: str = "hello") -> None:
+    with store.write("things", key, {"made of": "text"}) as folder:
+        (folder / "a.txt").write_text(text)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.open("things", "k") is None
+    put(store, "k")
+    artifact = store.open("things", "k")
+    assert artifact is not None
+    assert (artifact / "a.txt").read_text() == "hello"
+    assert artifact.meta == {"made of": "text"}
+    assert store.keys("things") == ["k"]
+
+
+def test_an_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(ValueError, match="boom"), store.write("things", "k") as folder:
+        (folder / "a.txt").write_text("half")
+        raise ValueError("boom")
+    assert not store.has("things", "k")
+    assert list((tmp_path / "things").iterdir()) == []
+
+
+def test_a_flipped_byte_is_noticed_and_the_artifact_made_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, "k")
+    (tmp_path / "things" / "k" / "a.txt").write_text("hellp")
+    assert store.open("things", "k") is None
+    assert store.damaged == ["things/k/a.txt"]
+    put(store, "k")
+    assert store.open("things", "k") is not None
+
+
+@pytest.mark.parametrize("meta", ["", "{", "[]", '{"format": 99, "files": {}}', "\x00"])
+def test_a_broken_description_is_no_artifact(tmp_path: Path, meta: str) -> None:
+    store = Store(tmp_path)
+    put(store, "k")
+    (tmp_path / "things" / "k" / "meta.json").write_text(meta)
+    assert store.open("things", "k") is None
+    put(store, "k")
+    assert store.open("things", "k") is not None
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match="full .*HARNESS_STORE"), store.write("things", "k"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not store.has("things", "k")
+
+
+def _put_many(root: Path) -> None:
+    for i in range(30):
+        put(Store(root), f"k{i % 5}")
+
+
+def test_processes_that_make_the_same_artifact_do_no_harm(tmp_path: Path) -> None:
+    processes = [multiprocessing.get_context("spawn").Process(target=_put_many, args=(tmp_path,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    store = Store(tmp_path)
+    assert store.keys("things") == [f"k{i}" for i in range(5)]
+    assert all(store.open("things", key) for key in store.keys("things"))
+
+
+def test_keys_follow_values_not_their_order() -> None:
+    assert content_key({"a": 1, "b": [2]}) == content_key({"b": [2], "a": 1})
+    assert content_key({"a": 1}) != content_key({"a": 2})
+    assert content_key("a", "b") != content_key("ab")
+
+
+def test_the_code_version_sees_meaning_only() -> None:
+    before = 'def f(x):\n    """Doc."""\n    return x + 1\n'
+    assert _meaning(before) == _meaning("# a comment\ndef f(x):\n\n    return (x + 1)\n")
+    assert _meaning(before) != _meaning("def f(x):\n    return x + 2\n")
