@@ -242,6 +242,9 @@ class Metric(Kind, frozen=True):
     higher_is_better: ClassVar[bool] = True
     beside: ClassVar[tuple[str, ...]] = ()
     """Metrics that are always reported together with this one."""
+    labelled: ClassVar[bool] = True
+    """Whether it depends on labels. One that does not is measured on the answers as fitted and reported once, under
+    `truth`."""
 
     def measure(self, answers: Answers, labels: np.ndarray, group: np.ndarray) -> Measured | None:
         """Answers' signs are already resolved on training rows. `labels` is (row,) of 0/1, `group` (row,) of integers.
@@ -262,6 +265,20 @@ class Judgement(msgspec.Struct, frozen=True):
     threshold: float
     why: str
     """One sentence: the statistic, the layer, the numbers, and how the finding follows from the interval."""
+
+
+class LayerChoice(msgspec.Struct, frozen=True):
+    """The layer that summaries and checks look at; as text, what the report says of it: "24 (best validation AUROC)"."""
+
+    index: int
+    """Place on the layer axis."""
+    number: int | None
+    """The layer's number; None for a probe that has no layers."""
+    rule: str
+    """The rule that chose it, in words."""
+
+    def __str__(self) -> str:
+        return f"{'all' if self.number is None else self.number} ({self.rule})"
 
 
 class Evidence(Protocol):
@@ -291,8 +308,13 @@ class Evidence(Protocol):
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""
 
-    def layer_of(self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None) -> str:
-        """The layer's name for the `why`, with the rule that chose it: "24 (best validation accuracy)"."""
+    def layer_of(
+        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+    ) -> LayerChoice:
+        """The layer that would be judged. Its number, given as `layer`, puts another probe at the same one."""
+
+    def untrained(self, condition: str) -> bool:
+        """Whether the condition's network has random weights."""
 
 
 class Check(Kind, frozen=True):

@@ -56,6 +56,10 @@ class DataError(UsageError):
     """A data set, template or prompt that cannot be used as it is (exit code 2)."""
 
 
+class CheckError(UsageError):
+    """A check asks for something that the spec does not run (exit code 2)."""
+
+
 class StoreError(HarnessError):
     """The artifact store cannot be read or written (a full disk, a missing permission)."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -79,23 +79,37 @@ def field_docs(cls: type) -> dict[str, str]:
     """The docstring under each field of a class and of its bases, nearest definition first."""
     docs: dict[str, str] = {}
     for owner in cls.__mro__:
-        if owner.__module__ in ("builtins", "msgspec"):
-            continue
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
-        except (OSError, TypeError):
-            continue
-        body = tree.body if isinstance(tree, ast.ClassDef) else []
-        for field, doc in zip(body, body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(doc, ast.Expr)
-                and isinstance(doc.value, ast.Constant)
-                and isinstance(doc.value.value, str)
-            ):
-                docs.setdefault(field.target.id, inspect.cleandoc(doc.value.value))
+        docs = {**_own_docs(owner), **docs}
     return docs
+
+
+@cache
+def _own_docs(owner: type) -> dict[str, str]:
+    """The docstrings that stand in one class itself."""
+    docs: dict[str, str] = {}
+    body = _classes(owner.__module__).get(owner.__name__, [])
+    for field, doc in zip(body, body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(doc, ast.Expr)
+            and isinstance(doc.value, ast.Constant)
+            and isinstance(doc.value.value, str)
+        ):
+            docs.setdefault(field.target.id, inspect.cleandoc(doc.value.value))
+    return docs
+
+
+@cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    """The bodies of the classes at the top of a module, whose source is parsed once for all of them."""
+    if module in ("builtins", "msgspec"):
+        return {}
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules.get(module)))
+    except (OSError, TypeError):
+        return {}
+    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def options(cls: type[msgspec.Struct]) -> tuple[Option, ...]:

@@ -14,7 +14,8 @@ from msgspec import Meta
 from harness.contracts import Bed, Check, Distractor, Metric, Probe, Source
 
 LayerRule = Literal["middle", "last", "validation", "lowest_loss", "earliest_informative"]
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+# The lookahead keeps out a last line break, which Python's `$` lets pass.
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$(?!\n)")]
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,8 +59,8 @@ class Split(Part, frozen=True, kw_only=True):
 class Data(Part, frozen=True, kw_only=True):
     """Which examples, how many, and how they are split."""
 
-    source: Source
-    """A built-in set, or `{file: …}`, or `{hub: …}`: `harness list data`."""
+    source: Source | None = None
+    """A built-in set, or `{file: …}`, or `{hub: …}`: `harness list data`. A test bed brings its own."""
     limit: Annotated[int, Meta(ge=4)] | None = 1000
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True
@@ -103,7 +104,7 @@ class Transfer(Part, frozen=True, kw_only=True):
 
     fit_on: str
     """Condition whose training rows are fitted."""
-    tested_on: tuple[str, ...]
+    tested_on: Annotated[tuple[str, ...], Meta(min_length=1)]
     """Conditions whose test rows are scored."""
 
 
@@ -132,7 +133,7 @@ class Spec(Part, frozen=True, kw_only=True):
     probes: tuple[Probe, ...]
     """Names are unique; baselines included."""
     transfer: tuple[Transfer, ...]
-    seeds: int = 1
+    seeds: Annotated[int, Meta(ge=1)] = 1
     """Seeds of the probes that draw random numbers (see `harness list probes`)."""
     layer: LayerRule | int = "middle"
     """Rule for the layer that summaries and checks look at."""

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -104,6 +104,8 @@ class Store:
                 self.damaged.append(f"{kind}/{key}/{name}")
                 self.remove(kind, key)
                 return None
+        with suppress(OSError):
+            os.utime(folder / "meta.json")  # last use, for pruning; a store that is read-only goes without
         return Artifact(folder, meta["about"])
 
     @contextmanager

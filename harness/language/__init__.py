@@ -1,1 +1,41 @@
-"""The YAML language: documents with places, merging, validation, decoding, schema."""
+"""The YAML language: documents with places, merging, validation, decoding, schema.
+
+file → nodes (document) → includes and --set merged (including, settings) → one form (shorthand)
+     → faults against the JSON Schema (validation) → conditions, kinds, defaults (resolving)
+     → names across parts (consistency, references) → Spec
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.spec import Spec
+
+__all__ = ["read", "schema", "starter"]
+
+
+def read(path: Path, sets: Sequence[str] = ()) -> Spec:
+    """The spec in a YAML file, with `--set` overrides (`model.dtype=float32`) laid over it.
+
+    Raises SpecError with every problem of the file, its includes and the overrides, each with its place.
+    """
+    from harness.language.reading import read_spec
+
+    return read_spec(Path(path), sets)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the whole language. The result is shared: do not change it."""
+    from harness.language.json_schema import schema as whole
+
+    return whole()
+
+
+def starter(name: str) -> str:
+    """A commented spec that runs as it is. Raises UsageError if the name is no slug."""
+    from harness.language.starting import starter_spec
+
+    return starter_spec(name)

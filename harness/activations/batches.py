@@ -1,0 +1,180 @@
+"""Which rows are forwarded together: decided from all rows of a stage, never from who forwards them or what is stored.
+
+    families of rows ──▶ packs (trees) ──▶ batches (packs of similar size) ──▶ shards (what is stored at once)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.activations import trie
+from harness.activations.rows import Stage
+from harness.models.card import ModelCard
+from harness.models.precision import BYTES
+
+SHARD_ROWS = 256
+"""A shard holds at least so many rows, save the last one."""
+
+CPU_TOKENS = 2048
+"""Tokens of one forward pass on a processor, padding included: where speed stops growing with the batch."""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Rows (by index) that are laid out as one sequence."""
+
+    rows: tuple[int, ...]
+    size: int
+    """Tokens of the sequence."""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Groups that are forwarded together, padded to the longest."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def longest(self) -> int:
+        return max(group.size for group in self.groups)
+
+    @property
+    def tokens(self) -> int:
+        """Distinct tokens, without padding."""
+        return sum(group.size for group in self.groups)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return tuple(row for group in self.groups for row in group.rows)
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """The whole plan of a stage: shards, each of one or more batches."""
+
+    shards: tuple[tuple[Batch, ...], ...]
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What a forward of some rows costs."""
+
+    rows: int
+    tokens: int
+    """Distinct tokens: every shared beginning once."""
+    tokens_unshared: int
+    """Tokens if every prompt were forwarded whole."""
+    passes: int
+    flops: float
+    peak_bytes: int
+    """Weights, the largest batch's intermediate values, and one shard of states."""
+    stored_bytes: int
+    """Size of the states in the store."""
+
+
+def lay_out(stage: Stage, card: ModelCard, packed: bool, budget: int) -> Layout:
+    """Plan all rows of a stage. `budget` bounds a batch's tokens, padding included; a longer pack stands alone."""
+    groups = _groups(stage, card, packed, budget)
+    # Ties are broken by content, so that the order in which conditions or examples come does not matter.
+    groups.sort(key=lambda group: (-group.size, stage.keys[group.rows[0]]))
+    batches: list[Batch] = []
+    current: list[Group] = []
+    for group in groups:
+        # Longest first: the first of a batch is what the others are padded to, and a lack of memory shows early.
+        if current and (len(current) + 1) * current[0].size > budget:
+            batches.append(Batch(tuple(current)))
+            current = []
+        current.append(group)
+    if current:
+        batches.append(Batch(tuple(current)))
+    return Layout(tuple(_shards(batches)))
+
+
+def without(batch: Batch, stored: set[int], stage: Stage) -> Batch | None:
+    """A batch less the rows that are stored already; None if nothing is left."""
+    groups = []
+    for group in batch.groups:
+        rows = tuple(row for row in group.rows if row not in stored)
+        if rows:
+            size = group.size if rows == group.rows else trie.nodes([stage.rows[row].tokens for row in rows])
+            groups.append(Group(rows, size))
+    return Batch(tuple(groups)) if groups else None
+
+
+def cost(batches: Sequence[Batch], stage: Stage, card: ModelCard, layers: int) -> Cost:
+    """What forwarding these batches costs, without touching a network."""
+    rows = [stage.rows[index] for batch in batches for index in batch.rows]
+    tokens = sum(batch.tokens for batch in batches)
+    square = sum(batch.longest**2 * len(batch.groups) for batch in batches)
+    width = card.shape.heads * card.shape.head_dim
+    flops = 2.0 * card.body_parameters * tokens + 4.0 * card.blocks * width * square
+    if card.has_head:
+        flops += 2.0 * card.shape.vocab * card.d_model * sum(row.end - row.start for row in rows)
+    element = BYTES[card.dtype]
+    stored = len(rows) * layers * card.d_model * element
+    return Cost(
+        rows=len(rows),
+        tokens=tokens,
+        tokens_unshared=sum(len(row.tokens) for row in rows),
+        passes=len(batches),
+        flops=flops,
+        peak_bytes=card.weight_bytes + max((_working_bytes(batch, card, element) for batch in batches), default=0),
+        stored_bytes=stored,
+    )
+
+
+def _working_bytes(batch: Batch, card: ModelCard, element: int) -> int:
+    """Intermediate values of one block, the mask, and the head's logits at the answers."""
+    padded = batch.longest * len(batch.groups)
+    shape = card.shape
+    block = padded * (6 * shape.d_model + 3 * shape.d_mlp + 4 * shape.heads * shape.head_dim) * element
+    mask = padded * batch.longest
+    logits = 3 * len(batch.groups) * shape.vocab * 4 if card.has_head else 0
+    return block + mask + logits
+
+
+def _shards(batches: Sequence[Batch]) -> list[tuple[Batch, ...]]:
+    shards: list[tuple[Batch, ...]] = []
+    current: list[Batch] = []
+    for batch in batches:
+        current.append(batch)
+        if sum(len(one.rows) for one in current) >= SHARD_ROWS:
+            shards.append(tuple(current))
+            current = []
+    if current:
+        shards.append(tuple(current))
+    return shards
+
+
+def _groups(stage: Stage, card: ModelCard, packed: bool, budget: int) -> list[Group]:
+    if not packed:
+        return [Group((index,), len(row.tokens)) for index, row in enumerate(stage.rows)]
+    groups: list[Group] = []
+    for family in stage.families:
+        groups += _split(family, stage, card, budget)
+    return groups
+
+
+def _split(family: Sequence[int], stage: Stage, card: ModelCard, budget: int) -> list[Group]:
+    """An example's rows as one pack, or as several where sharing would not pay.
+
+    Rows that share little still look at each other's places in the attention product, for nothing. A row joins its
+    predecessors if what its shared tokens save is more than that.
+    """
+    tokens = [stage.rows[index].tokens for index in family]
+    per_token = 2.0 * card.body_parameters / max(card.blocks, 1)
+    per_place = 4.0 * card.shape.heads * card.shape.head_dim
+    groups: list[Group] = []
+    members: list[int] = []
+    size = 0
+    for number in trie.order(tokens):
+        row = tokens[number]
+        common = trie.shared(tokens[members[-1]], row) if members else 0
+        fresh = len(row) - common
+        # The grown square of places, against this row's own square and the tokens that it shares.
+        wasted = ((size + fresh) ** 2 - size**2 - len(row) ** 2) * per_place
+        if members and (common * per_token <= wasted or size + fresh > max(budget, len(row))):
+            groups.append(Group(tuple(family[member] for member in members), size))
+            members, size, fresh = [], 0, len(row)
+        members.append(number)
+        size += fresh
+    groups.append(Group(tuple(family[member] for member in members), size))
+    return groups

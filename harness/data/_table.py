@@ -1,0 +1,156 @@
+"""Somebody's table (a file, a Hub data set) as examples: columns checked, cells checked, ids from the content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from harness.data._order import keys
+from harness.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MAX_FIELDS = 64
+"""Columns that come along unasked; a wider table must say which."""
+
+MAX_CHARACTERS = 100_000
+"""Longest cell. No model here reads that much, and one stray cell of a broken file can be the whole file."""
+
+OWN_NAMES = ("example", "group", "label", "split")
+"""Columns that mean something to the program; a table's own columns of these names are no fields."""
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """Which column of a table is what."""
+
+    place: str
+    """The table's name in error messages."""
+    text: str
+    label: str
+    group: str | None = None
+    fields: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
+
+    def needed(self, available: Sequence[str]) -> list[str]:
+        """The columns to read. Raises DataError when one is missing or there are too many to take all."""
+        named = [self.text, self.label, *self.fields, *self.factors, *([self.group] if self.group else [])]
+        for name in named:
+            if name not in available:
+                raise DataError(
+                    f'{self.place}: no column "{name}"{did_you_mean(name, available)} (columns: {", ".join(available)})'
+                )
+        for name in self.factors:
+            if name in (*OWN_NAMES, "truth", self.label):
+                raise DataError(f'{self.place}: the factor column "{name}" needs another name: this one is taken')
+        if self.fields:
+            return list(dict.fromkeys(named))
+        everything = list(dict.fromkeys([*named, *available]))
+        if len(everything) > MAX_FIELDS:
+            raise DataError(
+                f"{self.place}: {len(available)} columns are more than {MAX_FIELDS}; list those that the template uses "
+                "under `fields`"
+            )
+        return everything
+
+    def examples(self, table: pl.DataFrame) -> pl.DataFrame:
+        """What `Source.load` promises, with the label as it stands in the table. Raises DataError with row and column.
+
+        An example's id is a hash of its content, so that the order of the rows in the file means nothing.
+        """
+        import polars as pl
+
+        if table.is_empty():
+            raise DataError(f"{self.place}: there are no rows")
+        for name in table.columns:
+            self._check_cells(table[name], required=name in (self.text, self.label, self.group, *self.factors))
+        fields = _fields(table.drop(self.label))
+        text = table[self.text].cast(pl.String)
+        groups = table[self.group].cast(pl.String) if self.group else _hashes(text)
+        label = self._label(table[self.label])
+        content = _content(fields.with_columns(label.alias("\x1flabel")))
+        columns: dict[str, pl.Series] = {"example": _hashes(content), "group": groups, "label": label}
+        columns |= {name: fields[name] for name in fields.columns if name not in OWN_NAMES}
+        columns |= {name: self._factor(table[name]) for name in self.factors}
+        columns["text"] = text
+        return pl.DataFrame([series.alias(name) for name, series in columns.items()])
+
+    def _check_cells(self, cells: pl.Series, required: bool) -> None:
+        import polars as pl
+
+        if required and cells.null_count():
+            raise DataError(f"{self._cell(cells, cells.is_null())}: empty; fill it in, or take the row out")
+        if cells.dtype == pl.String:
+            if required and (blank := cells.str.strip_chars() == "").any():
+                raise DataError(f"{self._cell(cells, blank)}: empty; fill it in, or take the row out")
+            if (long := cells.str.len_chars() > MAX_CHARACTERS).any():
+                count = int(cast(int, cells.str.len_chars().max()))
+                raise DataError(
+                    f"{self._cell(cells, long)}: longer than {MAX_CHARACTERS:,} characters (the longest has {count:,}); "
+                    "is a quote left open? Else shorten it"
+                )
+        elif required and cells.dtype.is_nested():
+            raise DataError(f'{self.place}: column "{cells.name}" holds {cells.dtype}, not text or numbers')
+
+    def _label(self, cells: pl.Series) -> pl.Series:
+        import polars as pl
+
+        if cells.dtype.is_float():
+            broken = ~cells.is_finite() | (cells != cells.round())
+            if broken.any():
+                raise DataError(
+                    f"{self._cell(cells, broken)}: the label {cells.filter(broken)[0]} is not a whole number"
+                )
+            return cells.cast(pl.Int64)
+        if cells.dtype.is_integer() or cells.dtype == pl.Boolean:
+            return cells
+        return cells.cast(pl.String).str.strip_chars()
+
+    def _factor(self, cells: pl.Series) -> pl.Series:
+        """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet."""
+        import polars as pl
+
+        values = cells.cast(pl.Int64).cast(pl.String) if cells.dtype == pl.Boolean else cells.cast(pl.String)
+        distinct = sorted(values.unique())
+        if distinct == ["0", "1"]:
+            return values.cast(pl.Int64)
+        if len(distinct) != 2:
+            shown = ", ".join(distinct[:5]) + (", …" if len(distinct) > 5 else "")
+            raise DataError(
+                f'{self.place}: the factor column "{cells.name}" has {len(distinct)} different values ({shown}); '
+                "a factor must have two"
+            )
+        return values.cast(pl.Enum(distinct))
+
+    def _cell(self, cells: pl.Series, wrong: pl.Series) -> str:
+        """The place of the first cell that is wrong; rows are counted from 1, without a header."""
+        return f'{self.place}: row {(wrong.fill_null(False).arg_max() or 0) + 1}, column "{cells.name}"'
+
+
+def _fields(table: pl.DataFrame) -> pl.DataFrame:
+    """Columns that a template can show; dates and categories become text, lists and bytes stay behind."""
+    import polars as pl
+
+    kept = []
+    for cells in table.iter_columns():
+        if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object, pl.Null):
+            continue
+        plain = cells.dtype.is_integer() or cells.dtype.is_float() or cells.dtype in (pl.String, pl.Boolean)
+        kept.append(cells if plain else cells.cast(pl.String))
+    return pl.DataFrame(kept)
+
+
+def _content(table: pl.DataFrame) -> pl.Series:
+    """All of a row as one text; columns by name, so that their order in the file means nothing either."""
+    import polars as pl
+
+    columns = [pl.col(name).cast(pl.String).fill_null("\x1enull") for name in sorted(table.columns)]
+    return table.select(pl.concat_str(columns, separator="\x1f"))[:, 0]
+
+
+def _hashes(texts: pl.Series) -> pl.Series:
+    import polars as pl
+
+    return pl.Series([key.hex() for key in keys(texts.to_list())], dtype=pl.String)

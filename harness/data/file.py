@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from harness.contracts import Factor, Source
+from harness.data._reading import existing, read, within
+from harness.data._table import Columns
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class File(Source, frozen=True):
+    """Your own examples: a csv, tsv, jsonl or parquet file below the folder of the spec.
+
+    Every column with text or numbers is a field of the template, except the label. Rows that are the same in every
+    column are one example.
+    """
+
+    file: str
+    """The file, by its path from the spec. Nothing outside the spec's folder can be named: a spec may come from a stranger."""
+    text: str = "text"
+    """Column of the text; the template may call it `text`, too."""
+    label: str = "label"
+    """Column of the right answer: its index (0, 1, …) or its text as in `answers`."""
+    group: str | None = None
+    """Column that tells what belongs together (one author, one topic) and must not straddle a split. If empty, only rows of
+    the same text are kept together."""
+    fields: tuple[str, ...] = ()
+    """Columns to read for the template, besides the text; all if empty. A table of more than 64 columns must say which."""
+    factor_columns: tuple[str, ...] = msgspec.field(default=(), name="factors")
+    """Columns of two values that are known of each row, to score the probes against."""
+
+    source: ClassVar[str] = "Your own"
+
+    @property
+    def title(self) -> str:
+        """What error messages call it."""
+        return self.file
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:  # type: ignore[override]
+        """The columns named under `factors`; the names of their values are known once it is loaded."""
+        return tuple(Factor(name) for name in self.factor_columns)
+
+    def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
+        """All rows in the order of the file. Raises DataError that names file, row and column."""
+        del seed, limit
+        path = existing(within(folder, self.file), self.file)
+        columns = Columns(self.file, self.text, self.label, self.group, self.fields, self.factor_columns)
+        return columns.examples(read(path, self.file, columns.needed))
+
+    def fingerprint(self, seed: int, folder: Path) -> str:
+        """Of the content: a file that is moved or renamed is the same."""
+        from hashlib import file_digest
+
+        from harness.code_version import code_version
+        from harness.store import content_key
+
+        del seed
+        path = existing(within(folder, self.file), self.file)
+        with path.open("rb") as opened:
+            digest = file_digest(opened, "sha256").hexdigest()
+        options = msgspec.to_builtins(self) | {"file": path.suffix.lower()}
+        return content_key(code_version("data/file", "data/_reading", "data/_table", "data/_order"), digest, options)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from harness.contracts import Factor, Source
+from harness.data._reading import within
+from harness.data._table import Columns
+from harness.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Hub(Source, frozen=True):
+    """A data set of the Hugging Face Hub, through the library `datasets`; nothing that comes with it is run.
+
+    `pip install 'elk-harness[hub]'` brings the library.
+    """
+
+    hub: str
+    """Its name, such as `stanfordnlp/imdb`; or a folder of data files, by its path from the spec."""
+    split: str = "train"
+    """The Hub's own split to take examples from. The harness splits them again."""
+    config: str | None = None
+    """Configuration, where a data set has several."""
+    revision: str = "main"
+    """Branch, tag or commit. Only a commit is sure to stay the same; stored results are kept by this name."""
+    text: str = "text"
+    """Column of the text; the template may call it `text`, too."""
+    label: str = "label"
+    """Column of the right answer: its index (0, 1, …) or its text as in `answers`."""
+    group: str | None = None
+    """Column that tells what belongs together and must not straddle a split. If empty, only rows of the same text are."""
+    fields: tuple[str, ...] = ()
+    """Columns to read for the template, besides the text; all if empty."""
+    factor_columns: tuple[str, ...] = msgspec.field(default=(), name="factors")
+    """Columns of two values that are known of each row, to score the probes against."""
+
+    source: ClassVar[str] = "huggingface.co/datasets"
+
+    @property
+    def title(self) -> str:
+        """What error messages call it."""
+        return f"{self.hub} ({self.split})"
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:  # type: ignore[override]
+        """The columns named under `factors`; the names of their values are known once it is loaded."""
+        return tuple(Factor(name) for name in self.factor_columns)
+
+    def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
+        """All rows of the split. Raises DataError for what is wrong with the data, UsageError without the library."""
+        del seed, limit
+        dataset = self._dataset(folder)
+        columns = Columns(self.title, self.text, self.label, self.group, self.fields, self.factor_columns)
+        # Pictures and sound would be decoded; a template cannot show them.
+        plain = [
+            name
+            for name, feature in dataset.features.items()
+            if getattr(feature, "_type", None) in ("Value", "ClassLabel")
+        ]
+        chosen = columns.needed(plain)
+        return columns.examples(dataset.select_columns(chosen).to_polars())
+
+    def fingerprint(self, seed: int, folder: Path) -> str:
+        """Of the name and revision; of the files' content where it is a local folder."""
+        from hashlib import sha256
+
+        from harness.code_version import code_version
+        from harness.store import content_key
+
+        del seed
+        digest = sha256()
+        if (local := self._local(folder)) is not None:
+            for path in sorted(p for p in local.rglob("*") if p.is_file()):
+                digest.update(path.relative_to(local).as_posix().encode() + b"\0")
+                digest.update(sha256(path.read_bytes()).digest())
+        code = code_version("data/hub", "data/_table", "data/_order")
+        return content_key(code, msgspec.to_builtins(self), digest.hexdigest())
+
+    def _local(self, folder: Path) -> Path | None:
+        """The folder beside the spec, if there is one of that name."""
+        path = within(folder, self.hub)
+        return path if path.is_dir() else None
+
+    def _dataset(self, folder: Path) -> Any:
+        try:
+            import datasets
+        except ImportError as error:
+            raise UsageError(
+                f"data.source: {self.hub} needs the library `datasets`; install it with: pip install 'elk-harness[hub]'"
+            ) from error
+        local = self._local(folder)
+        name, revision = (str(local), None) if local is not None else (self.hub, self.revision)
+        try:
+            return datasets.load_dataset(name, name=self.config, split=self.split, revision=revision)
+        # The library raises its own errors, those of its HTTP client, and plain ValueErrors for a wrong split or config.
+        except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:400]
+            raise DataError(
+                f"data.source: {self.title}: {type(error).__name__}: {reason}; check `hub`, `split`, `config` and "
+                "`revision`, and that the Hub can be reached"
+            ) from error

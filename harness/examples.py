@@ -1,0 +1,230 @@
+"""Which examples, and which of them are for training: labels decoded, balanced, sampled, split by group.
+
+Everything is ordered by hashes of the seed and the example's id. So the order of a file means nothing, every machine
+draws the same, and a larger limit keeps the examples of a smaller one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.contracts import Source
+from harness.data._order import keys
+from harness.errors import DataError, did_you_mean
+from harness.kind import Kind, names
+from harness.spec import Data
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARTS = ("train", "validation", "test")
+
+
+class Association(msgspec.Struct, frozen=True):
+    """How far two columns of classes go together."""
+
+    phi: float
+    """Cramér's V: 0 is none, 1 is that one gives the other. For two binary columns it is phi, with its sign."""
+    p_value: float
+    """Of no association: Fisher's exact test for two binary columns with small counts, else chi-square."""
+    n: int
+
+
+def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
+    """The examples of a condition: `example`, `group`, `label`, `split`, then fields and factors as the source has them.
+
+    Rows are in the order of their groups' hashes, then of their own. Raises DataError.
+    """
+    source = source_of(data)
+    table = source.load(data.seed, folder, data.limit)
+    return arrange(decode(table, answers, title(source)), data, title(source))
+
+
+def fingerprint(data: Data, folder: Path) -> str:
+    """Changes when the source's examples do. What is sampled of them is a matter of the other options of `data`."""
+    return source_of(data).fingerprint(data.seed, folder)
+
+
+def source_of(data: Data) -> Source:
+    """The source, which only a test bed can do without. Raises DataError."""
+    if data.source is None:
+        raise DataError(f"data.source is missing; name a file, or one of: {', '.join(names('data'))}")
+    return data.source
+
+
+def title(source: Kind) -> str:
+    """What error messages call a source or bed: its file, its name on the Hub, or its kind."""
+    return getattr(source, "title", None) or source.kind()
+
+
+def decode(table: pl.DataFrame, answers: Sequence[str], place: str) -> pl.DataFrame:
+    """The same with `label` as an index into `answers`. Raises DataError with the row of the first that is none."""
+    import polars as pl
+
+    labels = table["label"]
+    indices = {str(index): index for index in range(len(answers))}
+    names = {name.strip(): index for index, name in enumerate(answers)}
+    if labels.dtype == pl.Boolean:
+        folded = {name.casefold(): index for name, index in names.items()}
+        meaning = folded if set(folded) == {"true", "false"} else {"false": 0, "true": 1}
+    elif labels.dtype.is_integer():
+        meaning = indices
+    else:
+        present = set(labels.unique())
+        both = present <= set(names) and present <= set(indices)
+        if both and any(names[value] != indices[value] for value in present):
+            raise DataError(
+                f"{place}: the labels {', '.join(sorted(present))} can be read as answers or as their indices, and the two "
+                "differ; write the labels as 0, 1, … in a column of numbers, or name the answers otherwise"
+            )
+        meaning = names if present <= set(names) else indices if present <= set(indices) else names | indices
+    texts = labels.cast(pl.String)
+    codes = texts.replace_strict(meaning, default=None, return_dtype=pl.Int64)
+    if codes.null_count():
+        row = codes.is_null().arg_max() or 0
+        known = [f"{index} ({name})" for name, index in names.items()]
+        raise DataError(
+            f'{place}: row {row + 1}: the label "{texts[row]}" is neither an answer nor its index'
+            f"{did_you_mean(str(texts[row]), list(names)) if labels.dtype == pl.String else ''}; labels are {', '.join(known)}"
+        )
+    return table.with_columns(codes.alias("label"))
+
+
+def arrange(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
+    """Examples once each, in hash order, balanced, limited and split. `label` is an integer. Raises DataError."""
+    import polars as pl
+
+    table = table.unique("example", keep="first", maintain_order=True)
+    counts = dict(table["label"].value_counts().sort("label").iter_rows())
+    if len(counts) < 2:
+        only = next(iter(counts), None)
+        raise DataError(
+            f"{place}: all {len(table)} examples have the label {only}; at least two labels are needed"
+            if counts
+            else f"{place}: there are no examples"
+        )
+    ordered = _in_order(table, data.seed)
+    if data.balance:
+        share = min(counts.values()) if data.limit is None else min(*counts.values(), data.limit // len(counts))
+        if share == 0:
+            raise DataError(
+                f"{place}: a limit of {data.limit} leaves no example for each of the {len(counts)} labels; raise `limit`"
+            )
+        # First one example of each label from every group, then a second: pairs stay whole, and many groups are heard.
+        turn = pl.int_range(pl.len()).over("group", "label").alias("turn")
+        chosen = ordered.with_columns(turn).sort("turn", "group_key", "group", "key", "example")
+        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < share)
+    else:
+        chosen = ordered if data.limit is None else ordered.head(data.limit)
+    divided = _split(chosen, data, place).sort("group_key", "group", "key", "example")
+    columns = ["example", "group", "label", "split"]
+    rest = [name for name in table.columns if name not in columns]
+    return divided.select(*columns, *rest)
+
+
+def _in_order(table: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """With `key` and `group_key`, sorted by group and then by example."""
+    import polars as pl
+
+    group = table["group"]
+    names = group.unique(maintain_order=True)
+    group_keys = dict(zip(names, keys(names, seed, "group"), strict=True))
+    return table.with_columns(
+        pl.Series("key", keys(table["example"], seed, "example"), dtype=pl.Binary),
+        pl.Series("group_key", [group_keys[name] for name in group], dtype=pl.Binary),
+    ).sort("group_key", "group", "key", "example")
+
+
+def _split(chosen: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
+    """With `split`. Groups of the same make-up are divided in proportion; what is left over goes where it lacks most."""
+    import polars as pl
+
+    shares = [data.split.train, data.split.validation, data.split.test]
+    if not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        raise DataError(f"data.split: {' + '.join(map(str, shares))} is {sum(shares):g}; the shares must sum to one")
+    labels = sorted(chosen["label"].unique())
+    # A group's make-up: how many examples of each label it has.
+    made_of = [pl.col("label").eq(label).sum().alias(f"n{label}") for label in labels]
+    groups = chosen.group_by("group", "group_key").agg(made_of).sort("group_key", "group")
+    make_up = [f"n{label}" for label in labels]
+    place_in = pl.int_range(pl.len()).over(make_up)
+    size = pl.len().over(make_up)
+    groups = groups.with_columns(place_in.alias("place"), size.alias("size"))
+    part: pl.Expr = pl.lit(None, dtype=pl.String)
+    start: pl.Expr = pl.lit(0)
+    for name, share in zip(PARTS, shares, strict=True):
+        # 0.29 × 100 is a little under 29 in binary fractions.
+        end = start + (pl.col("size") * share + 1e-9).floor().cast(pl.Int64)
+        part = pl.when((pl.col("place") >= start) & (pl.col("place") < end)).then(pl.lit(name)).otherwise(part)
+        start = end
+    groups = groups.with_columns(part.alias("split"))
+    groups = _place_leftovers(groups, make_up, shares)
+    divided = chosen.join(groups.select("group", "split"), on="group", how="left")
+    _check_parts(divided, data, labels, place)
+    return divided
+
+
+def _place_leftovers(groups: pl.DataFrame, make_up: list[str], shares: list[float]) -> pl.DataFrame:
+    """Groups that rounding left over, the largest first, each to the part that comes nearest to its share by it."""
+    import numpy as np
+    import polars as pl
+
+    sizes = groups.select(make_up).to_numpy().astype(np.float64)
+    parts = groups["split"].to_list()
+    target = np.outer(shares, sizes.sum(0))
+    filled = np.stack([sizes[np.array([part == name for part in parts], dtype=bool)].sum(0) for name in PARTS])
+    open_parts = [index for index, share in enumerate(shares) if share > 0]
+    leftover = [index for index, part in enumerate(parts) if part is None]
+    for index in sorted(leftover, key=lambda i: (-sizes[i].sum(), i)):
+        # Growth of the squared distance from the target, Σ (n + g − t)² − (n − t)².
+        cost = [sizes[index] @ (sizes[index] + 2 * (filled[part] - target[part])) for part in open_parts]
+        best = open_parts[int(np.argmin(np.round(cost, 6)))]
+        filled[best] += sizes[index]
+        parts[index] = PARTS[best]
+    return groups.with_columns(pl.Series("split", parts, dtype=pl.String))
+
+
+def _check_parts(divided: pl.DataFrame, data: Data, labels: list[int], place: str) -> None:
+    import polars as pl
+
+    wanted = [name for name in PARTS if getattr(data.split, name) > 0]
+    counts = {
+        name: {label: len(divided.filter((pl.col("split") == name) & (pl.col("label") == label))) for label in labels}
+        for name in wanted
+    }
+    if all(n for by_label in counts.values() for n in by_label.values()):
+        return
+    shown = "; ".join(
+        f"{name}: " + ", ".join(f"{n} of label {label}" for label, n in by_label.items())
+        for name, by_label in counts.items()
+    )
+    raise DataError(
+        f"{place}: {len(divided)} examples in {divided['group'].n_unique()} groups cannot be split so that every part has "
+        f"every label ({shown}); raise `limit`, change `split`, or choose a finer `group`"
+    )
+
+
+def association(values_a: Sequence[int], values_b: Sequence[int]) -> Association:
+    """Whether two columns of class indices go together; 0 and p = 1 where one of them is constant."""
+    import numpy as np
+    from scipy import stats
+
+    a, b = np.asarray(values_a), np.asarray(values_b)
+    assert a.shape == b.shape, "columns of different length"
+    rows, columns = np.unique(a), np.unique(b)
+    if len(rows) < 2 or len(columns) < 2:
+        return Association(0.0, 1.0, len(a))
+    table = np.array([[np.sum((a == row) & (b == column)) for column in columns] for row in rows])
+    test = stats.chi2_contingency(table, correction=False)
+    v = math.sqrt(test.statistic / (len(a) * (min(table.shape) - 1)))
+    p_value = float(test.pvalue)
+    if table.shape == (2, 2):
+        v = math.copysign(v, table[0, 0] * table[1, 1] - table[0, 1] * table[1, 0])
+        if test.expected_freq.min() < 5:
+            p_value = float(stats.fisher_exact(table)[1])
+    return Association(v, p_value, len(a))

@@ -1,0 +1,161 @@
+"""Fits probes on the training rows of one condition and applies them: all layers, restarts and seeds together.
+
+An unsupervised probe is never handed labels, and no probe ever sees a validation or test row before it is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import msgspec
+import numpy as np
+
+from harness import artifacts, kind
+from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
+from harness.plan import Stage, probe_name
+from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
+from harness.store import Store
+
+
+class Fitting:
+    """The states of one condition, ready for many probes; each normalisation is computed once."""
+
+    def __init__(self, states: Mapping[SplitName, Pairs], labels: Mapping[SplitName, Labels]):
+        self.states = states
+        self.labels = labels
+        self._normalisers: dict[str, Normaliser] = {}
+        self._normalised: dict[tuple[str, SplitName], Pairs] = {}
+
+    def normaliser(self, name: str) -> Normaliser:
+        if name not in self._normalisers:
+            self._normalisers[name] = kind.find("normalisations", name)().fit(self.states["train"])  # type: ignore[attr-defined]
+        return self._normalisers[name]
+
+    def part(self, probe: Probe, part: SplitName) -> Pairs:
+        """States of one part, normalised as the probe wants them, without labels."""
+        if probe.reads == "log_odds":
+            return self.states[part]
+        key = (probe.normalise, part)
+        if key not in self._normalised:
+            self._normalised[key] = self.normaliser(probe.normalise)(self.states[part])
+        return self._normalised[key]
+
+    def apply(self, probe: Probe, pairs: Pairs) -> Pairs:
+        """States of another condition under this one's normalisation."""
+        return pairs if probe.reads == "log_odds" else self.normaliser(probe.normalise)(pairs)
+
+
+def fit(probe: Probe, seeds: range, fitting: Fitting, stage: Stage, store: Store) -> Readout:
+    """The fitted probe, from the store where it is."""
+    if artifact := store.open(stage.kind, stage.key):
+        return artifacts.load_fit(artifact)[0]
+    from harness.readouts import form_of
+
+    readout = probe.fit(_with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"]), seeds)
+    normaliser = None if probe.reads == "log_odds" else fitting.normaliser(probe.normalise)
+    with store.write(stage.kind, stage.key, {"form": form_of(readout)}) as folder:
+        artifacts.save_fit(readout, normaliser, folder)
+    return readout
+
+
+def score(
+    readout: Readout,
+    probe: Probe,
+    fitting: Fitting,
+    test: Pairs,
+    test_labels: Labels,
+    *,
+    fit_on: str,
+    tested_on: str,
+    layers: tuple[int, ...],
+) -> Scored:
+    """What a fitted probe answers on training, validation and test rows, and how its restarts do."""
+    train = fitting.part(probe, "train")
+    test = fitting.apply(probe, test)
+    loss = readout.loss
+    scored = Scored(
+        fit_on=fit_on,
+        tested_on=tested_on,
+        probe=probe_name(probe),
+        layers=layers if probe.reads == "states" else (),
+        train=readout.answers(train),
+        validation=readout.answers(fitting.part(probe, "validation")) if "validation" in fitting.states else None,
+        test=readout.answers(test),
+        signed=knows_its_sign(probe),
+        loss=None if loss is None else loss.cpu().numpy(),
+    )
+    restart_loss = getattr(readout, "restart_loss", None)
+    if restart_loss is None or restart_loss.shape[1] == 1:
+        return scored
+    targets = tuple(name for name in test_labels.targets if name in fitting.labels["train"].targets)
+    shape = (len(targets), *restart_loss.shape)
+    answers = {"train": readout.restarts(train).score, "test": readout.restarts(test).score}  # type: ignore[attr-defined]
+    labels = {"train": fitting.labels["train"], "test": test_labels}
+    right = {
+        part: np.stack([accuracies(answers[part], labels[part].targets[name]) for name in targets]).reshape(shape)
+        for part in answers
+    }
+    return msgspec.structs.replace(
+        scored,
+        restart_loss=restart_loss.cpu().numpy(),
+        restart_targets=targets,
+        restart_train=right["train"],
+        restart_test=right["test"],
+    )
+
+
+def score_shuffled(
+    probe: Probe,
+    fitting: Fitting,
+    test: Pairs,
+    shuffles: int,
+    seed: int,
+    *,
+    fit_on: str,
+    tested_on: str,
+    layers: tuple[int, ...],
+) -> Scored:
+    """The probe fitted again on permutations of the training labels, which take the place of the seeds.
+
+    A probe that never sees labels is fitted as ever; only its sign is resolved on the permuted ones.
+    """
+    import torch
+
+    labels = shuffled_labels(fitting.labels["train"].targets["truth"], fitting.labels["train"].group, shuffles, seed)
+    train = fitting.part(probe, "train")
+    if probe.supervised:
+        shuffled = torch.from_numpy(labels).to(train.states.device)
+        readout = probe.fit(msgspec.structs.replace(train, labels=shuffled), range(shuffles))
+    else:
+        readout = probe.fit(train, range(shuffles if probe.seeded else 1))
+    answers = [readout.answers(rows) for rows in (train, fitting.apply(probe, test))]
+    if len(answers[0].score) == 1:
+        answers = [_repeated(one, shuffles) for one in answers]
+    return Scored(
+        fit_on=fit_on,
+        tested_on=tested_on,
+        probe=probe_name(probe),
+        layers=layers if probe.reads == "states" else (),
+        train=answers[0],
+        test=answers[1],
+        signed=knows_its_sign(probe),
+        train_labels=labels,
+    )
+
+
+def knows_its_sign(probe: Probe) -> bool:
+    """Whether the probe itself says which side is true: it was handed labels, or it is the model's own answer."""
+    return probe.supervised or probe.reads == "log_odds"
+
+
+def _repeated(answers: Answers, times: int) -> Answers:
+    parts = (answers.score, answers.probability, answers.members)
+    return Answers(*(None if part is None else np.repeat(part, times, axis=0) for part in parts))
+
+
+def _with_labels(probe: Probe, pairs: Pairs, labels: Labels) -> Pairs:
+    if not probe.supervised:
+        return pairs
+    import torch
+
+    truth = torch.from_numpy(labels.targets["truth"].astype(np.int64))
+    return msgspec.structs.replace(pairs, labels=truth.to(pairs.states.device))

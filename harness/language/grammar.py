@@ -1,0 +1,74 @@
+"""What may be written at the top of a spec: the keys, before conditions, defaults and baselines are worked out.
+
+The JSON Schema and the documentation are made from these structs and those of `harness.spec`. They are never built:
+`harness.language.resolving` turns the written keys into a `Spec`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from harness.contracts import Bed, Check, Distractor, Metric, Probe
+from harness.spec import Activations, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
+
+BASELINES = ("random", "zero_shot", "logistic_regression")
+"""Kinds of probes that stand in every table: chance, the model's own answer, the supervised ceiling."""
+
+SETTING = ("model", "data", "prompt", "activations")
+"""What a condition may override."""
+
+
+class Override(Part, frozen=True, kw_only=True):
+    """A named set of circumstances: overrides that are merged over the keys of the same name above it."""
+
+    model: Model | Bed
+    """Merged over the spec's `model`."""
+    data: Data
+    """Merged over the spec's `data`."""
+    prompt: Prompt
+    """Merged over the spec's `prompt`."""
+    activations: Activations
+    """Merged over the spec's `activations`."""
+    distractors: tuple[str, ...] = ()
+    """Which of the declared distractors stand in the prompt. None of them, if left out."""
+
+
+class Written(Part, frozen=True, kw_only=True):
+    """An experiment, version 1 of the language."""
+
+    harness: Literal[1]
+    """Version of the language."""
+    name: Slug
+    """A slug; the report goes to reports/NAME."""
+    about: str = ""
+    """What is asked, for the head of the report."""
+    include: str | tuple[str, ...] = ()
+    """Other .yaml files, relative to this one, that are merged under it: mappings key by key, all else replaced."""
+    model: Model | Bed
+    """The network: an asset's name, a Hub id, a folder, a .gguf file, options of these, or `{bed: NAME, …}`."""
+    data: Data = Data()
+    """Which examples, how many, and how they are split. A test bed needs none."""
+    prompt: Prompt = Prompt()
+    """How an example and an answer become text."""
+    distractors: dict[Slug, Distractor] = {}
+    """Things to put into prompts, by the name under which the report scores them: `harness list distractors`."""
+    conditions: dict[Slug, Override] = {}
+    """Named overrides of model, data, prompt, activations and distractors. With none there is one, `main`, with every distractor."""
+    activations: Activations = Activations()
+    """Which states of the network to keep."""
+    probes: Annotated[tuple[Probe, ...], Meta(min_length=1)]
+    """Methods to compare: `harness list probes`. Two of a kind need names."""
+    baselines: bool = True
+    """Add random directions, the model's own answer and logistic regression to the probes where they are missing."""
+    transfer: Annotated[tuple[Transfer, ...], Meta(min_length=1)] = ()
+    """Where probes are fitted and where they are tested; each condition on itself if left out."""
+    seeds: Annotated[int, Meta(ge=1)] = 1
+    """Seeds of the probes that draw random numbers."""
+    layer: LayerRule | int = "middle"
+    """The layer that summaries and checks look at: a number, or a rule that never sees the test score."""
+    metrics: Annotated[tuple[Metric, ...], Meta(min_length=1)] = ("accuracy", "auroc")  # type: ignore[assignment]
+    """Scores of every probe against the truth and each distractor: `harness list metrics`."""
+    checks: tuple[Check, ...] = ()
+    """Claims about the numbers, and what you expect of each: `harness list checks`."""

@@ -1,0 +1,204 @@
+"""The JSON Schema of the language, made from the structs; editors complete with it and `validation` validates with it.
+
+A kind is chosen by if/then on its name, not by oneOf: the errors then talk about the kind that was meant.
+"""
+
+from __future__ import annotations
+
+import types
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from harness import kind
+from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Probe, Source
+from harness.language.grammar import Written
+from harness.language.shorthand import own_option
+from harness.spec import Data, Model
+
+Schema = dict[str, Any]
+
+FOLDER_OF: dict[type, str] = {
+    Source: "data",
+    Distractor: "distractors",
+    Bed: "beds",
+    Normalisation: "normalisations",
+    Probe: "probes",
+    Metric: "metrics",
+    Check: "checks",
+}
+SINGULAR = {
+    "data": "data set",
+    "distractors": "distractor",
+    "beds": "test bed",
+    "normalisations": "normalisation",
+    "probes": "probe",
+    "metrics": "metric",
+    "checks": "check",
+}
+_OVERRIDE = "_override"
+
+
+@cache
+def schema() -> Schema:
+    """The whole language as JSON Schema (2020-12). The result is shared: do not change it."""
+    return _Builder().whole()
+
+
+def option_schema(hint: Any) -> Schema:
+    """The schema of one option's type, for explaining it."""
+    return _Builder().of(hint)
+
+
+def spellings(name: str) -> list[str]:
+    """How a kind's name may be written: `movie_reviews` and `movie-reviews` are one."""
+    return list(dict.fromkeys([name, name.replace("_", "-")]))
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.defs: dict[str, Schema] = {}
+
+    def whole(self) -> Schema:
+        root = self.struct(Written, partial=True)
+        root["required"] = [key for key in root["required"] if key != "model"]
+        # With conditions, model and data may be partial above them: each condition is then validated whole.
+        root["if"] = {"required": ["conditions"]}
+        root["else"] = {"properties": {"model": self.network(False), "data": self.of(Data)}, "required": ["model"]}
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harness spec"}
+        return {**head, **root, "$defs": dict(sorted(self.defs.items()))}
+
+    def of(self, hint: Any, partial: bool = False) -> Schema:
+        """The schema of a type. `partial` is for overrides, where what is required may stand elsewhere."""
+        if not _holds_struct(hint):
+            return msgspec.json.schema(hint)
+        origin, arguments = get_origin(hint), get_args(hint)
+        if origin is Annotated:
+            return {**self.of(arguments[0], partial), **_limits(hint)}
+        if origin in (Union, types.UnionType):
+            if Model in arguments:
+                return self.network(partial)
+            (only,) = (argument for argument in arguments if argument is not type(None))
+            return self.of(only, partial)
+        if origin is tuple:
+            return {"type": "array", "items": self.of(arguments[0], partial)}
+        if origin is dict:
+            names = msgspec.json.schema(arguments[0])
+            return {"type": "object", "propertyNames": names, "additionalProperties": self.of(arguments[1], partial)}
+        if hint in FOLDER_OF:
+            return self.any_source() if partial and hint is Source else self.any_kind(FOLDER_OF[hint])
+        return self.named(hint.__name__ + (_OVERRIDE if partial and _holds_kind(hint) else ""), hint, partial)
+
+    def named(self, name: str, struct: type[Struct], partial: bool) -> Schema:
+        if name not in self.defs:
+            self.defs[name] = {}
+            made = self.struct(struct, partial)
+            if struct is Data:
+                made = {**made, "type": ["string", "object"], "if": {"type": "string"}, "then": self.any_kind("data")}
+            self.defs[name] = made
+        return {"$ref": f"#/$defs/{name}"}
+
+    def struct(self, struct: type[Struct], partial: bool = False) -> Schema:
+        """An object with the struct's fields as properties."""
+        # What a condition overrides stands elsewhere, so nothing in it is required.
+        inside = partial or struct.__name__ == "Override"
+        options = kind.options(struct)
+        required = [option.name for option in options if option.required]
+        return {
+            "description": kind.summary(struct),
+            "type": "object",
+            "properties": {option.name: self.option(option, inside) for option in options},
+            "required": [] if struct.__name__ == "Override" else required,
+            "additionalProperties": False,
+        }
+
+    def option(self, option: kind.Option, partial: bool = False) -> Schema:
+        made = {**self.of(option.type, partial), "description": option.doc}
+        if option.default is not None and not isinstance(option.default, Struct):
+            made["default"] = msgspec.to_builtins(option.default)
+        return made
+
+    def network(self, partial: bool) -> Schema:
+        """`model`: a name, a model's options, or a test bed."""
+        name = "model" + (_OVERRIDE if partial else "")
+        if name in self.defs:
+            return {"$ref": f"#/$defs/{name}"}
+        model = self.struct(Model)
+        beds = {"title": "test bed", "enum": _spelled(kind.names("beds"))}
+        made: Schema = {"title": "model", "description": model["description"], "type": ["string", "object"]}
+        if partial:
+            made["properties"] = {**model["properties"], "bed": {**beds, "description": "A test bed's name."}}
+        else:
+            self.defs["Model"] = model
+            made["if"] = {"type": "object", "required": ["bed"]}
+            made["then"] = self.any_kind("beds", "bed")
+            made["else"] = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/Model"}}
+        self.defs[name] = made
+        return {"$ref": f"#/$defs/{name}"}
+
+    def any_source(self) -> Schema:
+        """A data set's options, whose kind may be known elsewhere."""
+        names = {"title": "data set", "enum": _spelled(kind.names("data"))}
+        return {"title": "data set", "type": ["string", "object"], "properties": {"kind": names}}
+
+    def any_kind(self, folder: str, key: str = "kind") -> Schema:
+        """Anything in a folder: its name, or a mapping with its name under `key` and its options."""
+        if folder not in self.defs:
+            self.defs[folder] = {}
+            self.defs[folder] = self.choice(folder, key)
+        return {"$ref": f"#/$defs/{folder}"}
+
+    def choice(self, folder: str, key: str) -> Schema:
+        names = kind.names(folder)
+        title = SINGULAR[folder]
+        each = {name: self.one_kind(folder, name, key) for name in names}
+        bare = [name for name in names if each[name]["required"] in ([], [key])]
+        by_option = [name for name in names if key == "kind" and own_option(folder, name)]
+        unnamed = {"not": {"anyOf": [{"required": [name]} for name in by_option]}} if by_option else {}
+        chosen: Schema = {"title": title, "enum": _spelled(names)}
+        branches: list[Schema] = [
+            {"if": {"type": "string"}, "then": {"title": title, "enum": _spelled(bare)}},
+            {"if": {"type": "object", **unnamed}, "then": {"required": [key]}},
+            {"if": {"type": "object"}, "then": {"properties": {key: chosen}}},
+        ]
+        for name in names:
+            self.defs[f"{folder}.{name}"] = each[name]
+            says_so: Schema = {"required": [key], "properties": {key: {"enum": spellings(name)}}}
+            if name in by_option:
+                says_so = {"anyOf": [says_so, {"required": [name], "not": {"required": [key]}}]}
+            branches.append({"if": {"type": "object", **says_so}, "then": {"$ref": f"#/$defs/{folder}.{name}"}})
+        return {"title": title, "type": ["string", "object"], "allOf": branches}
+
+    def one_kind(self, folder: str, name: str, key: str) -> Schema:
+        made = self.struct(kind.find(folder, name))
+        if key == "bed":
+            made["required"] = [key, *made["required"]]
+        chosen = {"enum": spellings(name), "description": f"The {SINGULAR[folder]}'s name."}
+        return {**made, "title": f"{SINGULAR[folder]} {name}", "properties": {key: chosen, **made["properties"]}}
+
+
+def _spelled(names: tuple[str, ...] | list[str]) -> list[str]:
+    return [spelling for name in names for spelling in spellings(name)]
+
+
+def _holds_struct(hint: Any) -> bool:
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return True
+    return any(_holds_struct(argument) for argument in get_args(hint))
+
+
+def _holds_kind(struct: type[Struct]) -> bool:
+    return any(_holds_struct(option.type) for option in kind.options(struct))
+
+
+def _limits(hint: Any) -> Schema:
+    """Bounds on a list's length, as its annotation gives them."""
+    made: Schema = {}
+    for meta in hint.__metadata__:
+        if meta.min_length is not None:
+            made["minItems"] = meta.min_length
+        if meta.max_length is not None:
+            made["maxItems"] = meta.max_length
+    return made

@@ -1,0 +1,54 @@
+"""Laying one tree over another: includes, `--set` and conditions all merge by these rules.
+
+Mappings merge key by key, at every depth; anything else replaces what it is laid over. Two exceptions keep a merge
+from mixing what cannot go together: a mapping that names another kind replaces the old one with its options, and
+`template` and `templates` drive each other out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.language.nodes import Entry, Node, Table, text_of
+
+Position = tuple[str, ...]
+"""The keys that lead to a mapping, without `conditions` and the condition's name."""
+
+
+def overlay(base: Node | None, over: Node, position: Position = ()) -> Node:
+    """`over` laid on `base`; neither is changed."""
+    if not (isinstance(base, Table) and isinstance(over, Table)):
+        return over
+    if position[:1] == ("conditions",):
+        position = position[2:] if len(position) > 1 else position
+    if _names_a_kind(position) and _other_kind(base, over):
+        return over
+    if position == ("prompt",):
+        base = base.without(*_driven_out(over))
+    entries = {
+        key: Entry(entry.place, overlay(base.get(key), entry.node, (*position, key)))
+        for key, entry in over.entries.items()
+    }
+    merged = base.with_entries(entries)
+    # A place to blame for what is missing: the mapping that was written last.
+    return Table(merged.entries, over.place, over.path, over.short)
+
+
+def _names_a_kind(position: Sequence[str]) -> bool:
+    return position in (("model",), ("data", "source")) or (len(position) == 2 and position[0] == "distractors")
+
+
+def _other_kind(base: Table, over: Table) -> bool:
+    named, wanted = _identity(base), _identity(over)
+    return named is not None and wanted is not None and named != wanted
+
+
+def _identity(table: Table) -> tuple[str, str | None] | None:
+    if "id" in table.entries:
+        return "id", None
+    return next(((key, text_of(table.get(key))) for key in ("kind", "bed") if key in table.entries), None)
+
+
+def _driven_out(over: Table) -> tuple[str, ...]:
+    given = [key for key in ("template", "templates") if key in over.entries]
+    return ("template", "templates") if len(given) == 1 else ()

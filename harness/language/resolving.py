@@ -1,0 +1,195 @@
+"""From the merged tree to the `Spec`: conditions resolved, kinds decoded, defaults and baselines filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from harness import kind
+from harness.contracts import Bed, Check, Distractor, Metric, Probe, Source
+from harness.errors import Problem
+from harness.language.grammar import BASELINES, SETTING, Written
+from harness.language.merging import overlay
+from harness.language.nodes import Node, Table, plain, problem_at, text_of
+from harness.language.validation import faults, sound
+from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+MAIN = "main"
+"""The condition of a spec that names none."""
+
+
+class Resolved:
+    """What could be decoded of a spec, with the nodes it came from. What could not is None and has left a problem."""
+
+    def __init__(self, root: Table):
+        self.root = root
+        self.problems: list[Problem] = []
+        self.settings = {name: self.setting(name) for name in self.condition_names()}
+        """The nodes of each condition, its overrides laid over the spec's."""
+        self.conditions = {name: self.condition(name) for name in self.settings}
+        self.distractors: dict[str, Distractor | None] = {
+            name: cast("Distractor | None", self.decode("distractors", entry.node))
+            for name, entry in self.entries("distractors")
+        }
+        self.probes = [(node, cast("Probe | None", self.decode("probes", node))) for node in root.items_of("probes")]
+        self.metrics = [
+            (node, cast("Metric | None", self.decode("metrics", node))) for node in root.items_of("metrics")
+        ]
+        self.checks = [(node, cast("Check | None", self.decode("checks", node))) for node in root.items_of("checks")]
+        self.transfer = [(node, self.part("Transfer", Transfer, node)) for node in root.items_of("transfer")]
+
+    def entries(self, key: str) -> Iterator[tuple[str, Any]]:
+        table = self.root.table(key)
+        yield from () if table is None else table.entries.items()
+
+    def condition_names(self) -> list[str]:
+        return [name for name, _ in self.entries("conditions")] or [MAIN]
+
+    def setting(self, name: str) -> Table:
+        """Model, data, prompt and activations of one condition, each with the condition's own laid over it."""
+        conditions = self.root.table("conditions")
+        own = conditions.get(name) if conditions is not None else None
+        override = own if isinstance(own, Table) else Table({}, self.root.place, self.root.path)
+        merged: Table = Table({}, override.place, override.path)
+        for source in (self.root, override):
+            kept = Table(
+                {key: entry for key, entry in source.entries.items() if key in SETTING}, merged.place, merged.path
+            )
+            merged = cast(Table, overlay(merged, kept))
+        return merged
+
+    def condition(self, name: str) -> Condition | None:
+        """The condition, whole; None, with problems noted, where any part of it is wrong."""
+        setting = self.settings[name]
+        parts = {"model": "model", "data": "Data", "prompt": "Prompt", "activations": "Activations"}
+        before = len(self.problems)
+        for key, definition in parts.items():
+            if (node := setting.get(key)) is not None:
+                self.problems += faults(node, definition)
+        if setting.get("model") is None:
+            message = f"condition {name} has no model; give `model` here or at the top of the spec"
+            self.problems.append(problem_at(setting, message))
+        if len(self.problems) > before:
+            return None
+        model = self.model(setting.entries["model"].node)
+        data = self.data(setting.get("data"))
+        prompt = self.part("Prompt", Prompt, setting.get("prompt"))
+        activations = self.part("Activations", Activations, setting.get("activations"))
+        if model is None or data is None or prompt is None or activations is None:
+            return None
+        standing = self.standing(name)
+        return Condition(
+            name=name, model=model, data=data, prompt=prompt, distractors=standing, activations=activations
+        )
+
+    def standing(self, name: str) -> tuple[str, ...]:
+        """Names of the distractors that stand in a condition's prompts."""
+        conditions = self.root.table("conditions")
+        if conditions is None or not conditions.entries:
+            return tuple(key for key, _ in self.entries("distractors"))
+        override = conditions.table(name)
+        items = override.items_of("distractors") if override is not None else ()
+        return tuple(text for item in items if (text := text_of(item)) is not None)
+
+    def model(self, node: Node) -> Model | Bed | None:
+        if isinstance(node, Table) and "bed" in node.entries:
+            return cast("Bed | None", self.decode("beds", node, "bed"))
+        return self.part("Model", Model, node)
+
+    def data(self, node: Node | None) -> Data | None:
+        if not isinstance(node, Table):
+            return Data()
+        source_node = node.get("source")
+        source = None if source_node is None else self.decode("data", source_node)
+        if source_node is not None and source is None:
+            return None
+        data = self.part("Data", Data, node.without("source"))
+        return None if data is None else msgspec.structs.replace(data, source=cast("Source | None", source))
+
+    def decode(self, folder: str, node: Node, key: str = "kind") -> kind.Kind | None:
+        """The struct that a mapping with a kind describes."""
+        name = text_of(node.get(key)) if isinstance(node, Table) else None
+        if name is None or kind.canonical(name) not in kind.names(folder):
+            return None
+        assert isinstance(node, Table)
+        return self.part(folder, kind.find(folder, name), node.without(key), node)
+
+    def part(self, definition: str, struct: type[T], node: Node | None, whole: Node | None = None) -> T | None:
+        """The struct of a mapping; None if the schema has found a fault in it already, or with a problem noted."""
+        if node is None:
+            return struct()
+        try:
+            return msgspec.convert(plain(node), struct)
+        except msgspec.ValidationError as error:
+            # What the schema cannot say (two options that contradict each other) is said by the struct itself.
+            if sound(whole or node, definition):
+                message = str(error).split(" - at `$")[0]
+                self.problems.append(problem_at(whole or node, message[:1].lower() + message[1:]))
+            return None
+
+    def spec(self, file: str) -> Spec:
+        """The spec. Only to be called when there are no problems at all."""
+        root = self.root
+        conditions = tuple(condition for condition in self.conditions.values() if condition is not None)
+        given = {
+            key: plain(entry.node) for key, entry in root.entries.items() if key in ("name", "about", "seeds", "layer")
+        }
+        return Spec(
+            **given,
+            conditions=conditions,
+            distractors={name: made for name, made in self.distractors.items() if made is not None},
+            probes=self.all_probes(conditions),
+            transfer=self.all_transfers(),
+            metrics=self.all_metrics(),
+            checks=tuple(_named(check) for _, check in self.checks if check is not None),
+            file=file,
+        )
+
+    def all_probes(self, conditions: tuple[Condition, ...]) -> tuple[Probe, ...]:
+        probes = [_named(probe) for _, probe in self.probes if probe is not None]
+        missing = [name for name in self.baselines(conditions) if name not in {probe.kind() for probe in probes}]
+        return (*probes, *(_named(cast(Probe, kind.find("probes", name)())) for name in missing))
+
+    def baselines(self, conditions: tuple[Condition | None, ...]) -> list[str]:
+        """Kinds of the baselines that the spec's conditions can have; a test bed has no answer of its own."""
+        wanted = self.root.get("baselines")
+        if wanted is not None and plain(wanted) is False:
+            return []
+        only_beds = all(condition is not None and isinstance(condition.model, Bed) for condition in conditions)
+        return [name for name in BASELINES if not (only_beds and name == "zero_shot")]
+
+    def all_transfers(self) -> tuple[Transfer, ...]:
+        if self.transfer:
+            return tuple(transfer for _, transfer in self.transfer if transfer is not None)
+        return tuple(Transfer(fit_on=name, tested_on=(name,)) for name in self.conditions)
+
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """The metrics, each followed by those that always stand beside it."""
+        given = [metric for _, metric in self.metrics if metric is not None]
+        if not given:
+            default = next(option.default for option in kind.options(Written) if option.name == "metrics")
+            given = [cast(Metric, kind.find("metrics", name)()) for name in default]
+        asked = {metric.kind() for metric in given}
+        metrics: dict[str, Metric] = {}
+        for metric in given:
+            metrics[metric.kind()] = metric
+            for name in metric.beside:
+                if name not in asked:
+                    metrics.setdefault(name, cast(Metric, kind.find("metrics", name)()))
+        return tuple(metrics.values())
+
+
+def probe_name(node: Node, probe: Probe | None) -> str | None:
+    """The name under which a probe is reported, also where its options are wrong."""
+    if probe is not None:
+        return probe.name or probe.kind()
+    return text_of(node.get("name")) or text_of(node.get("kind")) if isinstance(node, Table) else None
+
+
+def _named(thing: Any) -> Any:
+    """A probe or check with its name filled in."""
+    return msgspec.structs.replace(thing, name=thing.name or thing.kind())

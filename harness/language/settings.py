@@ -1,0 +1,82 @@
+"""`--set a.b[1].c=value`: overrides from the command line, merged over the spec before its conditions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from harness.errors import Problem
+from harness.language.document import Unreadable, compose, shorten
+from harness.language.merging import Position, overlay
+from harness.language.nodes import Array, Entry, Node, Place, Table, child_path
+from harness.language.shorthand import written_out
+
+_STEP = re.compile(r"(?:^|\.)(?P<key>[^.\[\]=\s]+)|\[(?P<index>[0-9]{1,6})\]")
+
+
+def apply(root: Table, sets: Sequence[str], problems: list[Problem]) -> Table:
+    """The tree with every setting laid over it, in order; faults are added to `problems`."""
+    for text in sets:
+        place = Place(f"--set {shorten(text)}")
+        target, equals, written = text.partition("=")
+        steps = _steps(target)
+        if not equals or not steps:
+            problems.append(
+                place.problem("", "write KEY=VALUE, such as --set model.dtype=float32 or --set probes[0].restarts=5")
+            )
+            continue
+        if steps[0] == "include":
+            problems.append(place.problem("include", "files are included by the spec only; write include into a spec"))
+            continue
+        try:
+            value, faults = compose(written, place.file, path=target, outside=True)
+        except Unreadable as fault:
+            problems.append(fault.problem)
+            continue
+        problems += faults
+        if value is None:
+            value, _ = compose("null", place.file, path=target, outside=True)
+            assert value is not None
+        laid = _laid(root, steps, value, (), place, "", problems)
+        assert isinstance(laid, Table)
+        root = written_out(laid)
+    return root
+
+
+def _steps(target: str) -> list[str | int]:
+    """`a.b[1].c` as ['a', 'b', 1, 'c']; empty if it is not of that form."""
+    steps: list[str | int] = []
+    end = 0
+    for match in _STEP.finditer(target):
+        if match.start() != end:
+            return []
+        end = match.end()
+        steps.append(match["key"] if match["key"] is not None else int(match["index"]))
+    return steps if end == len(target) and steps and isinstance(steps[0], str) else []
+
+
+def _laid(
+    base: Node | None,
+    steps: Sequence[str | int],
+    value: Node,
+    position: Position,
+    place: Place,
+    path: str,
+    problems: list[Problem],
+) -> Node:
+    """`base` with `value` at the end of `steps`. Mappings on the way are made; list items must be there."""
+    if not steps:
+        return overlay(base, value, position)
+    step, rest = steps[0], steps[1:]
+    here = child_path(path, step)
+    if isinstance(step, str):
+        below = base.get(step) if isinstance(base, Table) else None
+        laid = _laid(below, rest, value, (*position, step), place, here, problems)
+        return overlay(base, Table({step: Entry(place, laid)}, place, path), position)
+    if not isinstance(base, Array) or step >= len(base.items):
+        there = f"{len(base.items)} entries, counted from 0" if isinstance(base, Array) else "no list"
+        problems.append(place.problem(here, f"there is no such entry: {path} has {there}"))
+        return base if base is not None else value
+    items = list(base.items)
+    items[step] = _laid(items[step], rest, value, (*position, "[]"), place, here, problems)
+    return Array(tuple(items), base.place, base.path)

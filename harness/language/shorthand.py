@@ -1,0 +1,97 @@
+"""Short forms written out: `model: NAME`, `data: NAME`, `- ccs`, `{hub: …}`, `movie-reviews`.
+
+Everything behind this (merging, validation, decoding) sees one form only. The nodes that are added stand where the
+short form stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness import kind
+from harness.language.nodes import Array, Entry, Node, Scalar, Table, text_of
+
+
+def written_out(root: Table) -> Table:
+    """The document with every short form replaced by its long one. Doing it twice changes nothing."""
+    root = _setting(root)
+    for folder in ("probes", "metrics", "checks"):
+        root = _changed(root, folder, _each(folder))
+    root = _changed(root, "distractors", _values(lambda node: choice("distractors", node)))
+    return _changed(root, "conditions", _values(lambda node: _setting(node) if isinstance(node, Table) else node))
+
+
+def choice(folder: str, node: Node, key: str = "kind") -> Node:
+    """What names a kind, as a mapping with `kind` under its canonical name."""
+    if text_of(node) is not None:
+        node = _short(key, node)
+    if not isinstance(node, Table):
+        return node
+    if key == "kind" and key not in node.entries and (name := _named_by_option(folder, node)):
+        place = node.entries[name].place
+        return node.with_entries({key: Entry(place, Scalar(name, place, node.path))})
+    name = text_of(node.get(key))
+    if name is None or kind.canonical(name) not in kind.names(folder):
+        return node
+    written = node.entries[key]
+    assert isinstance(written.node, Scalar)
+    canonical = Scalar(kind.canonical(name), written.node.place, written.node.path, written.node.text)
+    return node.with_entries({key: Entry(written.place, canonical)})
+
+
+def own_option(folder: str, name: str) -> bool:
+    """Whether a kind has an option of its own name, so that `{hub: …}` says both."""
+    return name in {option.name for option in kind.options(kind.find(folder, name))}
+
+
+def _named_by_option(folder: str, table: Table) -> str | None:
+    return next((key for key in table.entries if key in kind.names(folder) and own_option(folder, key)), None)
+
+
+def _setting(table: Table) -> Table:
+    table = _changed(table, "model", _model)
+    return _changed(table, "data", _data)
+
+
+def _model(node: Node) -> Node:
+    if text_of(node) is not None:
+        return _short("id", node)
+    if isinstance(node, Table) and "bed" in node.entries:
+        return choice("beds", node, "bed")
+    return node
+
+
+def _data(node: Node) -> Node:
+    if text_of(node) is not None:
+        node = _short("source", node)
+    if not isinstance(node, Table):
+        return node
+    return _changed(node, "source", lambda source: choice("data", source))
+
+
+def _short(key: str, node: Node) -> Table:
+    return Table({key: Entry(node.place, node)}, node.place, node.path, short=True)
+
+
+def _changed(table: Table, key: str, change: Callable[[Node], Node]) -> Table:
+    entry = table.entries.get(key)
+    return table if entry is None else table.with_entries({key: Entry(entry.place, change(entry.node))})
+
+
+def _each(folder: str) -> Callable[[Node], Node]:
+    def change(node: Node) -> Node:
+        if not isinstance(node, Array):
+            return node
+        return Array(tuple(choice(folder, item) for item in node.items), node.place, node.path)
+
+    return change
+
+
+def _values(change: Callable[[Node], Node]) -> Callable[[Node], Node]:
+    def changed(node: Node) -> Node:
+        if not isinstance(node, Table):
+            return node
+        entries = {key: Entry(entry.place, change(entry.node)) for key, entry in node.entries.items()}
+        return Table(entries, node.place, node.path, node.short)
+
+    return changed

@@ -1,0 +1,113 @@
+"""Which layer summaries and checks look at. No rule sees a test row; equal layers: the earliest wins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.contracts import Answers, LayerChoice
+from harness.errors import UsageError
+from harness.estimate import CONFIDENCE, over_seeds
+from harness.metrics.auroc import Auroc
+from harness.scoring import TRUTH, Labels, Scored, training_sign
+from harness.spec import LayerRule
+
+INFORMATIVE_SHARE = 0.95
+"""Share of the best AUROC − ½ that an informative layer reaches (Mallen & Belrose 2023, §4)."""
+
+
+def choose_layer(scored: Scored, rule: LayerRule | int | str, train: Labels, validation: Labels | None) -> LayerChoice:
+    """The layer of a probe under a rule of the spec, or a layer's number (negative: from the last kept one).
+
+    `train` and `validation` are the labels of the rows of `scored.fit_on`. Raises UsageError for a layer that is not
+    kept, and for `validation` without validation rows.
+    """
+    if not scored.layers:
+        return LayerChoice(0, None, "it has no layers")
+    if isinstance(rule, int):
+        return _numbered(scored, rule)
+    if rule == "middle":
+        return _at(scored, len(scored.layers) // 2, "the middle layer")
+    if rule == "last":
+        return _at(scored, len(scored.layers) - 1, "the last layer")
+    if rule == "lowest_loss":
+        return _lowest_loss(scored)
+    if rule == "validation":
+        return _best_on_validation(scored, train, validation)
+    if rule == "earliest_informative":
+        return _earliest_informative(scored, train, validation)
+    raise UsageError(f'layer: no rule "{rule}"; a number, or one of {", ".join(LayerRule.__args__)}')  # type: ignore[attr-defined]
+
+
+def _at(scored: Scored, index: int, rule: str) -> LayerChoice:
+    return LayerChoice(index, scored.layers[index], rule)
+
+
+def _numbered(scored: Scored, number: int) -> LayerChoice:
+    kept = scored.layers
+    if number in kept:
+        return _at(scored, kept.index(number), "named in the spec")
+    if -len(kept) <= number < 0:
+        return _at(scored, len(kept) + number, f"{number}, counted from the last")
+    raise UsageError(
+        f"layer: {number} is not among the layers kept of {scored.fit_on}: {_ranges(kept)}; "
+        "choose one of them, or add it to activations.layers"
+    )
+
+
+def _lowest_loss(scored: Scored) -> LayerChoice:
+    if scored.loss is None or not np.isfinite(scored.loss).any():
+        return _at(scored, len(scored.layers) // 2, "the middle layer, because the probe has no loss")
+    loss = scored.loss.mean(axis=0, dtype=np.float64)
+    return _at(scored, int(np.argmin(np.where(np.isfinite(loss), loss, np.inf))), "lowest training loss")
+
+
+def _best_on_validation(scored: Scored, train: Labels, validation: Labels | None) -> LayerChoice:
+    if scored.validation is None or validation is None:
+        raise UsageError(
+            f"layer: validation needs validation rows, and {scored.fit_on} has none; give data.split a share such as "
+            "{train: 0.5, validation: 0.1, test: 0.4}, or choose another rule"
+        )
+    found = _auroc(scored, train, scored.validation, validation)
+    if found is None:
+        raise UsageError(
+            f"layer: the validation rows of {scored.fit_on} have one label only, so that no layer can be chosen by them; "
+            "raise data.limit or data.split.validation"
+        )
+    return _at(scored, int(np.argmax(np.nan_to_num(found[0], nan=-1.0))), "best validation AUROC")
+
+
+def _earliest_informative(scored: Scored, train: Labels, validation: Labels | None) -> LayerChoice:
+    answers, labels, rows = scored.train, train, "training"
+    if scored.validation is not None and validation is not None:
+        answers, labels, rows = scored.validation, validation, "validation"
+    middle = len(scored.layers) // 2
+    found = _auroc(scored, train, answers, labels)
+    if found is None:
+        return _at(scored, middle, f"the middle layer, because the {rows} rows have one label only")
+    value, low = np.nan_to_num(found, nan=-1.0)
+    # The layers are looked at together, so that one of many is not taken for informative by luck.
+    if not low.max() > 0.5:
+        return _at(scored, middle, f"the middle layer, because none is informative on {rows} rows")
+    reached = value - 0.5 >= INFORMATIVE_SHARE * (value.max() - 0.5)
+    return _at(scored, int(np.argmax(reached)), f"earliest informative on {rows} rows")
+
+
+def _auroc(scored: Scored, train: Labels, answers: Answers, labels: Labels) -> tuple[np.ndarray, np.ndarray] | None:
+    """AUROC on the truth and the lower end of its interval, each (layer,), mean over seeds."""
+    turned = answers.flipped(training_sign(scored, train, TRUTH))
+    found = Auroc().measure(turned, labels.targets[TRUTH], labels.group)
+    if found is None:
+        return None
+    mean = over_seeds(found)
+    return mean.value, mean.low
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """`0–12, 20, 30`."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in parts)

@@ -1,0 +1,183 @@
+"""Looking over finished prompts: what makes them useless is an error, what makes conclusions doubtful is a finding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from harness.contracts import Factor
+from harness.errors import DataError
+from harness.examples import PARTS, association
+
+if TYPE_CHECKING:
+    import polars as pl
+
+LEAK_SHARE = 0.9
+"""From this share of right guesses on, an answer that stands in the prompt gives the label away (or its opposite)."""
+
+LEAK_REACH = 0.1
+"""A leak in fewer than this share of the pairs is left to chance: "no" stands in many a text."""
+
+P_VALUE = 0.01
+"""Below it, truth and a distractor are said to go together."""
+
+BALANCE = 0.05
+"""How far the share of a class may be from one half."""
+
+
+def check_pairs(frame: pl.DataFrame) -> None:
+    """Raises DataError for a pair whose members are the same, and for an answer that is not there.
+
+    `frame` is that of a PromptTable; `start` and `end`, where there, are the characters of the answer.
+    """
+    import polars as pl
+
+    first, second = _members(frame)
+    for same in (
+        first["text"] == second["text"],
+        (first["tokens"] == second["tokens"]) & (first["tokens"].list.len() > 0),
+    ):
+        if same.any():
+            row = first.row(same.arg_max() or 0, named=True)
+            raise DataError(
+                f'template {row["template"]}, example "{row["example"]}": both members of the pair come out as the same '
+                f'prompt, "{shortened(row["text"])}" ({same.sum()} of {len(first)} pairs); let {{{{ answer }}}} stand in it, '
+                "and choose answers that the tokenizer tells apart"
+            )
+    missing = frame.filter((pl.col("end") <= pl.col("start")) if "end" in frame.columns else pl.lit(False))
+    if len(missing):
+        row = missing.row(0, named=True)
+        raise DataError(
+            f'template {row["template"]}, example "{row["example"]}": the answer is not in the prompt '
+            f'"{shortened(row["text"])}"; let {{{{ answer }}}} stand in it'
+        )
+    lost = frame.filter((pl.col("tokens").list.len() > 0) & (pl.col("answer_end") <= pl.col("answer_start")))
+    if len(lost):
+        row = lost.row(0, named=True)
+        raise DataError(
+            f'template {row["template"]}, example "{row["example"]}": no token belongs to the answer '
+            f'"{row["text"][row["start"] : row["end"]]}"; the tokenizer drops it, choose another answer'
+        )
+
+
+def text_findings(frame: pl.DataFrame) -> list[str]:
+    """What the texts show; `frame` has `start`, `end` and `choice`, the answer that a member was asked for."""
+    findings = []
+    for name in frame["template"].unique(maintain_order=True):
+        first, second = _members(frame.filter(frame["template"] == name))
+        findings += _leak(name, first, second) + _difference_outside(name, first, second)
+    return findings + _repeated(frame)
+
+
+def label_findings(frame: pl.DataFrame, factors: Sequence[Factor]) -> list[str]:
+    """Unbalanced classes, and factors that go together with the truth."""
+    import polars as pl
+
+    # One row per example: templates repeat the evidence without adding to it.
+    examples = frame.filter(pl.col("answer") == 0).unique("example", keep="first", maintain_order=True)
+    findings = []
+    for part in PARTS:
+        rows = examples.filter(pl.col("split") == part)
+        if rows.is_empty():
+            continue
+        truth = rows["truth"].to_list()
+        share = sum(truth) / len(truth)
+        if abs(share - 0.5) > BALANCE:
+            findings.append(
+                f"Unbalanced: in {sum(truth)} of {len(truth)} {part} examples ({share:.0%}) the second answer is right; "
+                "accuracy and unsupervised probes are hard to judge."
+            )
+        for factor in factors:
+            if factor.name == "truth" or factor.name not in rows.columns:
+                continue
+            found = association(truth, rows[factor.name].to_list())
+            if found.p_value < P_VALUE:
+                findings.append(
+                    f"Truth goes together with {factor.name} in {part} examples (phi = {found.phi:.2f}, "
+                    f"p = {found.p_value:.2g}, n = {found.n}): a probe of the one scores on the other, "
+                    "and no conclusion about them holds."
+                )
+    return findings
+
+
+def shortened(text: str, longest: int = 120) -> str:
+    """The text on one line, its middle left out if it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest // 2]} … {line[-longest // 2 :]}"
+
+
+def _members(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    import polars as pl
+
+    return frame.filter(pl.col("answer") == 0), frame.filter(pl.col("answer") == 1)
+
+
+def _outside(member: pl.DataFrame) -> Iterator[tuple[str, str]]:
+    for text, start, end in member.select("text", "start", "end").iter_rows():
+        yield text[:start], text[end:]
+
+
+def _leak(name: str, first: pl.DataFrame, second: pl.DataFrame) -> list[str]:
+    """Does the prompt, its answer taken out, name just one of the two answers, and always the right one?"""
+    truth = first["truth"].to_list()
+    named = []
+    for pieces, choices, right in zip(
+        _outside(first), zip(first["choice"], second["choice"], strict=True), truth, strict=True
+    ):
+        mentioned = [any(_word(choice).search(piece) for piece in pieces) for choice in choices]
+        if sum(mentioned) == 1:
+            named.append(mentioned[right])
+    if (
+        len(named) < max(LEAK_REACH * len(truth), 10)
+        or LEAK_SHARE > (share := sum(named) / len(named)) > 1 - LEAK_SHARE
+    ):
+        return []
+    which = "the right one" if share > 0.5 else "the wrong one"
+    return [
+        f"The label leaks into template {name}: in {len(named)} of {len(truth)} pairs the prompt outside the answer names one "
+        f"of the two answers only, and in {max(share, 1 - share):.0%} of these it is {which}."
+    ]
+
+
+@cache
+def _word(answer: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(answer.strip())}(?!\w)", re.IGNORECASE)
+
+
+def _difference_outside(name: str, first: pl.DataFrame, second: pl.DataFrame) -> list[str]:
+    differing = [
+        example
+        for example, one, other in zip(first["example"], _outside(first), _outside(second), strict=True)
+        if one != other
+    ]
+    if not differing:
+        return []
+    return [
+        f"In {len(differing)} of {len(first)} pairs of template {name} the members differ outside the answer, too "
+        f'(example "{differing[0]}"): a probe may read that other difference.'
+    ]
+
+
+def _repeated(frame: pl.DataFrame) -> list[str]:
+    import polars as pl
+
+    texts = (
+        frame.filter(pl.col("answer") == 0)
+        .group_by("template", "text")
+        .agg(pl.col("split").n_unique().alias("splits"), pl.col("truth").n_unique().alias("truths"), pl.len())
+    )
+    findings = []
+    astride = texts.filter(pl.col("splits") > 1)
+    if len(astride):
+        findings.append(
+            f"{len(astride)} prompts stand in more than one part of the split under different groups: what is learnt of "
+            "them in training is scored in the test."
+        )
+    contradictory = texts.filter(pl.col("truths") > 1)
+    if len(contradictory):
+        findings.append(
+            f"{len(contradictory)} prompts come up both with the one and with the other answer as the right one."
+        )
+    return findings

@@ -1,0 +1,186 @@
+"""What is known of a model before its weights are loaded: identity, sizes, precision. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.models import gguf, precision, tokenizer
+from harness.models.fingerprint import combined, meaning
+from harness.models.locate import Located, ModelMissing, Progress, locate
+from harness.models.shape import Shape, read_config, shape
+from harness.spec import Model
+from harness.store import content_key
+
+__all__ = ["ModelCard", "ModelMissing", "Progress", "describe"]
+
+_EMBEDDING = re.compile(r"(^|\.)(embed\w*|wte|wpe|word_embeddings\w*|\w*_embeddings|shared|lm_head|embed_out|output_projection)\.")
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that can be loaded. Two cards of equal identity, side and dtype give the same states."""
+
+    name: str
+    """As the spec gives it."""
+    identity: str
+    """Content hash of weights, configuration and tokenizer; of configuration and seed for random weights."""
+    tokenizer_identity: str
+    """Content hash of the tokenizer's files; empty for a test bed."""
+    path: Path | None
+    """Folder with configuration, tokenizer and weights; None for a test bed."""
+    revision: str
+    """Commit on the Hub, SHA-256 of an asset's file; empty for a local folder."""
+    shape: Shape
+    parameters: int
+    """All weights."""
+    body_parameters: int
+    """Weights without embeddings and language-model head: what a token is multiplied with."""
+    dtype: precision.Dtype
+    """In which the forward pass computes, and in which states are stored."""
+    weights: Literal["pretrained", "random"]
+    weights_seed: int
+    side: Literal["decoder", "encoder"]
+    """The stack that is read."""
+    packing: Literal["auto", "never"]
+    trust_remote_code: bool
+    allow_pickle: bool
+
+    @property
+    def stacks(self) -> str:
+        return self.shape.stacks
+
+    @property
+    def family(self) -> str:
+        return self.shape.family
+
+    @property
+    def blocks(self) -> int:
+        return self.shape.blocks
+
+    @property
+    def layers(self) -> int:
+        """Places where states can be read: layer 0 (the embeddings) and one after each block."""
+        return self.shape.blocks + 1
+
+    @property
+    def d_model(self) -> int:
+        return self.shape.d_model
+
+    @property
+    def context(self) -> int | None:
+        return self.shape.context
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it gives probabilities of answers."""
+        return self.path is not None and self.side == "decoder"
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.parameters * precision.BYTES[self.dtype]
+
+
+def describe(model: Model, folder: Path, bring: bool = True, progress: Progress | None = None) -> ModelCard:
+    """Find a model (and fetch it, if `bring`) and say what it is.
+
+    `folder` is the spec's, for relative paths. Raises UsageError for a model that cannot be used as it is,
+    ModelMissing when it is not here and `bring` is false, HarnessError when it cannot be had.
+    """
+    place = locate(model, folder, bring, progress)
+    config = read_config(place.folder)
+    sizes = shape(config, place.folder, model.side)
+    weights = _weight_files(place.folder, model)
+    tokenizer_files = tokenizer.files(place.folder)
+    if not tokenizer_files:
+        raise UsageError(f"model.id: {place.folder} has no tokenizer (tokenizer.json and tokenizer_config.json)")
+    count, body = _parameters(weights, sizes)
+    side: Literal["decoder", "encoder"] = (
+        "encoder" if sizes.stacks == "encoder-only" or model.side == "encoder" else "decoder"
+    )
+    return ModelCard(
+        name=model.id,
+        identity=_identity(model, place, weights, tokenizer_files),
+        tokenizer_identity=combined(tokenizer_files),
+        path=place.folder,
+        revision=place.revision,
+        shape=sizes,
+        parameters=count,
+        body_parameters=body,
+        dtype=precision.choose(model.dtype),
+        weights=model.weights,
+        weights_seed=model.weights_seed if model.weights == "random" else 0,
+        side=side,
+        packing=model.packing,
+        trust_remote_code=model.trust_remote_code,
+        allow_pickle=model.allow_pickle,
+    )
+
+
+def _identity(model: Model, place: Located, weights: list[Path], tokenizer_files: list[Path]) -> str:
+    config = meaning(read_config(place.folder))
+    if model.weights == "random":
+        return content_key("random", config, model.weights_seed, combined(tokenizer_files))
+    origin = place.folder / gguf.ORIGIN
+    if origin.is_file():
+        # What was converted is known by the file that it came from, whatever wrote the safetensors.
+        return content_key("gguf", json.loads(origin.read_bytes())["gguf_sha256"], place.folder.name.rsplit("-", 1)[-1])
+    return content_key("weights", combined(weights), config, combined(tokenizer_files))
+
+
+def _weight_files(folder: Path, model: Model) -> list[Path]:
+    """The files with weights; empty only where none are needed."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        files = [folder / Path(name).name for name in names]
+        missing = [file.name for file in files if not file.is_file()]
+        if missing and model.weights == "pretrained":
+            raise UsageError(f"model.id: {folder} lacks {', '.join(missing)}, which its index names")
+        if not missing:
+            return files
+    files = sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith(("consolidated", "adapter")))
+    if files or model.weights == "random":
+        return files
+    pickles = sorted((*folder.glob("pytorch_model*.bin"), *folder.glob("*.pth")))
+    if pickles and model.allow_pickle:
+        return pickles
+    if pickles:
+        raise UsageError(
+            f"model.id: {folder} has only pickled weights ({pickles[0].name}), which can run code when they are loaded; convert "
+            "them to safetensors, or set model.allow_pickle: true if you trust their authors"
+        )
+    raise UsageError(f"model.id: {folder} has no weights (*.safetensors); set model.weights: random to go without")
+
+
+def _parameters(weights: list[Path], sizes: Shape) -> tuple[int, int]:
+    """All weights and those without embeddings: counted from the files' headers, or by the usual formula."""
+    counted = [file for file in weights if file.suffix == ".safetensors"]
+    if not counted:
+        embeddings = sizes.vocab * sizes.d_model * (1 if sizes.tied else 2)
+        return sizes.body_parameters + embeddings, sizes.body_parameters
+    count = body = 0
+    for file in counted:
+        for name, dimensions in _header(file).items():
+            size = math.prod(dimensions)
+            count += size
+            body += 0 if _EMBEDDING.search(name) else size
+    return count, body
+
+
+def _header(file: Path) -> dict[str, list[int]]:
+    """Names and shapes of the tensors in a safetensors file, without reading the tensors."""
+    try:
+        with file.open("rb") as opened:
+            size = int.from_bytes(opened.read(8), "little")
+            if size > 100_000_000:
+                raise ValueError("its header is too large")
+            header = json.loads(opened.read(size))
+        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file}: not a readable safetensors file: {error}") from error

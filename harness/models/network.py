@@ -1,0 +1,162 @@
+"""A loaded network, and what is read from it: the residual stream at chosen places, and the probability of answers.
+
+The blocks are found by shape, not by name, so that one piece of code serves every family. Hooks take the wanted places
+of each layer while the pass runs, and nothing else is kept. Layer 0 is the input of the first block and layer i the output
+of block i. That is Hugging Face's `hidden_states` but for the last entry, which there comes after the final norm.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.models.card import ModelCard
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Gather = Callable[[Tensor], Tensor]
+"""Takes a layer's states, (batch, token, d_model), and gives those that are wanted, (row, d_model)."""
+
+
+class _Deep(Exception):  # noqa: N818 (no error: the way out of a pass that has all it came for)
+    """Raised in a hook when the deepest wanted layer has been read."""
+
+
+class Read:
+    """What one pass gave."""
+
+    def __init__(self, layers: Sequence[int]):
+        self.layers = tuple(layers)
+        self.found: dict[int, Tensor] = {}
+        self.logits: Tensor | None = None
+        """At the places asked for, (place, vocabulary)."""
+
+    @property
+    def states(self) -> Tensor:
+        """(layer, row, d_model), in the order of `layers`."""
+        return torch.stack([self.found[layer] for layer in self.layers])
+
+
+class Network:
+    """A model in evaluation mode."""
+
+    def __init__(self, model: PreTrainedModel, card: ModelCard):
+        self.model = model
+        self.card = card
+        self.stack = _stack(model, card)
+        self.blocks = _blocks(self.stack, card)
+        self.head = model.get_output_embeddings() if card.has_head else None
+        self.device = next(model.parameters()).device
+        self.dtype = next(model.parameters()).dtype
+        self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        self.switches: dict[str, Any] = {"return_dict": True}
+        if "use_cache" in inspect.signature(model.forward).parameters:
+            self.switches["use_cache"] = False
+
+    def read(
+        self,
+        inputs: dict[str, Tensor],
+        layers: Sequence[int],
+        gather: Gather,
+        heads_at: Tensor | None = None,
+    ) -> Read:
+        """One forward pass. Stops after the deepest of `layers` unless `heads_at` asks for logits.
+
+        `heads_at` holds places in the flattened (batch, token) grid, int64, (place,).
+        """
+        out = Read(layers)
+        whole = heads_at is not None and self.head is not None
+        with torch.inference_mode(), self._listening(out, gather, None if whole else max(layers)):
+            try:
+                if not whole:
+                    self._body()(**inputs, **self.switches)
+                else:
+                    assert heads_at is not None
+                    with self._head_only_at(heads_at):
+                        # With the head's input cut down to a few places, so is all that the model does after it.
+                        out.logits = self.model(**inputs, **self.switches).logits[0]
+            except _Deep:
+                pass
+        missing = [layer for layer in layers if layer not in out.found]
+        if missing:
+            raise HarnessError(f"{self.card.name}: the forward pass never reached layer {missing[0]}")
+        return out
+
+    def _body(self) -> nn.Module:
+        if self.card.stacks == "encoder-decoder":
+            return self.stack if self.card.side == "encoder" else self.model
+        return self.model.base_model
+
+    @contextmanager
+    def _listening(self, out: Read, gather: Gather, deepest: int | None) -> Iterator[None]:
+        """Hooks on the wanted layers, taken away again at the end."""
+
+        def keep(layer: int, states: Tensor) -> None:
+            out.found[layer] = gather(states)
+            if layer == deepest:
+                raise _Deep
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            keep(0, args[0] if args else kwargs["hidden_states"])
+
+        def after(layer: int) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(_: nn.Module, args: Any, output: Any) -> None:
+                keep(layer, output if isinstance(output, Tensor) else output[0])
+
+            return hook
+
+        hooks = []
+        try:
+            for layer in out.layers:
+                if layer == 0:
+                    hooks.append(self.blocks[0].register_forward_pre_hook(before, with_kwargs=True))
+                else:
+                    hooks.append(self.blocks[layer - 1].register_forward_hook(after(layer)))
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    @contextmanager
+    def _head_only_at(self, places: Tensor) -> Iterator[None]:
+        """The language-model head sees only these places, as one sequence of a batch of one."""
+        assert self.head is not None
+
+        def before(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            states = args[0]
+            return (states.reshape(-1, states.shape[-1]).index_select(0, places.to(states.device))[None],)
+
+        hook = self.head.register_forward_pre_hook(before)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+
+def _stack(model: PreTrainedModel, card: ModelCard) -> nn.Module:
+    """The part of the model that holds the blocks which are read."""
+    if card.stacks != "encoder-decoder":
+        return model
+    return model.get_encoder() if card.side == "encoder" else model.get_decoder()
+
+
+def _blocks(stack: nn.Module, card: ModelCard) -> nn.ModuleList:
+    """The outermost list of as many modules as the configuration has blocks."""
+    found = [
+        (name.count("."), name, module)
+        for name, module in stack.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == card.blocks
+    ]
+    if not found:
+        raise HarnessError(
+            f"{card.name}: cannot find its {card.blocks} blocks in a {type(stack).__name__}; this architecture "
+            f"({card.family}) is not supported"
+        )
+    return min(found, key=lambda entry: entry[:2])[2]

@@ -1,0 +1,280 @@
+"""The plan: a spec compiled to stages with content-hashed keys, before anything heavy is imported.
+
+A stage's key is a hash of its *ingredients*, each under a name that a person understands (data, template, tokenizer,
+code …). An artifact under that key answers the stage; where there is none, comparing the ingredients with those of
+the spec's last run says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from harness.code_version import code_version
+from harness.contracts import Bed, Probe
+from harness.kind import Kind
+from harness.models.card import ModelCard, describe
+from harness.spec import Condition, Spec
+from harness.store import Store, content_key
+
+StageKind = Literal["prompts", "activations", "fit", "score", "checks", "report"]
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """One step of the plan."""
+
+    kind: StageKind
+    label: str
+    """What it works on: a condition, several, or a condition and a probe."""
+    key: str
+    ingredients: dict[str, str]
+    """What the key was made from."""
+    cached: bool
+    """Whether the store has it."""
+    reason: str
+    """Why it is stored or has to be computed."""
+
+
+class Plan:
+    """All stages of a spec, in order, and where to find each."""
+
+    def __init__(self, spec: Spec, folder: Path, cards: dict[str, ModelCard | None]):
+        self.spec = spec
+        self.folder = folder
+        """The spec's folder, for relative paths."""
+        self.cards = cards
+        """Per condition; None for test beds."""
+        self.prompts: dict[str, Stage] = {}
+        self.activations: dict[tuple[str, ...], Stage] = {}
+        """By the conditions whose rows are forwarded together, because they read the same states of the same model."""
+        self.states: dict[str, str] = {}
+        """Key of each condition's states."""
+        self.fits: dict[tuple[str, str], Stage] = {}
+        """By (fit_on, probe)."""
+        self.scores: dict[tuple[str, str, str], Stage] = {}
+        """By (fit_on, tested_on, probe)."""
+        self.checks: Stage
+        self.report: Stage
+
+    @property
+    def stages(self) -> list[Stage]:
+        parts = (self.prompts, self.activations, self.fits, self.scores)
+        return [stage for part in parts for stage in part.values()] + [self.checks, self.report]
+
+    def group_of(self, condition: str) -> tuple[str, ...]:
+        """The conditions that are forwarded together with this one."""
+        return next(group for group in self.activations if condition in group)
+
+    def probe(self, name: str) -> Probe:
+        return next(p for p in self.spec.probes if probe_name(p) == name)
+
+    def seeds(self, probe: Probe) -> range:
+        """Seeds that a probe is fitted with: one only where the seed makes no difference."""
+        return range(self.spec.seeds if probe.seeded else 1)
+
+    def remember(self, store: Store) -> None:
+        """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""
+        place = _memory(store, self.spec.name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({_title(stage.kind, stage.label): stage.ingredients for stage in self.stages})
+        draft = place.with_suffix(".draft")
+        draft.write_text(text)
+        draft.replace(place)
+
+
+def probe_name(probe: Probe) -> str:
+    """The name in the report: the one given, or the kind."""
+    return probe.name or probe.kind()
+
+
+def compile_plan(
+    spec: Spec,
+    folder: Path,
+    store: Store,
+    *,
+    bring: bool = True,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> Plan:
+    """Compiles `spec`, whose relative paths start at `folder`. Nothing is forwarded and no weights are loaded.
+
+    With `bring`, assets that the spec names are downloaded if they are not here. Raises UsageError for a model or a
+    data set that cannot be found.
+    """
+    cards: dict[str, ModelCard | None] = {}
+    for condition in spec.conditions:
+        if isinstance(condition.model, Bed):
+            cards[condition.name] = None
+        else:
+            cards[condition.name] = describe(condition.model, folder, bring=bring, progress=progress)
+    plan = Plan(spec, folder, cards)
+    add = _Adder(store, spec.name)
+    for condition in spec.conditions:
+        plan.prompts[condition.name] = add("prompts", condition.name, _prompt_parts(condition, plan))
+    for names, parts in _groups(plan).items():
+        keys = {name: content_key(parts, plan.prompts[name].key) for name in names}
+        plan.states.update(keys)
+        prompts = {f"prompts of {name}": plan.prompts[name].key for name in names}
+        plan.activations[names] = add("activations", ", ".join(names), parts | prompts)
+    for transfer in spec.transfer:
+        for probe in spec.probes:
+            _add_fit(plan, add, transfer.fit_on, transfer.tested_on, probe)
+    scores = {f"{fit_on} → {tested} {name}": s.key for (fit_on, tested, name), s in plan.scores.items()}
+    plan.checks = add(
+        "checks",
+        spec.name,
+        {
+            "checks": content_key([plain(check) for check in spec.checks]),
+            "layer rule": str(spec.layer),
+            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics"),
+        }
+        | scores,
+    )
+    plan.report = add(
+        "report",
+        spec.name,
+        {
+            "spec": content_key(spec_content(spec)),
+            "checks": plan.checks.key,
+            "code": code_version("report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution"),
+        }
+        | scores,
+    )
+    return plan
+
+
+def spec_content(spec: Spec) -> Any:
+    """The spec as plain values, without the name of its file: what a comment or a layout cannot change."""
+    content = plain(spec)
+    del content["file"]
+    return content
+
+
+def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
+    from harness.examples import fingerprint
+
+    data, prompt, card = condition.data, condition.prompt, plan.cards[condition.name]
+    return {
+        "data": fingerprint(data, plan.folder) if data.source is not None else "",
+        "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
+        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed),
+        "template": content_key(prompt.template, prompt.templates),
+        "answers": content_key(prompt.answers),
+        "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
+        "distractors": content_key(
+            {name: plain(kind) for name, kind in plan.spec.distractors.items()}, condition.distractors
+        ),
+        "tokenizer": card.tokenizer_identity if card else "",
+        "code": code_version("examples", "templates", "prompts", "lint", "data", "distractors", "models/tokenizer"),
+    }
+
+
+def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
+    """Conditions that read the same states of the same model, with the ingredients that they share."""
+    groups: dict[str, tuple[list[str], dict[str, str]]] = {}
+    for condition in plan.spec.conditions:
+        card = plan.cards[condition.name]
+        if card is None:
+            model = {
+                "bed": content_key(plain(condition.model)),
+                "code": code_version("beds", "activations", "contracts"),
+            }
+        else:
+            assert not isinstance(condition.model, Bed)
+            model = {
+                "model": card.identity,
+                "dtype": card.dtype,
+                "side": condition.model.side,
+                "packing": condition.model.packing,
+                "code": code_version("activations", "models", "contracts"),
+            }
+        parts = model | {
+            "layers": content_key(condition.activations.layers),
+            "token": condition.activations.token,
+            "site": condition.activations.site,
+        }
+        groups.setdefault(content_key(parts), ([], parts))[0].append(condition.name)
+    return {tuple(names): parts for names, parts in groups.values()}
+
+
+def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], probe: Probe) -> None:
+    name = probe_name(probe)
+    options = plain(probe)
+    del options["name"]
+    fit = add(
+        "fit",
+        f"{fit_on} · {name}",
+        {
+            "probe": content_key(options),
+            "seeds": str(len(plan.seeds(probe))),
+            "states": plan.states[fit_on],
+            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting")
+            + _shared_code("probes"),
+        },
+    )
+    plan.fits[fit_on, name] = fit
+    for tested in tested_on:
+        plan.scores[fit_on, tested, name] = add(
+            "score",
+            f"{fit_on} → {tested} · {name}",
+            {
+                "fit": fit.key,
+                "states": plan.states[tested],
+                "code": code_version("readouts", "scoring", "fitting", "artifacts"),
+            },
+        )
+
+
+def _shared_code(folder: str) -> str:
+    """Code version of what the kinds of a folder share."""
+    shared = sorted(path.stem for path in (Path(__file__).parent / folder).glob("_*.py"))
+    return code_version(*(f"{folder}/{stem}" for stem in shared))
+
+
+class _Adder:
+    """Makes stages, knowing the store and what the last plan of this name was made from."""
+
+    def __init__(self, store: Store, name: str):
+        self.store = store
+        try:
+            self.before: dict[str, dict[str, str]] = json.loads(_memory(store, name).read_text())
+        except (OSError, ValueError):
+            self.before = {}
+
+    def __call__(self, kind: StageKind, label: str, ingredients: dict[str, str]) -> Stage:
+        key = content_key(kind, ingredients)
+        cached = self.store.has(kind, key)
+        reason = "stored" if cached else self._why(kind, label, ingredients)
+        return Stage(kind, label, key, ingredients, cached, reason)
+
+    def _why(self, kind: str, label: str, now: dict[str, str]) -> str:
+        before = self.before.get(_title(kind, label))
+        if before is None:
+            return "not made before"
+        changed = [name for name in (*now, *(n for n in before if n not in now)) if now.get(name) != before.get(name)]
+        if not changed:
+            return "was made, but is no longer in the store"
+        return "changed: " + ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
+
+
+def _title(kind: str, label: str) -> str:
+    return f"{kind} {label}"
+
+
+def _memory(store: Store, name: str) -> Path:
+    return store.root / "plans" / f"{name}.json"
+
+
+def plain(value: Any) -> Any:
+    """A struct of the spec as plain values, with the name of each kind."""
+    if isinstance(value, msgspec.Struct):
+        fields = {field.name: plain(getattr(value, field.name)) for field in msgspec.structs.fields(value)}
+        return {"kind": value.kind(), **fields} if isinstance(value, Kind) else fields
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,136 @@
+"""Limited-memory BFGS for many independent minimisations at once.
+
+Each row of the parameters is a problem of its own with its own step length and its own history; all are evaluated
+together, so that the states are read once per step for all of them, and rows that have finished are set aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Objective = Callable[["Tensor", "Tensor"], "tuple[Tensor, Tensor]"]
+"""Parameters (row, size) and the numbers of their problems (row,) to losses (row,) and gradients (row, size)."""
+Finished = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""Parameters, losses and gradients to whether each row has converged, (row,)."""
+
+MEMORY = 10
+"""Steps that the curvature is estimated from."""
+ARMIJO = 1e-4
+"""Share of the predicted fall that a step must bring (Nocedal & Wright 2006, §3.1)."""
+HALVINGS = 30
+"""A row whose step still brings no fall after so many halvings is at the limit of its arithmetic, and finished."""
+
+
+class Minimum(msgspec.Struct, frozen=True):
+    """Where the minimisations ended."""
+
+    parameters: Tensor
+    """(row, size)."""
+    loss: Tensor
+    """(row,)."""
+    converged: Tensor
+    """Whether the stopping rule was met, (row,); otherwise steps ran out or no step brought a fall."""
+    steps: Tensor
+    """Steps taken, (row,)."""
+
+
+def minimise(objective: Objective, start: Tensor, finished: Finished, steps: int) -> Minimum:
+    """At most `steps` steps from `start`, (row, size)."""
+    import torch
+
+    parameters = start.clone()
+    count = len(start)
+    problem = torch.arange(count, device=start.device)
+    converged = torch.zeros(count, dtype=torch.bool, device=start.device)
+    taken = torch.zeros(count, dtype=torch.int64, device=start.device)
+    x = start.clone()
+    loss, gradient = objective(x, problem)
+    final = loss.clone()
+    moves: list[Tensor] = []
+    bends: list[Tensor] = []
+    for step in range(steps + 1):
+        done = finished(x, loss, gradient)
+        if step:
+            converged[problem] = done
+            done = done | ~moved
+        else:
+            converged[problem] = done
+        parameters[problem], final[problem], taken[problem] = x, loss, step
+        if bool(done.all()) or step == steps:
+            break
+        if bool(done.any()):
+            on = ~done
+            x, loss, gradient, problem = x[on], loss[on], gradient[on], problem[on]
+            moves, bends = [m[on] for m in moves], [b[on] for b in bends]
+        direction = _direction(gradient, moves, bends)
+        slope = (direction * gradient).sum(dim=1)
+        # Rounding can turn a direction uphill; the gradient itself never is.
+        uphill = slope >= 0
+        direction[uphill], slope[uphill] = -gradient[uphill], -gradient[uphill].square().sum(dim=1)
+        new, new_loss, new_gradient, moved = _search(objective, problem, x, loss, gradient, direction, slope)
+        moves.append(new - x)
+        bends.append(new_gradient - gradient)
+        moves, bends = moves[-MEMORY:], bends[-MEMORY:]
+        x, loss, gradient = new, new_loss, new_gradient
+    return Minimum(parameters, final, converged, taken)
+
+
+def _direction(gradient: Tensor, moves: list[Tensor], bends: list[Tensor]) -> Tensor:
+    """−H · gradient by the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), for each row."""
+    import torch
+
+    result = -gradient
+    weights, inverses = [], []
+    for move, bend in zip(reversed(moves), reversed(bends), strict=True):
+        product = (move * bend).sum(dim=1, keepdim=True)
+        # A step along which the curvature is not positive tells nothing about a minimum: it is left out.
+        sound = product > 1e-10 * bend.square().sum(dim=1, keepdim=True)
+        inverse = torch.where(sound, 1 / product, 0.0)
+        weight = inverse * (move * result).sum(dim=1, keepdim=True)
+        result = torch.addcmul(result, weight, bend, value=-1)
+        weights.append(weight)
+        inverses.append(inverse)
+    if moves:
+        product = (moves[-1] * bends[-1]).sum(dim=1, keepdim=True)
+        size = bends[-1].square().sum(dim=1, keepdim=True)
+        result = result * torch.where(product > 1e-10 * size, product / size, 1.0)
+    for move, bend, weight, inverse in zip(moves, bends, reversed(weights), reversed(inverses), strict=True):
+        back = inverse * (bend * result).sum(dim=1, keepdim=True)
+        result = torch.addcmul(result, weight - back, move)
+    return result
+
+
+def _search(
+    objective: Objective,
+    problem: Tensor,
+    x: Tensor,
+    loss: Tensor,
+    gradient: Tensor,
+    direction: Tensor,
+    slope: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Halves each row's step until its loss falls enough; new parameters, losses, gradients, and whether it moved."""
+    import torch
+
+    new, new_loss, new_gradient = x.clone(), loss.clone(), gradient.clone()
+    waiting = torch.arange(len(x), device=x.device)
+    length = 1.0
+    for _ in range(HALVINGS):
+        trial = x[waiting] + length * direction[waiting]
+        trial_loss, trial_gradient = objective(trial, problem[waiting])
+        enough = trial_loss <= loss[waiting] + ARMIJO * length * slope[waiting]
+        found = waiting[enough]
+        new[found], new_loss[found], new_gradient[found] = trial[enough], trial_loss[enough], trial_gradient[enough]
+        waiting = waiting[~enough]
+        if not len(waiting):
+            break
+        length /= 2
+    moved = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    moved[waiting] = False
+    return new, new_loss, new_gradient, moved

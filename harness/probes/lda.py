@@ -1,0 +1,107 @@
+"""Linear discriminant analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from harness.contracts import Pairs, Probe, Readout
+from harness.errors import NumericalError
+from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
+from harness.probes._spectrum import spectrum
+from harness.readouts import LinearReadout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class LinearDiscriminant(Probe, frozen=True, kw_only=True):
+    """Class means of x⁺ − x⁻ told apart in the metric of the within-class covariance: best if classes are Gaussian.
+
+    One eigenvalue problem per layer serves all labellings: the within-class covariance differs from the total one by a
+    matrix of rank one. The score is the log-odds of the Gaussian model.
+    """
+
+    shrinkage: Literal["auto"] | Share = "auto"
+    """How far the covariance is drawn towards a multiple of the identity, 0 to 1. `auto` is Ledoit and Wolf's estimate.
+    0 needs many more rows than dimensions; 1 is `mean_difference` up to scale."""
+
+    source: ClassVar[str] = "Mallen & Belrose 2023 (arXiv 2312.01037); Ledoit & Wolf 2004 for the shrinkage"
+    supervised: ClassVar[bool] = True
+
+    def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
+        import torch
+
+        difference, labels = differences(pairs), label_rows(pairs).double()
+        fits = [self._layer(states.double(), labels) for states in difference]
+        weight = torch.stack([weight for weight, _ in fits], dim=1).float()
+        bias = torch.stack([bias for _, bias in fits], dim=1).float()
+        return LinearReadout(per_seed(pair_weight(weight), len(seeds)), per_seed(bias, len(seeds)), calibrated=True)
+
+    def _layer(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (labelling, d_model) and bias (labelling,) of one layer; states (pair, d_model) in float64."""
+        import torch
+
+        rows = len(states)
+        ones = labels.sum(dim=1, keepdim=True)
+        log_prior = torch.log(ones / (rows - ones))[:, 0]
+        if not bool(states.any()):
+            return states.new_zeros(len(labels), states.shape[1]), log_prior
+        mean = states.mean(dim=0)
+        centred = states - mean
+        # Row weights whose product with the states is the difference of the class means.
+        contrast = labels / ones - (1 - labels) / (rows - ones)
+        gap = contrast @ centred
+        share = ones * (rows - ones) / rows**2
+        shrinkage, size = self._shrinkage(centred, labels, gap, share)
+        found = spectrum(centred)
+        kept = (1 - shrinkage) * found.values / rows + shrinkage * size
+        if bool((kept <= 1e-12 * kept.amax(dim=1, keepdim=True)).any()):
+            raise NumericalError(
+                f"lda: the within-class covariance of {rows} pairs in {states.shape[1]} dimensions cannot be inverted; "
+                "use `shrinkage: auto`"
+            )
+        # A⁻¹ gap with A = (1 − γ) total + γ μ I; over rows, A⁻¹ Xᵀ c = Xᵀ A_rows⁻¹ c.
+        source = contrast if found.by_rows else gap
+        solved = source @ found.vectors / kept @ found.vectors.T
+        solved = solved @ centred if found.by_rows else solved
+        # Within-class = total − share · gap gapᵀ: Sherman and Morrison's formula only rescales A⁻¹ gap.
+        weight = solved / (1 - (1 - shrinkage) * share * (gap * solved).sum(dim=1, keepdim=True))
+        # Class means are mean + (rows − ones)/rows · gap and mean − ones/rows · gap.
+        middle = mean + (1 - 2 * ones / rows) * gap / 2
+        return weight, log_prior - (weight * middle).sum(dim=1)
+
+    def _shrinkage(self, centred: Tensor, labels: Tensor, gap: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """γ and the mean variance μ = trace / d of each labelling, both (labelling, 1)."""
+        rows, width = centred.shape
+        total_trace = centred.square().sum() / rows
+        trace = total_trace - share * gap.square().sum(dim=1, keepdim=True)
+        size = trace / width
+        if self.shrinkage != "auto":
+            return size.new_full(size.shape, self.shrinkage), size
+        return _ledoit_wolf(centred, labels, gap, share, trace), size
+
+
+def _ledoit_wolf(centred: Tensor, labels: Tensor, gap: Tensor, share: Tensor, trace: Tensor) -> Tensor:
+    """The shrinkage that minimises the expected squared error of the within-class covariance, (labelling, 1).
+
+    Needs the sum of fourth powers of the residuals' norms and the squared Frobenius norm of their covariance; both
+    follow from the total ones without forming residuals for each labelling.
+    """
+    rows, width = centred.shape
+    ones = labels.sum(dim=1, keepdim=True) / rows
+    # Residual of row i: centred_i − m with m = (1 − ones) gap in class 1 and −ones gap in class 0.
+    place = labels - ones
+    squared_gap = gap.square().sum(dim=1, keepdim=True)
+    squared_norm = centred.square().sum(dim=1) - 2 * place * (gap @ centred.T) + place.square() * squared_gap
+    fourth = squared_norm.square().sum(dim=1, keepdim=True) / rows
+    covariance = (centred @ centred.T if rows < width else centred.T @ centred) / rows
+    along = (gap @ centred.T).square().sum(dim=1, keepdim=True) / rows
+    frobenius = covariance.square().sum() - 2 * share * along + (share * squared_gap).square()
+    spread = frobenius - trace.square() / width
+    error = ((fourth - frobenius) / rows).minimum(spread)
+    return (error / spread).where(spread > 0, 0.0)

@@ -1,0 +1,34 @@
+"""Difference of the class means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from harness.contracts import Pairs, Probe, Readout
+from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
+from harness.readouts import LinearReadout
+
+
+class MeanDifference(Probe, frozen=True, kw_only=True):
+    """The line between the mean x⁺ − x⁻ of both classes, threshold half-way: the simplest use of labels.
+
+    It has nothing to tune and hardly overfits, but ignores how dimensions vary together. The score is a distance from
+    the threshold, not a probability.
+    """
+
+    source: ClassVar[str] = "Marks & Tegmark 2023 (arXiv 2310.06824), mass-mean probing; Mallen & Belrose 2023"
+    supervised: ClassVar[bool] = True
+
+    def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
+        difference, labels = differences(pairs), label_rows(pairs)
+        ones = labels.sum(dim=1, keepdim=True)
+        mean_one = labels / ones @ difference
+        mean_zero = (1 - labels) / (labels.shape[1] - ones) @ difference
+        # (layer, labelling, d_model) from here; a class mean is of the size of the states, so the norm is safe.
+        weight = mean_one - mean_zero
+        weight = weight / weight.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+        bias = -(weight * (mean_one + mean_zero)).sum(dim=-1) / 2
+        return LinearReadout(
+            per_seed(pair_weight(weight).transpose(0, 1), len(seeds)), per_seed(bias.T, len(seeds)), calibrated=False
+        )

@@ -1,0 +1,225 @@
+"""The forms that a fitted probe can take, and how each is kept as tensors.
+
+A probe's `fit` returns one of these; scoring and storing know nothing of the method that made it. Every readout holds
+all seeds and layers at once, in the space of the *normalised* states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.contracts import Answers, Pairs, Readout
+from harness.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LinearReadout(msgspec.Struct, frozen=True):
+    """score = x⁻ · weight[0] + x⁺ · weight[1] + bias: one hyperplane in the space of the pair."""
+
+    weight: Tensor
+    """Float32, (seed, layer, 2, d_model); the two rows belong to answers[0] and answers[1]. All zero at a layer whose
+    states do not vary: the score is then the bias alone."""
+    bias: Tensor
+    """Float32, (seed, layer)."""
+    calibrated: bool
+    """Whether the score is a log-odds, so that sigmoid(score) is a probability. Otherwise it is a distance."""
+
+    @property
+    def loss(self) -> Tensor | None:
+        return None
+
+    def answers(self, pairs: Pairs) -> Answers:
+        layers, rows, _, width = pairs.states.shape
+        _same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
+        weight = self.weight.to(pairs.states).flatten(2).transpose(0, 1)
+        score = weight @ pairs.states.reshape(layers, rows, 2 * width).transpose(1, 2)
+        score += self.bias.to(score).T[..., None]
+        score = score.transpose(0, 1)
+        probability = score.sigmoid().cpu().numpy() if self.calibrated else None
+        return Answers(score.contiguous().cpu().numpy(), probability)
+
+    def tensors(self) -> dict[str, Tensor]:
+        import torch
+
+        calibrated = torch.tensor([self.calibrated], dtype=torch.uint8)
+        return _portable({"weight": self.weight, "bias": self.bias, "calibrated": calibrated})
+
+
+class ConsistentReadout(msgspec.Struct, frozen=True):
+    """Judges each member by itself, p(x) = σ(x · θ + b), and answers ½ [p(x⁺) + 1 − p(x⁻)] (Burns et al. 2022, §2.2).
+
+    Every restart is kept, because the spread of solutions is a finding; `direction`, `bias` and `loss` are those of
+    the chosen one.
+    """
+
+    restart_direction: Tensor
+    """θ of every fit, float32, (seed, restart, layer, d_model)."""
+    restart_bias: Tensor
+    """b of every fit, float32, (seed, restart, layer)."""
+    restart_loss: Tensor
+    """Training loss of every fit, float32, (seed, restart, layer). A probe that always says 0.4 scores 0.2."""
+    chosen: Tensor
+    """Restart with the lowest loss, the first of equals, int64, (seed, layer)."""
+
+    @property
+    def direction(self) -> Tensor:
+        """θ of the chosen restart, (seed, layer, d_model)."""
+        width = self.restart_direction.shape[-1]
+        index = self.chosen[:, None, :, None].expand(-1, 1, -1, width)
+        return self.restart_direction.gather(1, index)[:, 0]
+
+    @property
+    def bias(self) -> Tensor:
+        """b of the chosen restart, (seed, layer)."""
+        return self.restart_bias.gather(1, self.chosen[:, None])[:, 0]
+
+    @property
+    def loss(self) -> Tensor | None:
+        """Training loss of the chosen restart, (seed, layer)."""
+        return self.restart_loss.gather(1, self.chosen[:, None])[:, 0]
+
+    def answers(self, pairs: Pairs) -> Answers:
+        return _judged(self.direction, self.bias, pairs)
+
+    def restarts(self, pairs: Pairs) -> Answers:
+        """Answers of all restarts; the first axis is seed · restart, restarts of one seed side by side."""
+        return _judged(self.restart_direction.flatten(0, 1), self.restart_bias.flatten(0, 1), pairs)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return _portable({name: getattr(self, name) for name in _SHAPES["consistent"]})
+
+
+class ThresholdReadout(msgspec.Struct, frozen=True):
+    """The model's own answer: score = log_odds − threshold. It has no layers: the layer axis has length one."""
+
+    threshold: Tensor
+    """Log-odds, float32, (seed, 1)."""
+
+    @property
+    def loss(self) -> Tensor | None:
+        return None
+
+    def answers(self, pairs: Pairs) -> Answers:
+        score = needed_log_odds(pairs).float() - self.threshold.to(pairs.states.device)[..., None]
+        return Answers(score.cpu().numpy(), score.sigmoid().cpu().numpy())
+
+    def tensors(self) -> dict[str, Tensor]:
+        return _portable({"threshold": self.threshold})
+
+
+def needed_log_odds(pairs: Pairs) -> Tensor:
+    """The model's log-odds, (pair,). Raises UsageError when it has none."""
+    if pairs.log_odds is None:
+        raise UsageError(
+            "zero_shot needs the model's own probabilities of the answers, but this model has no language-model head; "
+            "take the probe out of this spec, or use a causal or masked language model"
+        )
+    return pairs.log_odds
+
+
+def _judged(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
+    """Answers of p(x) = σ(x · θ + b); direction (fit, layer, d_model), bias (fit, layer)."""
+    layers, rows, _, width = pairs.states.shape
+    _same_space(direction.shape[1], direction.shape[2], layers, width)
+    states = pairs.states.reshape(layers, 2 * rows, width)
+    logits = direction.to(states).transpose(0, 1) @ states.transpose(1, 2)
+    logits += bias.to(logits).T[..., None]
+    logits = logits.transpose(0, 1).unflatten(2, (rows, 2)).contiguous()
+    members = logits.sigmoid()
+    score = _half_difference(logits)
+    return Answers(score.cpu().numpy(), (score + 0.5).cpu().numpy(), members.cpu().numpy())
+
+
+def _half_difference(logits: Tensor) -> Tensor:
+    """½ [σ(a⁺) − σ(a⁻)] = answer − ½, with the right sign also where both sigmoids round to one number.
+
+    With a = larger and b = smaller, σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{b − a}), which cancels nothing. States with large
+    norms saturate sigmoids in float32; a plain difference would then turn sure answers into ties.
+    """
+    import torch
+
+    low, high = logits.double().aminmax(dim=-1)
+    size = 0.5 * high.sigmoid() * (-low).sigmoid() * -torch.expm1(low - high)
+    sign = torch.sign(logits[..., 1] - logits[..., 0])
+    # Below float32's smallest normal number the order is lost, but the side is kept.
+    return sign * size.float().clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _same_space(layers: int, width: int, given_layers: int, given_width: int) -> None:
+    if (layers, width) != (given_layers, given_width):
+        raise UsageError(
+            f"the probe was fitted on {layers} layers of width {width} but is applied to {given_layers} layers of width "
+            f"{given_width}; a probe can only be tested on states of the model and layers that it was fitted on"
+        )
+
+
+_FORMS: dict[str, type] = {
+    "linear": LinearReadout,
+    "consistent": ConsistentReadout,
+    "threshold": ThresholdReadout,
+}
+_SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
+    "linear": {"weight": ("seed", "layer", "2", "d_model"), "bias": ("seed", "layer"), "calibrated": ("1",)},
+    "consistent": {
+        "restart_direction": ("seed", "restart", "layer", "d_model"),
+        "restart_bias": ("seed", "restart", "layer"),
+        "restart_loss": ("seed", "restart", "layer"),
+        "chosen": ("seed", "layer"),
+    },
+    "threshold": {"threshold": ("seed", "1")},
+}
+_DTYPES = {"calibrated": "uint8", "chosen": "int64"}
+"""Those that are not float32."""
+
+
+def form_of(readout: Readout) -> str:
+    """The name under which `restore` knows this form."""
+    return next(name for name, form in _FORMS.items() if type(readout) is form)
+
+
+def restore(form: str, tensors: Mapping[str, Tensor]) -> Readout:
+    """The readout whose `tensors()` these are. Raises StoreError when one is missing, too many, or not as it should be."""
+    if form not in _FORMS:
+        raise StoreError(f'a stored probe has the unknown form "{form}"; known: {", ".join(_FORMS)}')
+    shapes = _SHAPES[form]
+    if set(tensors) != set(shapes):
+        raise StoreError(
+            f"a stored {form} probe has the tensors {', '.join(sorted(tensors)) or 'none'} but needs {', '.join(shapes)}; "
+            "delete it with `harness store prune` and run again"
+        )
+    sizes: dict[str, int] = {"1": 1, "2": 2}
+    for name, axes in shapes.items():
+        _check_tensor(form, name, tensors[name], axes, sizes)
+    if form == "linear":
+        return LinearReadout(tensors["weight"], tensors["bias"], bool(tensors["calibrated"].item()))
+    if form == "consistent" and not 0 <= int(tensors["chosen"].min()) <= int(tensors["chosen"].max()) < sizes["restart"]:
+        raise StoreError("a stored consistent probe names a restart that it does not have; run again with a new store")
+    readout: Readout = _FORMS[form](**tensors)
+    return readout
+
+
+def _check_tensor(form: str, name: str, tensor: Tensor, axes: tuple[str, ...], sizes: dict[str, int]) -> None:
+    """Checks dtype, axes and finiteness; `sizes` collects the length of each named axis, which must agree."""
+    dtype = _DTYPES.get(name, "float32")
+    fits = (
+        str(tensor.dtype) == f"torch.{dtype}"
+        and tensor.ndim == len(axes)
+        and all(sizes.setdefault(axis, size) == size > 0 for axis, size in zip(axes, tensor.shape, strict=True))
+    )
+    if not fits:
+        raise StoreError(
+            f"a stored {form} probe's {name} is {tensor.dtype} {tuple(tensor.shape)} but should be {dtype} "
+            f"({', '.join(axes)}); delete it with `harness store prune` and run again"
+        )
+    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        raise StoreError(f"a stored {form} probe's {name} is not finite; delete it with `harness store prune`")
+
+
+def _portable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU and contiguous, as safetensors wants them."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

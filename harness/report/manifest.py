@@ -1,0 +1,138 @@
+"""manifest.json: everything that may differ between two honest runs, and nothing else.
+
+`assemble` only puts pieces under their names; whoever has a piece hands it in.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+PACKAGES = (
+    "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
+    "polars", "msgspec", "jinja2", "matplotlib",
+)  # fmt: skip
+"""Packages whose version can change a number or a picture."""
+
+Kind = Literal["prompts", "activations", "fit", "score", "checks", "report"]
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one stage of the plan did in this run."""
+
+    kind: Kind
+    key: str
+    cached: bool
+    seconds: float
+    rows: int = 0
+    tokens: int = 0
+    """Tokens that were forwarded."""
+    tokens_unshared: int = 0
+    """Tokens that would have been without sharing prefixes."""
+
+
+def assemble(
+    *,
+    spec_hash: str,
+    stages: Sequence[Stage],
+    models: Mapping[str, Any],
+    data: Mapping[str, Any],
+    started: float,
+    seconds: float,
+    folder: Path | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """The manifest as plain values.
+
+    `models` is by condition: id, revision, weight hash, dtype; `data` by condition: the fingerprint; `started` in seconds
+    since the epoch; `folder` is looked up in git. `more` (counts, timings, damaged artifacts …) is put beside.
+    """
+    from datetime import UTC, datetime
+
+    totals = {name: sum(getattr(stage, name) for stage in stages) for name in ("tokens", "tokens_unshared")}
+    return {
+        "spec_hash": spec_hash,
+        "plan": {"keys": sorted({f"{stage.kind}/{stage.key}" for stage in stages})},
+        "stages": msgspec.to_builtins(list(stages)),
+        "models": msgspec.to_builtins(models),
+        "data": msgspec.to_builtins(data),
+        "versions": versions(),
+        "git": git_state(folder or Path.cwd()),
+        "hardware": hardware(),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "counts": {"stages": len(stages), "cached": sum(stage.cached for stage in stages), **totals},
+        **more,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that matter; those that are not installed are left out."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit and whether anything tracked was changed; None outside a repository or without git."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changed is None else bool(changed)}
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory, and what torch would use if it is loaded already."""
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+    }
+    # A warm run never imports torch; importing it only to write down its threads would cost seconds.
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        found["torch_threads"] = torch.get_num_threads()
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        found["gpus"] = [torch.cuda.get_device_name(i) for i in range(gpus)]
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name") and ":" in line)
+    return next(models, platform.processor())
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,293 @@
+"""report.md: the checks first, then what was found, the figures, and everything needed to doubt it.
+
+One row of a table per line and no dates, so that a pull request shows what moved and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.estimate import CONFIDENCE
+from harness.report import plain
+from harness.report.score import Score
+from harness.report.scores import ALL_LAYERS, NEITHER, UNCLEAR, Scores, Summary, Transfer
+from harness.report.verdicts import AS_EXPECTED, UNEXPECTED, Verdict, headline, verdicts
+from harness.report.wording import evidence, listed, number
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.report.content import Report
+
+LAYER_COLUMNS = 11
+"""At most so many layers in a table; results.csv has them all."""
+
+_MARK = {AS_EXPECTED: "✅ as expected", UNEXPECTED: "❌ **unexpected**"}
+
+
+def render(report: Report, figures: Mapping[str, str]) -> str:
+    """The whole of report.md. `figures` is file name → caption, in the order in which they are to be shown."""
+    scores = Scores(report)
+    judged = verdicts(report)
+    parts = [
+        *_head(report),
+        *_checks(report, judged),
+        *_found(scores),
+        *_figures(figures),
+        *_layers(scores),
+        *_other_metrics(scores),
+        *_restarts(report),
+        *_facts(report),
+        *_reproduce(report),
+        *_how_to_read(scores),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(report: Report) -> Iterable[str]:
+    yield f"# {plain.markdown(report.spec.name)}"
+    if report.spec.about.strip():
+        yield f"> {plain.markdown(report.spec.about)}"
+
+
+def _checks(report: Report, judged: Sequence[Verdict]) -> Iterable[str]:
+    yield f"**{headline(report.checks)}**"
+    wrong = [v for v in judged if v.verdict == UNEXPECTED]
+    for v in wrong:
+        yield f"- ❌ {plain.markdown(v.claim)}: found **{v.finding}**, expected {v.expect}."
+    if not judged:
+        return
+    yield "## Checks"
+    yield _table(
+        ("", "claim", "finding", "expected", "verdict", "value", "threshold"),
+        (
+            (
+                str(i),
+                plain.markdown(v.claim),
+                f"**{plain.markdown(v.finding)}**",
+                plain.markdown(v.expect) or "–",
+                _MARK.get(v.verdict, "not judged"),
+                evidence(v.score),
+                number(v.threshold),
+            )
+            for i, v in enumerate(judged, 1)
+        ),
+        numbers=2,
+    )
+    yield "Why:\n\n" + "\n".join(f"{i}. {plain.markdown(v.why)}" for i, v in enumerate(judged, 1))
+
+
+def _found(scores: Scores) -> Iterable[str]:
+    if not scores.transfers:
+        return
+    yield "## What was found"
+    metric = plain.code(scores.headline)
+    chance = "" if scores.chance is None else f"; an uninformed answer scores {number(scores.chance)}"
+    yield (
+        f"The {metric} of each method's answers on the test rows, against the truth and against every other "
+        f"factor, at the layer that the spec's rule chose{chance}. Values in bold are clear of chance."
+    )
+    for transfer in scores.transfers:
+        summaries = scores.summaries(transfer)
+        yield f"### {_title(transfer)}"
+        if sentence := found_sentence(summaries):
+            yield sentence
+        yield _summary_table(scores, summaries)
+        yield from _rules(summaries)
+
+
+def found_sentence(summaries: Sequence[Summary]) -> str:
+    """`ccs and kmeans follow word; logistic_regression follows truth.`: what the table says, in words."""
+    by_factor: dict[str, list[str]] = {}
+    for summary in summaries:
+        if summary.follows:
+            by_factor.setdefault(summary.follows, []).append(summary.probe)
+    clauses = [_clause(factor, probes) for factor, probes in by_factor.items()]
+    return "; ".join(clauses) + "." if clauses else ""
+
+
+def _clause(factor: str, probes: Sequence[str]) -> str:
+    names = listed([plain.code(probe) for probe in probes])
+    verb = "follows" if len(probes) == 1 else "follow"
+    if factor == UNCLEAR:
+        return f"what {names} {verb} is unclear"
+    what = "none of the factors" if factor == NEITHER else f"**{plain.markdown(factor)}**"
+    return f"{names} {verb} {what}"
+
+
+def _summary_table(scores: Scores, summaries: Sequence[Summary]) -> str:
+    targets = [t for t in scores.targets if any(t in s.scores for s in summaries)]
+    seeded = any(s.seeds for s in summaries)
+    head = ["method", "learns from", "layer", *map(plain.markdown, targets), "follows"]
+    rows = []
+    for s in summaries:
+        cells = [_emphasised(scores, s.scores.get(target)) for target in targets]
+        row = [plain.code(s.probe), scores.role(s.probe), s.layer, *cells, plain.markdown(s.follows) or "–"]
+        rows.append([*row, _seeds(s)] if seeded else row)
+    return _table([*head, "seeds"] if seeded else head, rows)
+
+
+def _emphasised(scores: Scores, score: Score | None) -> str:
+    if score is None:
+        return "–"
+    clear = scores.chance is not None and (score.low > scores.chance or score.high < scores.chance)
+    shown = number(score.value)
+    return evidence(score).replace(shown, f"**{shown}**", 1) if clear else evidence(score)
+
+
+def _seeds(summary: Summary) -> str:
+    return ", ".join(f"{count} {plain.markdown(factor) or '–'}" for factor, count in summary.seeds.items()) or "–"
+
+
+def _rules(summaries: Sequence[Summary]) -> Iterable[str]:
+    by_rule: dict[str, list[str]] = {}
+    for s in summaries:
+        if s.rule:
+            by_rule.setdefault(s.rule, []).append(plain.code(s.probe))
+    if len(by_rule) == 1:
+        yield f"Layer: {plain.markdown(next(iter(by_rule)))}."
+    elif by_rule:
+        yield (
+            "Layer: "
+            + "; ".join(f"{plain.markdown(rule)} ({', '.join(names)})" for rule, names in by_rule.items())
+            + "."
+        )
+
+
+def _figures(figures: Mapping[str, str]) -> Iterable[str]:
+    if figures:
+        yield "## Figures"
+    for name, caption in figures.items():
+        caption = plain.markdown(caption)
+        yield f"![{caption}](figures/{name})"
+        yield f"*{caption}*"
+
+
+def _layers(scores: Scores) -> Iterable[str]:
+    yield "## Scores by layer"
+    yield f"The {plain.code(scores.headline)}, mean over seeds; every layer, with intervals, is in `results.csv`."
+    for transfer in scores.transfers:
+        for target in scores.targets:
+            lines = {probe: scores.by_layer(transfer, probe, target) for probe in scores.probes}
+            layers = sorted({int(layer) for line in lines.values() for layer in line if layer != ALL_LAYERS})
+            if not layers:
+                continue
+            shown = [str(layer) for layer in thinned(layers, LAYER_COLUMNS)]
+            rows = [
+                (plain.code(probe), *(number(line[n].value) if n in line else "–" for n in shown))
+                for probe, line in lines.items()
+                if any(n in line for n in shown)
+            ]
+            table = _table(("method", *shown), rows, numbers=len(shown))
+            title = f"{plain.markdown(transfer.title)}: {plain.markdown(target)}"
+            yield _folded(title, table)
+
+
+def thinned(layers: Sequence[int], most: int) -> list[int]:
+    """Every k-th layer, counted back from the last; the first is always there."""
+    step = max(1, -(-(len(layers) - 1) // (most - 1)))
+    kept = list(layers[::-1][::step])[::-1]
+    return kept if kept[0] == layers[0] else [layers[0], *kept[len(kept) >= most :]]
+
+
+def _other_metrics(scores: Scores) -> Iterable[str]:
+    if len(scores.metrics) < 2:
+        return
+    yield "## All metrics at the summary layer"
+    for transfer in scores.transfers:
+        for target in scores.targets:
+            rows = []
+            for summary in scores.summaries(transfer):
+                cells = [scores.by_layer(transfer, summary.probe, target, m).get(summary.layer) for m in scores.metrics]
+                if any(cells):
+                    rows.append((plain.code(summary.probe), *("–" if c is None else evidence(c) for c in cells)))
+            if rows:
+                title = f"{plain.markdown(transfer.title)}: {plain.markdown(target)}"
+                yield _folded(title, _table(("method", *map(plain.markdown, scores.metrics)), rows))
+
+
+def _restarts(report: Report) -> Iterable[str]:
+    rows = []
+    for fit_on, probe, loss, layer in _restart_groups(report):
+        quantiles = [loss.quantile(q, "nearest") for q in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        shown = ["–" if q is None else f"{q:.4f}" for q in quantiles]
+        rows.append((plain.code(fit_on), plain.code(probe), layer, str(loss.len()), *shown))
+    if rows:
+        yield "## Restarts"
+        yield (
+            "Training loss over all restarts and seeds at the summary layer (the lowest of each seed is kept). A wide "
+            "spread says that what is found depends on where the search begins. All layers are in `restarts.csv`."
+        )
+        head = ("fitted on", "method", "layer", "fits", "lowest", "25 %", "median", "75 %", "highest")
+        yield _table(head, rows, numbers=6)
+
+
+def _restart_groups(report: Report) -> Iterable[tuple[str, str, pl.Series, str]]:
+    import polars as pl
+
+    if report.restarts is None:
+        return
+    frame = report.restarts.with_columns(pl.col("layer").cast(pl.String))
+    for fit_on, probe in frame.select("fit_on", "probe").unique().sort("fit_on", "probe").rows():
+        group = frame.filter((pl.col("fit_on") == fit_on) & (pl.col("probe") == probe))
+        chosen = report.summary_layers.get((fit_on, probe))
+        if chosen is not None:
+            group = group.filter(pl.col("layer") == str(chosen.layer))
+        if group.height:
+            yield fit_on, probe, group["loss"], ALL_LAYERS if chosen is None else str(chosen.layer)
+
+
+def _facts(report: Report) -> Iterable[str]:
+    if report.facts:
+        yield "## Model, data and conventions"
+        yield _table(("", ""), ((plain.markdown(name), plain.markdown(value)) for name, value in report.facts))
+    if report.findings:
+        yield "## What linting found"
+        yield "\n".join(f"- {plain.markdown(finding)}" for finding in report.findings)
+
+
+def _reproduce(report: Report) -> Iterable[str]:
+    yield "## To reproduce"
+    file = report.spec.file or f"specs/{report.spec.name}.yaml"
+    yield plain.fenced(f"harness run {plain.line(file)}", "sh")
+    yield "`manifest.json` says with which versions, weights, data and hardware this was made."
+    if report.spec_text.strip():
+        yield _folded("What was asked: the spec", plain.fenced(report.spec_text, "yaml"))
+
+
+def _how_to_read(scores: Scores) -> Iterable[str]:
+    yield "## How to read this"
+    percent = f"{CONFIDENCE:.0%}".replace("%", " %")
+    yield "\n".join(
+        (
+            f"- `0.85 [0.81, 0.88]` is a value with its {percent} interval, clustered by group: all prompts made from one "
+            "example are one piece of evidence. A mean over seeds has the seeds' variance in it as well. Intervals are "
+            "not corrected for the number of comparisons.",
+            "- Statistics, signs and thresholds come from training rows. A method's sign is resolved on training "
+            "labels, for each factor apart, so that a method without labels may score below chance only by accident.",
+            "- *follows*: the factor whose score is above chance and apart from the others' (the interval of the difference, "
+            "squared and added from the two intervals, excludes zero). `a and b`: both are above chance and not apart. "
+            "`none`: no factor is above chance. `unclear`: the intervals do not tell.",
+            "- *seeds*: how many seeds, each judged by itself, follow what. Two groups of seeds are a finding, not noise.",
+            "- A check passes or fails when its interval lies on one side of the threshold, and is inconclusive when "
+            "the threshold is inside. A failed check may be what the spec expects.",
+            "- Layer 0 is the embeddings, layer i the residual stream after block i; all are taken before the final norm.",
+        )
+    )
+
+
+def _title(transfer: Transfer) -> str:
+    if transfer.fit_on == transfer.tested_on:
+        return f"Fitted and tested on {plain.markdown(transfer.fit_on)}"
+    return f"Fitted on {plain.markdown(transfer.fit_on)}, tested on {plain.markdown(transfer.tested_on)}"
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
+    """A table whose last `numbers` columns are aligned to the right."""
+    rule = ["---"] * (len(head) - numbers) + ["---:"] * numbers
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))

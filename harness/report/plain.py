@@ -1,0 +1,67 @@
+"""Text from strangers, made harmless for where it is shown: a terminal, Markdown, a file name.
+
+Names, templates and data come from specs and CSV files that somebody else wrote. A terminal escape can rewrite the
+screen, a bidirectional override can reorder a line, and Markdown can smuggle in links, images and tables.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Complete escape sequences go as a whole, so that "\x1b[31mred" becomes "red" and not "[31mred".
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
+    r"|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS …: titles, links, the clipboard
+    r"|\x1b[ -/]*[0-~]?"
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+)
+_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_ELLIPSIS = "…"
+
+
+def block(text: str) -> str:
+    """Several lines without control characters, escapes and bidirectional overrides; tabs and newlines stay."""
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    return "".join(
+        c for c in text if c in "\n\t" or not (unicodedata.category(c) in ("Cc", "Cs") or c in _BIDIRECTIONAL)
+    )
+
+
+def line(text: str, width: int | None = None) -> str:
+    """One line: white space runs become one space; cut to `width` characters with an ellipsis."""
+    text = " ".join(block(text).split())
+    if width is not None and len(text) > width:
+        return text[: width - 1].rstrip() + _ELLIPSIS
+    return text
+
+
+def markdown(text: str) -> str:
+    """One line in which nothing is Markdown, HTML or mathematics any more; fit for a table's cell."""
+    text = line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", text)
+    # Between letters an underscore is only an underscore, and a name such as mean_difference stays readable.
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+    return re.sub(r"^([#+\-=]|\d+[.)])", lambda m: m[1][:-1] + "\\" + m[1][-1], text)
+
+
+def code(text: str) -> str:
+    """A name as inline code where that is safe in a table, else as escaped text."""
+    text = line(text)
+    if text and not re.search(r"[`|\\]", text):
+        return f"`{text}`"
+    return markdown(text)
+
+
+def fenced(text: str, language: str = "") -> str:
+    """A code block whose fence is longer than any run of backticks inside."""
+    text = block(text).rstrip("\n")
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def file_name(text: str) -> str:
+    """Lower-case letters, digits and hyphens only; never empty."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:60] or "x"

@@ -1,0 +1,33 @@
+"""A value with its interval, and when two of them are apart."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+
+class Score(msgspec.Struct, frozen=True):
+    """A value with its interval; `low` and `high` are NaN when there is none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def bounded(self) -> bool:
+        return math.isfinite(self.value) and math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def apart(a: Score, b: Score) -> bool:
+    """Whether the interval of a − b excludes zero; never where an interval is missing.
+
+    The interval is made from the two given ones by squaring and adding the sides that face each other (Newcombe 1998,
+    method 10), as if the two were independent. That is right for different factors of the same rows, which are drawn
+    independently, and cautious for two runs on the same rows.
+    """
+    if not (a.bounded and b.bounded):
+        return False
+    upper, lower = (a, b) if a.value >= b.value else (b, a)
+    reach = math.hypot(upper.value - upper.low, lower.high - lower.value)
+    return upper.value - lower.value > reach

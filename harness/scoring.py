@@ -1,0 +1,206 @@
+"""Answers against labels: signs from training rows, scores on test rows.
+
+The sign, stated once: a probe's answers are turned round, for each seed, layer and target by itself, where its
+accuracy *on the training rows that it was fitted on*, against that target's labels, is below one half. A probe that
+says by itself which side is true (it was handed labels, or it is the model's own answer) keeps its sign against the
+truth; against a distractor it is resolved like any other. Test rows have no say, also where they are those of another
+condition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from harness.contracts import Answers, Metric
+from harness.errors import DataError
+from harness.estimate import Estimates, Measured, over_seeds, per_seed
+from harness.kind import find
+from harness.metrics._right import right
+
+TRUTH = "truth"
+SplitName = Literal["train", "validation", "test"]
+
+
+class Labels(msgspec.Struct, frozen=True):
+    """What is so of the rows of one split of one condition, in the order of the rows of its answers."""
+
+    targets: Mapping[str, np.ndarray]
+    """0 or 1 for each row, (row,), by the name of the factor: `truth` and every distractor."""
+    group: np.ndarray
+    """Cluster ids, int64, (row,); see `group_ids`. Equal ids are one group in all conditions of a run."""
+
+
+RunLabels = Mapping[tuple[str, SplitName], Labels]
+"""By (condition, split); splits without rows are absent."""
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True):
+    """The answers of one probe, fitted on one condition and applied to another; signs as fitted."""
+
+    fit_on: str
+    tested_on: str
+    probe: str
+    """Its name in the report."""
+    layers: tuple[int, ...]
+    """Numbers of the layers on the layer axis; empty for a probe that has none, whose layer axis has length one."""
+    train: Answers
+    """On the training rows of `fit_on`: they resolve the sign."""
+    test: Answers
+    """On the test rows of `tested_on`."""
+    validation: Answers | None = None
+    """On the validation rows of `fit_on`, if there are any."""
+    signed: bool = False
+    """Whether the probe itself says which side is true: it was handed labels, or it is the model's own answer."""
+    loss: np.ndarray | None = None
+    """Training loss of each kept fit, (seed, layer)."""
+    train_labels: np.ndarray | None = None
+    """The truth labels, (seed, row), that took the place of the training rows' own in a control; they resolve the sign."""
+    restart_loss: np.ndarray | None = None
+    """Training loss of every restart, (seed, restart, layer); None for probes without restarts."""
+    restart_targets: Sequence[str] = ()
+    """Names along the first axis of the next two."""
+    restart_train: np.ndarray | None = None
+    """Training accuracy of every restart, sign as fitted, (target, seed, restart, layer): see `accuracies`."""
+    restart_test: np.ndarray | None = None
+    """Test accuracy of every restart, sign as fitted, (target, seed, restart, layer)."""
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One metric of one probe against one target: what a few rows of the tables are made from."""
+
+    fit_on: str
+    tested_on: str
+    probe: str
+    layers: tuple[int, ...]
+    target: str
+    metric: str
+    each: Estimates
+    """(seed, layer)."""
+    mean: Estimates
+    """Over seeds, (layer,)."""
+
+
+def training_sign(scored: Scored, labels: Labels, target: str) -> np.ndarray:
+    """1 or −1 for each seed and layer, float32, by the rule above; `labels` are the training rows' of `fit_on`."""
+    score = scored.train.score
+    if target == TRUTH and scored.signed:
+        return np.ones(score.shape[:2], dtype=np.float32)
+    truth = labels.targets[target]
+    if target == TRUTH and scored.train_labels is not None:
+        truth = scored.train_labels[:, None, :]
+    accuracy = right(score, truth).mean(axis=-1, dtype=np.float64)
+    return np.where(accuracy < 0.5, np.float32(-1), np.float32(1))
+
+
+def resolved(scored: Scored, labels_train: Labels, target: str) -> Answers:
+    """The answers on the test rows, sign resolved for `target`."""
+    return _turned(scored.test, training_sign(scored, labels_train, target))
+
+
+def measure(scored: Scored, labels_train: Labels, labels_test: Labels, target: str, metric: Metric) -> Measured | None:
+    """The metric on the test rows, sign resolved on the training rows where the metric depends on it."""
+    answers = resolved(scored, labels_train, target) if metric.labelled else scored.test
+    return metric.measure(answers, labels_test.targets[target], labels_test.group)
+
+
+def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
+    """Every probe against every target on every metric (and those that always stand beside it), where it can be measured."""
+    wanted = with_beside(metrics)
+    for one in scored:
+        train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
+        for target in test.targets:
+            answers = resolved(one, train, target)
+            for metric in wanted:
+                if not metric.labelled and target != TRUTH:
+                    continue
+                found = metric.measure(
+                    answers if metric.labelled else one.test, test.targets[target], test.group
+                )
+                if found is None:
+                    continue
+                yield Score(
+                    one.fit_on,
+                    one.tested_on,
+                    one.probe,
+                    one.layers,
+                    target,
+                    metric.kind(),
+                    per_seed(found),
+                    over_seeds(found),
+                )
+
+
+def with_beside(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """The metrics and those that are always reported together with one of them, each once."""
+    wanted = {metric.kind(): metric for metric in metrics}
+    for metric in metrics:
+        for name in metric.beside:
+            wanted.setdefault(name, metric_named(name))
+    return tuple(wanted.values())
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of that kind, with its default options."""
+    found = find("metrics", name)()
+    assert isinstance(found, Metric)
+    return found
+
+
+def accuracies(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Accuracy of scores (…, row) against labels (row,), float32, sign as it is: what `restart_train` is made of."""
+    return right(answers, labels).mean(axis=-1, dtype=np.float64).astype(np.float32)
+
+
+def restart_accuracy(scored: Scored, target: str) -> np.ndarray | None:
+    """Test accuracy of every restart, (seed, restart, layer), each one's sign resolved on training rows as above."""
+    if scored.restart_train is None or scored.restart_test is None or target not in scored.restart_targets:
+        return None
+    place = list(scored.restart_targets).index(target)
+    train, test = scored.restart_train[place], scored.restart_test[place]
+    if target == TRUTH and scored.signed:
+        return test
+    return np.where(train < 0.5, 1 - test, test)
+
+
+def group_ids(groups: Iterable[str], data: str = "") -> np.ndarray:
+    """Cluster ids of named groups, int64: the same name gives the same id in every condition of a run.
+
+    `data` keeps apart equal names of different data sets ("0" of one file is not "0" of another).
+    """
+    names = list(groups)
+    ids = {name: _hashed(data, name) for name in set(names)}
+    return np.array([ids[name] for name in names], dtype=np.int64)
+
+
+def shuffled_labels(labels: np.ndarray, group: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
+    """`shuffles` random permutations of the labels of one split, int64, (shuffle, row).
+
+    The groups' labels are laid end to end in a random order, so that rows of a group keep having the same label where
+    they had. Labels of a group that has both are mixed within it too: with one right and one wrong statement in every
+    group, changing places alone would change nothing. Raises DataError when there is nothing to permute.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) != 0])
+    blocks = np.split(labels[order], starts[1:])
+    if len(blocks) < 2 or len(np.unique(labels)) < 2:
+        raise DataError("training labels cannot be shuffled: there must be two groups and two different labels at least")
+    shuffled = np.empty((shuffles, len(labels)), dtype=np.int64)
+    for number, line in enumerate(shuffled):
+        generator = np.random.default_rng([0x5AF1E, seed, number])
+        line[order] = np.concatenate([generator.permutation(blocks[k]) for k in generator.permutation(len(blocks))])
+    return shuffled
+
+
+def _turned(answers: Answers, sign: np.ndarray) -> Answers:
+    return answers if (sign > 0).all() else answers.flipped(sign)
+
+
+def _hashed(data: str, name: str) -> int:
+    digest = hashlib.blake2b(f"{data}\0{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

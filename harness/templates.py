@@ -1,0 +1,303 @@
+"""Templates: Jinja in a sandbox, rendered to text and the place of the answer in it.
+
+A spec may come from a stranger, so a template can neither reach out nor run long: no globals, a short list of filters
+and string methods, and a budget of steps and characters for each rendering.
+
+The answer is found by marking it, not by searching for it: "true" may stand in the text as well. It goes into the
+template as a string of a class of its own, and what Jinja prints of exactly that value is put between two characters
+that occur nowhere else, which are taken out again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.runtime import LoopContext, Macro, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+from harness.errors import DataError, did_you_mean
+
+MAX_CHARACTERS = 1_000_000
+"""Longest rendering, and longest text on the way to it."""
+
+MAX_STEPS = 50_000
+"""Turns of loops and calls in one rendering."""
+
+VARIABLES = ("answer", "choices", "answer_number", "label_names")
+"""What a template may use besides the example's fields."""
+
+# Left out are those that give something else every time, or a text of any length, or Python's own objects.
+FILTERS = frozenset(
+    {
+        "abs", "capitalize", "count", "d", "default", "first", "float", "int", "last", "length", "list", "lower", "max", "min",
+        "reverse", "round", "sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "wordcount",
+    }
+)  # fmt: skip
+METHODS = frozenset(
+    {
+        "capitalize", "count", "endswith", "find", "lower", "lstrip", "removeprefix", "removesuffix", "rstrip", "split",
+        "splitlines", "startswith", "strip", "title", "upper",
+    }
+)  # fmt: skip
+
+# Private-use characters at the very end of Unicode; the first two that the example does not use are the marks.
+_MARKS = [chr(code) for code in range(0x10FFFD, 0x10FF00, -1)]
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A prompt, and the characters of the answer in it, end exclusive."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Template:
+    """A compiled template. Raises DataError, naming the line, for what Jinja cannot read or the sandbox does not allow."""
+
+    def __init__(self, name: str, source: str):
+        self.name = name
+        self._environment = _Sandbox()
+        # Named in the traceback's frames, which is how an error finds its line.
+        self._filename = f"<template {name}>"
+        try:
+            tree = self._environment.parse(source)
+            used = meta.find_undeclared_variables(tree)
+            tree = _Guard(self._environment).visit(tree)
+            code = self._environment.compile(tree, filename=self._filename)
+        except TemplateSyntaxError as error:
+            raise DataError(f"{self._place(error.lineno)}: {error.message}") from error
+        except (TemplateError, SyntaxError, RecursionError) as error:
+            # Blocks or brackets that are nested deeper than Python compiles.
+            raise DataError(f"{self._place()}: {error}; write it more simply") from error
+        if not used & {"answer", "answer_number"}:
+            raise DataError(f"{self._place()}: the answer is nowhere in it; add {{{{ answer }}}} where it belongs")
+        self._source = source
+        self._template = self._environment.template_class.from_code(self._environment, code, {})
+
+    def pair(
+        self, fields: Mapping[str, Any], choices: Sequence[str], label_names: Sequence[str], example: str = ""
+    ) -> tuple[Rendered, Rendered]:
+        """The contrast pair: the example with each of the two choices. Raises DataError."""
+        # An empty cell is as good as missing; printed, it would read "None".
+        given = {name: value for name, value in fields.items() if value is not None}
+        given |= {"choices": tuple(choices), "label_names": tuple(label_names)}
+        marks = self._marks([*given.values(), *choices, *label_names])
+        texts = []
+        for index, choice in enumerate(choices):
+            own = {"answer": _Answer(choice, marks), "answer_number": _Number(index + 1, marks)}
+            texts.append(self._render(given | own, fields, example))
+        first, second = (_unmark(text, marks) for text in texts)
+        if first.start < 0 or second.start < 0:
+            # A filter has made a plain string of the answer, or the template prints something else in its place.
+            return _difference(first.text, second.text)
+        return first, second
+
+    def _render(self, variables: Mapping[str, Any], fields: Mapping[str, Any], example: str) -> str:
+        self._environment.steps = self._environment.characters = 0
+        pieces = []
+        length = 0
+        try:
+            for piece in self._template.generate(variables):
+                pieces.append(piece)
+                length += len(piece)
+                if length > MAX_CHARACTERS:
+                    raise _too_long()
+        except UndefinedError as error:
+            raise DataError(f"{self._place_of(error, example)}: {self._missing(error, variables, fields)}") from error
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"{self._place_of(error, example)}: {error}") from error
+        return "".join(pieces)
+
+    def _missing(self, error: UndefinedError, variables: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+        message = str(error)
+        found = re.match(r"'(\w+)' is undefined", message)
+        if not found:
+            return message
+        name = found[1]
+        if name in fields:
+            return f'the field "{name}" is empty; fill it in, or test it with "is defined"'
+        return f'there is no field "{name}"{did_you_mean(name, sorted({*fields, *VARIABLES}))}'
+
+    def _place(self, line: int | None = None) -> str:
+        return f"template {self.name}" + (f", line {line}" if line else "")
+
+    def _place_of(self, error: Exception, example: str) -> str:
+        line, trace = None, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == self._filename:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        return self._place(line) + (f', example "{example}"' if example else "")
+
+    def _marks(self, values: Iterable[Any]) -> tuple[str, str]:
+        texts = [self._source, *(value for value in values if isinstance(value, str))]
+        free = (mark for mark in _MARKS if not any(mark in text for text in texts))
+        opening, closing = next(free, ""), next(free, "")
+        if not closing:
+            raise DataError(f"{self._place()}: the text uses up all private-use characters at the end of Unicode")
+        return opening, closing
+
+
+class _Answer(str):
+    marked: str
+
+    def __new__(cls, text: str, marks: tuple[str, str]) -> _Answer:
+        self = super().__new__(cls, text)
+        self.marked = f"{marks[0]}{text}{marks[1]}"
+        return self
+
+
+class _Number(int):
+    marked: str
+
+    def __new__(cls, value: int, marks: tuple[str, str]) -> _Number:
+        self = super().__new__(cls, value)
+        self.marked = f"{marks[0]}{value}{marks[1]}"
+        return self
+
+
+def _unmark(text: str, marks: tuple[str, str]) -> Rendered:
+    """Without the marks; the last answer's place, or −1 where there is none."""
+    opening, closing = marks
+    start, end = text.rfind(opening), text.rfind(closing)
+    plain = text.replace(opening, "").replace(closing, "")
+    # Unequal numbers: a filter on a block has cut an answer in two.
+    if not 0 <= start < end or text.count(opening) != text.count(closing):
+        return Rendered(plain, -1, -1)
+    before = text.count(opening, 0, start) + text.count(closing, 0, start)
+    return Rendered(plain, start - before, end - before - 1)
+
+
+def shared_start(first: str, second: str) -> int:
+    """How many characters two texts have in common from their beginning."""
+    shortest = min(len(first), len(second))
+    return next((place for place in range(shortest) if first[place] != second[place]), shortest)
+
+
+def _difference(first: str, second: str) -> tuple[Rendered, Rendered]:
+    """Where two texts differ, in whole words."""
+    head = shared_start(first, second)
+    tail = shared_start(first[head:][::-1], second[head:][::-1])
+    return _widened(first, head, tail), _widened(second, head, tail)
+
+
+def _widened(text: str, head: int, tail: int) -> Rendered:
+    start, end = head, len(text) - tail
+    while start > 0 and text[start - 1].isalnum():
+        start -= 1
+    while end < len(text) and text[end].isalnum():
+        end += 1
+    if start == end:
+        # Nothing stands here in this member ("is" against "is not"): take the word before.
+        while start > 0 and not text[start - 1].isalnum():
+            start -= 1
+        while start > 0 and text[start - 1].isalnum():
+            start -= 1
+    return Rendered(text, start, end)
+
+
+def _too_long() -> SecurityError:
+    return SecurityError(f"the text grows beyond {MAX_CHARACTERS:,} characters; shorten it")
+
+
+class _Guard(NodeTransformer):
+    """Puts a counter on every loop and a limit on every joined text; neither passes through the sandbox by itself."""
+
+    def __init__(self, environment: ImmutableSandboxedEnvironment):
+        self._environment = environment
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:
+        if node.recursive:
+            raise TemplateSyntaxError("recursive loops are not allowed; write the loop out", node.lineno)
+        self.generic_visit(node)
+        node.iter = self._filtered(node.iter, "counted")
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:
+        self.generic_visit(node)
+        return self._filtered(node, "limited")
+
+    def _filtered(self, node: nodes.Expr, name: str) -> nodes.Expr:
+        return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=self._environment)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja with nothing in it that can run long, reach out, or give something else the next time."""
+
+    intercepted_binops = frozenset(["+", "*", "**", "%"])
+
+    def __init__(self) -> None:
+        super().__init__(undefined=StrictUndefined, autoescape=False, finalize=self._finalize)
+        self.steps = 0
+        self.characters = 0
+        self.globals.clear()
+        self.filters = {name: function for name, function in self.filters.items() if name in FILTERS}
+        self.filters |= {"counted": self._counted, "limited": _limited, "join": _join, "replace": _replace}
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        known = isinstance(obj, LoopContext) or (isinstance(obj, str) and attr in METHODS)
+        return known and super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """No `format` at all: it can ask for a text of any length."""
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        self._step()
+        if isinstance(obj, Undefined):
+            obj._fail_with_undefined_error()
+        return isinstance(obj, Macro) or isinstance(getattr(obj, "__self__", None), str | LoopContext)
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "+":
+            return _limited(super().call_binop(context, operator, left, right))
+        numbers = isinstance(left, int | float) and isinstance(right, int | float)
+        if operator == "**" or not numbers or max(abs(left), abs(right)) > 1e15:
+            allowed = "is not allowed" if operator == "**" else "is only allowed between numbers of ordinary size"
+            raise SecurityError(f'"{operator}" {allowed}')
+        return super().call_binop(context, operator, left, right)
+
+    def _finalize(self, value: Any) -> Any:
+        if isinstance(value, _Answer | _Number):
+            return value.marked
+        if isinstance(value, str):
+            self.characters += len(value)
+            if self.characters > MAX_CHARACTERS:
+                raise _too_long()
+        return value
+
+    def _counted(self, values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            self._step()
+            yield value
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise SecurityError(f"more than {MAX_STEPS:,} turns of loops and calls; do this in the data instead")
+
+
+def _limited(value: Any) -> Any:
+    if isinstance(value, str | list | tuple) and len(value) > MAX_CHARACTERS:
+        raise _too_long()
+    return value
+
+
+def _join(values: Iterable[Any], separator: str = "") -> str:
+    texts = [str(value) for value in values]
+    if sum(map(len, texts)) + len(separator) * len(texts) > MAX_CHARACTERS:
+        raise _too_long()
+    return separator.join(texts)
+
+
+def _replace(text: Any, old: str, new: str) -> str:
+    text = str(text)
+    if len(text) + text.count(old) * len(new) > MAX_CHARACTERS:
+        raise _too_long()
+    return cast(str, text.replace(old, new))
