@@ -68,16 +68,16 @@ def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:
 
     arrays: dict[str, np.ndarray] = {}
     plain: dict[str, Any] = {}
-    for field in msgspec.structs.fields(scored):
-        value = getattr(scored, field.name)
+    for field in scored.__struct_fields__:
+        value = getattr(scored, field)
         if isinstance(value, Answers):
-            for part in msgspec.structs.fields(value):
-                if (array := getattr(value, part.name)) is not None:
-                    arrays[f"{field.name}.{part.name}"] = array
+            for part in value.__struct_fields__:
+                if (array := getattr(value, part)) is not None:
+                    arrays[f"{field}.{part}"] = array
         elif isinstance(value, np.ndarray):
-            arrays[field.name] = value
+            arrays[field] = value
         else:
-            plain[field.name] = value
+            plain[field] = value
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "scored.safetensors")
     return {"scored": plain}
 
@@ -95,4 +95,5 @@ def load_scored(artifact: Artifact) -> Scored:
             answers.setdefault(field, {})[part] = array
         else:
             fields[field] = array
-    return Scored(**fields, **{field: Answers(**parts) for field, parts in answers.items()})
+    fields |= {field: Answers(**parts) for field, parts in answers.items()}
+    return Scored(**fields)

@@ -272,13 +272,13 @@ class LayerChoice(msgspec.Struct, frozen=True):
 
     index: int
     """Place on the layer axis."""
-    number: int | None
+    layer: int | None
     """The layer's number; None for a probe that has no layers."""
     rule: str
     """The rule that chose it, in words."""
 
     def __str__(self) -> str:
-        return f"{'all' if self.number is None else self.number} ({self.rule})"
+        return f"{'all' if self.layer is None else self.layer} ({self.rule})"
 
 
 class Evidence(Protocol):

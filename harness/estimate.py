@@ -15,6 +15,7 @@ plus that of the seeds; what both share is counted twice, which makes intervals 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -113,18 +114,18 @@ def per_seed(measured: Measured) -> Estimates:
     """Every seed and layer by itself, shape (seed, layer)."""
     clusters = cluster_count(measured.group)
     variance = clustered_variance(measured.influence, measured.group)
-    degrees = np.full(variance.shape, max(clusters - 1, 1))
-    return _estimates(measured, measured.value, variance, degrees, clusters, seeds=1)
+    t = np.full(variance.shape, _t_quantile(max(clusters - 1, 1), CONFIDENCE))
+    return _estimates(measured, measured.value, variance, t, clusters, seeds=1)
 
 
-def over_seeds(measured: Measured) -> Estimates:
+def over_seeds(measured: Measured, confidence: float = CONFIDENCE) -> Estimates:
     """The mean over seeds, shape (layer,), with the variance of rows and of seeds."""
-    clusters = cluster_count(measured.group)
-    rows = clustered_variance(_seed_mean(measured.influence), measured.group)
-    seeds = _seed_variance(measured.value)
-    degrees = _joint_degrees(rows, clusters - 1, seeds, len(measured.value) - 1)
-    value = _seed_mean(measured.value)
-    return _estimates(measured, value, rows + seeds, degrees, clusters, seeds=len(measured.value))
+    clusters, seeds = cluster_count(measured.group), len(measured.value)
+    of_rows = clustered_variance(_seed_mean(measured.influence), measured.group)
+    of_seeds = _seed_variance(measured.value)
+    row_t, seed_t = (_t_quantile(max(count - 1, 1), confidence) for count in (clusters, seeds))
+    t = _joint_t(of_rows, row_t, of_seeds, seed_t)
+    return _estimates(measured, _seed_mean(measured.value), of_rows + of_seeds, t, clusters, seeds)
 
 
 def difference(a: Measured, b: Measured) -> Estimate:
@@ -176,13 +177,12 @@ def _correlation(a: Measured, b: Measured) -> float:
 
 
 def _estimates(
-    measured: Measured, value: np.ndarray, variance: np.ndarray, degrees: np.ndarray, clusters: int, seeds: int
+    measured: Measured, value: np.ndarray, variance: np.ndarray, t: np.ndarray, clusters: int, seeds: int
 ) -> Estimates:
     n = measured.influence.shape[-1]
     if clusters < 2:
         nothing = np.full(value.shape, math.nan)
         return Estimates(value, nothing, nothing, n, seeds, ONE_GROUP)
-    t = _t_quantile(degrees)
     low, high = measured.low_bound, measured.high_bound
     if math.isfinite(low) and math.isfinite(high):
         rest = clusters if measured.weakest is None else measured.weakest
@@ -210,25 +210,25 @@ def _score_interval(p: np.ndarray, variance: np.ndarray, t: np.ndarray, rest: in
     return np.minimum(np.maximum(centre - half, 0.0), p), np.maximum(np.minimum(centre + half, 1.0), p)
 
 
-def _t_quantile(degrees: np.ndarray) -> np.ndarray:
+@lru_cache(maxsize=1024)
+def _t_quantile(degrees: int, confidence: float) -> float:
     """Two-sided Student quantile."""
     from scipy.special import stdtrit
 
-    # Equal degrees are the rule, and the quantile is found by a search.
-    different, index = np.unique(degrees, return_inverse=True)
-    quantiles: np.ndarray = stdtrit(different.astype(np.float64), 0.5 + CONFIDENCE / 2)
-    return quantiles[index].reshape(degrees.shape)
+    return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
-def _joint_degrees(rows: np.ndarray, row_degrees: int, seeds: np.ndarray, seed_degrees: int) -> np.ndarray:
-    """Welch and Satterthwaite's degrees of freedom of a sum of two variances, (layer,)."""
-    if seed_degrees < 1 or row_degrees < 1:
-        return np.full(rows.shape, max(row_degrees, 1))
+def _joint_t(rows: np.ndarray, row_t: float, seeds: np.ndarray, seed_t: float) -> np.ndarray:
+    """Student's quantile for a sum of two variances, each known with its own degrees of freedom, (layer,).
+
+    The half-widths of both parts are added as squares. Degrees of freedom by Welch and Satterthwaite are too sanguine
+    with two or three seeds (88 % coverage of 95 % intervals in simulation).
+    """
     whole = rows + seeds
-    uncertain = rows**2 / row_degrees + seeds**2 / seed_degrees
-    there = uncertain > 0
-    degrees: np.ndarray = np.where(there, whole**2 / np.where(there, uncertain, 1.0), row_degrees)
-    return degrees
+    there = whole > 0
+    square = (row_t**2 * rows + seed_t**2 * seeds) / np.where(there, whole, 1.0)
+    joint: np.ndarray = np.sqrt(np.where(there, square, row_t**2))
+    return joint
 
 
 def _seed_mean(values: np.ndarray) -> np.ndarray:

@@ -133,11 +133,16 @@ def _in_order(table: pl.DataFrame, seed: int) -> pl.DataFrame:
 
     group = table["group"]
     names = group.unique(maintain_order=True)
-    group_keys = dict(zip(names, keys(names, seed, "group"), strict=True))
-    return table.with_columns(
-        pl.Series("key", keys(table["example"], seed, "example"), dtype=pl.Binary),
-        pl.Series("group_key", [group_keys[name] for name in group], dtype=pl.Binary),
-    ).sort("group_key", "group", "key", "example")
+    of_groups = keys(names, seed, "group")
+    if len(names) == len(group):
+        # A million rows: where every row is a group of its own, one hash will do.
+        group_key = key = pl.Series(of_groups, dtype=pl.Binary)
+    else:
+        by_name = dict(zip(names, of_groups, strict=True))
+        group_key = pl.Series([by_name[name] for name in group], dtype=pl.Binary)
+        key = pl.Series(keys(table["example"], seed, "example"), dtype=pl.Binary)
+    ordered = table.with_columns(key.alias("key"), group_key.alias("group_key"))
+    return ordered.sort("group_key", "group", "key", "example")
 
 
 def _split(chosen: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from harness import artifacts, prompts
+from harness.activations.layers import resolve
 from harness.contracts import Bed, Pairs, PromptTable
 from harness.fitting import Fitting, fit, score, score_shuffled
 from harness.plan import Plan, Stage, plain, probe_name
@@ -56,7 +57,7 @@ class Execution:
         self._scored: dict[tuple[str, str, str], Scored] = {}
 
     @contextmanager
-    def _stage(self, stage: Stage, total: int | None = None, unit: str = "") -> Iterator[tuple[StageProgress, dict[str, int]]]:
+    def stage(self, stage: Stage, total: int | None = None, unit: str = "") -> Iterator[tuple[StageProgress, dict[str, int]]]:
         """Runs a stage under a progress bar and records it; the block may fill in the counts."""
         counts: dict[str, int] = {}
         start = time.perf_counter()
@@ -88,7 +89,7 @@ class Execution:
             from harness.models.tokenizer import load_tokenizer
 
             tokenizer = load_tokenizer(card)
-        with self._stage(stage) as (_, counts):
+        with self.stage(stage) as (_, counts):
             spec = self.plan.spec
             table = prompts.build(spec.condition(condition), spec.distractors, self.plan.folder, tokenizer)
             counts["rows"] = table.frame.height
@@ -126,7 +127,7 @@ class Execution:
         stage = self.plan.activations[group]
         condition = self.plan.spec.condition(group[0])
         tables = [self.table(name) for name in group]
-        with self._stage(stage, unit="tokens") as (progress, counts):
+        with self.stage(stage, unit="tokens") as (progress, counts):
 
             def tell(done: int, total: int) -> None:
                 progress.total(total)
@@ -140,7 +141,9 @@ class Execution:
                 "tokens": extracted.tokens,
                 "tokens_unshared": extracted.tokens_unshared,
             }
-            about = counts | {"notes": list(extracted.notes), "forwarded": extracted.forwarded}
+            for remark in extracted.remarks:
+                self.reporter.say(remark)
+            about = counts | {"notes": list(extracted.notes)}
             if not self.store.has(stage.kind, stage.key):
                 with self.store.write(stage.kind, stage.key, about):
                     pass
@@ -169,8 +172,6 @@ class Execution:
             card = self.plan.cards[condition]
             assert card is not None
             count = card.blocks + 1
-        from harness.activations.layers import resolve
-
         return resolve(chosen.activations.layers, count)
 
     # fit and score
@@ -202,11 +203,11 @@ class Execution:
             mine = {tested_on: stage for (tested_on, other), stage in wanted.items() if other == name}
             if not mine:
                 continue
-            with self._stage(self.plan.fits[fit_on, name]) as (_, counts):
+            with self.stage(self.plan.fits[fit_on, name]) as (_, counts):
                 counts["rows"] = len(fitting.labels["train"].group)
                 readout = fit(probe, self.plan.seeds(probe), fitting, self.plan.fits[fit_on, name], self.store)
             for tested_on, stage in mine.items():
-                with self._stage(stage) as (_, counts):
+                with self.stage(stage) as (_, counts):
                     labels = self.labels(tested_on, "test")
                     counts["rows"] = len(labels.group)
                     names = {"fit_on": fit_on, "tested_on": tested_on}
@@ -221,9 +222,9 @@ class Execution:
         labels = {part: of_part for part, of_part in labels.items() if len(of_part.group)}
         return Fitting({part: self.pairs(fit_on, part, layers) for part in labels if part != "test"}, labels)
 
-    def shuffled(self, probe: str, fit_on: str, tested_on: str, layer: int, shuffles: int) -> Scored:
-        """A probe fitted again at one layer (an index) on shuffled training labels, for the checks."""
-        at = (self.layers(fit_on)[layer],)
+    def shuffled(self, probe: str, fit_on: str, tested_on: str, layer: int | None, shuffles: int) -> Scored:
+        """A probe fitted again at one layer on shuffled training labels, for the checks; see `harness.evidence.Refit`."""
+        at = self.layers(fit_on)[:1] if layer is None else (layer,)
         return score_shuffled(
             self.plan.probe(probe),
             self._fitting(fit_on, at),

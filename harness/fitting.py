@@ -148,8 +148,8 @@ def knows_its_sign(probe: Probe) -> bool:
 
 
 def _repeated(answers: Answers, times: int) -> Answers:
-    parts = (answers.score, answers.probability, answers.members)
-    return Answers(*(None if part is None else np.repeat(part, times, axis=0) for part in parts))
+    parts = {name: getattr(answers, name) for name in Answers.__struct_fields__}
+    return Answers(**{name: np.repeat(part, times, axis=0) for name, part in parts.items() if part is not None})
 
 
 def _with_labels(probe: Probe, pairs: Pairs, labels: Labels) -> Pairs:

@@ -16,6 +16,7 @@ import inspect
 import sys
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
@@ -75,7 +76,7 @@ def find(folder: str, name: str) -> type[Kind]:
 
 
 @cache
-def field_docs(cls: type) -> dict[str, str]:
+def field_docs(cls: type[Any]) -> dict[str, str]:
     """The docstring under each field of a class and of its bases, nearest definition first."""
     docs: dict[str, str] = {}
     for owner in cls.__mro__:
@@ -88,7 +89,7 @@ def _own_docs(owner: type) -> dict[str, str]:
     """The docstrings that stand in one class itself."""
     docs: dict[str, str] = {}
     body = _classes(owner.__module__).get(owner.__name__, [])
-    for field, doc in zip(body, body[1:], strict=False):
+    for field, doc in pairwise(body):
         if (
             isinstance(field, ast.AnnAssign)
             and isinstance(field.target, ast.Name)
@@ -103,10 +104,11 @@ def _own_docs(owner: type) -> dict[str, str]:
 @cache
 def _classes(module: str) -> dict[str, list[ast.stmt]]:
     """The bodies of the classes at the top of a module, whose source is parsed once for all of them."""
-    if module in ("builtins", "msgspec"):
+    loaded = sys.modules.get(module)
+    if module in ("builtins", "msgspec") or loaded is None:
         return {}
     try:
-        tree = ast.parse(inspect.getsource(sys.modules.get(module)))
+        tree = ast.parse(inspect.getsource(loaded))
     except (OSError, TypeError):
         return {}
     return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -133,6 +135,5 @@ def _default(field: Any) -> Any:
 
 
 def summary(cls: type) -> str:
-    """First sentence of a class's docstring, on one line."""
-    text = " ".join(inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].split())
-    return text
+    """First paragraph of a class's docstring, on one line."""
+    return " ".join(inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 
 from harness.contracts import Answers, LayerChoice
@@ -35,7 +37,7 @@ def choose_layer(scored: Scored, rule: LayerRule | int | str, train: Labels, val
         return _best_on_validation(scored, train, validation)
     if rule == "earliest_informative":
         return _earliest_informative(scored, train, validation)
-    raise UsageError(f'layer: no rule "{rule}"; a number, or one of {", ".join(LayerRule.__args__)}')  # type: ignore[attr-defined]
+    raise UsageError(f'layer: no rule "{rule}"; a number, or one of {", ".join(get_args(LayerRule))}')
 
 
 def _at(scored: Scored, index: int, rule: str) -> LayerChoice:
@@ -85,7 +87,6 @@ def _earliest_informative(scored: Scored, train: Labels, validation: Labels | No
     if found is None:
         return _at(scored, middle, f"the middle layer, because the {rows} rows have one label only")
     value, low = np.nan_to_num(found, nan=-1.0)
-    # The layers are looked at together, so that one of many is not taken for informative by luck.
     if not low.max() > 0.5:
         return _at(scored, middle, f"the middle layer, because none is informative on {rows} rows")
     reached = value - 0.5 >= INFORMATIVE_SHARE * (value.max() - 0.5)
@@ -93,12 +94,15 @@ def _earliest_informative(scored: Scored, train: Labels, validation: Labels | No
 
 
 def _auroc(scored: Scored, train: Labels, answers: Answers, labels: Labels) -> tuple[np.ndarray, np.ndarray] | None:
-    """AUROC on the truth and the lower end of its interval, each (layer,), mean over seeds."""
+    """AUROC on the truth and the lower end of its interval, each (layer,), mean over seeds.
+
+    The interval is corrected for the number of layers (Bonferroni), so that one of many is not informative by luck.
+    """
     turned = answers.flipped(training_sign(scored, train, TRUTH))
     found = Auroc().measure(turned, labels.targets[TRUTH], labels.group)
     if found is None:
         return None
-    mean = over_seeds(found)
+    mean = over_seeds(found, confidence=1 - (1 - CONFIDENCE) / len(scored.layers))
     return mean.value, mean.low
 
 

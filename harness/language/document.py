@@ -126,6 +126,7 @@ class _Composer:
         """The node that begins with `event`; consumes its events to the end."""
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event, path, depth)
+        assert isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent))
         self.add(event, path, 1)
         self.reach(event, path, depth)
         if event.tag is not None:
@@ -140,7 +141,6 @@ class _Composer:
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self.array(event, path, depth)
         else:
-            assert isinstance(event, yaml.MappingStartEvent)
             node = self.table(event, path, depth)
         if anchored is not None:
             anchored.node, anchored.weight = node, self.weight - before + 1
@@ -149,7 +149,7 @@ class _Composer:
         return node
 
     def alias(self, event: yaml.AliasEvent, path: str, depth: int) -> Node:
-        anchored = self.anchors.get(event.anchor)
+        anchored = self.anchors.get(event.anchor or "")
         if anchored is None:
             problem = self.place(event).problem(path, f"no anchor &{event.anchor} stands before this alias")
             raise Unreadable(problem)
@@ -233,14 +233,15 @@ class _Composer:
         self.problems.append(self.place(event).problem(path, message))
 
     def place(self, event: yaml.Event) -> Place:
-        mark = event.start_mark
+        return self.at(event.start_mark)
+
+    def at(self, mark: Any) -> Place:
         return Place(self.file) if self.outside else Place(self.file, mark.line + 1, mark.column + 1)
 
     def syntax_problem(self, error: yaml.MarkedYAMLError) -> Problem:
         mark = error.problem_mark or error.context_mark
         assert mark is not None
-        place = Place(self.file) if self.outside else Place(self.file, mark.line + 1, mark.column + 1)
-        return place.problem("", _syntax_message(error, self.text[mark.index : mark.index + 1]))
+        return self.at(mark).problem("", _syntax_message(error, self.text[mark.index : mark.index + 1]))
 
 
 def _syntax_message(error: yaml.MarkedYAMLError, character: str) -> str:

@@ -13,6 +13,14 @@ from msgspec import Meta
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
 from harness.spec import Activations, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
 
+VERSION = 1
+"""Of the language. A spec says which one it is written in."""
+
+OTHER_VERSION = (
+    f"this program reads version {VERSION} of the language: write `harness: {VERSION}`, "
+    "or use the program that the spec was written for"
+)
+
 BASELINES = ("random", "zero_shot", "logistic_regression")
 """Kinds of probes that stand in every table: chance, the model's own answer, the supervised ceiling."""
 
@@ -52,9 +60,9 @@ class Written(Part, frozen=True, kw_only=True):
     """Which examples, how many, and how they are split. A test bed needs none."""
     prompt: Prompt = Prompt()
     """How an example and an answer become text."""
-    distractors: dict[Slug, Distractor] = {}
+    distractors: dict[Slug, Distractor] = {}  # noqa: RUF012 - msgspec copies an empty default
     """Things to put into prompts, by the name under which the report scores them: `harness list distractors`."""
-    conditions: dict[Slug, Override] = {}
+    conditions: dict[Slug, Override] = {}  # noqa: RUF012
     """Named overrides of model, data, prompt, activations and distractors. With none there is one, `main`, with every distractor."""
     activations: Activations = Activations()
     """Which states of the network to keep."""

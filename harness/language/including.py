@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import Problem, SpecError
 from harness.language.document import Unreadable, compose, decode
+from harness.language.grammar import OTHER_VERSION, VERSION
 from harness.language.merging import overlay
 from harness.language.nodes import Array, Node, Place, Scalar, Table, plain, problem_at, text_of
 from harness.language.shorthand import written_out
@@ -14,7 +15,6 @@ from harness.language.shorthand import written_out
 MAX_BYTES = 1 << 20
 MAX_FILES = 50
 SUFFIXES = (".yaml", ".yml")
-VERSION = 1
 
 
 class Loader:
@@ -63,11 +63,7 @@ class Loader:
         version = root.get("harness")
         number = version.value if isinstance(version, Scalar) else None
         if version is not None and (number != VERSION or isinstance(number, (bool, float))):
-            message = (
-                f"this program reads version {VERSION} of the language: write `harness: {VERSION}`, "
-                "or use the program that the spec was written for"
-            )
-            self.problems.append(problem_at(version, message))
+            self.problems.append(problem_at(version, OTHER_VERSION))
 
     def named(self, root: Table) -> tuple[Node, ...]:
         include = root.get("include")

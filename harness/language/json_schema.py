@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from harness import kind
 from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Probe, Source
-from harness.language.grammar import Written
+from harness.language.grammar import Override, Written
 from harness.language.shorthand import own_option
 from harness.spec import Data, Model
 
@@ -89,7 +89,8 @@ class _Builder:
             return {"type": "object", "propertyNames": names, "additionalProperties": self.of(arguments[1], partial)}
         if hint in FOLDER_OF:
             return self.any_source() if partial and hint is Source else self.any_kind(FOLDER_OF[hint])
-        return self.named(hint.__name__ + (_OVERRIDE if partial and _holds_kind(hint) else ""), hint, partial)
+        partial = partial and hint is not Override and _holds_kind(hint)
+        return self.named(hint.__name__ + (_OVERRIDE if partial else ""), hint, partial)
 
     def named(self, name: str, struct: type[Struct], partial: bool) -> Schema:
         if name not in self.defs:
@@ -103,20 +104,20 @@ class _Builder:
     def struct(self, struct: type[Struct], partial: bool = False) -> Schema:
         """An object with the struct's fields as properties."""
         # What a condition overrides stands elsewhere, so nothing in it is required.
-        inside = partial or struct.__name__ == "Override"
+        inside = partial or struct is Override
         options = kind.options(struct)
         required = [option.name for option in options if option.required]
         return {
             "description": kind.summary(struct),
             "type": "object",
             "properties": {option.name: self.option(option, inside) for option in options},
-            "required": [] if struct.__name__ == "Override" else required,
+            "required": [] if struct is Override else required,
             "additionalProperties": False,
         }
 
     def option(self, option: kind.Option, partial: bool = False) -> Schema:
         made = {**self.of(option.type, partial), "description": option.doc}
-        if option.default is not None and not isinstance(option.default, Struct):
+        if option.default not in (None, "", (), {}) and not isinstance(option.default, Struct):
             made["default"] = msgspec.to_builtins(option.default)
         return made
 
@@ -173,6 +174,9 @@ class _Builder:
 
     def one_kind(self, folder: str, name: str, key: str) -> Schema:
         made = self.struct(kind.find(folder, name))
+        if folder == "probes":
+            normalisations = {"title": "normalisation", "enum": _spelled(kind.names("normalisations"))}
+            made["properties"]["normalise"] = {**made["properties"]["normalise"], **normalisations}
         if key == "bed":
             made["required"] = [key, *made["required"]]
         chosen = {"enum": spellings(name), "description": f"The {SINGULAR[folder]}'s name."}

@@ -30,8 +30,9 @@ def overlay(base: Node | None, over: Node, position: Position = ()) -> Node:
         for key, entry in over.entries.items()
     }
     merged = base.with_entries(entries)
-    # A place to blame for what is missing: the mapping that was written last.
-    return Table(merged.entries, over.place, over.path, over.short)
+    # What is missing from both is blamed on the mapping that was written last, unless that is no place in a file.
+    last = over if over.place.line else base
+    return Table(merged.entries, last.place, last.path, last.short)
 
 
 def _names_a_kind(position: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import SpecError
+from harness.language.claims import claim_problems
 from harness.language.consistency import setting_problems
 from harness.language.including import Loader
 from harness.language.references import reference_problems
@@ -27,6 +28,7 @@ def read_spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     for name, setting in resolved.settings.items():
         problems += setting_problems(setting, resolved.conditions[name])
     problems += reference_problems(resolved)
+    problems += claim_problems(resolved)
     if problems:
         raise SpecError(problems)
     return resolved.spec(str(path))

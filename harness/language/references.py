@@ -1,31 +1,23 @@
-"""What the parts of a spec say about each other: names that must exist, and parts that cannot stand together.
+"""What conditions, distractors, probes and transfer say about each other: names that must exist or differ.
 
 Copes with parts that could not be decoded; those have left a problem already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
-from typing import get_args
+from collections.abc import Iterator
 
-import msgspec
-
-from harness import kind
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
 from harness.language.document import shorten
-from harness.language.nodes import Node, Scalar, Table, child_path, problem_at, scalars, text_of
+from harness.language.nodes import Node, Table, child_path, problem_at, text_of
 from harness.language.resolving import Resolved, probe_name
-from harness.spec import LayerRule
 
 RESERVED = (
     *("truth", "label", "pair", "example", "group", "split", "template"),
     *("answer", "text", "tokens", "answer_start", "answer_end"),
 )
 """Columns of the table of prompts; a distractor's name becomes one more beside them."""
-
-RULES: tuple[str, ...] = get_args(LayerRule)
 
 
 def reference_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -35,13 +27,11 @@ def reference_problems(resolved: Resolved) -> Iterator[Problem]:
     yield from _probe_problems(resolved)
     yield from _metric_problems(resolved)
     yield from _transfer_problems(resolved)
-    yield from _rule_problems(resolved, resolved.root.get("layer"))
-    yield from _check_problems(resolved)
 
 
 def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
     declared = list(resolved.distractors)
-    taken = {*RESERVED, *_own_factors(resolved)}
+    taken = {*RESERVED, *resolved.own_factors()}
     for name, entry in resolved.entries("distractors"):
         if name in taken:
             message = f'a distractor cannot be called "{name}": the data have a column of that name; choose another'
@@ -50,19 +40,15 @@ def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
         items = override.node.items_of("distractors") if isinstance(override.node, Table) else ()
         seen: set[str] = set()
         for item in items:
-            name = text_of(item)
-            if name is not None and name not in declared:
-                hint = did_you_mean(name, declared) or "; none is declared, so add it under `distractors`"
-                yield problem_at(item, f'no distractor "{shorten(name)}"{hint}')
-            if name in seen:
-                yield problem_at(item, f'the distractor "{name}" stands here twice; take one of them out')
-            seen |= {name} if name is not None else set()
-
-
-def _own_factors(resolved: Resolved) -> list[str]:
-    """Names of what the data sets and beds know of each row besides the truth."""
-    makers = [maker for c in resolved.conditions.values() if c is not None for maker in (c.model, c.data.source)]
-    return [factor.name for maker in makers if maker is not None for factor in getattr(maker, "factors", ())]
+            standing = text_of(item)
+            if standing is None:
+                continue
+            if standing not in declared:
+                hint = did_you_mean(standing, declared) or "; none is declared, so add it under `distractors`"
+                yield problem_at(item, f'no distractor "{shorten(standing)}"{hint}')
+            if standing in seen:
+                yield problem_at(item, f'the distractor "{standing}" stands here twice; take one of them out')
+            seen.add(standing)
 
 
 def _bed_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -95,14 +81,8 @@ def _override_part(resolved: Resolved, condition: str, key: str) -> Node | None:
 
 
 def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
-    normalisations = kind.names("normalisations")
     first: dict[str, Node] = {}
     for node, probe in resolved.probes:
-        wanted = text_of(node.get("normalise")) if isinstance(node, Table) else None
-        if wanted is not None and kind.canonical(wanted) not in normalisations:
-            assert isinstance(node, Table)
-            message = f'no normalisation "{shorten(wanted)}"{did_you_mean(wanted, normalisations)}'
-            yield problem_at(node.entries["normalise"].node, message)
         name = probe_name(node, probe)
         if name is None:
             continue
@@ -148,71 +128,3 @@ def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
                 message = f"fitted on {pair[0]} and tested on {pair[1]} stands here twice; take one of them out"
                 yield problem_at(item, message)
             seen.add(pair)
-
-
-def _rule_problems(resolved: Resolved, layer: Node | None) -> Iterator[Problem]:
-    """A layer that cannot be chosen: an unknown rule, a rule without its rows, or a layer that is not kept."""
-    if not isinstance(layer, Scalar):
-        return
-    wanted = layer.value
-    if isinstance(wanted, str) and wanted not in RULES and layer is not resolved.root.get("layer"):
-        yield problem_at(layer, f'no layer rule "{shorten(wanted)}"{did_you_mean(wanted, RULES)}')
-    if wanted == "validation":
-        fitted = {transfer.fit_on for _, transfer in resolved.transfer if transfer is not None} or set(
-            resolved.conditions
-        )
-        for name in sorted(fitted & set(resolved.conditions)):
-            condition = resolved.conditions[name]
-            if condition is not None and not condition.data.split.validation:
-                message = (
-                    f"condition {name} has no validation rows to choose a layer by; "
-                    "write data.split: {train: 0.5, validation: 0.2, test: 0.3}, or choose another rule"
-                )
-                yield problem_at(layer, message)
-    if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 0:
-        for condition in resolved.conditions.values():
-            kept = condition.activations.layers if condition is not None else "all"
-            if isinstance(kept, tuple) and wanted not in kept and min(kept, default=0) >= 0:
-                message = f"layer {wanted} is not among activations.layers, {list(kept)}; add it there"
-                yield problem_at(layer, message)
-
-
-def _check_problems(resolved: Resolved) -> Iterator[Problem]:
-    known = _known_names(resolved)
-    seen: dict[bytes, Node] = {}
-    for node, check in resolved.checks:
-        if check is None or not isinstance(node, Table):
-            continue
-        yield from _rule_problems(resolved, node.get("layer"))
-        for what, names in check.refers().items():
-            for name in names:
-                if name not in known[what]:
-                    place = _where_named(node, name)
-                    yield problem_at(place, f'no {what} "{shorten(name)}"{did_you_mean(name, known[what])}')
-        same = msgspec.json.encode([check.kind(), check])
-        if same in seen:
-            yield problem_at(node, f"the same check stands at {seen[same].path} already; take one of them out")
-        seen.setdefault(same, node)
-
-
-def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
-    """Names that a check may refer to, by what they name."""
-    probes = [name for node, probe in resolved.probes if (name := probe_name(node, probe)) is not None]
-    # A misspelt kind is reported once, where it stands, and not again by every check that spells it right.
-    meant = [near for name in probes for near in get_close_matches(name, kind.names("probes"), n=1)]
-    broken = [probe for _, probe in resolved.probes if probe is None]
-    baselines = resolved.baselines(tuple(resolved.conditions.values()))
-    conditions = list(resolved.conditions)
-    return {
-        "probe": [*probes, *baselines, *(meant if broken else [])],
-        "condition": conditions,
-        "fit_on": conditions,
-        "target": ["truth", *resolved.distractors, *_own_factors(resolved)],
-        "metric": kind.names("metrics"),
-        "layer": RULES,
-    }
-
-
-def _where_named(check: Table, name: str) -> Node:
-    """The option of a check that names something; the check itself where a default does."""
-    return next((node for node in scalars(check) if node.value == name), check)

@@ -131,6 +131,23 @@ class Resolved:
                 self.problems.append(problem_at(whole or node, message[:1].lower() + message[1:]))
             return None
 
+    def own_factors(self) -> list[str]:
+        """Names of what the data sets and beds know of each row besides the truth."""
+        makers = [maker for c in self.conditions.values() if c is not None for maker in (c.model, c.data.source)]
+        return [factor.name for maker in makers for factor in getattr(maker, "factors", ())]
+
+    def transfers(self) -> list[tuple[str, str]]:
+        """(fitted on, tested on), in order."""
+        return [(transfer.fit_on, tested) for transfer in self.all_transfers() for tested in transfer.tested_on]
+
+    def fitted_on(self, check: Check) -> str | None:
+        """Where a check's probe is fitted. Left out, it is the condition itself, or else the only one tested there."""
+        chosen, condition = getattr(check, "fit_on", None), getattr(check, "condition", None)
+        if chosen is not None or condition is None:
+            return chosen
+        fitted = [one for one, tested in self.transfers() if tested == condition]
+        return condition if condition in fitted or len(fitted) != 1 else fitted[0]
+
     def spec(self, file: str) -> Spec:
         """The spec. Only to be called when there are no problems at all."""
         root = self.root
@@ -145,7 +162,7 @@ class Resolved:
             probes=self.all_probes(conditions),
             transfer=self.all_transfers(),
             metrics=self.all_metrics(),
-            checks=tuple(_named(check) for _, check in self.checks if check is not None),
+            checks=tuple(self.placed(_named(check)) for _, check in self.checks if check is not None),
             file=file,
         )
 
@@ -166,6 +183,13 @@ class Resolved:
         if self.transfer:
             return tuple(transfer for _, transfer in self.transfer if transfer is not None)
         return tuple(Transfer(fit_on=name, tested_on=(name,)) for name in self.conditions)
+
+    def placed(self, check: Check) -> Check:
+        """A check with `fit_on` filled in where it is another condition than the one that is tested."""
+        fitted = self.fitted_on(check)
+        if fitted is None or fitted == getattr(check, "condition", None):
+            return check
+        return msgspec.structs.replace(check, fit_on=fitted)
 
     def all_metrics(self) -> tuple[Metric, ...]:
         """The metrics, each followed by those that always stand beside it."""
@@ -191,5 +215,8 @@ def probe_name(node: Node, probe: Probe | None) -> str | None:
 
 
 def _named(thing: Any) -> Any:
-    """A probe or check with its name filled in."""
-    return msgspec.structs.replace(thing, name=thing.name or thing.kind())
+    """A probe or check with its name filled in, and a probe's normalisation in its one spelling."""
+    changes = {"name": thing.name or thing.kind()}
+    if isinstance(thing, Probe):
+        changes["normalise"] = kind.canonical(thing.normalise)
+    return msgspec.structs.replace(thing, **changes)

@@ -1,32 +1,30 @@
-"""What can be known of a template before there are data: whether it parses, and whether it asks for the answer."""
+"""What can be known of a template before there are data: whether it can be used, and whether it asks for the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.errors import Problem
+from harness.errors import DataError, Problem
 from harness.language.nodes import Place, Scalar
 
 
 def template_problems(node: Scalar) -> Iterator[Problem]:
-    """Problems of one template, at the line inside the YAML block where that can be told."""
-    from jinja2 import TemplateSyntaxError, meta
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    """The problem of a template, at the line inside the YAML block where that can be told."""
+    # Jinja is slow to import, and a spec may have no template.
+    from jinja2 import TemplateSyntaxError
 
-    text = node.value
-    if not isinstance(text, str):
+    from harness.templates import Template
+
+    if not isinstance(node.value, str):
         return
     try:
-        parsed = ImmutableSandboxedEnvironment().parse(text)
-    except TemplateSyntaxError as error:
-        place = _line_inside(node, error.lineno)
-        yield place.problem(node.path, f"the template cannot be read: {error.message}")
-        return
-    if any(True for _ in meta.find_referenced_templates(parsed)):
-        yield node.place.problem(node.path, "a template cannot load other templates; write the text here")
-    if "answer" not in meta.find_undeclared_variables(parsed):
-        message = "the template never uses {{ answer }}, so a pair's two prompts would be identical; put it where the answer goes"
-        yield node.place.problem(node.path, message)
+        Template("here", node.value)
+    except DataError as error:
+        cause = error.__cause__
+        place = _line_inside(node, cause.lineno) if isinstance(cause, TemplateSyntaxError) else node.place
+        # The template's name and line, which the message begins with, are what the place says.
+        _, _, reason = str(error).partition(": ")
+        yield place.problem(node.path, f"the template cannot be used: {reason}")
 
 
 def _line_inside(node: Scalar, line: int) -> Place:

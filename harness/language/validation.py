@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +12,46 @@ from harness.errors import Problem, did_you_mean
 from harness.kind import canonical
 from harness.language import words
 from harness.language.document import shorten
+from harness.language.grammar import OTHER_VERSION
+from harness.language.json_schema import Schema, schema
 from harness.language.nodes import Node, Scalar, Table, child_path, descend, plain
-from harness.language.json_schema import schema
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
 
+@dataclass(frozen=True)
+class _Fault:
+    """A rule of the schema that a node breaks."""
+
+    node: Node
+    value: Any
+    rule: str
+    bound: Any
+    schema: Schema
+    key: str | int
+    """The last step to the node; empty at the root."""
+    about_key: bool
+    """Whether it is the name of a key that is wrong, and not a value."""
+
+
 def faults(node: Node, part: str = "") -> Iterator[Problem]:
     """Problems of a tree against the schema, or against one of the schema's definitions (`probes`, `model` …)."""
     for error in _validator(part).iter_errors(plain(node)):
         for leaf in _leaves(error):
-            yield from _problems(leaf, descend(node, list(leaf.absolute_path)))
+            steps = list(leaf.absolute_path)
+            assert isinstance(leaf.schema, dict)
+            fault = _Fault(
+                node=descend(node, steps),
+                value=leaf.instance,
+                rule=str(leaf.validator),
+                bound=leaf.validator_value,
+                schema=leaf.schema,
+                key=steps[-1] if steps else "",
+                about_key="propertyNames" in leaf.absolute_schema_path,
+            )
+            yield from _problems(fault)
 
 
 def sound(node: Node, part: str) -> bool:
@@ -40,156 +69,144 @@ def _validator(part: str) -> Validator:
 
 def _leaves(error: ValidationError) -> Iterator[ValidationError]:
     """The error itself or, for a value that may be of several types, the errors of the type that was meant."""
-    if error.validator != "anyOf" or not error.context:
+    inner = error.context or ()
+    if error.validator != "anyOf" or not inner:
         yield error
         return
-    branches = {inner.schema_path[0] for inner in error.context}
-    wrong_type = {
-        inner.schema_path[0] for inner in error.context if inner.validator == "type" and _is_top(inner, error)
-    }
-    meant = branches - wrong_type
+    wrong_type = {e.schema_path[0] for e in inner if e.validator == "type" and e.absolute_path == error.absolute_path}
+    meant = {e.schema_path[0] for e in inner} - wrong_type
     if len(meant) != 1:
         yield error
         return
-    for inner in error.context:
-        if inner.schema_path[0] in meant:
-            yield from _leaves(inner)
+    for e in inner:
+        if e.schema_path[0] in meant:
+            yield from _leaves(e)
 
 
-def _is_top(inner: ValidationError, outer: ValidationError) -> bool:
-    return inner.absolute_path == outer.absolute_path
-
-
-def _problems(error: ValidationError, node: Node) -> Iterator[Problem]:
-    if error.validator == "additionalProperties" and isinstance(node, Table):
-        yield from _unknown_keys(error, node)
-    elif error.validator == "propertyNames" or (error.parent is not None and error.parent.validator == "propertyNames"):
-        yield from _bad_names(error, node)
-    elif error.validator == "required":
+def _problems(fault: _Fault) -> Iterator[Problem]:
+    node = fault.node
+    if fault.rule == "additionalProperties" and isinstance(node, Table):
+        yield from _unknown_keys(fault.schema, node)
+    elif fault.about_key and isinstance(node, Table):
+        yield node.entries[fault.value].place.problem(child_path(node.path, fault.value), _bad_key(fault))
+    elif fault.rule == "required":
         # One error per missing key comes from jsonschema, each without its name: all are named each time, once kept.
-        for key in error.validator_value:
-            if key not in error.instance:
-                yield node.place.problem(node.path, _missing(key, error, node))
+        for key in fault.bound:
+            if key not in fault.value:
+                yield node.place.problem(node.path, _missing(key, fault.schema, node))
     else:
-        yield node.place.problem(node.path, _sentence(error, node))
+        yield node.place.problem(node.path, _sentence(fault))
 
 
-def _unknown_keys(error: ValidationError, table: Table) -> Iterator[Problem]:
-    known = list(error.schema["properties"])
+def _unknown_keys(owner: Schema, table: Table) -> Iterator[Problem]:
+    known = list(owner["properties"])
     for key, entry in table.entries.items():
         if key in known:
             continue
-        message = f'{_where(error.schema, table)} has no "{shorten(key)}"'
+        message = f'{_owner(owner, table)} has no "{shorten(key)}"'
         hint = did_you_mean(key, known)
-        elsewhere = _elsewhere(error.schema.get("title", ""), key)
+        elsewhere = _elsewhere(owner.get("title", ""), key)
         if elsewhere and "did you mean" not in hint:
             hint = f"; {elsewhere}{hint}"
-        yield entry.place.problem(child_path(table.path, key), message + (hint or "; take it out"))
+        yield entry.place.problem(entry.node.path, message + (hint or "; take it out"))
 
 
-def _where(owner: dict[str, Any], table: Table) -> str:
-    if "title" in owner and owner["title"] != "harness spec":
+def _owner(owner: Schema, table: Table) -> str:
+    """What an unknown key was given to; the same words in every condition, so that it is reported once."""
+    if owner.get("title", "harness spec") != "harness spec":
         return f"the {owner['title']}"
-    return f"`{table.path}`" if table.path else "a spec"
+    path = re.sub(r"^conditions\.[^.]+\.", "", table.path)
+    return f"`{path}`" if path else "a spec"
 
 
 def _elsewhere(title: str, key: str) -> str:
     """Says so if an unknown option belongs to another kind of the same folder."""
     noun, _, own = title.rpartition(" ")
-    if not noun:
-        return ""
-    definitions = schema()["$defs"].values()
-    others = [other["title"] for other in definitions if "properties" in other and key in other["properties"]]
-    names = sorted({name.rpartition(" ")[2] for name in others if name.rpartition(" ")[0] == noun} - {own})
+    titles = [
+        part["title"] for part in schema()["$defs"].values() if key in part.get("properties", ()) and "title" in part
+    ]
+    names = sorted({other.rpartition(" ")[2] for other in titles if noun and other.rpartition(" ")[0] == noun} - {own})
     return f"it is an option of {' and '.join(names)}" if 0 < len(names) < 4 else ""
 
 
-def _bad_names(error: ValidationError, node: Node) -> Iterator[Problem]:
-    """A key of a mapping with free names that is not a good name."""
-    name = error.instance
-    if not isinstance(node, Table) or name not in node.entries:
-        yield node.place.problem(node.path, _sentence(error, node))
-        return
-    pattern = error.schema.get("pattern")
-    if pattern is None:
-        message = f'"{shorten(name)}" is no name here{did_you_mean(name, error.schema.get("enum", ()))}'
-    else:
-        message = f'"{shorten(name)}" is not a good name: {words.pattern(pattern)}'
-    yield node.entries[name].place.problem(child_path(node.path, name), message)
+def _bad_key(fault: _Fault) -> str:
+    if fault.rule == "pattern":
+        return _unlike_pattern(fault)
+    return f'no key "{shorten(fault.value)}"{did_you_mean(fault.value, fault.schema.get("enum", ()))}'
 
 
-def _missing(key: str, error: ValidationError, node: Node) -> str:
-    title = error.schema.get("title", "")
+def _missing(key: str, owner: Schema, node: Node) -> str:
     if key == "kind":
         return "no kind is named; write kind: NAME"
     if key == "harness":
         return "the key `harness` is missing; begin with `harness: 1`"
-    owner = f"{title} needs " if title not in ("", "harness spec") else ""
-    option = error.schema.get("properties", {}).get(key, {})
-    about = f": {_first_sentence(option['description'])}" if option.get("description") else ""
+    described = owner.get("properties", {}).get(key, {}).get("description", "")
+    about = f": {words.first_sentence(described).rstrip('.')}" if described else ""
     if isinstance(node, Table) and node.short:
-        return f"{owner}`{key}`, so write it as a mapping{about}"
-    return f"{owner}the key `{key}`{about}" if owner else f"the key `{key}` is missing{about}"
+        return f"{owner.get('title', 'this')} needs `{key}`, so write it as a mapping{about}"
+    return f"the key `{key}` is missing{about}"
 
 
-def _first_sentence(text: str) -> str:
-    return " ".join(text.split()).split(". ")[0].rstrip(".")
-
-
-def _sentence(error: ValidationError, node: Node) -> str:
-    rule, bound = error.validator, error.validator_value
-    schema = error.schema
-    assert isinstance(schema, dict)
+def _sentence(fault: _Fault) -> str:
+    rule, bound = fault.rule, fault.bound
     if rule in ("type", "anyOf"):
-        return _wrong_type(error, node)
+        return _wrong_type(fault)
     if rule == "enum":
-        return _not_among(bound, schema.get("title", ""), error, node)
+        return _not_among(bound, fault)
     if rule in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
-        return f"must be {words.allowed(schema)}, and is {words.number(error.instance)}"
+        return f"{words.number(fault.value)} is out of range: it must be {words.allowed(fault.schema)}"
     if rule == "pattern":
-        return f'"{shorten(error.instance)}" will not do: {words.pattern(bound)}'
+        return _unlike_pattern(fault)
     if rule in ("minItems", "maxItems"):
         side = "at least" if rule == "minItems" else "at most"
-        return f"needs {side} {bound}, and has {len(error.instance)}"
+        return f"this needs {side} {bound}, and there {'is' if len(fault.value) == 1 else 'are'} {len(fault.value)}"
+    if rule == "minLength" and bound == 1:
+        return "this text must not be empty"
     if rule in ("minLength", "maxLength"):
-        return "must not be empty" if bound == 1 else f"must be {words.allowed(schema)} long"
-    if rule == "multipleOf":
-        return f"must be a multiple of {words.number(bound)}"
-    return f"{error.message} ({rule})"
+        side = "at least" if rule == "minLength" else "at most"
+        return f"this text must have {side} {bound} characters, and has {len(fault.value)}"
+    # What no option of ours uses yet is said in the schema's own terms.
+    return f"{words.got(fault.node)} does not fit: {rule} {bound}"
 
 
-def _wrong_type(error: ValidationError, node: Node) -> str:
-    schema = error.schema
-    assert isinstance(schema, dict)
-    branches = schema.get("anyOf", [schema])
+def _unlike_pattern(fault: _Fault) -> str:
+    message = f'"{shorten(fault.value)}" is not a good name: {words.pattern(fault.schema["pattern"])}'
+    suggested = re.sub(r"[^a-z0-9_]+", "-", fault.value.lower()).strip("-_")[:64]
+    if suggested and re.search(fault.schema["pattern"], suggested):
+        message += f'; such as "{suggested}"'
+    return message
+
+
+def _wrong_type(fault: _Fault) -> str:
+    branches = fault.schema.get("anyOf", [fault.schema])
     types: set[str] = set()
     for branch in branches:
         named = branch.get("type", ())
-        types |= set([named] if isinstance(named, str) else named)
-        types |= {"string" for value in branch.get("enum", ()) if isinstance(value, str)}
-    if isinstance(node, Scalar) and isinstance(node.value, str) and "string" in types:
-        texts = [value for branch in branches for value in branch.get("enum", ()) if isinstance(value, str)]
-        if texts:
-            return _not_among(texts, "", error, node)
-    advice = words.remedy(types, node)
-    return f"{words.got(node)} stands where {words.wanted(schema)} is wanted" + (f"; {advice}" if advice else "")
+        types |= {named} if isinstance(named, str) else set(named)
+    texts = [value for branch in branches for value in branch.get("enum", ()) if isinstance(value, str)]
+    if texts and isinstance(fault.value, str):
+        return _not_among(texts, fault)
+    advice = words.remedy(types | ({"string"} if texts else set()), fault.node)
+    return (
+        f"{words.got(fault.node)} stands where {words.wanted(fault.schema)} is wanted{'; ' if advice else ''}{advice}"
+    )
 
 
-def _not_among(values: list[Any], title: str, error: ValidationError, node: Node) -> str:
-    name = error.instance
-    if not isinstance(name, str) and any(isinstance(value, str) for value in values):
-        advice = f'; quote it: "{node.text}"' if isinstance(node, Scalar) and str(node.text) in values else ""
-        known = ", ".join(_known(values))
-        return f"{words.got(node)} stands where one of {known} is wanted{advice}"
-    if not isinstance(name, str):
-        return f"must be {words.wanted({'enum': values})}, and is {words.got(node).removeprefix('the number ')}"
-    key = title or str(error.absolute_path[-1] if error.absolute_path else "value")
-    if isinstance(error.absolute_path[-1] if error.absolute_path else "", int):
-        key = title or "such value"
-    return f'no {key} "{shorten(name)}"{did_you_mean(name, _known(values))}'
+def _not_among(values: list[Any], fault: _Fault) -> str:
+    """A value that is none of a few known ones."""
+    texts = [value for value in values if isinstance(value, str)]
+    if fault.key == "harness":
+        return OTHER_VERSION
+    if not texts:
+        return f"{words.got(fault.node)} stands where {words.wanted({'enum': values})} is wanted"
+    if not isinstance(fault.value, str):
+        quoted = isinstance(fault.node, Scalar) and fault.node.text in texts
+        advice = f'; quote it: "{fault.node.text}"' if quoted and isinstance(fault.node, Scalar) else ""
+        return f"{words.got(fault.node)} stands where one of {', '.join(_known(texts))} is wanted{advice}"
+    noun = fault.schema.get("title") or (fault.key if isinstance(fault.key, str) and fault.key else "such value")
+    return f'no {noun} "{shorten(fault.value)}"{did_you_mean(fault.value, _known(texts))}'
 
 
-def _known(values: list[Any]) -> list[str]:
+def _known(texts: list[str]) -> list[str]:
     """The values, each kind in one spelling only."""
-    texts = [str(value) for value in values]
     return [text for text in texts if canonical(text) == text or canonical(text) not in texts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from harness.language.document import resolve, shorten
@@ -72,6 +73,13 @@ def pattern(expression: str) -> str:
     if expression.startswith("^[a-z0-9][a-z0-9_-]{0,63}$"):
         return "lower-case letters, digits, - and _, 64 at most"
     return f"matching {expression}"
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence, on one line. "et al." and "e.g." do not end one."""
+    line = " ".join(text.split())
+    end = re.search(r"(?<!\bal)(?<!\be\.g)(?<!\bi\.e)[.!?](?= [A-Z`{])", line)
+    return line[: end.end()] if end else line
 
 
 def number(value: float) -> str:

@@ -37,7 +37,7 @@ class Auroc(Metric, frozen=True, kw_only=True):
         value[broken] = np.nan
         # Both classes' placements have the AUROC as their mean: influence is n/n_class · (share − AUROC).
         rows = len(labels)
-        influence = placed * np.float32(rows / (ones * zeros))
-        influence -= value[..., None].astype(np.float32) * np.where(positive, rows / ones, rows / zeros).astype(np.float32)
+        weight = np.where(positive, rows / ones, rows / zeros).astype(np.float32)
+        influence = placed * np.float32(rows / (ones * zeros)) - value[..., None].astype(np.float32) * weight
         weakest = min(cluster_count(group[positive]), cluster_count(group[~positive]))
         return Measured(value, influence, group, 0.0, 1.0, weakest)

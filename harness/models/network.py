@@ -56,9 +56,11 @@ class Network:
         self.device = next(model.parameters()).device
         self.dtype = next(model.parameters()).dtype
         self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
-        self.switches: dict[str, Any] = {"return_dict": True}
-        if "use_cache" in inspect.signature(model.forward).parameters:
-            self.switches["use_cache"] = False
+        self.bidirectional = card.stacks == "encoder-only"
+        self.two_stacks = card.stacks == "encoder-decoder" and card.side == "decoder"
+        self.pad_token = _token(model, "pad_token_id") or 0
+        self.eos_token = _token(model, "eos_token_id")
+        self.decoder_start = _token(model, "decoder_start_token_id") or 0
 
     def read(
         self,
@@ -76,12 +78,13 @@ class Network:
         with torch.inference_mode(), self._listening(out, gather, None if whole else max(layers)):
             try:
                 if not whole:
-                    self._body()(**inputs, **self.switches)
+                    body = self._body()
+                    body(**inputs, **_switches(body))
                 else:
                     assert heads_at is not None
                     with self._head_only_at(heads_at):
                         # With the head's input cut down to a few places, so is all that the model does after it.
-                        out.logits = self.model(**inputs, **self.switches).logits[0]
+                        out.logits = self.model(**inputs, **_switches(self.model)).logits[0]
             except _Deep:
                 pass
         missing = [layer for layer in layers if layer not in out.found]
@@ -90,6 +93,7 @@ class Network:
         return out
 
     def _body(self) -> nn.Module:
+        """What to call when no logits are wanted."""
         if self.card.stacks == "encoder-decoder":
             return self.stack if self.card.side == "encoder" else self.model
         return self.model.base_model
@@ -138,6 +142,22 @@ class Network:
             yield
         finally:
             hook.remove()
+
+
+def _token(model: PreTrainedModel, name: str) -> int | None:
+    """A special token's id, from either configuration; the first where there are several."""
+    for config in (model.config, getattr(model, "generation_config", None)):
+        found = getattr(config, name, None)
+        if isinstance(found, (list, tuple)):
+            found = found[0] if found else None
+        if found is not None:
+            return int(found)
+    return None
+
+
+def _switches(module: nn.Module) -> dict[str, bool]:
+    # A cache is of no use in one pass, and filling it costs memory.
+    return {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}
 
 
 def _stack(model: PreTrainedModel, card: ModelCard) -> nn.Module:

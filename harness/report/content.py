@@ -46,7 +46,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks: pl.DataFrame
     """check, probe, condition, finding, expect, verdict, value, low, high, threshold, why."""
     restarts: pl.DataFrame | None = None
-    """fit_on, probe, layer, loss, and any of seed, restart and further numbers; None if no probe has restarts."""
+    """How the restarts of all seeds spread, by layer and target: see `harness.tables`; None if no probe has restarts."""
     summary_layers: Mapping[tuple[str, str], SummaryLayer] = {}
     """By (fit_on, probe). A probe with one layer only needs no entry."""
     facts: Sequence[tuple[str, str]] = ()

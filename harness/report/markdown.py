@@ -5,19 +5,19 @@ One row of a table per line and no dates, so that a pull request shows what move
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
 from harness.report import plain
+from harness.report.outline import Outline
 from harness.report.score import Score
 from harness.report.scores import ALL_LAYERS, NEITHER, UNCLEAR, Scores, Summary, Transfer
 from harness.report.verdicts import AS_EXPECTED, UNEXPECTED, Verdict, headline, verdicts
 from harness.report.wording import evidence, listed, number
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from harness.report.content import Report
 
 LAYER_COLUMNS = 11
@@ -26,10 +26,9 @@ LAYER_COLUMNS = 11
 _MARK = {AS_EXPECTED: "✅ as expected", UNEXPECTED: "❌ **unexpected**"}
 
 
-def render(report: Report, figures: Mapping[str, str]) -> str:
+def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
     """The whole of report.md. `figures` is file name → caption, in the order in which they are to be shown."""
-    scores = Scores(report)
-    judged = verdicts(report)
+    judged = verdicts(report.checks, scores.outline.claims)
     parts = [
         *_head(report),
         *_checks(report, judged),
@@ -37,9 +36,9 @@ def render(report: Report, figures: Mapping[str, str]) -> str:
         *_figures(figures),
         *_layers(scores),
         *_other_metrics(scores),
-        *_restarts(report),
+        *_restarts(report, scores),
         *_facts(report),
-        *_reproduce(report),
+        *_reproduce(scores.outline),
         *_how_to_read(scores),
     ]
     return "\n\n".join(parts) + "\n"
@@ -207,35 +206,42 @@ def _other_metrics(scores: Scores) -> Iterable[str]:
                 yield _folded(title, _table(("method", *map(plain.markdown, scores.metrics)), rows))
 
 
-def _restarts(report: Report) -> Iterable[str]:
+def _restarts(report: Report, scores: Scores) -> Iterable[str]:
     rows = []
-    for fit_on, probe, loss, layer in _restart_groups(report):
-        quantiles = [loss.quantile(q, "nearest") for q in (0.0, 0.25, 0.5, 0.75, 1.0)]
-        shown = ["–" if q is None else f"{q:.4f}" for q in quantiles]
-        rows.append((plain.code(fit_on), plain.code(probe), layer, str(loss.len()), *shown))
+    for row in () if report.restarts is None else report.restarts.iter_rows(named=True):
+        transfer = Transfer(row["fit_on"], row["tested_on"])
+        if str(row["layer"]) != scores.summary_layer(transfer, row["probe"]):
+            continue
+        names = (
+            plain.markdown(transfer.title),
+            plain.code(row["probe"]),
+            plain.markdown(row["target"]),
+            str(row["layer"]),
+        )
+        accuracy = [number(math.nan if row[name] is None else row[name]) for name in ("picked", "min", "p10", "p50", "p90", "max")]
+        losses = ["–" if row[name] is None else f"{row[name]:.4f}" for name in ("loss_min", "loss_p50", "loss_max")]
+        rows.append((*names, f"{row['seeds']} × {row['restarts']}", *accuracy, *losses))
     if rows:
         yield "## Restarts"
         yield (
-            "Training loss over all restarts and seeds at the summary layer (the lowest of each seed is kept). A wide "
-            "spread says that what is found depends on where the search begins. All layers are in `restarts.csv`."
+            "Accuracy of the restart that each seed keeps (the one with the lowest training loss, mean over seeds) beside "
+            "that of all restarts, and their losses, at the summary layer; all layers are in `restarts.csv`. A wide spread "
+            "says that what is found depends on where the search begins."
         )
-        head = ("fitted on", "method", "layer", "fits", "lowest", "25 %", "median", "75 %", "highest")
-        yield _table(head, rows, numbers=6)
-
-
-def _restart_groups(report: Report) -> Iterable[tuple[str, str, pl.Series, str]]:
-    import polars as pl
-
-    if report.restarts is None:
-        return
-    frame = report.restarts.with_columns(pl.col("layer").cast(pl.String))
-    for fit_on, probe in frame.select("fit_on", "probe").unique().sort("fit_on", "probe").rows():
-        group = frame.filter((pl.col("fit_on") == fit_on) & (pl.col("probe") == probe))
-        chosen = report.summary_layers.get((fit_on, probe))
-        if chosen is not None:
-            group = group.filter(pl.col("layer") == str(chosen.layer))
-        if group.height:
-            yield fit_on, probe, group["loss"], ALL_LAYERS if chosen is None else str(chosen.layer)
+        head = (
+            "transfer",
+            "method",
+            "target",
+            "layer",
+            "seeds × restarts",
+            "kept",
+            "least",
+            "10 %",
+            "median",
+            "90 %",
+            "most",
+        )
+        yield _table((*head, "lowest loss", "median loss", "highest loss"), rows, numbers=9)
 
 
 def _facts(report: Report) -> Iterable[str]:
@@ -247,13 +253,12 @@ def _facts(report: Report) -> Iterable[str]:
         yield "\n".join(f"- {plain.markdown(finding)}" for finding in report.findings)
 
 
-def _reproduce(report: Report) -> Iterable[str]:
+def _reproduce(outline: Outline) -> Iterable[str]:
     yield "## To reproduce"
-    file = report.spec.file or f"specs/{report.spec.name}.yaml"
-    yield plain.fenced(f"harness run {plain.line(file)}", "sh")
+    yield plain.fenced(f"harness run {plain.line(outline.file)}", "sh")
     yield "`manifest.json` says with which versions, weights, data and hardware this was made."
-    if report.spec_text.strip():
-        yield _folded("What was asked: the spec", plain.fenced(report.spec_text, "yaml"))
+    if outline.spec_text.strip():
+        yield _folded("What was asked: the spec", plain.fenced(outline.spec_text, "yaml"))
 
 
 def _how_to_read(scores: Scores) -> Iterable[str]:
@@ -264,8 +269,8 @@ def _how_to_read(scores: Scores) -> Iterable[str]:
             f"- `0.85 [0.81, 0.88]` is a value with its {percent} interval, clustered by group: all prompts made from one "
             "example are one piece of evidence. A mean over seeds has the seeds' variance in it as well. Intervals are "
             "not corrected for the number of comparisons.",
-            "- Statistics, signs and thresholds come from training rows. A method's sign is resolved on training "
-            "labels, for each factor apart, so that a method without labels may score below chance only by accident.",
+            "- Statistics, signs and thresholds come from training rows. The sign of a method without labels is "
+            "resolved on training labels, for each factor by itself; one with labels keeps its own against the truth.",
             "- *follows*: the factor whose score is above chance and apart from the others' (the interval of the difference, "
             "squared and added from the two intervals, excludes zero). `a and b`: both are above chance and not apart. "
             "`none`: no factor is above chance. `unclear`: the intervals do not tell.",

@@ -6,6 +6,9 @@ import math
 
 import msgspec
 
+_ROUNDING = 1e-4
+"""Tables have four decimals."""
+
 
 class Score(msgspec.Struct, frozen=True):
     """A value with its interval; `low` and `high` are NaN when there is none."""
@@ -16,7 +19,9 @@ class Score(msgspec.Struct, frozen=True):
 
     @property
     def bounded(self) -> bool:
-        return math.isfinite(self.value) and math.isfinite(self.low) and math.isfinite(self.high)
+        """Whether there is an interval that holds the value. A table that was edited by hand may have one that does not."""
+        finite = math.isfinite(self.value) and math.isfinite(self.low) and math.isfinite(self.high)
+        return finite and self.low - _ROUNDING <= self.value <= self.high + _ROUNDING
 
 
 def apart(a: Score, b: Score) -> bool:
@@ -29,5 +34,5 @@ def apart(a: Score, b: Score) -> bool:
     if not (a.bounded and b.bounded):
         return False
     upper, lower = (a, b) if a.value >= b.value else (b, a)
-    reach = math.hypot(upper.value - upper.low, lower.high - lower.value)
+    reach = math.hypot(max(upper.value - upper.low, 0), max(lower.high - lower.value, 0))
     return upper.value - lower.value > reach

@@ -7,29 +7,26 @@ decided by intervals. Nothing here fits or measures: it arranges the rows of res
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import kind
-from harness.contracts import Metric, Probe
-from harness.report.content import Report, SummaryLayer
+from harness.report.outline import Outline, Role
 from harness.report.score import Score, apart
 
 if TYPE_CHECKING:
     import polars as pl
 
-T = TypeVar("T")
-
-TRUTH = "truth"
 ALL_LAYERS = "all"
 NEITHER = "none"
 UNCLEAR = "unclear"
 
-Role = Literal["labels", "no labels", "baseline"]
+Key = tuple[str, str, str, str, str]
+"""fit_on, tested_on, probe, target, metric."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -57,64 +54,43 @@ class Transfer(msgspec.Struct, frozen=True):
 
 
 class Scores:
-    """The frames of a report, looked up by transfer, method, target and layer."""
+    """The numbers of a report, looked up by transfer, method, target and layer."""
 
-    def __init__(self, report: Report):
-        self.report = report
-        self._results = _cells(report.results)
-        self._seeds = _cells(report.seeds, "seed")
+    def __init__(self, outline: Outline, results: pl.DataFrame, seeds: pl.DataFrame):
+        self.outline = outline
+        self.metrics = [metric.name for metric in outline.metrics]
+        self.transfers = [Transfer(*pair) for pair in outline.transfers]
+        self.targets = list(outline.targets)
+        self.probes = [probe.name for probe in outline.probes]
+        self._layers = {(chosen.fit_on, chosen.probe): chosen for chosen in outline.layers}
+        self._roles = {probe.name: probe.role for probe in outline.probes}
+        self._results = _cells(results)
+        self._seeds = _cells(seeds, "seed", metric=self.headline)
 
-    @cached_property
-    def metrics(self) -> list[str]:
-        """Metrics that were measured, the spec's order first: the first is the one in tables and figures."""
-        wanted = [name for m in self.report.spec.metrics for name in (m.kind(), *m.beside)]
-        return _in_order(wanted, self.report.results["metric"].to_list())
-
-    @cached_property
+    @property
     def headline(self) -> str:
+        """The metric in tables and figures."""
         return self.metrics[0] if self.metrics else "accuracy"
 
-    @cached_property
+    @property
     def chance(self) -> float | None:
         """Value of an uninformed answer on the headline metric."""
-        metric = self._metric(self.headline)
-        return None if metric is None else metric.chance
+        return self.outline.metrics[0].chance if self.metrics else None
 
-    @cached_property
+    @property
     def higher_is_better(self) -> bool:
-        metric = self._metric(self.headline)
-        return metric is None or metric.higher_is_better
-
-    @cached_property
-    def transfers(self) -> list[Transfer]:
-        wanted = [(t.fit_on, tested) for t in self.report.spec.transfer for tested in t.tested_on]
-        pairs = self.report.results.select("fit_on", "tested_on").unique().rows()
-        return [Transfer(*pair) for pair in _in_order(wanted, pairs)]
-
-    @cached_property
-    def targets(self) -> list[str]:
-        return _in_order([TRUTH, *self.report.spec.distractors], self.report.results["target"].to_list())
-
-    @cached_property
-    def probes(self) -> list[str]:
-        return _in_order(
-            [probe_name(p) for p in self.report.spec.probes], self.report.results["probe"].unique().to_list()
-        )
+        return not self.metrics or self.outline.metrics[0].higher_is_better
 
     @cached_property
     def seeded(self) -> list[str]:
         """Methods with more than one seed."""
-        counts = Counter(probe for probe, _seed in self.report.seeds.select("probe", "seed").unique().rows())
-        return [probe for probe in self.probes if counts[probe] > 1]
+        most: Counter[str] = Counter()
+        for key, layers in self._seeds.items():
+            most[key[2]] = max(most[key[2]], *map(len, layers.values()))
+        return [probe for probe in self.probes if most[probe] > 1]
 
     def role(self, probe: str) -> Role:
-        """What a method learns from; a baseline is the model's own answer or a direction drawn at random."""
-        for known in self.report.spec.probes:
-            if probe_name(known) == probe:
-                if known.reads == "log_odds" or known.kind() == "random":
-                    return "baseline"
-                return "labels" if known.supervised else "no labels"
-        return "no labels"
+        return self._roles[probe]
 
     def by_layer(self, transfer: Transfer, probe: str, target: str, metric: str | None = None) -> dict[str, Score]:
         """Scores by layer, shallowest first; `all` stands alone."""
@@ -125,15 +101,13 @@ class Scores:
         """Every seed's score by layer, on the headline metric."""
         return self._seeds.get((transfer.fit_on, transfer.tested_on, probe, target, self.headline), {})
 
-    def summary_layer(self, transfer: Transfer, probe: str) -> SummaryLayer | None:
-        """The layer that the spec's rule chose; the only one where there is only one; None if nothing was measured."""
-        layers: dict[str, None] = {}
-        for target in self.targets:
-            layers.update(dict.fromkeys(self.by_layer(transfer, probe, target)))
-        if chosen := self.report.summary_layers.get((transfer.fit_on, probe)):
-            return SummaryLayer(str(chosen.layer), chosen.rule)
-        assert len(layers) < 2, f"no summary layer for {probe} fitted on {transfer.fit_on}"
-        return SummaryLayer(next(iter(layers)), "") if layers else None
+    def summary_layer(self, transfer: Transfer, probe: str) -> str | None:
+        """The layer that the spec's rule chose; the only one where there is only one; None if there is neither."""
+        found = (self.by_layer(transfer, probe, target, metric) for target in self.targets for metric in self.metrics)
+        layers = dict.fromkeys(layer for cells in found for layer in cells)
+        if chosen := self._layers.get((transfer.fit_on, probe)):
+            return chosen.layer if chosen.layer in layers else None
+        return next(iter(layers)) if len(layers) == 1 else None
 
     def summaries(self, transfer: Transfer) -> list[Summary]:
         """One for every method that was measured on this transfer."""
@@ -141,10 +115,10 @@ class Scores:
         return [summary for summary in found if summary is not None]
 
     def _summary(self, transfer: Transfer, probe: str) -> Summary | None:
-        chosen = self.summary_layer(transfer, probe)
-        if chosen is None:
+        layer = self.summary_layer(transfer, probe)
+        if layer is None:
             return None
-        layer = str(chosen.layer)
+        chosen = self._layers.get((transfer.fit_on, probe))
         scores = {t: self.by_layer(transfer, probe, t).get(layer) for t in self.targets}
         known = {target: score for target, score in scores.items() if score is not None}
         if not known:
@@ -155,7 +129,12 @@ class Scores:
             for values in zip(*by_target.values(), strict=False):
                 seeds[self.follows(dict(zip(by_target, values, strict=True)))] += 1
         return Summary(
-            probe, layer, chosen.rule, known, self.follows(known), dict(sorted(seeds.items(), key=_frequent))
+            probe,
+            layer,
+            "" if chosen is None else chosen.rule,
+            known,
+            self.follows(known),
+            dict(sorted(seeds.items(), key=_frequent)),
         )
 
     def follows(self, scores: Mapping[str, Score]) -> str:
@@ -170,46 +149,27 @@ class Scores:
         level = [t for t in scores if t == best or not apart(scores[best], scores[t])]
         return " and ".join(level) if set(level) <= set(informed) else UNCLEAR
 
-    def _metric(self, name: str) -> Metric | type[Metric] | None:
-        for metric in self.report.spec.metrics:
-            if metric.kind() == name:
-                return metric
-        try:
-            found = kind.find("metrics", name)
-        except KeyError:
-            return None
-        assert issubclass(found, Metric)
-        return found
-
-
-def probe_name(probe: Probe) -> str:
-    """The name that a method has in the tables."""
-    return probe.name or probe.kind()
-
 
 def layer_order(layer: str) -> tuple[int, str]:
     """Sorts layers by depth; `all` comes first."""
-    return (int(layer), "") if layer.lstrip("-").isdigit() else (-(10**9), layer)
+    # CSV from a stranger may name a layer "²" or with ten thousand digits: text then, and no number.
+    return (int(layer), "") if re.fullmatch(r"-?[0-9]{1,6}", layer) else (-(10**9), layer)
 
 
-def _cells(frame: pl.DataFrame, *more: str) -> dict[tuple[str, ...], dict[str, list[Score]]]:
-    """(fit_on, tested_on, probe, target, metric) → layer → scores, one per seed where the frame has seeds."""
+def _cells(frame: pl.DataFrame, *more: str, metric: str | None = None) -> dict[Key, dict[str, list[Score]]]:
+    """By `Key`, then by layer, shallowest first: the scores, one per seed where the frame has seeds."""
     import polars as pl
 
-    names = ["fit_on", "tested_on", "probe", "target", "metric", "layer", "value", "low", "high", *more]
-    floats = pl.col("value", "low", "high").cast(pl.Float64).fill_null(math.nan)
-    rows = frame.select(names).with_columns(pl.col("layer").cast(pl.String), floats).rows()
-    rows.sort(key=lambda row: (row[:5], layer_order(row[5]), row[9:]))
-    cells: dict[tuple[str, ...], dict[str, list[Score]]] = {}
-    for row in rows:
-        cells.setdefault(row[:5], {}).setdefault(row[5], []).append(Score(*row[6:9]))
+    if metric is not None:
+        frame = frame.filter(pl.col("metric") == metric)
+    frame = frame.with_columns(pl.col("layer").cast(pl.String), pl.col("value", "low", "high").fill_null(math.nan))
+    layers = sorted(frame["layer"].unique(), key=layer_order)
+    depth = pl.col("layer").replace_strict(layers, range(len(layers)), return_dtype=pl.Int32).alias("depth")
+    names = ["fit_on", "tested_on", "probe", "target", "metric", "layer", "value", "low", "high"]
+    cells: dict[Key, dict[str, list[Score]]] = {}
+    for row in frame.with_columns(depth).sort("depth", *more, maintain_order=True).select(names).iter_rows():
+        cells.setdefault(row[:5], {}).setdefault(row[5], []).append(Score(*row[6:]))
     return cells
-
-
-def _in_order(wanted: Sequence[T], present: Iterable[T]) -> list[T]:
-    """What is present, each once: the wanted order first, then whatever else there is, sorted."""
-    there = set(present)
-    return [*dict.fromkeys(w for w in wanted if w in there), *sorted(there - set(wanted))]  # type: ignore[type-var]
 
 
 def _frequent(item: tuple[str, int]) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,9 +13,6 @@ from harness.report.score import Score
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from harness.contracts import Check
-    from harness.report.content import Report
 
 AS_EXPECTED = "as_expected"
 UNEXPECTED = "unexpected"
@@ -35,30 +33,18 @@ class Verdict(msgspec.Struct, frozen=True):
     why: str
 
 
-def verdicts(report: Report) -> list[Verdict]:
-    """In the order of checks.csv."""
-    unused = list(report.spec.checks)
-    found = []
-    for row in report.checks.iter_rows(named=True):
-        check = next((c for c in unused if _is(c, row)), None)
-        if check is not None:
-            unused.remove(check)
-        found.append(
-            Verdict(
-                **{name: _text(row[name]) for name in ("check", "probe", "condition", "finding", "expect", "verdict")},
-                claim=_text(row["check"]) if check is None else claim(check),
-                score=Score(_number(row["value"]), _number(row["low"]), _number(row["high"])),
-                threshold=_number(row["threshold"]),
-                why=_text(row["why"]),
-            )
+def verdicts(checks: pl.DataFrame, claims: Sequence[str]) -> list[Verdict]:
+    """In the order of checks.csv; `claims` has one for each row."""
+    words = ("check", "probe", "condition", "finding", "expect", "verdict", "why")
+    return [
+        Verdict(
+            **{name: _text(row[name]) for name in words},
+            claim=claim,
+            score=Score(_number(row["value"]), _number(row["low"]), _number(row["high"])),
+            threshold=_number(row["threshold"]),
         )
-    return found
-
-
-def claim(check: Check) -> str:
-    """The claim in words, its options filled in; the check's name where its kind has none."""
-    words = {name: getattr(check, name) for name in check.__struct_fields__}
-    return check.claim.format(**words) if check.claim else check.name or check.kind()
+        for row, claim in zip(checks.iter_rows(named=True), claims, strict=True)
+    ]
 
 
 def headline(checks: pl.DataFrame) -> str:
@@ -72,11 +58,6 @@ def headline(checks: pl.DataFrame) -> str:
         return f"{_checks(unjudged)} made; the spec expects nothing of them."
     text = f"{counts[AS_EXPECTED]} of {_checks(judged)} came out as expected."
     return f"{text} {unjudged} more had no expectation." if unjudged else text
-
-
-def _is(check: Check, row: dict[str, object]) -> bool:
-    place = all(_text(getattr(check, name, row[name])) == _text(row[name]) for name in ("probe", "condition"))
-    return place and (check.name or check.kind()) == row["check"]
 
 
 def _checks(count: int) -> str:

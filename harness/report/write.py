@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
+
 from harness.errors import HarnessError, UsageError
-from harness.report import figures, markdown
+from harness.report import figures, markdown, outline
 from harness.report.content import Report
 from harness.report.scores import Scores
 
@@ -27,7 +29,8 @@ def render(report: Report) -> dict[str, bytes]:
     """Relative path → bytes of every file that is the same in every honest run."""
     from harness.tables import to_csv
 
-    pictures = figures.render(Scores(report))
+    scores = Scores(outline.of(report), report.results, report.seeds)
+    pictures = figures.render(scores)
     captions = {name: picture.caption for name, picture in pictures.items()}
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
     if report.restarts is not None and report.restarts.height:
@@ -35,7 +38,7 @@ def render(report: Report) -> dict[str, bytes]:
     return {
         **{f"{_FIGURES}/{name}": picture.svg for name, picture in pictures.items()},
         **{name: to_csv(frame).encode() for name, frame in tables.items()},
-        "report.md": markdown.render(report, captions).encode(),
+        "report.md": markdown.render(report, scores, captions).encode(),
     }
 
 
@@ -48,24 +51,21 @@ def write(
     (and an old one removed, for it would show other numbers).
     """
     files = dict(render(report) if rendered is None else rendered)
-    files[MANIFEST] = json.dumps(report.manifest, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    manifest = {**report.manifest, "report": msgspec.to_builtins(outline.of(report))}
+    files[MANIFEST] = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
     if page:
         from harness.report import page as html
 
-        files[PAGE] = html.render(report)
+        files[PAGE] = html.render(outline.of(report), report.results, report.seeds, report.checks, manifest)
     return place(files, folder)
 
 
-def write_page(report: Report, folder: Path) -> Path:
-    """Only report.html, from stored results."""
-    from harness.report import page as html
-
-    path = folder / PAGE
+def place_page(path: Path, content: bytes) -> Path:
+    """Puts report.html alone into a folder that is there already."""
     try:
-        _put(path, html.render(report))
+        return _put(path, content)
     except OSError as error:
-        raise _explain(error, folder) from error
-    return path
+        raise _explain(error, path.parent) from error
 
 
 def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -35,9 +36,14 @@ _FAMILIES: Mapping[str, Sequence[str]] = {
     "no labels": ("#D55E00", "#E69F00", "#8c2d04", "#f4a261"),
     "baseline": ("#57606a", "#8c959f", "#24292f", "#afb8c1"),
 }
-_DASHES: Sequence[str | tuple[int, tuple[float, ...]]] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+_DASHES: Sequence[Any] = (
+    (0, None),
+    (0, (4, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.2, 1.2, 1.2)),
+)
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
     "text.parse_math": False,
@@ -73,7 +79,8 @@ class Stroke(msgspec.Struct, frozen=True):
     """How the line of one method is drawn."""
 
     color: str
-    dash: str | tuple[int, tuple[float, ...]]
+    dash: Any
+    """Offset and lengths of dashes and gaps, in line widths; no lengths for a solid line."""
 
 
 def strokes(scores: Scores) -> dict[str, Stroke]:
@@ -131,22 +138,63 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), facecolor="white")
 
 
-def styled() -> object:
+def styled() -> AbstractContextManager[None]:
     """The context in which figures are made and saved."""
     import matplotlib as mpl
 
     return mpl.rc_context(_STYLE)
 
 
+def boxes(axes: Axes, corners: Iterable[tuple[float, float, float, float]], color: str, opacity: float = 1.0) -> None:
+    """Filled rectangles (left, low, right, high) as one path; the axes' limits are not looked at."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    outlines = [((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)) for x0, y0, x1, y1 in corners]
+    if outlines:
+        codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(outlines)
+        path = Path([point for outline in outlines for point in outline], codes)
+        patch = PathPatch(path, facecolor=color, alpha=opacity, linewidth=0, transform=axes.transData)
+        # add_patch would measure every corner to grow the limits, which are given.
+        axes.add_artist(patch)
+
+
 def to_svg(figure: Figure) -> bytes:
     """The same bytes for the same figure."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = re.sub(r'(?<= d=")[^"]*', lambda path: _rounded(path[0]), buffer.getvalue())
-    text = re.sub(r'(?<= (?:x|y)=")[^"]*', lambda place: _rounded(place[0]), text)
-    return "\n".join(line.rstrip() for line in text.splitlines()).encode() + b"\n"
+    text = re.sub(r'(?<= d=")[^"]*', lambda path: _compact(path[0]), buffer.getvalue())
+    text = re.sub(r'(?<= (?:x|y)=")[^"]*', lambda place: _rounded(place[0], 2), text)
+    return "\n".join(line.strip() for line in text.splitlines()).encode() + b"\n"
 
 
-def _rounded(numbers: str) -> str:
-    text = re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), numbers)
-    return " ".join(text.split())
+_N = r"(-?[\d.]+)"
+_BOX = re.compile(rf"M {_N} {_N} L {_N} \2 L \3 {_N} L \1 \4 z")
+
+
+def _compact(path: str) -> str:
+    """Path data with fewer bytes: rectangles as one corner and two lengths, lines without repeated letters."""
+    path = " ".join(path.split())
+    drawn = _BOX.sub(_box, path)
+    if drawn == path:
+        drawn = _rounded(path, 1)
+    if not re.search("[^MLz0-9. -]", drawn):
+        # After M or L a pair of numbers is a line anyway; after a curve it would be another curve.
+        drawn = re.sub(r"(?<=\d) L (?=[-\d])", " ", drawn)
+    return re.sub(r" ?([A-Za-z]) ?", r"\1", drawn)
+
+
+def _box(match: re.Match[str]) -> str:
+    x0, y0, x1, y1 = map(float, match.groups())
+    x, y, wide, high = (_shortest(v, 2) for v in (x0, y0, x1 - x0, y1 - y0))
+    return f"M{x} {y}h{wide}v{high}H{x}z"
+
+
+def _rounded(numbers: str, digits: int) -> str:
+    return re.sub(r"-?\d+\.\d+", lambda m: _shortest(float(m[0]), digits), numbers)
+
+
+def _shortest(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

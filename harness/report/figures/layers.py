@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "{metric} by layer on {targets}, means over seeds with intervals. Orange methods see no labels, blue ones do, grey "
+    "Score by layer: {metric} on {targets}, means over seeds with intervals. Orange methods see no labels, blue ones do, grey "
     "ones are baselines. Dashed: chance."
 )
 _COLUMNS = 4
@@ -31,9 +31,9 @@ def draw(scores: Scores) -> Figure:
     blocks = -(-len(scores.transfers) // columns)
     targets = scores.targets
     legend_rows = -(-len(scores.probes) // 5)
-    left, top, gap, foot = 0.62, 0.35 + 0.17 * legend_rows, 0.2, 0.62
+    left, top, gap, foot = 0.62, 0.33 + 0.17 * legend_rows, 0.18, 0.55
     block = len(targets) * (_PANEL + gap) + foot
-    width, height = 9.6, top + blocks * block - 0.1
+    width, height = 9.6, top + blocks * block - 0.25
     figure = canvas.new_figure(width, height)
     panel = (width - left - 0.1) / columns
     strokes = canvas.strokes(scores)
@@ -60,9 +60,7 @@ def draw(scores: Scores) -> Figure:
     return figure
 
 
-def _panel(
-    axes: Axes, scores: Scores, transfer: Transfer, target: str, strokes: dict[str, canvas.Stroke]
-) -> None:
+def _panel(axes: Axes, scores: Scores, transfer: Transfer, target: str, strokes: dict[str, canvas.Stroke]) -> None:
     canvas.mark_chance(axes, scores)
     axes.grid(axis="y", color=canvas.GRID, linewidth=0.4)
     axes.set_axisbelow(True)
@@ -81,9 +79,16 @@ def _panel(
         if all(cell.bounded for cell in cells):
             low, high = [c.low for c in cells], [c.high for c in cells]
             axes.fill_between(xs, low, high, color=stroke.color, alpha=0.1, linewidth=0)
-        single = {"marker": "o", "markersize": 3} if len(xs) == 1 else {}
-        ys = [c.value for c in cells]
-        axes.plot(xs, ys, color=stroke.color, linestyle=stroke.dash, linewidth=1.2, **single)
+        marker = "o" if len(xs) == 1 else ""
+        axes.plot(
+            xs,
+            [c.value for c in cells],
+            color=stroke.color,
+            linestyle=stroke.dash,
+            linewidth=1.2,
+            marker=marker,
+            markersize=3,
+        )
     axes.set_xlim(-0.02 * max(depth, 1), 1.02 * max(depth, 1))
 
 
@@ -111,5 +116,9 @@ def _legend(figure: Figure, scores: Scores, strokes: dict[str, canvas.Stroke], l
         for p in scores.probes
     ]
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(left - 0.01, 1.0), ncols=min(5, len(handles)), handlelength=2.6
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(left - 0.01, 1.0),
+        ncols=min(5, len(handles)),
+        handlelength=2.6,
     )

@@ -28,9 +28,9 @@ def draw(scores: Scores) -> Figure:
     columns = min(_COLUMNS, len(scores.transfers))
     lines = -(-len(scores.transfers) // columns)
     names = max(len(canvas.label(probe)) for probe in scores.probes)
-    left, top, gap = 0.3 + 0.066 * names, 0.62, 0.55
+    left, top, gap = 0.3 + 0.066 * names, 0.5, 0.62
     body = _ROW * len(scores.probes) + 0.12
-    width, height = 9.6, top + lines * (body + gap)
+    width, height = 9.6, top + lines * (body + gap) - 0.14
     figure = canvas.new_figure(width, height)
     panel = (width - left - 0.15) / columns
     xs = [v for t in scores.transfers for s in scores.summaries(t) for c in s.scores.values() for v in (c.low, c.high)]

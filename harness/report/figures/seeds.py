@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.report.figures import canvas
-from harness.report.scores import Scores, Transfer
+from harness.report.scores import ALL_LAYERS, Scores, Transfer
 from harness.report.wording import listed
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def draw(scores: Scores) -> Figure | None:
         return None
     columns = min(_COLUMNS, len(scores.transfers))
     blocks = -(-len(scores.transfers) // columns)
-    left, top, gap, foot = 0.62, 0.55, 0.22, 0.6
+    left, top, gap, foot = 0.62, 0.5, 0.22, 0.5
     block = len(probes) * (_PANEL + gap) + foot
-    width, height = 9.6, top + blocks * block - 0.1
+    width, height = 9.6, top + blocks * block - 0.2
     figure = canvas.new_figure(width, height)
     panel = (width - left - 0.1) / columns
     side = 0.14 * len(scores.targets) + 0.12
@@ -70,36 +70,26 @@ def draw(scores: Scores) -> Figure | None:
 
 
 def _by_layer(axes: Axes, scores: Scores, transfer: Transfer, probe: str, limits: tuple[float, float]) -> None:
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
     canvas.mark_chance(axes, scores)
     slot = 0.9 / max(1, len(scores.targets))
     deepest = 1
     for k, target in enumerate(scores.targets):
-        cells: dict[float, list[tuple[float, float, float, float]]] = {shade: [] for shade in _SHADES}
+        shaded: dict[float, list[tuple[float, float, float, float]]] = {shade: [] for shade in _SHADES}
         for layer, seeds in scores.seeds_by_layer(transfer, probe, target).items():
-            if not layer.lstrip("-").isdigit():
+            if layer == ALL_LAYERS:
                 continue
             deepest = max(deepest, int(layer))
-            x = int(layer) - 0.45 + k * slot
-            for b, count in _binned([s.value for s in seeds], limits).items():
-                shade = _SHADES[min(len(_SHADES) - 1, int(len(_SHADES) * (count - 1) / len(seeds)))]
-                cells[shade].append((x, *_edges(b, limits), slot))
-        for shade, boxes in cells.items():
-            outlines = [[(x, lo), (x + w, lo), (x + w, hi), (x, hi), (x, lo)] for x, lo, hi, w in boxes]
-            if outlines:
-                codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(outlines)
-                path = Path([point for outline in outlines for point in outline], codes)
-                color = canvas.target_color(scores, target)
-                axes.add_patch(PathPatch(path, facecolor=color, alpha=shade, linewidth=0))
+            left = int(layer) - 0.45 + k * slot
+            for first, last, shade in _runs([seed.value for seed in seeds], limits):
+                shaded[shade].append((left, _edge(first, limits), left + slot, _edge(last + 1, limits)))
+        for shade, corners in shaded.items():
+            canvas.boxes(axes, corners, canvas.target_color(scores, target), shade)
     axes.set_xlim(-0.8, deepest + 0.8)
     axes.set_ylim(*limits)
 
 
 def _at_summary(axes: Axes, scores: Scores, transfer: Transfer, probe: str, limits: tuple[float, float]) -> None:
     """A violin of bars for each factor: as wide as the share of seeds in the bin."""
-    chosen = scores.summary_layer(transfer, probe)
     axes.set_ylim(*limits)
     axes.set_xlim(-0.6, len(scores.targets) - 0.4)
     axes.set_xticks([])
@@ -107,18 +97,29 @@ def _at_summary(axes: Axes, scores: Scores, transfer: Transfer, probe: str, limi
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_visible(False)
     canvas.mark_chance(axes, scores)
+    chosen = scores.summary_layer(transfer, probe)
     if chosen is None:
         return
     for k, target in enumerate(scores.targets):
-        seeds = scores.seeds_by_layer(transfer, probe, target).get(str(chosen.layer), [])
-        counts = _binned([s.value for s in seeds], limits)
+        seeds = scores.seeds_by_layer(transfer, probe, target).get(chosen, [])
+        counts = _binned([seed.value for seed in seeds], limits)
         most = max(counts.values(), default=1)
-        for b, count in counts.items():
-            low, high = _edges(b, limits)
-            half = max(0.06, 0.42 * count / most)
-            color = canvas.target_color(scores, target)
-            axes.fill([k - half, k + half, k + half, k - half], [low, low, high, high], color=color, linewidth=0)
-    axes.set_xlabel(f"at {chosen.layer}", fontsize=6.5, color=canvas.QUIET, labelpad=2)
+        halves = {b: max(0.06, 0.42 * count / most) for b, count in sorted(counts.items())}
+        corners = [(k - half, _edge(b, limits), k + half, _edge(b + 1, limits)) for b, half in halves.items()]
+        canvas.boxes(axes, corners, canvas.target_color(scores, target))
+    axes.set_xlabel(f"at {chosen}", fontsize=6.5, color=canvas.QUIET, labelpad=2)
+
+
+def _runs(values: Sequence[float], limits: tuple[float, float]) -> Iterator[tuple[int, int, float]]:
+    """(first bin, last bin, shade) of each run of neighbouring bins that have the same shade."""
+    counts = _binned(values, limits)
+    shades = {b: _SHADES[int(len(_SHADES) * (count - 1) / len(values))] for b, count in counts.items()}
+    for b in sorted(shades):
+        if shades.get(b - 1) != shades[b]:
+            last = b
+            while shades.get(last + 1) == shades[b]:
+                last += 1
+            yield b, last, shades[b]
 
 
 def _binned(values: Sequence[float], limits: tuple[float, float]) -> Counter[int]:
@@ -126,10 +127,10 @@ def _binned(values: Sequence[float], limits: tuple[float, float]) -> Counter[int
     return Counter(min(_BINS - 1, int(_BINS * (v - low) / (high - low))) for v in values if low <= v <= high)
 
 
-def _edges(b: int, limits: tuple[float, float]) -> tuple[float, float]:
+def _edge(b: int, limits: tuple[float, float]) -> float:
+    """Lower end of a bin."""
     low, high = limits
-    step = (high - low) / _BINS
-    return low + b * step, low + (b + 1) * step
+    return low + b * (high - low) / _BINS
 
 
 def _extremes(scores: Scores) -> list[float]:

@@ -1,0 +1,278 @@
+"""Ways to forward rows. All give the same states; they differ in how often a shared beginning is computed.
+
+- `Packed`: an example's rows as one tree of tokens, several trees side by side.
+- `Whole`: every prompt by itself, padded on the right.
+- `Single`: one prompt at a time, with nothing but its tokens. Slow, and what the others are checked against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.activations import trie
+from harness.activations.rows import Row
+from harness.errors import DataError
+from harness.models.network import Gather, Network
+
+Way = Literal["packed", "whole", "single"]
+
+_AT_ONCE = 256
+"""Places whose logits are held in float32 at a time: a vocabulary is wide."""
+
+
+class Forwarded(msgspec.Struct, frozen=True):
+    """What came out for some rows, in the order of the groups. On the network's device."""
+
+    states: Tensor
+    """(layer, row, d_model), in the network's dtype; float32 for means."""
+    log_prob: Tensor | None
+    """log P(answer | what stands before it), float32, (row,); NaN where nothing does."""
+
+
+class Forward(Protocol):
+    """Forwards groups of rows; rows of one group may be laid out together."""
+
+    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded: ...
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """Where a row's tokens stand in the flattened (batch, token) grid."""
+
+    row: Row
+    sequence: int
+    """Which sequence of the batch."""
+    path: np.ndarray
+    """Place in the sequence of each token that has a state."""
+    first: int
+    """Which token of the row `path[0]` is."""
+    before: int | None
+    """Place of what stands before `path[0]` and predicts it, if anything does."""
+
+    def at(self, token: int) -> int:
+        """Place of the state of a token."""
+        return int(self.path[token - self.first])
+
+    def predicts(self, token: int) -> int | None:
+        """Place of the state that predicts a token."""
+        return self.before if token == self.first else self.at(token - 1)
+
+
+class Packed:
+    """An example's rows as one tree of tokens: every shared token once."""
+
+    def __init__(self, network: Network):
+        self.network = network
+        # Plain attention adds its mask to the scores; the fused kernels take the truth values.
+        self.adds_mask = getattr(network.model.config, "_attn_implementation", "sdpa") == "eager"
+
+    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded:
+        packs = [trie.pack([row.tokens for row in group]) for group in groups]
+        length = max(len(pack.tokens) for pack in packs)
+        tokens, positions = (np.zeros((len(packs), length), dtype=np.int64) for _ in range(2))
+        # A padding node sees itself: a row of the mask without any place would give NaN, and NaN spreads.
+        last = np.tile(np.arange(length), (len(packs), 1))
+        placed = []
+        for number, (pack, group) in enumerate(zip(packs, groups, strict=True)):
+            size = len(pack.tokens)
+            tokens[number, :size] = pack.tokens
+            positions[number, :size] = pack.positions
+            last[number, :size] = pack.last
+            placed += [Placed(row, number, path, 0, None) for row, path in zip(group, pack.paths, strict=True)]
+        network = self.network
+        inputs = {
+            "input_ids": _send(tokens, network),
+            "position_ids": _send(positions, network),
+            "attention_mask": self._mask(_send(last, network)),
+        }
+        return _read(network, inputs, placed, length, layers, log_prob)
+
+    def _mask(self, last: Tensor) -> Tensor:
+        """Who sees whom, (batch, 1, token, token): j ≤ i ≤ last[j]."""
+        place = torch.arange(last.shape[1], device=last.device)
+        sees = (place[None, None, :] <= place[None, :, None]) & (place[None, :, None] <= last[:, None, :])
+        if not self.adds_mask:
+            return sees[:, None]
+        dtype = self.network.dtype
+        return torch.zeros(sees.shape, dtype=dtype, device=last.device).masked_fill_(~sees, torch.finfo(dtype).min)[:, None]
+
+
+class Whole:
+    """Every prompt by itself, padded on the right."""
+
+    def __init__(self, network: Network):
+        self.network = network
+
+    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded:
+        rows = [row for group in groups for row in group]
+        network = self.network
+        if network.two_stacks:
+            return _two_stacks(network, rows, layers, log_prob)
+        tokens, mask = _padded([row.tokens for row in rows], network.pad_token)
+        inputs = {"input_ids": _send(tokens, network), "attention_mask": _send(mask, network)}
+        if network.takes_positions and not network.bidirectional:
+            # Encoders number their positions themselves, some from the padding index on.
+            inputs["position_ids"] = _send(np.tile(np.arange(tokens.shape[1]), (len(rows), 1)), network)
+        placed = [_plain(row, number) for number, row in enumerate(rows)]
+        return _read(network, inputs, placed, tokens.shape[1], layers, log_prob)
+
+
+class Single:
+    """One prompt at a time, without padding, mask or positions."""
+
+    def __init__(self, network: Network):
+        self.network = network
+
+    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded:
+        found = [self._one(row, layers, log_prob) for group in groups for row in group]
+        return Forwarded(
+            torch.cat([one.states for one in found], dim=1),
+            torch.cat([one.log_prob for one in found if one.log_prob is not None]) if log_prob else None,
+        )
+
+    def _one(self, row: Row, layers: Sequence[int], log_prob: bool) -> Forwarded:
+        network = self.network
+        if network.two_stacks:
+            return _two_stacks(network, [row], layers, log_prob)
+        inputs = {"input_ids": _send(np.asarray([row.tokens], dtype=np.int64), network)}
+        return _read(network, inputs, [_plain(row, 0)], len(row.tokens), layers, log_prob)
+
+
+WAYS: dict[Way, type[Packed] | type[Whole] | type[Single]] = {"packed": Packed, "whole": Whole, "single": Single}
+
+
+def _plain(row: Row, sequence: int) -> Placed:
+    return Placed(row, sequence, np.arange(len(row.tokens)), 0, None)
+
+
+def _two_stacks(network: Network, rows: Sequence[Row], layers: Sequence[int], log_prob: bool) -> Forwarded:
+    """What precedes the answer goes to the encoder, the answer and what follows to the decoder (Burns et al., §3.1)."""
+    asked, answered, placed = [], [], []
+    for number, row in enumerate(rows):
+        if row.start == 0:
+            raise DataError("a prompt has nothing before its answer, so there is nothing for the encoder to read")
+        text, answer = row.tokens[: row.start], row.tokens[row.start :]
+        # The encoder was trained on texts that end with the end-of-text token, if the tokenizer adds one.
+        ending = (network.eos_token,) if answer[-1] == network.eos_token and network.eos_token is not None else ()
+        asked.append((*text, *ending))
+        answered.append((network.decoder_start, *answer))
+        placed.append(Placed(row, number, np.arange(1, len(answer) + 1), row.start, 0))
+    tokens, mask = _padded(asked, network.pad_token)
+    decoder_tokens, decoder_mask = _padded(answered, network.pad_token)
+    inputs = {
+        "input_ids": _send(tokens, network),
+        "attention_mask": _send(mask, network),
+        "decoder_input_ids": _send(decoder_tokens, network),
+        "decoder_attention_mask": _send(decoder_mask, network),
+    }
+    return _read(network, inputs, placed, decoder_tokens.shape[1], layers, log_prob)
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens padded on the right, and which of them are real."""
+    length = max(len(row) for row in rows)
+    tokens = np.full((len(rows), length), pad, dtype=np.int64)
+    mask = np.zeros((len(rows), length), dtype=np.int64)
+    for number, row in enumerate(rows):
+        tokens[number, : len(row)] = row
+        mask[number, : len(row)] = 1
+    return tokens, mask
+
+
+def _send(array: np.ndarray, network: Network) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if network.device.type == "cuda":
+        return tensor.pin_memory().to(network.device, non_blocking=True)
+    return tensor.to(network.device)
+
+
+def _read(
+    network: Network,
+    inputs: dict[str, Tensor],
+    placed: Sequence[Placed],
+    length: int,
+    layers: Sequence[int],
+    log_prob: bool,
+) -> Forwarded:
+    if not log_prob:
+        return Forwarded(network.read(inputs, layers, _gather(placed, length, network)).states, None)
+    heads_at, sums = _predictions(placed, length, network)
+    out = network.read(inputs, layers, _gather(placed, length, network), heads_at)
+    assert out.logits is not None
+    return Forwarded(out.states, sums(out.logits))
+
+
+def _gather(placed: Sequence[Placed], length: int, network: Network) -> Gather:
+    """Takes each row's state out of a layer."""
+    if placed[0].row.rule == "mean":
+        return _mean(placed, network)
+    places = _send(np.asarray([one.sequence * length + one.at(one.row.place) for one in placed]), network)
+
+    def take(states: Tensor) -> Tensor:
+        return states.reshape(-1, states.shape[-1]).index_select(0, places.to(states.device)).to(network.device)
+
+    return take
+
+
+def _mean(placed: Sequence[Placed], network: Network) -> Gather:
+    """Means as one matrix product per layer, in float32: the sum of many half-precision numbers loses its digits."""
+    sequences = max(one.sequence for one in placed) + 1
+    length = max(int(one.path.max()) for one in placed) + 1
+    slots: list[int] = [0] * sequences
+    spots = []
+    for one in placed:
+        spots.append((one.sequence, slots[one.sequence]))
+        slots[one.sequence] += 1
+    weights = np.zeros((sequences, max(slots), length), dtype=np.float32)
+    for one, (sequence, slot) in zip(placed, spots, strict=True):
+        weights[sequence, slot, one.path] = 1 / len(one.path)
+    weight = _send(weights, network)
+    flat = _send(np.asarray([sequence * max(slots) + slot for sequence, slot in spots]), network)
+
+    def take(states: Tensor) -> Tensor:
+        means = torch.bmm(weight, states[:, :length].to(network.device).float())
+        return means.reshape(-1, means.shape[-1]).index_select(0, flat)
+
+    return take
+
+
+class _Sums:
+    """Sums the log-probabilities of each answer's tokens, from logits at a few places."""
+
+    def __init__(self, place: Tensor, token: Tensor, counts: Tensor):
+        self.place = place
+        self.token = token
+        self.counts = counts
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        device = logits.device
+        # Of each place only the normaliser and the answers' logits are needed, in float32.
+        wanted = logits[self.place.to(device), self.token.to(device)].float()
+        normaliser = torch.cat([part.float().logsumexp(-1) for part in logits.split(_AT_ONCE)])
+        found = wanted - normaliser[self.place.to(device)]
+        return (found * self.counts.to(device)).sum(-1)
+
+
+def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tuple[Tensor, _Sums]:
+    """Where the head must look, and how its logits become one number per row."""
+    longest = max(one.row.end - one.row.start for one in placed)
+    token = np.zeros((len(placed), longest), dtype=np.int64)
+    flat = np.zeros((len(placed), longest), dtype=np.int64)
+    counts = np.zeros((len(placed), longest), dtype=np.float32)
+    for number, one in enumerate(placed):
+        for slot, index in enumerate(range(one.row.start, one.row.end)):
+            predictor = one.predicts(index)
+            token[number, slot] = one.row.tokens[index]
+            flat[number, slot] = one.sequence * length + (predictor or 0)
+            # The very first token of a text has no probability.
+            counts[number, slot] = np.nan if predictor is None else 1
+    places, place = np.unique(flat, return_inverse=True)
+    sums = _Sums(
+        _send(place.reshape(flat.shape).astype(np.int64), network), _send(token, network), _send(counts, network)
+    )
+    return _send(places, network), sums

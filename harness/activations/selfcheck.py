@@ -1,0 +1,114 @@
+"""The proof that a faster way to forward gives this model's own states, on a few prompts of the run at hand.
+
+Tree masks are wrong for models that count positions by themselves (ALiBi), look at a window, or run through the text
+one token at a time. Nobody keeps a true list of those, so every model is asked: the same rows are forwarded the fast way
+and one at a time with nothing but their tokens, and the difference is measured as the largest ‖Δ‖ / ‖x‖ of any row at any
+layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import torch
+
+from harness.activations.forward import WAYS, Forwarded, Way
+from harness.activations.rows import Row
+from harness.errors import HarnessError, NumericalError
+from harness.models.network import Network
+
+TOLERANCE = {"float32": 5e-5, "float16": 2e-2, "bfloat16": 6e-2}
+"""Largest relative difference that counts as rounding, by dtype."""
+
+_LOG_PROB_TOLERANCE = {"float32": 2e-3, "float16": 0.1, "bfloat16": 0.5}
+"""Largest difference of an answer's log-probability, in nats."""
+
+_ROWS = 4
+"""Rows of a group that are forwarded alone for comparison."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The way to forward this model, and why."""
+
+    way: Way
+    how: str
+    """For the report."""
+
+
+def examine(
+    network: Network, groups: Sequence[Sequence[Row]], ways: Sequence[Way], layers: Sequence[int], log_prob: bool
+) -> Verdict:
+    """The first of `ways` that gives what single prompts give. `groups` are a few examples, forwarded as one batch.
+
+    Raises NumericalError when the model's own states are not finite.
+    """
+    compared = [_spread(len(group)) for group in groups]
+    alone = [[group[index] for index in chosen] for group, chosen in zip(groups, compared, strict=True)]
+    reference = WAYS["single"](network)(alone, layers, log_prob)
+    _finite(reference, network, layers)
+    refused: list[str] = []
+    for way in ways:
+        if way == "single":
+            break
+        said = _try(network, way, groups, compared, reference, layers, log_prob)
+        if isinstance(said, float):
+            return Verdict(way, "; ".join([f"{_NAMES[way]}; self-check {said:.0e}", *refused]))
+        refused.append(f"not {_NAMES[way]}, because {said}")
+    return Verdict("single", "; ".join([_NAMES["single"], *refused]))
+
+
+_NAMES: dict[Way, str] = {
+    "packed": "packed (shared beginnings once)",
+    "whole": "whole prompts, padded on the right",
+    "single": "one prompt at a time",
+}
+
+
+def _try(
+    network: Network,
+    way: Way,
+    groups: Sequence[Sequence[Row]],
+    compared: Sequence[Sequence[int]],
+    reference: Forwarded,
+    layers: Sequence[int],
+    log_prob: bool,
+) -> float | str:
+    """The difference if it is rounding, else why this way will not do."""
+    try:
+        found = WAYS[way](network)(groups, layers, log_prob)
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError, TypeError, IndexError, AttributeError, KeyError, HarnessError) as error:
+        line = next(iter(str(error).strip().splitlines()), "")
+        return f"the model refuses it ({type(error).__name__}: {line[:160]})"
+    starts = [sum(len(group) for group in groups[:number]) for number in range(len(groups))]
+    chosen = [start + index for start, indices in zip(starts, compared, strict=True) for index in indices]
+    states = found.states[:, chosen].double()
+    plain = reference.states.double()
+    scale = plain.norm(dim=-1).clamp_min(1e-30)
+    difference = float(((states - plain).norm(dim=-1) / scale).nan_to_num(nan=float("inf")).max())
+    dtype = network.card.dtype
+    if difference > TOLERANCE[dtype]:
+        return f"its states differ by {difference:.0e}"
+    if found.log_prob is not None and reference.log_prob is not None:
+        moved = float((found.log_prob[chosen] - reference.log_prob).abs().nan_to_num(nan=0.0).max())
+        if moved > _LOG_PROB_TOLERANCE[dtype]:
+            return f"its answers' log-probabilities differ by {moved:.0e}"
+    return difference
+
+
+def _spread(count: int) -> list[int]:
+    """A few numbers below `count`, first and last among them."""
+    if count <= _ROWS:
+        return list(range(count))
+    return sorted({round(step * (count - 1) / (_ROWS - 1)) for step in range(_ROWS)})
+
+
+def _finite(found: Forwarded, network: Network, layers: Sequence[int]) -> None:
+    bad = (~found.states.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise NumericalError(
+            f"{network.card.name}: states are not finite at layer {layers[bad[0]]}, even for a single prompt; "
+            f"dtype is {network.card.dtype}, try model.dtype: float32"
+        )

@@ -1,0 +1,53 @@
+"""Chance where there is nothing to learn."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from harness.checks._of_probe import OfScore, judged, number
+from harness.contracts import Evidence, Finding, Judgement
+from harness.estimate import over_seeds
+
+
+class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
+    """Fitted on training labels that were shuffled, the probe scores chance on the truth: nothing leaks into the score.
+
+    Statistic: test score minus one half, mean over `shuffles` fits, each on its own permutation of the groups' training
+    labels (an unsupervised probe has only its sign from them). Test: equivalence, by the 95 % interval over rows and
+    shuffles: wholly within ± `margin` passes, wholly outside fails. Threshold: `margin`, 0.05 unless you set it, a
+    convention of ours: smaller than any effect that these reports argue about.
+    """
+
+    shuffles: Annotated[int, Meta(ge=2, le=10_000)] = 50
+    """Permutations, each with a fit of its own. A single one can score far from chance when one direction dominates
+    the states, so that few leave the check inconclusive."""
+    margin: Annotated[float, Meta(gt=0, lt=0.5)] = 0.05
+    """Largest departure from one half that still counts as chance. A smaller one needs more shuffles."""
+
+    source: ClassVar[str] = (
+        "permutation control: Ojala & Garriga 2010 (JMLR 11); Hewitt & Liang 2019 (arXiv 1909.03368)"
+    )
+    claim: ClassVar[str] = "{probe} scores chance in {condition} when its training labels are shuffled"
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        found = self.measured(evidence, shuffles=self.shuffles)
+        score = over_seeds(found).one(0)
+        gap = msgspec.structs.replace(score, value=score.value - 0.5, low=score.low - 0.5, high=score.high - 0.5)
+        finding: Finding = "inconclusive"
+        if -self.margin <= gap.low and gap.high <= self.margin:
+            finding = "pass"
+        elif gap.low > self.margin or gap.high < -self.margin:
+            finding = "fail"
+        bar = f"±{number(self.margin)}"
+        rule = {
+            "pass": f"the whole interval is within {bar}",
+            "fail": f"the whole interval is outside {bar}",
+            "inconclusive": f"the interval reaches across {bar}",
+        }[finding]
+        statement = (
+            f"{self.metric} of {self.subject} minus 0.5, training labels shuffled, layer {self.chosen(evidence)}"
+        )
+        return judged(finding, gap, self.margin, statement, rule, draws="shuffles")

@@ -1,0 +1,69 @@
+"""The same answers whatever the seed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from msgspec import Meta
+
+from harness.checks._of_probe import OfProbe, judged, number
+from harness.contracts import Evidence, Finding, Judgement
+from harness.estimate import Estimate, Measured, over_seeds
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class StableAcrossSeeds(OfProbe, frozen=True, kw_only=True):
+    """Two seeds of the probe give mostly the same answers.
+
+    Statistic: share of rows on which two different seeds agree, mean over all pairs of seeds, signs resolved on training
+    rows; a score of exactly 0 agrees half. Test: its 95 % interval, from the rows' clustered variance and the seeds'
+    (jackknife of a U-statistic of two, which takes three seeds). Threshold: `threshold`, 0.9 unless you set it: a convention of ours; two
+    unrelated probes agree on one half, and CCS and PCA on 57 to 100 % of rows.
+    """
+
+    threshold: Annotated[float, Meta(ge=0, le=1)] = 0.9
+    """Least agreement that counts as stable."""
+
+    source: ClassVar[str] = "agreement of probes: Farquhar et al. 2023 (arXiv 2312.10029), §4; Hoeffding 1948"
+    claim: ClassVar[str] = "the seeds of {probe} give the same answers in {condition} (agreement above {threshold})"
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        answers = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
+        statement = f"agreement of two seeds of {self.subject}, layer {self.chosen(evidence)}"
+        seeds, _, rows = answers.score.shape
+        if seeds < 3:
+            why = f"{seeds} of the 3 seeds that it takes; raise `seeds`, or name a probe that draws random numbers"
+            missing = Estimate(math.nan, math.nan, math.nan, rows, seeds, why)
+            return judged("inconclusive", missing, self.threshold, statement, "")
+        agreement = over_seeds(pairwise_agreement(answers.score[:, 0], evidence.groups(self.condition))).one(0)
+        finding: Finding = "inconclusive"
+        if agreement.low >= self.threshold:
+            finding = "pass"
+        elif agreement.high < self.threshold:
+            finding = "fail"
+        bar = number(self.threshold)
+        rule = {
+            "pass": f"the whole interval is at {bar} or above",
+            "fail": f"the whole interval is below {bar}",
+            "inconclusive": f"{bar} lies within the interval",
+        }[finding]
+        return judged(finding, agreement, self.threshold, statement, rule)
+
+
+def pairwise_agreement(score: np.ndarray, group: np.ndarray) -> Measured:
+    """Mean agreement of all pairs of three or more seeds, from scores (seed, row), on a layer axis of length one.
+
+    The value of a seed is its jackknife pseudo-value, so that the mean over seeds is the agreement and their variance
+    is that of a U-statistic of two.
+    """
+    import numpy as np
+
+    seeds = len(score)
+    answer = np.sign(score).astype(np.float64)
+    with_others = (1 + (answer * answer.sum(axis=0) - answer**2) / (seeds - 1)) / 2
+    mean = with_others.mean(axis=1)
+    pseudo = (2 * (seeds - 1) * mean - seeds * mean.mean()) / (seeds - 2)
+    return Measured(pseudo[:, None], (with_others - mean[:, None])[:, None], group, 0.0, 1.0)

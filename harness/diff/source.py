@@ -1,0 +1,129 @@
+"""Where a report to compare comes from: a folder, or a folder in a git revision, read without touching the work tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.report import plain, read
+from harness.report.score import Score
+
+Key = tuple[str, ...]
+"""fit_on, tested_on, probe, layer, target, metric of a result; check, probe, condition, ordinal of a check."""
+
+
+class CheckRow(msgspec.Struct, frozen=True):
+    """One row of checks.csv, without its sentence."""
+
+    finding: str
+    expect: str
+    verdict: str
+    score: Score
+
+
+class ReportFolder(msgspec.Struct, frozen=True):
+    """The numbers of one report."""
+
+    name: str
+    """What the user typed, harmless for the screen."""
+    results: dict[Key, Score]
+    checks: dict[Key, CheckRow]
+
+    @classmethod
+    def open(cls, text: str) -> ReportFolder:
+        """A folder, or REVISION:FOLDER in git. Raises UsageError for anything that is no report."""
+        name = plain.line(text)
+        reader = _reader(text)
+        return cls(
+            name,
+            _results(reader("results.csv"), f"{name}/results.csv"),
+            _checks(reader("checks.csv"), f"{name}/checks.csv"),
+        )
+
+
+def _reader(text: str) -> Callable[[str], bytes]:
+    if not text or "\0" in text:
+        raise UsageError("an empty name or one with a NUL in it is no report; give a folder or REVISION:FOLDER")
+    folder = Path(text)
+    try:
+        there = folder.is_dir()
+    except OSError:
+        there = False
+    if there:
+        return lambda name: read.file_bytes(folder / name)
+    revision, colon, inside = text.partition(":")
+    if not colon:
+        raise UsageError(
+            f"no folder {plain.line(text)}; give a report's folder, or REVISION:FOLDER such as main:reports/x"
+        )
+    return _git_reader(revision, inside)
+
+
+def _git_reader(revision: str, inside: str) -> Callable[[str], bytes]:
+    shown = plain.line(f"{revision}:{inside}")
+    place = PurePosixPath(inside)
+    if place.is_absolute() or ".." in place.parts or "\n" in inside:
+        raise UsageError(
+            f"{shown}: the folder is named from the repository's root, without / at the start and without .."
+        )
+    # A name that git resolves itself: everything after this is a hash, which cannot be taken for an option.
+    found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    commit = found.stdout.decode(errors="replace").strip()
+    if found.returncode != 0 or revision.startswith("-") or not _is_hash(commit):
+        raise UsageError(f'{shown}: no folder of that name, and no revision "{plain.line(revision)}" in git here')
+
+    def reader(name: str) -> bytes:
+        blob = f"{commit}:{place / name}"
+        size = _git("cat-file", "-s", blob)
+        if size.returncode != 0:
+            raise UsageError(f"{shown}/{name} is missing in that revision; is {plain.line(inside)} a report's folder?")
+        if int(size.stdout) > read.LARGEST_BYTES:
+            raise UsageError(f"{shown}/{name} is larger than {read.LARGEST_BYTES / 2**20:.0f} MiB; that is no report")
+        content = _git("cat-file", "blob", blob)
+        if content.returncode != 0:
+            raise UsageError(f"{shown}/{name} is no file in that revision")
+        return content.stdout
+
+    return reader
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, env=environment, timeout=60, check=False)
+    except FileNotFoundError as error:
+        raise UsageError("a REVISION:FOLDER needs git, which is not installed; give two folders") from error
+    except subprocess.TimeoutExpired as error:
+        raise UsageError("git did not answer within a minute") from error
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) in (40, 64) and set(text) <= set("0123456789abcdef")
+
+
+def _results(content: bytes, name: str) -> dict[Key, Score]:
+    found: dict[Key, Score] = {}
+    for row in read.rows(content, (*read.KEY, "value", "low", "high"), name):
+        key = tuple(str(cell) for cell in row[:6])
+        if key in found:
+            raise UsageError(f"{name}: two rows for {plain.line(', '.join(key), 120)}")
+        found[key] = Score(*(float(cell) for cell in row[6:]))
+    return found
+
+
+def _checks(content: bytes, name: str) -> dict[Key, CheckRow]:
+    found: dict[Key, CheckRow] = {}
+    columns = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high")
+    for row in read.rows(content, columns, name):
+        check, probe, condition, finding, expect, verdict = (str(cell) for cell in row[:6])
+        # The same check may stand there twice with other options; then the order tells them apart.
+        ordinal = 1
+        while (key := (check, probe, condition, str(ordinal))) in found:
+            ordinal += 1
+        found[key] = CheckRow(finding, expect, verdict, Score(*(float(cell) for cell in row[6:])))
+    return found

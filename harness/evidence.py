@@ -1,0 +1,144 @@
+"""What checks may ask for, answered from the stored answers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from harness.contracts import Answers, Bed, LayerChoice, Metric
+from harness.errors import CheckError
+from harness.estimate import Measured
+from harness.layer_choice import choose_layer
+from harness.scoring import TRUTH, RunLabels, Scored, measure, metric_named, resolved
+from harness.spec import Spec
+
+
+class Refit(Protocol):
+    """Fits a probe again for a control; supplied by the pipeline, which has the states."""
+
+    def __call__(self, probe: str, fit_on: str, tested_on: str, layer: int | None, shuffles: int) -> Scored:
+        """The probe fitted at one layer (its number; None for a probe without layers) on `shuffles` permutations of the
+        training labels, which take the place of the seeds.
+
+        The result carries them in `train_labels`: `shuffled_labels(truth, group, shuffles, seed)`.
+        """
+
+
+class RunEvidence:
+    """`Evidence` of one run. Layers are chosen once for each probe and condition that it was fitted on."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        scored: Mapping[tuple[str, str, str], Scored],
+        labels: RunLabels,
+        refit: Refit,
+    ):
+        """`scored` is by (fit_on, tested_on, probe)."""
+        self._spec = spec
+        self._scored = scored
+        self._labels = labels
+        self._refit = refit
+        self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
+        self._metrics: dict[str, Metric] = {metric.kind(): metric for metric in spec.metrics}
+
+    def measure(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        metric: str = "accuracy",
+        target: str = TRUTH,
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        shuffles: int = 0,
+    ) -> Measured:
+        """See `Evidence.measure`. A score that is not defined on these rows is NaN."""
+        scored = self._find(probe, condition, fit_on)
+        choice = self._choose(scored, layer)
+        at_layer = self._fitted_again(scored, choice, shuffles) if shuffles else _at(scored, choice.index)
+        train, test = self._labels[scored.fit_on, "train"], self._labels[condition, "test"]
+        if target not in test.targets or target not in train.targets:
+            raise CheckError(f'no "{target}" among the targets of {condition}: {", ".join(sorted(test.targets))}')
+        found = measure(at_layer, train, test, target, self._metrics.get(metric) or metric_named(metric))
+        if found is not None:
+            return found
+        seeds, layers, rows = at_layer.test.score.shape
+        return Measured(np.full((seeds, layers), np.nan), np.zeros((seeds, layers, rows)), test.group)
+
+    def answers(
+        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+    ) -> Answers:
+        """Sign-resolved answers on test rows at the layer, (seed, 1, row)."""
+        scored = self._find(probe, condition, fit_on)
+        at_layer = _at(scored, self._choose(scored, layer).index)
+        return resolved(at_layer, self._labels[scored.fit_on, "train"], TRUTH)
+
+    def groups(self, condition: str) -> np.ndarray:
+        """Cluster ids of the test rows, (row,)."""
+        return self._labels[condition, "test"].group
+
+    def layer_of(
+        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+    ) -> LayerChoice:
+        """The layer that would be judged."""
+        return self._choose(self._find(probe, condition, fit_on), layer)
+
+    def untrained(self, condition: str) -> bool:
+        """Whether the condition's network has random weights; a test bed is always trained."""
+        model = self._spec.condition(condition).model
+        return not isinstance(model, Bed) and model.weights == "random"
+
+    def _find(self, probe: str, condition: str, fit_on: str | None) -> Scored:
+        key = (fit_on or condition, condition, probe)
+        if key in self._scored:
+            return self._scored[key]
+        transfers = {(fitted, tested) for fitted, tested, _ in self._scored}
+        if key[:2] not in transfers:
+            raise CheckError(
+                f'a check asks for probes fitted on "{key[0]}" and tested on "{key[1]}", which the spec does not run; '
+                f"add {{fit_on: {key[0]}, tested_on: [{key[1]}]}} to transfer"
+            )
+        there = sorted(name for fitted, tested, name in self._scored if (fitted, tested) == key[:2])
+        raise CheckError(
+            f'a check asks for the probe "{probe}", which gave no answers on "{condition}"; those that did: '
+            f"{', '.join(there)}"
+        )
+
+    def _choose(self, scored: Scored, layer: int | str | None) -> LayerChoice:
+        rule = self._spec.layer if layer is None else layer
+        return choose_layer(
+            scored, rule, self._labels[scored.fit_on, "train"], self._labels.get((scored.fit_on, "validation"))
+        )
+
+    def _fitted_again(self, scored: Scored, choice: LayerChoice, shuffles: int) -> Scored:
+        key = (scored.probe, scored.fit_on, scored.tested_on, choice.layer, shuffles)
+        if key not in self._shuffled:
+            again = self._refit(*key)
+            assert again.train_labels is not None, "a refit on shuffled labels says which labels those were"
+            self._shuffled[key] = again
+        return self._shuffled[key]
+
+
+def _at(scored: Scored, index: int) -> Scored:
+    """The same at one layer only."""
+    place = slice(index, index + 1)
+    return msgspec.structs.replace(
+        scored,
+        layers=scored.layers[place],
+        train=_part(scored.train, place),
+        test=_part(scored.test, place),
+        validation=None,
+        loss=None,
+        restart_loss=None,
+        restart_train=None,
+        restart_test=None,
+    )
+
+
+def _part(answers: Answers, place: slice) -> Answers:
+    parts = (answers.score, answers.probability, answers.members)
+    return Answers(*(None if part is None else part[:, place] for part in parts))  # type: ignore[arg-type]

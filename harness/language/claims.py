@@ -1,0 +1,113 @@
+"""What checks and the layer rule rest on: names that must exist, transfers that must be run, rows that must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import get_args
+
+import msgspec
+
+from harness import kind
+from harness.contracts import Check
+from harness.errors import Problem, did_you_mean
+from harness.language.document import shorten
+from harness.language.nodes import Node, Scalar, Table, problem_at, scalars
+from harness.language.resolving import Resolved, probe_name
+from harness.spec import LayerRule
+
+RULES: tuple[str, ...] = get_args(LayerRule)
+
+
+def claim_problems(resolved: Resolved) -> Iterator[Problem]:
+    """Problems of the spec's layer rule and of every check that could be decoded."""
+    everywhere = [fitted for fitted, _ in resolved.transfers()]
+    yield from _layer_problems(resolved, resolved.root.get("layer"), everywhere)
+    known = _known_names(resolved)
+    seen: dict[bytes, Node] = {}
+    for node, check in resolved.checks:
+        if check is None or not isinstance(node, Table):
+            continue
+        wrong = list(_name_problems(node, check, known))
+        yield from wrong or _transfer_problems(resolved, node, check)
+        yield from _rule_problems(node.get("layer"))
+        fitted = resolved.fitted_on(check)
+        yield from _layer_problems(resolved, node.get("layer"), everywhere if fitted is None else [fitted])
+        same = msgspec.json.encode([check.kind(), check])
+        if same in seen:
+            yield problem_at(node, f"the same check stands at {seen[same].path} already; take one of them out")
+        seen.setdefault(same, node)
+
+
+def _rule_problems(layer: Node | None) -> Iterator[Problem]:
+    """A check's layer is any text to its struct, so its rule is looked up here; the schema does it for the spec's own."""
+    if isinstance(layer, Scalar) and isinstance(layer.value, str) and layer.value not in RULES:
+        yield problem_at(layer, f'no layer rule "{shorten(layer.value)}"{did_you_mean(layer.value, RULES)}')
+
+
+def _layer_problems(resolved: Resolved, layer: Node | None, fitted: Sequence[str]) -> Iterator[Problem]:
+    """A layer that cannot be chosen on the conditions that probes are fitted on."""
+    if not isinstance(layer, Scalar) or isinstance(layer.value, bool):
+        return
+    for name in dict.fromkeys(fitted):
+        condition = resolved.conditions.get(name)
+        if condition is None:
+            continue
+        if layer.value == "validation" and not condition.data.split.validation:
+            message = (
+                f"condition {name} has no validation rows to choose a layer by; "
+                "write data.split: {train: 0.5, validation: 0.2, test: 0.3}, or choose another rule"
+            )
+            yield problem_at(layer, message)
+        kept = condition.activations.layers
+        plainly_numbered = isinstance(kept, tuple) and isinstance(layer.value, int) and min((layer.value, *kept)) >= 0
+        if plainly_numbered and layer.value not in kept:
+            message = f"layer {layer.value} is not among activations.layers, {list(kept)}; add it there"
+            yield problem_at(layer, message)
+
+
+def _name_problems(node: Table, check: Check, known: dict[str, Sequence[str]]) -> Iterator[Problem]:
+    for what, names in check.refers().items():
+        for name in names:
+            if name not in known[what]:
+                yield problem_at(
+                    _where_named(node, name), f'no {what} "{shorten(name)}"{did_you_mean(name, known[what])}'
+                )
+
+
+def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterator[Problem]:
+    """A check needs probes that are fitted and tested where it looks."""
+    condition, fitted = getattr(check, "condition", None), resolved.fitted_on(check)
+    if condition is None or fitted is None:
+        return
+    others = [name for name in check.refers().get("condition", ()) if name not in (condition, fitted)]
+    run = resolved.transfers()
+    for pair in ((fitted, condition), *((name, name) for name in others)):
+        if pair not in run and any(transfer is None for _, transfer in resolved.transfer):
+            continue
+        if pair not in run:
+            message = (
+                f"this needs probes that are fitted on {pair[0]} and tested on {pair[1]}, which the spec does not run; "
+                f"add {{fit_on: {pair[0]}, tested_on: [{pair[1]}]}} to transfer"
+            )
+            yield problem_at(_where_named(node, pair[1]), message)
+
+
+def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
+    """Names that a check may refer to, by what they name."""
+    probes = [name for node, probe in resolved.probes if (name := probe_name(node, probe)) is not None]
+    # A misspelt kind is reported once, where it stands, and not again by every check that spells it right.
+    broken = any(probe is None for _, probe in resolved.probes)
+    meant = [near for name in probes for near in get_close_matches(name, kind.names("probes"), n=1)] if broken else []
+    baselines = resolved.baselines(tuple(resolved.conditions.values()))
+    return {
+        "probe": list(dict.fromkeys([*probes, *baselines, *meant])),
+        "condition": list(resolved.conditions),
+        "target": ["truth", *resolved.distractors, *resolved.own_factors()],
+        "metric": kind.names("metrics"),
+    }
+
+
+def _where_named(check: Table, name: str) -> Node:
+    """The option of a check that names something; the check itself where a default does."""
+    return next((node for node in scalars(check) if node.value == name), check)

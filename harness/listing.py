@@ -1,0 +1,184 @@
+"""What `harness list` shows: every kind in one line, or one kind with its options, as its struct declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness import kind
+from harness.errors import UsageError, did_you_mean
+from harness.language import words
+from harness.language.json_schema import FOLDER_OF, SINGULAR, option_schema
+from harness.spec import Model
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MODELS = "models"
+LISTS = (*kind.FOLDERS, MODELS)
+
+# A value for an option that must be given, so that the example is one that could stand in a spec.
+_FOR_EXAMPLE = {"probe": "logistic_regression", "over": "word", "hub": "stanfordnlp/imdb", "file": "my.csv"}
+
+
+def listing(folder: str | None = None, name: str | None = None) -> RenderableType:
+    """What there is in a folder (of everything, without one), or one thing in full. Raises UsageError."""
+    if folder is None:
+        return _everything()
+    folder = kind.canonical(folder)
+    if folder not in LISTS:
+        raise UsageError(f'there is no list "{folder}"{did_you_mean(folder, LISTS)}')
+    if folder == MODELS:
+        return _models() if name is None else _model(name)
+    if name is None:
+        return _table(("", ""), [(each, _line(kind.find(folder, each))) for each in kind.names(folder)])
+    if kind.canonical(name) not in kind.names(folder):
+        raise UsageError(f'no {SINGULAR[folder]} "{name}"{did_you_mean(name, kind.names(folder))}')
+    return _kind(folder, kind.find(folder, name))
+
+
+def example(folder: str, cls: type[kind.Kind]) -> str:
+    """A line or two of a spec that use the kind with what must be given and one option of its own."""
+    name = cls.kind()
+    options = kind.options(cls)
+    given = {option.name: _FOR_EXAMPLE.get(option.name, option.name.upper()) for option in options if option.required}
+    shared = {option.name for base in cls.__bases__ if base in FOLDER_OF for option in kind.options(base)}
+    own = [option for option in options if option.name not in shared and option.default not in (None, (), "")]
+    given |= {option.name: option.default for option in own[:1]}
+    body = {"kind": name, **given}
+    if folder == "beds":
+        return f"model: {_flow({'bed': name, **given})}"
+    if folder == "normalisations":
+        return f"probes:\n  - {{kind: ccs, normalise: {name}}}"
+    if folder == "data":
+        body = given if name in given else body
+        return f"data:\n  source: {name if not given else _flow(body)}"
+    if folder == "distractors":
+        return f"distractors:\n  word: {_flow(body)}"
+    if folder == "checks":
+        body["expect"] = "pass"
+    return f"{folder}:\n  - {name if len(body) == 1 else _flow(body)}"
+
+
+def _everything() -> RenderableType:
+    rows = [(folder, ", ".join(kind.names(folder))) for folder in kind.FOLDERS]
+    return _table(("list", "what there is"), [*rows, (MODELS, ", ".join(_catalog("model")))])
+
+
+def _line(cls: type[kind.Kind]) -> str:
+    summary = words.first_sentence(kind.summary(cls))
+    return f"{summary} [{cls.source}]" if cls.source else summary
+
+
+def _kind(folder: str, cls: type[kind.Kind]) -> RenderableType:
+    import inspect
+
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(f"{SINGULAR[folder]} {cls.kind()}", style="bold"), ""]
+    for paragraph in inspect.cleandoc(cls.__doc__ or "").split("\n\n"):
+        parts += [Text(" ".join(paragraph.split())), ""]
+    facts = [*_facts(cls), *([f"Source: {cls.source}."] if cls.source else [])]
+    if facts:
+        parts += [*map(Text, facts), ""]
+    if kind.options(cls):
+        parts += [_options(cls), ""]
+    return Group(*parts, Text(example(folder, cls)))
+
+
+def _facts(cls: type[kind.Kind]) -> list[str]:
+    """What a kind says about itself besides its options."""
+    facts = []
+    if hasattr(cls, "supervised"):
+        facts.append(f"It is {'' if cls.supervised else 'not '}handed labels.")
+        facts.append(
+            "It draws random numbers: one fit per seed."
+            if getattr(cls, "seeded", False)
+            else "One fit, whatever the seeds."
+        )
+    if getattr(cls, "beside", ()):
+        facts.append(f"Always reported together with {', '.join(cls.beside)}.")  # type: ignore[attr-defined]
+    if claim := getattr(cls, "claim", ""):
+        facts.append(f"Claim: {claim}.")
+    for what in ("answers", "template"):
+        value = getattr(cls, what, None)
+        if isinstance(value, (str, tuple)) and value:
+            facts.append(f"Its {what}: {_flow(value)}.")
+    return facts
+
+
+def _options(cls: type[msgspec.Struct]) -> RenderableType:
+    """A table of all options: type and range stand above what an option does, which needs the width."""
+    rows = [
+        (option.name, _default(option), f"{type_words(option.type)}\n{' '.join(option.doc.split())}")
+        for option in kind.options(cls)
+    ]
+    return _table(("option", "default", "type and range; what it does"), rows)
+
+
+def type_words(hint: Any) -> str:
+    """An option's type and range in plain words."""
+    schema = option_schema(hint)
+    wanted, allowed = words.wanted(schema), words.allowed(schema)
+    return f"{wanted}; {allowed}" if allowed else wanted
+
+
+def _default(option: kind.Option) -> str:
+    if option.required:
+        return "must be given"
+    return "none" if option.default is None else _flow(msgspec.to_builtins(option.default))
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML writes it on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and value.replace("_", "").replace("-", "").replace("/", "").replace(".", "").isalnum():
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _models() -> RenderableType:
+    rows = [
+        (name, f"{asset.about} [{asset.license}, {asset.size_mb:g} MB]") for name, asset in _catalog("model").items()
+    ]
+    rows.append(("…", "any Hub id, local folder or .gguf file; a test bed is `{bed: NAME}` (harness list beds)"))
+    return _table(("", ""), rows)
+
+
+def _model(name: str) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    models = _catalog("model")
+    if name not in models:
+        raise UsageError(f'no model "{name}" comes with the harness{did_you_mean(name, list(models))}')
+    asset = models[name]
+    pinned = f"{asset.distribution} {asset.version}, {asset.filename}, SHA-256 {asset.sha256}"
+    lines = [asset.about, f"Licence: {asset.license}. Size: {asset.size_mb:g} MB.", f"Source: {pinned}."]
+    table = _options(Model)
+    return Group(Text(f"model {name}", style="bold"), "", *map(Text, lines), "", table, "", Text(f"model: {name}"))
+
+
+def _catalog(what: str) -> dict[str, Any]:
+    from harness.assets.catalog import CATALOG
+
+    return {name: asset for name, asset in CATALOG.items() if asset.kind == what}
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD if any(head) else None, show_header=any(head), pad_edge=False)
+    for number, title in enumerate(head):
+        table.add_column(title, no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        table.add_row(Text(row[0], style="bold"), *map(Text, row[1:]))
+    return table

@@ -1,0 +1,83 @@
+"""The conversion of a .gguf file, run as a process of its own: `python -m harness.models.gguf_worker FILE FOLDER`.
+
+Its own process, because the library parses the file's vocabulary anew at every step, seconds each time. Here one reader is
+kept for all of them, which would be out of place in a program that does other things as well; and the memory is given
+back at the end.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_PROBES = ("The city of Paris is in France.", " two  spaces\n\nünï 123", "Between positive and negative: ")
+
+
+def write(file: Path, folder: Path) -> None:
+    """Write config.json, model.safetensors (float32) and the tokenizer into `folder`. Raises HarnessError."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from harness.models.quiet import quiet_transformers
+
+    where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
+    with quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
+            config = AutoConfig.from_pretrained(file.parent, **where)
+            model = AutoModelForCausalLM.from_pretrained(file.parent, config=config, dtype=torch.float32, **where)
+        except (OSError, ValueError, KeyError, NotImplementedError, ImportError) as error:
+            raise HarnessError(f"{file}: transformers cannot read this .gguf file: {error}") from error
+        # The quantizer belongs to the file that was read; with it the plain weights could not be saved.
+        for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
+            if hasattr(owner, name):
+                delattr(owner, name)
+        model.is_quantized = False
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        again = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if [tokenizer(text).input_ids for text in _PROBES] != [again(text).input_ids for text in _PROBES]:
+        raise HarnessError(f"{file}: its tokenizer changed while it was converted; please report this file")
+    _verify(file, folder, model)
+
+
+def _verify(file: Path, folder: Path, model: PreTrainedModel) -> None:
+    """What was written is what was read: every tensor, bit for bit, and finite."""
+    import torch
+    from safetensors import safe_open
+
+    weights = dict(model.named_parameters())
+    seen = set()
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 (not a mapping)
+                tensor = stored.get_tensor(name)
+                if name in weights and not (torch.equal(tensor, weights[name]) and bool(tensor.isfinite().all())):
+                    raise HarnessError(f"{file}: the weight {name} did not survive the conversion")
+                seen.add(name)
+    tied = {name for name in weights if name not in seen}
+    if tied:
+        raise HarnessError(f"{file}: weights are missing after the conversion: {', '.join(sorted(tied)[:4])}")
+
+
+def _main(file: str, folder: str) -> int:
+    import gguf
+
+    gguf.GGUFReader = cache(gguf.GGUFReader)
+    try:
+        write(Path(file), Path(folder))
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

@@ -1,0 +1,212 @@
+"""The whole program on one page: spec → plan → prompts → activations → probes → metrics → checks → report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness import language, tables
+from harness.evidence import RunEvidence
+from harness.execution import PARTS, Execution
+from harness.facts import data_facts, model_facts
+from harness.plan import Plan, compile_plan, plain, spec_content
+from harness.progress import Reporter
+from harness.report.content import Report, SummaryLayer
+from harness.report.manifest import Stage, assemble
+from harness.report.write import render, write
+from harness.scoring import score
+from harness.store import Store, content_key
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import Console
+
+TABLES = ("results", "seeds", "checks", "restarts")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a run ended with."""
+
+    folder: Path
+    """Where the report is."""
+    checks: pl.DataFrame
+    """The columns of checks.csv."""
+    cached: bool
+    """Whether nothing had to be computed."""
+
+    @property
+    def unexpected(self) -> bool:
+        """Whether a check came out other than the spec expects."""
+        return "unexpected" in self.checks["verdict"].to_list()
+
+
+def run(
+    path: Path,
+    *,
+    sets: Sequence[str] = (),
+    out: Path = Path("reports"),
+    store: Store | None = None,
+    reporter: Reporter | None = None,
+    page: bool = True,
+) -> Outcome:
+    """Runs the spec at `path` and writes its report to `out`/NAME.
+
+    What the store has is not computed again. Raises SpecError, DataError, StoreError, NumericalError.
+    """
+    started = time.time()
+    store = store or Store()
+    reporter = reporter or Reporter(quiet=True)
+    spec = language.read(path, sets)
+    plan = compile_plan(spec, path.resolve().parent, store, progress=reporter.download)
+    execution = Execution(plan, store, reporter)
+    report, rendered = _stored(plan, store) or _made(execution)
+    folder = out / spec.name
+    report = msgspec.structs.replace(report, manifest=_provenance(execution, started, path))
+    write(report, folder, page=page, rendered=rendered)
+    plan.remember(store)
+    for damaged in store.damaged:
+        reporter.say(f"{damaged} was damaged in the store; it was set aside and made again")
+    return Outcome(folder, report.checks, plan.report.cached)
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """Prints the closing table of checks."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if outcome.checks.height:
+        table = Table(title="checks", title_justify="left")
+        for column in ("check", "probe", "condition", "finding", "expected", "value", "interval"):
+            table.add_column(column, justify="right" if column in ("value", "interval") else "left")
+        for row in outcome.checks.iter_rows(named=True):
+            colour = {"as_expected": "green", "unexpected": "red"}.get(row["verdict"], "")
+            interval = "" if row["low"] is None else f"{row['low']:.3f} … {row['high']:.3f}"
+            cells = [row["check"], row["probe"], row["condition"], row["finding"], row["expect"] or "–"]
+            value = "" if row["value"] is None else f"{row['value']:.3f}"
+            table.add_row(*(Text(cell or "") for cell in cells), value, interval, style=colour)
+        console.print(table)
+    judged = [verdict for verdict in outcome.checks["verdict"] if verdict != "not_judged"]
+    expected = judged.count("as_expected")
+    console.print(
+        f"{expected} of {len(judged)} checks came out as expected; "
+        f"{'nothing had to be computed; ' if outcome.cached else ''}the report is {outcome.folder / 'report.md'}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
+    """The report, from whatever stages are not stored yet."""
+    plan, spec = execution.plan, execution.plan.spec
+    scored = execution.all_scored
+    labels = {
+        (condition.name, part): found
+        for condition in spec.conditions
+        for part in PARTS
+        if len((found := execution.labels(condition.name, part)).group)
+    }
+    evidence = RunEvidence(spec, scored, labels, execution.shuffled)
+    with execution.stage(plan.checks) as (_, counts):
+        judged = [(check, check.decide(evidence)) for check in spec.checks]
+        counts["rows"] = len(judged)
+    with execution.stage(plan.report) as (_, counts):
+        scores = list(score(scored.values(), labels, spec.metrics))
+        layers = {
+            (fit_on, probe): evidence.layer_of(probe, tested_on, fit_on=fit_on)
+            for fit_on, tested_on, probe in plan.scores
+        }
+        report = Report(
+            spec=spec,
+            spec_text=_as_yaml(plan),
+            results=tables.results_table(scores),
+            seeds=tables.seeds_table(scores),
+            checks=tables.checks_table(judged),
+            restarts=tables.restarts_table(scored.values(), labels),
+            summary_layers={
+                key: SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
+                for key, choice in layers.items()
+            },
+            facts=model_facts(execution) + data_facts(execution),
+            findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
+        )
+        counts["rows"] = report.results.height
+        rendered = render(report)
+        _keep(report, rendered, plan, execution.store)
+    return report, rendered
+
+
+def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) -> None:
+    """Keeps the report's contents and files, so that a second run only writes them."""
+    about = {
+        "spec_text": report.spec_text,
+        "summary_layers": [[*key, plain(choice)] for key, choice in report.summary_layers.items()],
+        "facts": [list(fact) for fact in report.facts],
+        "findings": list(report.findings),
+    }
+    with store.write(plan.checks.kind, plan.checks.key) as folder:
+        report.checks.write_parquet(folder / "checks.parquet")
+    with store.write(plan.report.kind, plan.report.key, about) as folder:
+        for name in TABLES:
+            if (frame := getattr(report, name)) is not None:
+                frame.write_parquet(folder / f"{name}.parquet")
+        for name, content in rendered.items():
+            place = folder / "files" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+
+
+def _stored(plan: Plan, store: Store) -> tuple[Report, dict[str, bytes]] | None:
+    """The report's contents and files from the store, if they are there."""
+    import polars as pl
+
+    artifact = store.open(plan.report.kind, plan.report.key)
+    if artifact is None:
+        return None
+    frames = {
+        name: pl.read_parquet(artifact / f"{name}.parquet") if (artifact / f"{name}.parquet").exists() else None
+        for name in TABLES
+    }
+    meta = artifact.meta
+    files = artifact / "files"
+    rendered = {p.relative_to(files).as_posix(): p.read_bytes() for p in sorted(files.rglob("*")) if p.is_file()}
+    report = Report(
+        spec=plan.spec,
+        spec_text=meta["spec_text"],
+        summary_layers={(fit_on, probe): SummaryLayer(**choice) for fit_on, probe, choice in meta["summary_layers"]},
+        facts=[(name, value) for name, value in meta["facts"]],
+        findings=meta["findings"],
+        **frames,  # type: ignore[arg-type]
+    )
+    return report, rendered
+
+
+def _provenance(execution: Execution, started: float, path: Path) -> dict[str, object]:
+    """The manifest: what may differ between two honest runs."""
+    plan = execution.plan
+    return assemble(
+        spec_hash=content_key(spec_content(plan.spec)),
+        stages=[Stage(**{n: record[n] for n in Stage.__struct_fields__}) for record in execution.manifest_stages()],
+        models={
+            name: {"bed": plain(plan.spec.condition(name).model)}
+            if card is None
+            else {"id": card.name, "revision": card.revision, "identity": card.identity, "dtype": card.dtype}
+            for name, card in plan.cards.items()
+        },
+        data={name: stage.ingredients["data"] for name, stage in plan.prompts.items()},
+        started=started,
+        seconds=time.time() - started,
+        folder=path.resolve().parent,
+        spec_file=path.as_posix(),
+        damaged=execution.store.damaged,
+    )
+
+
+def _as_yaml(plan: Plan) -> str:
+    """The spec as it was understood, every default written out: comments and layout make no difference."""
+    import yaml
+
+    return yaml.safe_dump(spec_content(plan.spec), sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,145 @@
+"""What the tables do not say by themselves: order, roles, claims, the layers chosen. It goes into the manifest, so that
+report.html can be made again from the report's own folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+
+from harness import kind
+from harness.contracts import Check, Metric, Probe
+from harness.errors import UsageError
+from harness.report.content import Report
+
+if TYPE_CHECKING:
+    import polars as pl
+
+T = TypeVar("T")
+
+TRUTH = "truth"
+
+Role = Literal["labels", "no labels", "baseline"]
+
+
+class MetricOutline(msgspec.Struct, frozen=True):
+    name: str
+    chance: float | None
+    """Value of an uninformed answer."""
+    higher_is_better: bool
+
+
+class ProbeOutline(msgspec.Struct, frozen=True):
+    name: str
+    role: Role
+    """What it learns from; a baseline is the model's own answer or a direction drawn at random."""
+
+
+class ChosenLayer(msgspec.Struct, frozen=True):
+    fit_on: str
+    probe: str
+    layer: str
+    rule: str
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """Everything is in the order in which it is shown: the spec's first, then whatever else was measured."""
+
+    name: str
+    about: str
+    file: str
+    spec_text: str
+    metrics: tuple[MetricOutline, ...]
+    """The first is the one in tables and figures."""
+    transfers: tuple[tuple[str, str], ...]
+    """(fit_on, tested_on)."""
+    targets: tuple[str, ...]
+    probes: tuple[ProbeOutline, ...]
+    layers: tuple[ChosenLayer, ...]
+    claims: tuple[str, ...]
+    """One for each row of checks.csv, in words."""
+    facts: tuple[tuple[str, str], ...]
+    findings: tuple[str, ...]
+
+
+def of(report: Report) -> Outline:
+    """The outline of a report."""
+    spec, results = report.spec, report.results
+    wanted = [name for m in spec.metrics for name in (m.kind(), *m.beside)]
+    transfers = [(t.fit_on, tested) for t in spec.transfer for tested in t.tested_on]
+    probes = {probe.name or probe.kind(): probe for probe in spec.probes}
+    return Outline(
+        name=spec.name,
+        about=spec.about,
+        file=spec.file or f"specs/{spec.name}.yaml",
+        spec_text=report.spec_text,
+        metrics=tuple(_metric(name, spec.metrics) for name in _in_order(wanted, results["metric"].unique())),
+        transfers=tuple(_in_order(transfers, results.select("fit_on", "tested_on").unique().rows())),
+        targets=tuple(_in_order([TRUTH, *spec.distractors], results["target"].unique())),
+        probes=tuple(
+            ProbeOutline(name, _role(probes.get(name))) for name in _in_order(list(probes), results["probe"].unique())
+        ),
+        layers=tuple(
+            ChosenLayer(fit_on, probe, str(chosen.layer), chosen.rule)
+            for (fit_on, probe), chosen in sorted(report.summary_layers.items())
+        ),
+        claims=tuple(_claims(report.checks, spec.checks)),
+        facts=tuple(report.facts),
+        findings=tuple(report.findings),
+    )
+
+
+def from_manifest(manifest: Mapping[str, Any], name: str) -> Outline:
+    """The outline that a former run left. Raises UsageError if there is none or it is not one."""
+    try:
+        return msgspec.convert(manifest["report"], Outline)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise UsageError(f"{name} does not describe a report ({error}); make it again with harness run") from error
+
+
+def claim(check: Check) -> str:
+    """The claim in words, its options filled in; the check's name where its kind has none."""
+    words = {name: getattr(check, name) for name in check.__struct_fields__}
+    return check.claim.format(**words) if check.claim else check.name or check.kind()
+
+
+def _claims(rows: pl.DataFrame, checks: Sequence[Check]) -> Iterable[str]:
+    unused = list(checks)
+    for row in rows.iter_rows(named=True):
+        check = next((c for c in unused if _is(c, row)), None)
+        if check is not None:
+            unused.remove(check)
+        yield str(row["check"]) if check is None else claim(check)
+
+
+def _is(check: Check, row: Mapping[str, Any]) -> bool:
+    # A check without a probe or condition of its own has whatever the row says.
+    same = all(str(getattr(check, name, row[name]) or "") == str(row[name] or "") for name in ("probe", "condition"))
+    return same and (check.name or check.kind()) == row["check"]
+
+
+def _role(probe: Probe | None) -> Role:
+    if probe is None:
+        return "no labels"
+    if probe.reads == "log_odds" or probe.kind() == "random":
+        return "baseline"
+    return "labels" if probe.supervised else "no labels"
+
+
+def _metric(name: str, metrics: Sequence[Metric]) -> MetricOutline:
+    found: Metric | type[Metric] | None = next((m for m in metrics if m.kind() == name), None)
+    if found is None and kind.canonical(name) in kind.names("metrics"):
+        beside = kind.find("metrics", name)
+        assert issubclass(beside, Metric)
+        found = beside
+    return (
+        MetricOutline(name, None, True) if found is None else MetricOutline(name, found.chance, found.higher_is_better)
+    )
+
+
+def _in_order(wanted: Sequence[T], present: Iterable[T]) -> list[T]:
+    """What is present, each once: the wanted order first, then whatever else there is, sorted."""
+    there = set(present)
+    return [*dict.fromkeys(w for w in wanted if w in there), *sorted(there - set(wanted))]  # type: ignore[type-var]

@@ -1,0 +1,98 @@
+"""A report's tables, read back from CSV that a stranger may have written: strictly, and never with a traceback."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.report import plain
+
+LARGEST_BYTES = 256 * 2**20
+"""A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
+
+KEY = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
+RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
+SEEDS = (*KEY, "seed", "value", "low", "high", "n")
+CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
+
+NUMBERS = frozenset({"value", "low", "high", "n", "seeds", "seed", "threshold", "loss"})
+
+
+def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
+    """The content of an ordinary file that is not too large. Raises UsageError."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{_shown(path)} is not an ordinary file")
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+    except FileNotFoundError as error:
+        raise UsageError(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{_shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return within(content, _shown(path), largest)
+
+
+def within(content: bytes, name: str, largest: int = LARGEST_BYTES) -> bytes:
+    """The content again, if it is not too large."""
+    if len(content) > largest:
+        raise UsageError(f"{name} is larger than {largest / 2**20:.0f} MiB; that is no report of this program")
+    return content
+
+
+def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[str | float, ...]]:
+    """The rows of a CSV in the order of `columns`; an empty number is NaN. Raises UsageError with the line.
+
+    Further columns are passed over, so that a later version's report can still be compared.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: not UTF-8 text (byte {error.start}); is this a report's CSV?") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
+    try:
+        head = next(reader, [])
+        places = [_place(head, column, columns, name) for column in columns]
+        for cells in reader:
+            line = reader.line_num
+            if not cells:
+                continue
+            if len(cells) != len(head):
+                raise UsageError(f"{name}:{line}: {len(cells)} cells, but the first line names {len(head)} columns")
+            yield tuple(
+                _number(cells[i], column, name, line) if column in NUMBERS else _text(cells[i])
+                for i, column in zip(places, columns, strict=True)
+            )
+    except csv.Error as error:
+        raise UsageError(f"{name}:{max(line, reader.line_num)}: not CSV: {error}") from error
+
+
+def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) -> int:
+    if head.count(column) != 1:
+        fault = "named twice" if column in head else "missing"
+        raise UsageError(f"{name}:1: column {column} is {fault}; a report has {','.join(columns)}")
+    return head.index(column)
+
+
+def _number(cell: str, column: str, name: str, line: int) -> float:
+    if not cell:
+        return math.nan
+    try:
+        return float(cell)
+    except ValueError:
+        raise UsageError(f'{name}:{line}: {column}: "{plain.line(cell, 40)}" is not a number') from None
+
+
+def _text(cell: str) -> str:
+    """Without the apostrophe that keeps a spreadsheet from executing the cell (see `harness.tables.to_csv`)."""
+    return cell[1:] if re.match(r"'(?:[\s\0]*[=+\-@]|[\t\r])", cell) else cell
+
+
+def _shown(path: Path) -> str:
+    return plain.line(str(path))

@@ -1,0 +1,164 @@
+"""The report's tables as frames, and frames as csv that diffs well and harms no spreadsheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from harness.contracts import Check, Finding, Judgement
+from harness.estimate import Estimates
+from harness.scoring import RunLabels, Score, Scored, restart_accuracy
+
+DECIMALS = 4
+
+Verdict = Literal["as_expected", "unexpected", "not_judged"]
+
+_WHERE = {"fit_on": pl.String, "tested_on": pl.String, "probe": pl.String, "layer": pl.String, "target": pl.String}
+_EVIDENCE = {"value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+RESULTS = {**_WHERE, "metric": pl.String, **_EVIDENCE, "n": pl.Int64, "seeds": pl.Int64}
+SEEDS = {**_WHERE, "metric": pl.String, "seed": pl.Int64, **_EVIDENCE, "n": pl.Int64}
+CHECKS = {
+    **dict.fromkeys(("check", "probe", "condition", "finding", "expect", "verdict"), pl.String),
+    **_EVIDENCE,
+    "threshold": pl.Float64,
+    "why": pl.String,
+}
+_SPREAD = ("picked", "min", "p10", "p50", "p90", "max", "loss_min", "loss_p50", "loss_max")
+RESTARTS = {**_WHERE, "seeds": pl.Int64, "restarts": pl.Int64, **dict.fromkeys(_SPREAD, pl.Float64)}
+
+
+def results_table(scores: Sequence[Score]) -> pl.DataFrame:
+    """results.csv: one row for each score and layer, over seeds."""
+    frames = [
+        _frame(score, RESULTS, score.mean, _layer_names(score.layers), {"n": score.mean.n, "seeds": score.mean.seeds})
+        for score in scores
+    ]
+    return _sorted(frames, RESULTS)
+
+
+def seeds_table(scores: Sequence[Score]) -> pl.DataFrame:
+    """seeds.csv: the same for every seed, with the seed's number in place of their count."""
+    frames = []
+    for score in scores:
+        seeds, layers = score.each.value.shape
+        columns = {"seed": np.repeat(np.arange(seeds), layers), "n": score.each.n}
+        frames.append(_frame(score, SEEDS, score.each, _layer_names(score.layers) * seeds, columns))
+    return _sorted(frames, SEEDS)
+
+
+def checks_table(judged: Iterable[tuple[Check, Judgement]]) -> pl.DataFrame:
+    """checks.csv: one row for each check, in the order of the spec."""
+    rows = [
+        {
+            "check": check.name or check.kind(),
+            "probe": getattr(check, "probe", None),
+            "condition": getattr(check, "condition", None),
+            "finding": judgement.finding,
+            "expect": check.expect,
+            "verdict": verdict(judgement.finding, check.expect),
+            "value": judgement.estimate.value,
+            "low": judgement.estimate.low,
+            "high": judgement.estimate.high,
+            "threshold": judgement.threshold,
+            "why": judgement.why,
+        }
+        for check, judgement in judged
+    ]
+    return _rounded(pl.DataFrame(rows, schema=CHECKS))
+
+
+def verdict(finding: Finding, expect: Finding | None) -> Verdict:
+    """Whether a check came out as the spec's author expects."""
+    if expect is None:
+        return "not_judged"
+    return "as_expected" if finding == expect else "unexpected"
+
+
+def restarts_table(scored: Iterable[Scored], labels: RunLabels) -> pl.DataFrame | None:
+    """restarts.csv: how the restarts of all seeds spread, by layer and target; None if no probe has more than one.
+
+    `picked` is the accuracy of each seed's lowest-loss restart, mean over seeds; `min` to `max` are quantiles of the
+    accuracy of all restarts, each one's sign resolved on training rows.
+    """
+    frames = []
+    for one in scored:
+        if one.restart_loss is None or one.restart_loss.shape[1] < 2:
+            continue
+        for target in labels[one.tested_on, "test"].targets:
+            accuracy = restart_accuracy(one, target)
+            if accuracy is not None:
+                frames.append(_restarts(one, target, accuracy, one.restart_loss))
+    return _sorted(frames, RESTARTS) if frames else None
+
+
+def to_csv(frame: pl.DataFrame) -> str:
+    """The frame as csv: line feeds, four decimals, nothing for a missing number, text that no spreadsheet executes."""
+    text = [pl.when(_dangerous(name)).then(pl.lit("'") + pl.col(name)).otherwise(pl.col(name)).alias(name)
+            for name, kind in frame.schema.items() if kind == pl.String]  # fmt: skip
+    return _rounded(frame).with_columns(text).write_csv(float_precision=DECIMALS, line_terminator="\n", null_value="")
+
+
+def _dangerous(name: str) -> pl.Expr:
+    # What spreadsheets take for a formula, also after white space that they strip (OWASP, CSV injection). The layer
+    # is a number in a text column, and one that counts from the last would be negative: it is left alone.
+    return pl.col(name).str.contains(r"^[\s\x00]*[=+\-@]|^[\t\r]") & ~pl.col(name).str.contains(r"^-?[0-9]+$")
+
+
+def _frame(
+    score: Score, schema: dict[str, type[pl.DataType]], found: Estimates, layers: list[str], columns: dict[str, object]
+) -> pl.DataFrame:
+    fixed = {name: getattr(score, name) for name in ("fit_on", "tested_on", "probe", "target", "metric")}
+    numbers = {name: np.ravel(getattr(found, name)) for name in _EVIDENCE}
+    return pl.DataFrame({"layer": layers, **numbers}).with_columns(
+        **{name: pl.lit(value, dtype=pl.String) for name, value in fixed.items()},
+        **{name: pl.lit(pl.Series(value) if isinstance(value, np.ndarray) else value, dtype=pl.Int64)
+           for name, value in columns.items()},
+    ).select(pl.col(name).cast(kind) for name, kind in schema.items())  # fmt: skip
+
+
+def _restarts(one: Scored, target: str, accuracy: np.ndarray, loss: np.ndarray) -> pl.DataFrame:
+    seeds, restarts, layers = loss.shape
+    # A diverged restart has no loss and is never picked.
+    pick = np.argmin(np.where(np.isfinite(loss), loss, np.inf), axis=1)
+    picked = np.take_along_axis(accuracy, pick[:, None], axis=1)[:, 0].mean(axis=0, dtype=np.float64)
+    every = accuracy.reshape(-1, layers).astype(np.float64)
+    losses = loss.reshape(-1, layers).astype(np.float64)
+    spread = [picked, *np.quantile(every, [0, 0.1, 0.5, 0.9, 1], axis=0), *np.quantile(losses, [0, 0.5, 1], axis=0)]
+    return pl.DataFrame(
+        {
+            "fit_on": [one.fit_on] * layers,
+            "tested_on": [one.tested_on] * layers,
+            "probe": [one.probe] * layers,
+            "layer": _layer_names(one.layers),
+            "target": [target] * layers,
+            "seeds": [seeds] * layers,
+            "restarts": [restarts] * layers,
+            **dict(zip(_SPREAD, spread, strict=True)),
+        },
+        schema=RESTARTS,
+    )
+
+
+def _layer_names(layers: tuple[int, ...]) -> list[str]:
+    return [str(layer) for layer in layers] or ["all"]
+
+
+def _sorted(frames: list[pl.DataFrame], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    """One frame, by column from left to right: names by alphabet, layers by number with `all` last."""
+    if not frames:
+        return pl.DataFrame(schema=schema)
+    depth = pl.col("layer").cast(pl.Int64, strict=False)
+    names = [name for name in ("fit_on", "tested_on", "probe", "layer", "target", "metric", "seed") if name in schema]
+    keys = [depth if name == "layer" else pl.col(name) for name in names]
+    return _rounded(pl.concat(frames).sort(keys, nulls_last=True, maintain_order=True))
+
+
+def _rounded(frame: pl.DataFrame) -> pl.DataFrame:
+    """Numbers as they are printed: four decimals, no minus before a zero, null where there is none."""
+    numbers = pl.col(pl.Float64)
+    frame = frame.with_columns(numbers.fill_nan(None).round(DECIMALS))
+    # Adding 0.0 would do, but is optimised away.
+    return frame.with_columns(pl.when(numbers == 0).then(0.0).otherwise(numbers).name.keep())

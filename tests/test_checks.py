@@ -1,0 +1,352 @@
+"""Every check has a made-up world in which it must pass, one in which it must fail and one where it cannot tell."""
+
+from __future__ import annotations
+
+import math
+import string
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import kind
+from harness.checks.beats_random import BeatsRandom
+from harness.checks.beats_untrained import BeatsUntrained
+from harness.checks.beats_zero_shot import BeatsZeroShot
+from harness.checks.chance_on_shuffled_labels import ChanceOnShuffledLabels
+from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
+from harness.checks.tracks_truth import TracksTruth
+from harness.contracts import Answers, Check, Judgement
+from harness.errors import EXIT_USAGE, CheckError, UsageError
+from harness.estimate import over_seeds
+from harness.evidence import RunEvidence
+from harness.metrics.accuracy import Accuracy
+from harness.scoring import Labels, Scored, group_ids, shuffled_labels
+from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
+from harness.tables import checks_table
+
+ROWS = {"train": 200, "validation": 100, "test": 150}
+CONDITIONS = {"main": "pretrained", "other": "pretrained", "untrained": "random"}
+
+
+class World:
+    """Probes whose answers follow truth and word with given strengths, and everything that a check asks of a run."""
+
+    def __init__(self, layer: Any = "last", groups: int | None = None):
+        rng = np.random.default_rng(0)
+        self.labels = {
+            (condition, part): Labels(
+                {name: rng.permutation(np.arange(rows) % 2) for name in ("truth", "word")},
+                group_ids(f"{part}{i % (groups or rows)}" for i in range(rows)),
+            )
+            for condition in CONDITIONS
+            for part, rows in ROWS.items()
+        }
+        self.scored: dict[tuple[str, str, str], Scored] = {}
+        self.refits: list[tuple[Any, ...]] = []
+        self.leak = 0.0
+        self.spec = Spec(
+            name="world",
+            conditions=tuple(
+                Condition(
+                    name=name,
+                    model=Model(id="m", weights=weights),  # type: ignore[arg-type]
+                    data=Data(),
+                    prompt=Prompt(),
+                    distractors=(),
+                    activations=Activations(),
+                )
+                for name, weights in CONDITIONS.items()
+            ),
+            distractors={},
+            probes=(),
+            transfer=(Transfer(fit_on="main", tested_on=("main",)),),
+            metrics=(Accuracy(),),
+            checks=(),
+            layer=layer,
+        )
+
+    def add(
+        self,
+        probe: str,
+        truth: Any = 0.0,
+        word: Any = 0.0,
+        *,
+        condition: str = "main",
+        fit_on: str | None = None,
+        noise: float = 1.0,
+        layers: tuple[int, ...] = (3, 7),
+        signed: bool = False,
+    ) -> World:
+        """`truth` and `word` are strengths, (seed,) or (seed, layer); noise is drawn anew for every seed and layer."""
+        fit_on = fit_on or condition
+        shape = np.broadcast_shapes(self._strength(truth).shape, self._strength(word).shape, (1, max(len(layers), 1)))
+        rng = np.random.default_rng([len(self.scored), 1])
+
+        def part(condition: str, name: str) -> Answers:
+            labels = self.labels[condition, name].targets  # type: ignore[index]
+            score = noise * rng.standard_normal((*shape, len(labels["truth"])))
+            for target, strength in (("truth", truth), ("word", word)):
+                score += np.broadcast_to(self._strength(strength), shape)[..., None] * (2 * labels[target] - 1)
+            return Answers(score.astype(np.float32))
+
+        self.scored[fit_on, condition, probe] = Scored(
+            fit_on=fit_on,
+            tested_on=condition,
+            probe=probe,
+            layers=layers,
+            train=part(fit_on, "train"),
+            validation=part(fit_on, "validation"),
+            test=part(condition, "test"),
+            signed=signed,
+        )
+        return self
+
+    @staticmethod
+    def _strength(value: Any) -> np.ndarray:
+        array = np.asarray(value, dtype=float)
+        return array.reshape(-1, 1) if array.ndim < 2 else array
+
+    def refit(self, probe: str, fit_on: str, tested_on: str, layer: int | None, shuffles: int) -> Scored:
+        """A fit that knows nothing but its shuffled labels, and the truth as far as it leaks."""
+        self.refits.append((probe, fit_on, tested_on, layer, shuffles))
+        train, test = self.labels[fit_on, "train"], self.labels[tested_on, "test"]
+        labels = shuffled_labels(train.targets["truth"], train.group, shuffles, 0)
+        rng = np.random.default_rng(5)
+        fitted = rng.standard_normal((shuffles, 1, ROWS["train"])) + 3 * (2 * labels[:, None] - 1)
+        leaked = rng.standard_normal((shuffles, 1, ROWS["test"])) + self.leak * (2 * test.targets["truth"] - 1)
+        return Scored(
+            fit_on=fit_on,
+            tested_on=tested_on,
+            probe=probe,
+            layers=() if layer is None else (layer,),
+            train=Answers(fitted.astype(np.float32)),
+            test=Answers(leaked.astype(np.float32)),
+            signed=True,
+            train_labels=labels,
+        )
+
+    @property
+    def evidence(self) -> RunEvidence:
+        return RunEvidence(self.spec, self.scored, self.labels, self.refit)
+
+    def decide(self, check: Check) -> Judgement:
+        return check.decide(self.evidence)
+
+
+def random_directions(condition: str = "main") -> World:
+    return World().add("random", truth=np.random.default_rng(1).standard_normal(20) * 0.2, condition=condition)
+
+
+# (check, world in which it passes, in which it fails, in which it cannot tell)
+TABLE: dict[str, tuple[Check, World, World, World]] = {
+    "beats_random": (
+        BeatsRandom(probe="p"),
+        random_directions().add("p", truth=1.0),
+        random_directions().add("p", truth=0.0, word=5.0),
+        random_directions().add("p", truth=0.22),
+    ),
+    "beats_zero_shot": (
+        BeatsZeroShot(probe="p"),
+        World().add("zero_shot", truth=0.2, layers=(), signed=True).add("p", truth=1.5),
+        World().add("zero_shot", truth=1.5, layers=(), signed=True).add("p", truth=0.2),
+        World().add("zero_shot", truth=0.5, layers=(), signed=True).add("p", truth=0.5),
+    ),
+    "tracks_truth": (
+        TracksTruth(probe="p", over="word"),
+        World().add("p", truth=2.0, word=0.5),
+        World().add("p", truth=[0.1] * 5, word=[3.0] * 5),
+        World().add("p", truth=1.0, word=1.0),
+    ),
+    "beats_untrained": (
+        BeatsUntrained(probe="p"),
+        World().add("p", truth=1.5).add("p", truth=0.1, condition="untrained"),
+        World().add("p", truth=0.1).add("p", truth=1.0, condition="untrained"),
+        World().add("p", truth=0.5).add("p", truth=0.5, condition="untrained"),
+    ),
+    "stable_across_seeds": (
+        StableAcrossSeeds(probe="p"),
+        World().add("p", truth=[3.0] * 8),
+        World().add("p", truth=[1.0] * 8),
+        World().add("p", truth=[1.64] * 8),
+    ),
+    "chance_on_shuffled_labels": (
+        ChanceOnShuffledLabels(probe="p"),
+        World().add("p", truth=2.0),
+        World().add("p", truth=2.0),
+        World().add("p", truth=2.0),
+    ),
+}
+for leak, world in zip((0.0, 1.0, 0.1), TABLE["chance_on_shuffled_labels"][1:], strict=True):
+    world.leak = leak
+
+
+@pytest.mark.parametrize("name", kind.names("checks"))
+def test_every_check_passes_fails_and_cannot_tell(name: str) -> None:
+    check, *worlds = TABLE[name]
+    found = [world.decide(check) for world in worlds]
+    assert [judgement.finding for judgement in found] == ["pass", "fail", "inconclusive"]
+    for judgement in found:
+        assert judgement.estimate.low <= judgement.estimate.value <= judgement.estimate.high
+        for words in ("p on main", "layer 7 (the last layer)", "n = ", "interval"):
+            assert words in judgement.why
+        assert judgement.why.endswith(".")
+
+
+@pytest.mark.parametrize("name", [n for n in kind.names("checks") if n not in ("stable_across_seeds",)])
+def test_auroc_decides_too(name: str) -> None:
+    check, *worlds = TABLE[name]
+    check = type(check)(**{field: getattr(check, field) for field in check.__struct_fields__} | {"metric": "auroc"})
+    found = [world.decide(check).finding for world in worlds]
+    assert found[:2] == ["pass", "fail"]
+
+
+@pytest.mark.parametrize("name", kind.names("checks"))
+def test_one_group_is_inconclusive_and_says_why(name: str) -> None:
+    check, world, _, _ = TABLE[name]
+    for (condition, part), labels in list(world.labels.items()):
+        if part == "test":
+            world.labels[condition, part] = Labels(labels.targets, np.zeros_like(labels.group))
+    judgement = world.decide(check)
+    for key, labels in World().labels.items():
+        world.labels[key] = labels
+    assert judgement.finding == "inconclusive"
+    assert math.isnan(judgement.estimate.low)
+    assert "one group only" in judgement.why
+    assert world.decide(check).finding == "pass", "the control: with its groups it passes"
+
+
+def test_one_label_among_the_test_rows_is_inconclusive_and_says_why() -> None:
+    world = World().add("p", truth=2.0, word=0.0)
+    test = world.labels["main", "test"]
+    world.labels["main", "test"] = Labels({**test.targets, "truth": np.ones_like(test.targets["truth"])}, test.group)
+    judgement = world.decide(TracksTruth(probe="p", over="word", metric="auroc"))
+    assert judgement.finding == "inconclusive"
+    assert "not defined" in judgement.why
+
+
+def test_the_layer_of_the_probe_is_the_layer_of_what_it_is_compared_with() -> None:
+    world = World(layer="validation")
+    world.add("p", truth=[[2.0, 0.0]]).add("random", truth=[[0.0, 2.0]] * 5)
+    judgement = world.decide(BeatsRandom(probe="p"))
+    assert judgement.finding == "pass"
+    assert "layer 3 (best validation AUROC)" in judgement.why
+    # Control: at a layer of the reader's choosing, the random directions win.
+    assert world.decide(BeatsRandom(probe="p", layer=7)).finding == "fail"
+    assert world.decide(BeatsRandom(probe="p", layer="last")).finding == "fail"
+
+
+def test_a_margin_is_a_stronger_claim() -> None:
+    world = World().add("zero_shot", truth=0.2, layers=(), signed=True).add("p", truth=1.0)
+    assert world.decide(BeatsZeroShot(probe="p")).finding == "pass"
+    demanding = world.decide(BeatsZeroShot(probe="p", margin=0.5))
+    assert (demanding.finding, demanding.threshold) == ("fail", 0.5)
+
+
+def test_bimodal_seeds_make_tracks_truth_undecided() -> None:
+    """Half of the seeds on the truth and half on the word: neither is what the method finds."""
+    half = np.arange(10) % 2
+    world = World().add("p", truth=4.0 * half, word=4.0 * (1 - half))
+    assert world.decide(TracksTruth(probe="p", over="word")).finding == "inconclusive"
+
+
+def test_signs_are_resolved_before_seeds_are_compared() -> None:
+    alternating = 3.0 * (-1.0) ** np.arange(8)
+    judgement = World().add("p", truth=alternating).decide(StableAcrossSeeds(probe="p"))
+    assert judgement.finding == "pass"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_cannot_show_stability(seeds: int) -> None:
+    judgement = World().add("p", truth=[3.0] * seeds).decide(StableAcrossSeeds(probe="p"))
+    assert judgement.finding == "inconclusive"
+    assert "seeds" in judgement.why
+    assert "no value" in judgement.why
+
+
+def test_agreement_is_that_of_all_pairs_and_its_interval_covers() -> None:
+    rng = np.random.default_rng(3)
+
+    def draw() -> np.ndarray:
+        shared, strength = rng.standard_normal(80), 1.5 + rng.random((6, 1))
+        return np.sign(shared * strength + rng.standard_normal((6, 80)))
+
+    one = draw()
+    one[2, :4] = 0
+    pairs = [(one[s] * one[t] + 1) / 2 for s in range(6) for t in range(s)]
+    found = over_seeds(pairwise_agreement(one, np.arange(80))).one(0)
+    assert found.value == pytest.approx(np.mean(pairs))
+    truth = np.mean([over_seeds(pairwise_agreement(draw(), np.arange(80))).one(0).value for _ in range(3000)])
+    hits = [over_seeds(pairwise_agreement(draw(), np.arange(80))).one(0) for _ in range(1000)]
+    assert 0.92 <= np.mean([e.low <= truth <= e.high for e in hits]) <= 0.995
+
+
+def test_shuffles_are_asked_for_at_the_probes_layer_and_once() -> None:
+    world = World(layer=3).add("p", truth=2.0)
+    evidence = world.evidence
+    check = ChanceOnShuffledLabels(probe="p", shuffles=30)
+    first, second = check.decide(evidence), check.decide(evidence)
+    assert world.refits == [("p", "main", "main", 3, 30)]
+    assert first == second
+    assert "30 shuffles" in first.why
+
+
+def test_transfer_is_judged_where_it_is_tested() -> None:
+    world = World().add("p", truth=2.0, condition="other", fit_on="main")
+    judgement = world.decide(TracksTruth(probe="p", condition="other", fit_on="main", over="word"))
+    assert judgement.finding == "pass"
+    assert "p (fitted on main) on other" in judgement.why
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (TracksTruth(probe="p", condition="other", over="word"), r"add \{fit_on: other, tested_on: \[other\]\} to transfer"),
+        (TracksTruth(probe="q", over="word"), 'the probe "q", which gave no answers on "main"; those that did: p'),
+        (TracksTruth(probe="p", over="colour"), 'no "colour" among the targets of main: truth, word'),
+        (TracksTruth(probe="p", over="truth"), "compared with itself"),
+        (BeatsRandom(probe="p", against="p"), "compared with itself"),
+        (BeatsUntrained(probe="p", against="other"), r"give it model: \{weights: random\}"),
+        (BeatsUntrained(probe="p", condition="untrained"), "untrained itself"),
+    ],
+)
+def test_what_the_spec_does_not_run_is_said_with_its_remedy(check: Check, message: str) -> None:
+    with pytest.raises(CheckError, match=message) as caught:
+        World().add("p", truth=1.0).decide(check)
+    assert caught.value.exit_code == EXIT_USAGE
+
+
+def test_a_layer_that_is_not_kept_is_said() -> None:
+    with pytest.raises(UsageError, match="3, 7"):
+        World().add("p", truth=1.0).decide(TracksTruth(probe="p", over="word", layer=5))
+
+
+@pytest.mark.parametrize("name", kind.names("checks"))
+def test_every_check_documents_itself_and_names_what_it_needs(name: str) -> None:
+    check = TABLE[name][0]
+    assert all(option.doc for option in kind.options(type(check)))
+    assert {"Statistic", "Test", "Threshold"} <= {word.rstrip(":") for word in (type(check).__doc__ or "").split()}
+    assert type(check).source
+    fields = {field for _, field, _, _ in string.Formatter().parse(type(check).claim) if field}
+    assert {"probe", "condition"} <= fields <= set(check.__struct_fields__)
+    refers = check.refers()
+    assert set(refers) == {"probe", "condition", "target"}
+    assert "p" in refers["probe"]
+    assert "main" in refers["condition"]
+    for option, sort in (("against", ("probe", "condition")), ("over", ("target",))):
+        if value := getattr(check, option, None):
+            assert any(value in refers[part] for part in sort)
+    assert "other" in type(check)(**{"probe": "p", "fit_on": "other", **({"over": "word"} if hasattr(check, "over") else {})}).refers()["condition"]  # fmt: skip
+
+
+def test_checks_become_rows_in_the_order_of_the_spec() -> None:
+    check, passes, fails, unsure = TABLE["tracks_truth"]
+    named = TracksTruth(probe="p", over="word", name="the word", expect="fail")
+    frame = checks_table(
+        [(named, fails.decide(named)), (check, unsure.decide(check)), (named, passes.decide(named))]
+    )
+    assert frame["check"].to_list() == ["the word", "tracks_truth", "the word"]
+    assert frame["verdict"].to_list() == ["as_expected", "not_judged", "unexpected"]
+    assert frame["expect"].to_list() == ["fail", None, "fail"]
+    assert frame["threshold"].to_list() == [0, 0, 0]
+    assert frame["high"][0] < 0

@@ -1,0 +1,169 @@
+"""The whole way from a spec to a report, on small things: a planted bed, and a tiny model with real text handling."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from harness import language, pipeline
+from harness.costs import as_json, estimate
+from harness.errors import DataError
+from harness.plan import compile_plan
+from harness.store import Store
+
+SAME_IN_EVERY_RUN = ("report.md", "results.csv", "seeds.csv", "checks.csv")
+
+PLANTED = """
+harness: 1
+name: planted
+model: {bed: planted, truth: 1.0, distractor: 4.0}
+data: {limit: 400, split: {train: 0.5, validation: 0.1, test: 0.4}}
+probes: [{kind: ccs, restarts: 2, epochs: 300}, crc_tpc, mean_difference]
+seeds: 2
+layer: validation
+checks:
+  - {kind: beats_random, probe: logistic_regression, condition: main, expect: pass}
+  - {kind: tracks_truth, probe: logistic_regression, condition: main, over: word, expect: pass}
+  - {kind: tracks_truth, probe: crc_tpc, condition: main, over: word, expect: EXPECTED}
+  - {kind: chance_on_shuffled_labels, probe: logistic_regression, condition: main, shuffles: 5}
+"""
+
+TEXT = """
+harness: 1
+name: colours
+model: {id: MODEL, dtype: float32}
+data: {source: {file: colours.csv, text: colour}, limit: 60}
+prompt:
+  template: "The colour {{ colour }} is warm: {{ answer }}"
+  answers: ["no", "yes"]
+distractors:
+  word: {kind: random_word, words: [Banana, Shed]}
+conditions:
+  plain: {}
+  banana: {distractors: [word]}
+probes: [crc_tpc, mean_difference]
+transfer: [{fit_on: plain, tested_on: [plain, banana]}]
+checks: [{kind: beats_random, probe: mean_difference, condition: plain}]
+"""
+
+
+def write_planted(folder: Path, expected: str = "fail") -> Path:
+    path = folder / "planted.yaml"
+    path.write_text(PLANTED.replace("EXPECTED", expected))
+    return path
+
+
+def write_text(folder: Path, model: Path) -> Path:
+    (folder / "colours.csv").write_text(
+        "colour,label\n" + "".join(f"shade number {n} of {'red' if n % 2 else 'blue'},{n % 2}\n" for n in range(80))
+    )
+    path = folder / "colours.yaml"
+    path.write_text(TEXT.replace("MODEL", str(model)))
+    return path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = [folder / name for name in SAME_IN_EVERY_RUN] + sorted((folder / "figures").glob("*.svg"))
+    return {path.name: path.read_bytes() for path in found}
+
+
+def test_a_run_gives_the_report_and_its_findings(tmp_path: Path) -> None:
+    outcome = pipeline.run(write_planted(tmp_path), out=tmp_path / "reports")
+    assert outcome.folder == tmp_path / "reports" / "planted"
+    by_check = {(row["check"], row["probe"]): row for row in outcome.checks.iter_rows(named=True)}
+    assert by_check["beats_random", "logistic_regression"]["finding"] == "pass"
+    assert by_check["tracks_truth", "crc_tpc"]["finding"] == "fail"
+    assert not outcome.unexpected
+    results = pl.read_csv(outcome.folder / "results.csv")
+    assert results.columns == "fit_on,tested_on,probe,layer,target,metric,value,low,high,n,seeds".split(",")
+    assert set(results["target"]) == {"truth", "word"}
+    assert {"random", "logistic_regression"} <= set(results["probe"]), "baselines stand in every table"
+    stages = json.loads((outcome.folder / "manifest.json").read_text())["stages"]
+    assert [stage["kind"] for stage in stages[:2]] == ["prompts", "activations"]
+    assert not any(stage["cached"] for stage in stages)
+
+
+def test_an_unexpected_finding_is_said(tmp_path: Path) -> None:
+    outcome = pipeline.run(write_planted(tmp_path, expected="pass"), out=tmp_path / "reports", page=False)
+    assert outcome.unexpected
+
+
+def test_the_same_bytes_again_from_the_store_and_from_nothing(tmp_path: Path) -> None:
+    spec = write_planted(tmp_path)
+    first = files(pipeline.run(spec, out=tmp_path / "a", page=False, store=Store(tmp_path / "s1")).folder)
+    again = pipeline.run(spec, out=tmp_path / "b", page=False, store=Store(tmp_path / "s1"))
+    assert again.cached
+    assert files(again.folder) == first
+    anew = pipeline.run(spec, out=tmp_path / "c", page=False, store=Store(tmp_path / "s2"))
+    assert not anew.cached
+    assert files(anew.folder) == first
+
+
+def test_a_comment_recomputes_nothing_and_a_template_what_depends_on_it(tmp_path: Path, tiny_llama: Path) -> None:
+    store = Store(tmp_path / "store")
+    path = write_text(tmp_path, tiny_llama)
+    pipeline.run(path, out=tmp_path / "reports", page=False, store=store)
+    path.write_text("# a comment\n" + path.read_text().replace("seeds: 1", "seeds:    1"))
+    assert pipeline.run(path, out=tmp_path / "reports", page=False, store=store).cached
+
+    path.write_text(path.read_text().replace("is warm:", "is a warm one:"))
+    plan = compile_plan(language.read(path), tmp_path, store)
+    assert plan.prompts["plain"].reason == "changed: template"
+    assert not plan.report.cached
+    assert "changed" in plan.activations["plain", "banana"].reason
+    # A probe's option touches neither prompts nor states.
+    path.write_text(write_text(tmp_path, tiny_llama).read_text().replace("crc_tpc,", "{kind: crc_tpc, normalise: burns},"))
+    plan = compile_plan(language.read(path), tmp_path, store)
+    assert all(stage.cached for stage in plan.prompts.values())
+    assert all(stage.cached for stage in plan.activations.values())
+    assert plan.fits["plain", "crc_tpc"].reason == "changed: probe"
+    assert plan.fits["plain", "mean_difference"].cached
+
+
+def test_distractors_share_the_forward_pass(tmp_path: Path, tiny_llama: Path) -> None:
+    """Plain prompts are beginnings of those with a word: nothing but the words and answers is forwarded twice."""
+    path = write_text(tmp_path, tiny_llama)
+    store = Store(tmp_path / "store")
+    plan = compile_plan(language.read(path), tmp_path, store)
+    stage = plan.activations["plain", "banana"]
+    cost = estimate(plan, store)[stage.key]
+    assert cost.tokens is not None and cost.tokens_unshared is not None
+    assert cost.tokens < 0.5 * cost.tokens_unshared
+    described = as_json(plan, {stage.key: cost})
+    assert [s["kind"] for s in described["stages"]].count("activations") == 1
+
+
+def test_a_damaged_artifact_is_noticed_and_made_again(tmp_path: Path) -> None:
+    spec = write_planted(tmp_path)
+    store = Store(tmp_path / "store")
+    first = files(pipeline.run(spec, out=tmp_path / "a", page=False, store=store).folder)
+    for path in (tmp_path / "store").rglob("*"):
+        if path.is_file() and path.name != "meta.json" and path.parent.name != "plans":
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+    store = Store(tmp_path / "store")
+    again = pipeline.run(spec, out=tmp_path / "b", page=False, store=store)
+    assert store.damaged
+    assert files(again.folder) == first
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"colour,wrong\nred,1\n", "label"),
+        (b"colour,label\nred,1\nblue,perhaps\n", "perhaps"),
+        (b"", "empty"),
+        (b"colour,label\nr\xff\xfed,1\nblue,0\n", "UTF-8"),
+        (b"colour,label\n" + b"x" * 10_000_000 + b",1\nblue,0\n", "characters"),
+    ],
+)
+def test_bad_data_is_refused_and_nothing_half_written(tmp_path: Path, tiny_llama: Path, content: bytes, says: str) -> None:
+    path = write_text(tmp_path, tiny_llama)
+    (tmp_path / "colours.csv").write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        pipeline.run(path, out=tmp_path / "reports")
+    assert not (tmp_path / "reports").exists()

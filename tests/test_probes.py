@@ -1,0 +1,502 @@
+"""Every probe in the folder keeps the contract, and the methods agree with independent plain implementations."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from test_planted import accuracy, normalised, world
+
+from harness import readouts
+from harness.contracts import Pairs, Probe
+from harness.errors import NumericalError, StoreError, UsageError
+from harness.kind import find, names, options
+from harness.probes._consistency import FLOOR, ContrastStates
+from harness.probes._descent import AdamW, descend
+from harness.probes._quasi_newton import minimise
+from harness.probes._start import starts
+from harness.probes.kmeans import within
+
+KINDS = names("probes")
+ON_STATES = tuple(kind for kind in KINDS if find("probes", kind).reads == "states")
+SUPERVISED = tuple(kind for kind in KINDS if find("probes", kind).supervised)
+UNTRAINED = ("random",)
+"""By theory these find nothing on their own."""
+
+
+def make(kind: str, **settings: Any) -> Probe:
+    probe = find("probes", kind)(**settings)
+    assert isinstance(probe, Probe)
+    return probe
+
+
+def planted_pairs(kind: str, count: int = 120, seed: int = 0, **made: Any) -> Pairs:
+    """Normalised training pairs of a planted world with everything that a probe may ask for."""
+    rows = world(count, seed, **made)
+    pairs = normalised(find("probes", kind)().normalise, rows, rows)
+    truth = torch.tensor(rows.factors["truth"])
+    odds = (2.0 * truth - 1) + torch.tensor(np.random.default_rng(seed).standard_normal(count), dtype=torch.float32)
+    return msgspec.structs.replace(pairs, labels=truth if find("probes", kind).supervised else None, log_odds=odds.float())
+
+
+# The contract of every probe.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_option_is_documented_and_the_source_named(kind: str) -> None:
+    probe = find("probes", kind)
+    assert probe.__doc__
+    assert probe.source
+    assert all(option.doc for option in options(probe))
+
+
+def test_kinds_are_listed_without_importing_torch() -> None:
+    code = (
+        "import sys; from harness.kind import find, names\n"
+        "for folder in ('probes', 'normalisations', 'beds'): [find(folder, name) for name in names(folder)]\n"
+        "print(sorted({'torch', 'scipy', 'sklearn', 'polars', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ON_STATES if kind not in UNTRAINED])
+def test_finds_planted_truth_and_chance_without_it(kind: str) -> None:
+    train, test = world(200, 0), world(400, 1)
+    found = accuracy(make(kind), train, test, seeds=[0, 1])["truth"]
+    assert (found[:, 3] > 0.95).all()
+    assert (abs(found[:, 0] - 0.5) < 0.08).all()
+
+
+@pytest.mark.parametrize("kind", SUPERVISED)
+def test_shuffled_labels_score_chance_each_as_if_alone(kind: str) -> None:
+    train, test = world(200, 0, d_model=16), world(400, 1, d_model=16)
+    random = np.random.default_rng(0)
+    shuffled = torch.tensor(np.stack([random.permutation(train.factors["truth"]) for _ in range(20)]))
+    shuffled[3] = torch.tensor(train.factors["truth"])
+    # No sign is resolved here: on shuffled labels the fitted sign is as random as the rest.
+    pairs = msgspec.structs.replace(normalised("mean", train, train), labels=shuffled)
+    readout = make(kind).fit(pairs, range(20))
+    score = readout.answers(normalised("mean", train, test)).score[:, 3]
+    hits = ((score > 0) == test.factors["truth"]).mean(axis=-1)
+    assert hits[3] > 0.95
+    assert abs(np.delete(hits, 3).mean() - 0.5) < 0.2
+    assert np.delete(hits, 3).max() < 0.95
+    for number in (0, 3):
+        alone = make(kind).fit(msgspec.structs.replace(pairs, labels=shuffled[number]), [0])
+        assert torch.allclose(alone.tensors()["weight"][0], readout.tensors()["weight"][number], atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_input_same_bytes(kind: str) -> None:
+    pairs = planted_pairs(kind)
+    first, second = (make(kind).fit(pairs, [3, 4]).tensors() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = make(kind).fit(planted_pairs(kind, seed=1), [3, 4]).tensors()
+    if kind not in (*UNTRAINED, "zero_shot"):
+        assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes(kind: str) -> None:
+    pairs = planted_pairs(kind)
+    readout = make(kind).fit(pairs, [5, 6, 7])
+    answers = readout.answers(pairs)
+    layers = 1 if kind == "zero_shot" else 4
+    assert answers.score.shape == (3, layers, 120)
+    assert answers.score.dtype == np.float32
+    if answers.probability is not None:
+        assert answers.probability.shape == answers.score.shape
+        assert ((answers.probability > 0.5) == (answers.score > 0))[abs(answers.score) > 1e-6].all()
+    if answers.members is not None:
+        assert answers.members.shape == (3, layers, 120, 2)
+        half = (answers.members[..., 1] + 1 - answers.members[..., 0]) / 2
+        np.testing.assert_allclose(half, answers.probability, atol=1e-6)
+        np.testing.assert_allclose(half - 0.5, answers.score, atol=1e-6)
+    assert readout.loss is None or readout.loss.shape == (3, layers)
+
+
+@pytest.mark.parametrize("kind", ON_STATES)
+def test_other_seeds_and_layers_change_nothing(kind: str) -> None:
+    pairs = planted_pairs(kind)
+    both = make(kind).fit(pairs, [0, 1]).answers(pairs).score
+    alone = make(kind).fit(pairs, [1]).answers(pairs).score
+    np.testing.assert_allclose(both[1:], alone, rtol=1e-3, atol=1e-4)
+    last = msgspec.structs.replace(pairs, states=pairs.states[3:])
+    np.testing.assert_allclose(make(kind).fit(last, [1]).answers(last).score, alone[:, 3:], rtol=1e-3, atol=1e-4)
+    if find("probes", kind).seeded and kind != "kmeans":
+        assert not np.allclose(both[0], both[1])
+    if not find("probes", kind).seeded:
+        np.testing.assert_array_equal(both[0], both[1])
+
+
+@pytest.mark.parametrize("kind", ON_STATES)
+def test_bad_states_are_refused(kind: str) -> None:
+    pairs = planted_pairs(kind)
+    one = msgspec.structs.replace(
+        pairs, states=pairs.states[:, :1], template=pairs.template[:1], labels=None if pairs.labels is None else pairs.labels[:1]
+    )
+    broken = pairs.states.clone()
+    broken[2, 5, 1, 0] = torch.nan
+    endless = pairs.states.clone()
+    endless[1, 7, 0, 3] = -torch.inf
+    cases = [
+        (msgspec.structs.replace(pairs, states=broken), "pair 5 at layer index 2 is not finite"),
+        (msgspec.structs.replace(pairs, states=endless), "pair 7 at layer index 1 is not finite"),
+        (msgspec.structs.replace(pairs, states=torch.zeros_like(pairs.states)), "constant"),
+        (msgspec.structs.replace(pairs, states=torch.full_like(pairs.states, 3.7)), "constant"),
+        (one, "two training pairs|both classes"),
+    ]
+    for bad, message in cases:
+        with pytest.raises(NumericalError, match=message):
+            make(kind).fit(bad, [0])
+    make(kind).fit(pairs, [0])
+
+
+@pytest.mark.parametrize("kind", ON_STATES)
+def test_a_layer_that_does_not_vary_scores_nothing_among_others(kind: str) -> None:
+    pairs = planted_pairs(kind)
+    states = pairs.states.clone()
+    states[1] = 0
+    answers = make(kind).fit(msgspec.structs.replace(pairs, states=states), [0]).answers(
+        msgspec.structs.replace(pairs, states=states)
+    )
+    assert abs(answers.score[:, 1]).max() < 1e-6
+    assert abs(answers.score[:, 3]).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", SUPERVISED)
+def test_one_class_is_refused(kind: str) -> None:
+    pairs = planted_pairs(kind)
+    for label in (0, 1):
+        with pytest.raises(NumericalError, match=f"all {label}"):
+            make(kind).fit(msgspec.structs.replace(pairs, labels=torch.full((120,), label)), [0])
+
+
+# Agreement with independent implementations.
+
+
+def differences_of(pairs: Pairs) -> np.ndarray:
+    return (pairs.states[:, :, 1] - pairs.states[:, :, 0]).numpy().astype(np.float64)
+
+
+@pytest.mark.parametrize("count", [40, 200])
+@pytest.mark.parametrize("features", ["difference", "concat"])
+@pytest.mark.parametrize("l2", [0.01, 1.0, 100.0])
+def test_logistic_regression_agrees_with_scikit_learn(count: int, features: str, l2: float) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    pairs = planted_pairs("logistic_regression", count, truth=1.0)
+    labels = torch.stack([pairs.labels, pairs.labels.roll(1)])
+    readout = make("logistic_regression", features=features, l2=l2).fit(
+        msgspec.structs.replace(pairs, labels=labels), [0, 1]
+    )
+    weight, bias = readout.tensors()["weight"].numpy(), readout.tensors()["bias"].numpy()
+    for layer in range(4):
+        x = differences_of(pairs)[layer] if features == "difference" else pairs.states[layer].flatten(1).double().numpy()
+        for number in (0, 1):
+            oracle = LogisticRegression(C=1 / l2, tol=1e-10, max_iter=20_000).fit(x, labels[number].numpy())
+            own = weight[number, layer, 1] if features == "difference" else weight[number, layer].ravel()
+            np.testing.assert_allclose(own, oracle.coef_[0], atol=1e-3 * abs(oracle.coef_).max())
+            np.testing.assert_allclose(bias[number, layer], oracle.intercept_[0], atol=1e-3)
+    np.testing.assert_array_equal(weight[..., 0, :] == -weight[..., 1, :], features == "difference")
+
+
+@pytest.mark.parametrize("count", [30, 200])
+@pytest.mark.parametrize("shrinkage", [0.2, 0.9])
+def test_lda_agrees_with_scikit_learn(count: int, shrinkage: float) -> None:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    pairs = planted_pairs("lda", count, truth=1.0)
+    labels = pairs.labels.clone()
+    labels[: count // 5] = 1
+    readout = make("lda", shrinkage=shrinkage).fit(msgspec.structs.replace(pairs, labels=labels), [0]).tensors()
+    for layer in range(4):
+        oracle = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+        oracle.fit(differences_of(pairs)[layer], labels.numpy())
+        np.testing.assert_allclose(readout["weight"][0, layer, 1], oracle.coef_[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(readout["bias"][0, layer], oracle.intercept_[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [30, 200])
+def test_lda_auto_shrinks_as_ledoit_and_wolf(count: int) -> None:
+    from sklearn.covariance import ledoit_wolf
+
+    pairs = planted_pairs("lda", count, truth=1.0)
+    truth = pairs.labels.numpy()
+    readout = make("lda").fit(pairs, [0]).tensors()
+    for layer, x in enumerate(differences_of(pairs)):
+        means = np.stack([x[truth == label].mean(axis=0) for label in (0, 1)])
+        covariance, shrinkage = ledoit_wolf(x - means[truth], assume_centered=True)
+        assert 0 < shrinkage < 1
+        expected = np.linalg.solve(covariance, means[1] - means[0])
+        np.testing.assert_allclose(readout["weight"][0, layer, 1], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_lda_without_shrinkage_refuses_more_dimensions_than_rows() -> None:
+    with pytest.raises(NumericalError, match="shrinkage: auto"):
+        make("lda", shrinkage=0.0).fit(planted_pairs("lda", 40), [0])
+    make("lda", shrinkage=0.0).fit(planted_pairs("lda", 300), [0])
+
+
+def test_mean_difference_is_the_difference_of_means() -> None:
+    pairs = planted_pairs("mean_difference")
+    readout = make("mean_difference").fit(pairs, [0])
+    truth = pairs.labels.numpy()
+    for layer, x in enumerate(differences_of(pairs)):
+        one, zero = x[truth == 1].mean(axis=0), x[truth == 0].mean(axis=0)
+        weight = (one - zero) / np.linalg.norm(one - zero)
+        score = x @ weight - weight @ (one + zero) / 2
+        np.testing.assert_allclose(readout.answers(pairs).score[0, layer], score, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [30, 200])
+def test_crc_tpc_is_the_first_singular_vector(count: int) -> None:
+    pairs = planted_pairs("crc_tpc", count)
+    weight = make("crc_tpc").fit(pairs, [0]).tensors()["weight"][0, :, 1].numpy()
+    for layer, x in enumerate(differences_of(pairs)):
+        top = np.linalg.svd(x - x.mean(axis=0))[2][0]
+        top *= np.sign(top[abs(top).argmax()])
+        np.testing.assert_allclose(weight[layer], top, atol=1e-3)
+
+
+def test_kmeans_is_as_good_a_clustering_as_scikit_learns() -> None:
+    from sklearn.cluster import KMeans
+
+    pairs = planted_pairs("kmeans", 200, truth=1.0)
+    answers = make("kmeans").fit(pairs, [0, 1]).answers(pairs).score > 0
+    for layer, x in enumerate(differences_of(pairs)):
+        oracle = KMeans(2, n_init=10, random_state=0).fit(x)
+        for own in answers[:, layer]:
+            centres = np.stack([x[own == side].mean(axis=0) for side in (False, True)])
+            inertia = ((x - centres[own.astype(int)]) ** 2).sum()
+            assert inertia <= oracle.inertia_ * 1.005
+            # It is a fixed point: the plane half-way between the means of both sides is the one that made the sides.
+            nearer_one = ((x - centres[1]) ** 2).sum(axis=1) < ((x - centres[0]) ** 2).sum(axis=1)
+            np.testing.assert_array_equal(nearer_one, own)
+            counted = within(torch.tensor(x), torch.tensor(centres)[None])
+            np.testing.assert_allclose(counted, inertia, rtol=1e-6)
+
+
+def plain_ccs(states: torch.Tensor, start: torch.Tensor, bias: float, rule: AdamW) -> tuple[torch.Tensor, float]:
+    """The recipe's loop for one probe at one layer: autograd and torch.optim. Parameter (d_model + 1,), and the loss."""
+    theta = torch.cat([start, torch.tensor([bias])]).requires_grad_()
+    ones = torch.ones(len(states), 1)
+    no, yes = (torch.cat([states[:, member], ones], dim=1) for member in (0, 1))
+    optimiser = torch.optim.AdamW([theta], lr=rule.learning_rate, weight_decay=rule.weight_decay)
+
+    def loss() -> torch.Tensor:
+        p_no, p_yes = torch.sigmoid(no @ theta), torch.sigmoid(yes @ theta)
+        return ((p_yes - (1 - p_no)) ** 2).mean() + (torch.min(p_yes, p_no) ** 2).mean()
+
+    for _ in range(rule.epochs):
+        optimiser.zero_grad()
+        loss().backward()
+        optimiser.step()
+    return theta.detach(), float(loss())
+
+
+@pytest.mark.parametrize(("decay", "count"), [(0.01, 40), (0.0, 150)])
+def test_ccs_follows_the_plain_loop(decay: float, count: int) -> None:
+    states = planted_pairs("ccs", count, truth=1.0).states[1:3]
+    rule = AdamW(learning_rate=0.01, weight_decay=decay, epochs=250, tolerance=0.0, patience=100)
+    direction, bias = (t.flatten(0, 1) for t in starts([7], 3, 64, "sphere", bias=True))
+    fits = descend(states, direction, bias, True, rule)
+    for layer in range(2):
+        for fit in range(3):
+            theta, loss = plain_ccs(states[layer], direction[fit], float(bias[fit]), rule)
+            assert abs(float(fits.loss[layer, fit]) - loss) < 1e-5
+            assert float(torch.cosine_similarity(theta[:-1], fits.direction[layer, fit], dim=0)) > 0.9999
+            assert abs(float(theta[-1] - fits.bias[layer, fit])) < 1e-3
+    assert not torch.allclose(fits.direction[0, 0], fits.direction[0, 1], atol=0.01)
+
+
+def test_ccs_gradient_is_autograds() -> None:
+    states = ContrastStates(planted_pairs("ccs").states)
+    direction, bias = starts(range(5), 1, 64, "normal", bias=True)
+    w = direction.transpose(0, 1).expand(4, 5, 64).clone().requires_grad_()
+    b = torch.linspace(-1, 1, 20).reshape(4, 5).requires_grad_()
+    no, yes = torch.sigmoid(w @ states.rows.transpose(1, 2) + b[..., None]).split(120, dim=-1)
+    loss = ((yes + no - 1) ** 2).mean(-1) + (torch.minimum(yes, no) ** 2).mean(-1)
+    loss.sum().backward()
+    by_w, by_b = states.gradient(w.detach(), b.detach())
+    torch.testing.assert_close(by_w, w.grad, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(by_b, b.grad, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(states.loss(w.detach(), b.detach()), loss.detach())
+
+
+def test_a_constant_ccs_probe_has_at_best_the_floor() -> None:
+    states = ContrastStates(planted_pairs("ccs").states)
+    bias = torch.logit(torch.linspace(0.05, 0.95, 19)).expand(4, 19)
+    loss = states.loss(torch.zeros(4, 19, 64), bias)
+    assert float(loss.min()) == pytest.approx(FLOOR, abs=1e-6)
+    assert float(bias.sigmoid()[0, loss[0].argmin()]) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("made", [{"truth": 1.0}, {"truth": 0.0}])
+def test_ccs_stopping_early_changes_the_loss_by_less_than_it_says(made: dict[str, float]) -> None:
+    pairs = planted_pairs("ccs", **made)
+    early, whole = (make("ccs", **settings).fit(pairs, [0, 1]) for settings in ({}, {"tolerance": 0.0}))
+    assert (early.restart_loss - whole.restart_loss).abs().max() < 1e-3
+    assert not torch.equal(early.restart_loss, whole.restart_loss)
+    np.testing.assert_array_less(abs(early.answers(pairs).score - whole.answers(pairs).score).mean(), 0.02)
+
+
+def test_ccs_keeps_every_restart_and_chooses_the_lowest_loss() -> None:
+    pairs = planted_pairs("ccs", truth=0.5)
+    readout = make("ccs", restarts=6).fit(pairs, [0, 1])
+    assert readout.restart_loss.shape == (2, 6, 4)
+    torch.testing.assert_close(readout.loss, readout.restart_loss.amin(dim=1))
+    every = readout.restarts(pairs)
+    assert every.score.shape == (12, 4, 120)
+    for seed in (0, 1):
+        for layer in range(4):
+            best = int(readout.chosen[seed, layer])
+            np.testing.assert_allclose(
+                every.score[6 * seed + best, layer], readout.answers(pairs).score[seed, layer], atol=1e-6
+            )
+    fewer = make("ccs", restarts=3).fit(pairs, [1])
+    torch.testing.assert_close(fewer.restart_loss[0], readout.restart_loss[1, :3], atol=1e-5, rtol=1e-3)
+    assert (readout.restart_loss.std(dim=1) > 0).all()
+
+
+def test_ccs_options_do_something() -> None:
+    pairs = planted_pairs("ccs", 60)
+    plain = make("ccs", epochs=50).fit(pairs, [0])
+    changed: list[dict[str, Any]] = [
+        {"init": "truncated_normal"}, {"init": "normal"}, {"bias": False}, {"learning_rate": 0.003},
+        {"weight_decay": 1.0}, {"epochs": 20},
+    ]  # fmt: skip
+    for settings in changed:
+        other = make("ccs", **{"epochs": 50, **settings}).fit(pairs, [0])
+        assert not torch.allclose(plain.direction, other.direction, atol=1e-4), settings
+    assert not make("ccs", bias=False).fit(pairs, [0]).bias.any()
+
+
+def test_starts_are_as_the_papers_say() -> None:
+    direction, bias = starts(range(200), 2, 50, "sphere", bias=True)
+    torch.testing.assert_close(direction.square().sum(-1) + bias.square(), torch.ones(200, 2))
+    assert abs(float(bias.square().mean()) - 1 / 51) < 0.004
+    cut, zero = starts(range(200), 2, 50, "truncated_normal", bias=True)
+    assert float(cut.abs().max()) <= 2 / 50**0.5
+    assert not zero.any()
+    free, _ = starts(range(200), 2, 50, "normal", bias=True)
+    assert float(free.abs().max()) > 3 / 50**0.5
+    assert abs(float(free.std()) - 50**-0.5) < 0.01
+    again, _ = starts([17], 1, 50, "sphere", bias=True)
+    assert torch.equal(again[0, 0], direction[17, 0])
+
+
+def test_quasi_newton_solves_every_row_of_a_batch() -> None:
+    """Rosenbrock's valley and quadratics of very different scale, side by side."""
+    scale = torch.tensor([1e-3, 1.0, 1e3], dtype=torch.float64)
+
+    def objective(x: torch.Tensor, problem: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = x.detach().requires_grad_()
+        valley = (1 - x[:, 0]) ** 2 + 100 * (x[:, 1] - x[:, 0] ** 2) ** 2
+        loss = valley * scale[problem]
+        (gradient,) = torch.autograd.grad(loss.sum(), x)
+        return loss.detach(), gradient
+
+    start = torch.tensor([[-1.2, 1.0], [3.0, -2.0], [0.5, 0.5]], dtype=torch.float64)
+    found = minimise(objective, start, lambda x, loss, gradient: gradient.norm(dim=1) < 1e-9, 500)
+    assert found.converged.all()
+    torch.testing.assert_close(found.parameters, torch.ones(3, 2, dtype=torch.float64), atol=1e-5, rtol=0)
+    few = minimise(objective, start, lambda x, loss, gradient: gradient.norm(dim=1) < 1e-9, 3)
+    assert not few.converged.any()
+    assert few.steps.tolist() == [3, 3, 3]
+
+
+# The model's own answer.
+
+
+def test_zero_shot_is_the_models_answer_and_calibration_balances_it() -> None:
+    odds = torch.tensor([3.0, 1.0, 2.0, 5.0, 4.0, 6.0])
+    pairs = Pairs(torch.zeros(1, 6, 2, 4), torch.zeros(6, dtype=torch.int64), log_odds=odds)
+    plain = make("zero_shot").fit(pairs, [0, 1]).answers(pairs)
+    np.testing.assert_array_equal(plain.score, np.broadcast_to(odds, (2, 1, 6)))
+    balanced = make("zero_shot", calibrated=True).fit(pairs, [0]).answers(pairs)
+    assert (balanced.score > 0).sum() == 3
+    np.testing.assert_allclose(balanced.probability, 1 / (1 + np.exp(-balanced.score)), rtol=1e-5)
+
+
+def test_zero_shot_needs_finite_log_odds() -> None:
+    pairs = Pairs(torch.zeros(1, 3, 2, 4), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(UsageError, match="language-model head"):
+        make("zero_shot").fit(pairs, [0])
+    with pytest.raises(NumericalError, match="pair 1 are not finite"):
+        make("zero_shot").fit(msgspec.structs.replace(pairs, log_odds=torch.tensor([0.0, torch.inf, 1.0])), [0])
+
+
+# Readouts.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_readouts_survive_keeping(kind: str) -> None:
+    pairs = planted_pairs(kind)
+    readout = make(kind).fit(pairs, [0, 1])
+    again = readouts.restore(readouts.form_of(readout), readout.tensors())
+    before, after = readout.answers(pairs), again.answers(pairs)
+    np.testing.assert_array_equal(before.score, after.score)
+    assert (before.probability is None) == (after.probability is None)
+    assert all(tensor.is_contiguous() for tensor in readout.tensors().values())
+
+
+Damage = Callable[[dict[str, torch.Tensor]], Any]
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "message"),
+    [
+        ("lda", lambda t: t.pop("bias"), "needs weight, bias"),
+        ("lda", lambda t: t.update(extra=torch.zeros(1)), "extra"),
+        ("lda", lambda t: t.update(weight=t["weight"].double()), "should be float32"),
+        ("lda", lambda t: t.update(weight=t["weight"][:, :, :1]), "should be float32"),
+        ("lda", lambda t: t.update(bias=t["bias"][:, :2].clone()), "seed, layer"),
+        ("lda", lambda t: t["bias"].fill_(torch.nan), "not finite"),
+        ("ccs", lambda t: t["chosen"].fill_(99), "restart that it does not have"),
+        ("ccs", lambda t: t["chosen"].fill_(-1), "restart that it does not have"),
+        ("ccs", lambda t: t.pop("restart_loss"), "restart_loss"),
+        ("zero_shot", lambda t: t.update(threshold=torch.zeros(0, 1)), "should be float32"),
+    ],
+)
+def test_damaged_readouts_are_refused(kind: str, damage: Damage, message: str) -> None:
+    readout = make(kind, **({"epochs": 5} if kind == "ccs" else {})).fit(planted_pairs(kind, 20), [0])
+    tensors = {name: tensor.clone() for name, tensor in readout.tensors().items()}
+    readouts.restore(readouts.form_of(readout), tensors)
+    damage(tensors)
+    with pytest.raises(StoreError, match=message):
+        readouts.restore(readouts.form_of(readout), tensors)
+
+
+def test_an_unknown_form_is_refused() -> None:
+    with pytest.raises(StoreError, match='"quadratic"; known: linear, consistent, threshold'):
+        readouts.restore("quadratic", {})
+
+
+def test_a_probe_of_other_layers_is_refused() -> None:
+    pairs = planted_pairs("crc_tpc")
+    readout = make("crc_tpc").fit(pairs, [0])
+    with pytest.raises(UsageError, match="fitted on 4 layers of width 64 but is applied to 2 layers"):
+        readout.answers(msgspec.structs.replace(pairs, states=pairs.states[:2]))
+
+
+def test_saturated_probabilities_keep_their_side() -> None:
+    direction = torch.ones(1, 1, 1, 1)
+    readout = readouts.ConsistentReadout(
+        direction, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1, 1, dtype=torch.int64)
+    )
+    members = torch.tensor([[30.0, 40.0], [40.0, 30.0], [300.0, 400.0], [5.0, 5.0], [-300.0, -301.0]])
+    score = readout.answers(Pairs(members[None, :, :, None], torch.zeros(5, dtype=torch.int64))).score[0, 0]
+    np.testing.assert_array_equal(np.sign(score), [1, -1, 1, 0, -1])
+    plain = 0.5 * (torch.sigmoid(members[:, 1]) - torch.sigmoid(members[:, 0]))
+    assert (plain[:3] == 0).any()
+    easy = torch.tensor([[0.3, -1.2], [2.0, 2.5]])
+    score = readout.answers(Pairs(easy[None, :, :, None], torch.zeros(2, dtype=torch.int64))).score[0, 0]
+    np.testing.assert_allclose(score, 0.5 * (easy[:, 1].sigmoid() - easy[:, 0].sigmoid()), rtol=1e-5)
