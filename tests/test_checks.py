@@ -301,7 +301,10 @@ def test_transfer_is_judged_where_it_is_tested() -> None:
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        (TracksTruth(probe="p", condition="other", over="word"), r"add \{fit_on: other, tested_on: \[other\]\} to transfer"),
+        (
+            TracksTruth(probe="p", condition="other", over="word"),
+            r"add \{fit_on: other, tested_on: \[other\]\} to transfer",
+        ),
         (TracksTruth(probe="q", over="word"), 'the probe "q", which gave no answers on "main"; those that did: p'),
         (TracksTruth(probe="p", over="colour"), 'no "colour" among the targets of main: truth, word'),
         (TracksTruth(probe="p", over="truth"), "compared with itself"),
@@ -342,9 +345,7 @@ def test_every_check_documents_itself_and_names_what_it_needs(name: str) -> None
 def test_checks_become_rows_in_the_order_of_the_spec() -> None:
     check, passes, fails, unsure = TABLE["tracks_truth"]
     named = TracksTruth(probe="p", over="word", name="the word", expect="fail")
-    frame = checks_table(
-        [(named, fails.decide(named)), (check, unsure.decide(check)), (named, passes.decide(named))]
-    )
+    frame = checks_table([(named, fails.decide(named)), (check, unsure.decide(check)), (named, passes.decide(named))])
     assert frame["check"].to_list() == ["the word", "tracks_truth", "the word"]
     assert frame["verdict"].to_list() == ["as_expected", "not_judged", "unexpected"]
     assert frame["expect"].to_list() == ["fail", None, "fail"]

@@ -148,7 +148,9 @@ def test_differences_of_sides_that_share_groups_but_not_rows_are_paired_by_group
     assert apart.high - apart.low > 1.3 * (high[-1] - low[-1])
 
 
-@pytest.mark.parametrize(("one", "other", "rho"), [(0.8, 0.8, 0.8), (0.9, 0.6, 0.0), (0.98, 0.95, 0.5), (0.9, 0.9, -0.5)])
+@pytest.mark.parametrize(
+    ("one", "other", "rho"), [(0.8, 0.8, 0.8), (0.9, 0.6, 0.0), (0.98, 0.95, 0.5), (0.9, 0.9, -0.5)]
+)
 def test_intervals_of_paired_differences_cover(one: float, other: float, rho: float) -> None:
     rng = np.random.default_rng(9)
     gaps = []
@@ -166,7 +168,9 @@ def test_seeds_that_are_the_same_fit_are_paired() -> None:
     low, high, apart = [], [], []
     for _ in range(400):
         on_truth = rng.random(20) < 0.5
-        truth, word = (rng.random((20, 1, 100)) < np.where(side, 0.95, 0.5)[:, None, None] for side in (on_truth, ~on_truth))
+        truth, word = (
+            rng.random((20, 1, 100)) < np.where(side, 0.95, 0.5)[:, None, None] for side in (on_truth, ~on_truth)
+        )
         gap = difference(share(truth), share(word))
         low.append(gap.low)
         high.append(gap.high)

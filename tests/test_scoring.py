@@ -68,7 +68,9 @@ def answers(labels: Labels, strength: Any, noise: float = 1.0, target: str = "tr
     return Answers(value, 1 / (1 + np.exp(-value)))
 
 
-def scored(labels: dict[Any, Labels], strength: Any, fit_on: str = "plain", tested_on: str = "plain", **more: Any) -> Scored:
+def scored(
+    labels: dict[Any, Labels], strength: Any, fit_on: str = "plain", tested_on: str = "plain", **more: Any
+) -> Scored:
     layers = more.pop("layers", tuple(range(np.shape(strength)[1])))
     target = more.pop("target", "truth")
     return Scored(
@@ -153,7 +155,9 @@ def test_every_target_is_scored_on_every_metric_and_what_stands_beside(labels: d
     assert found["truth", "ccs_loss"].mean.value == pytest.approx([0.2, 0.2])
     assert found["truth", "brier"].mean.value[0] < 0.1
     side = resolved(one, labels["plain", "train"], "truth").score[0, 0]
-    assert found["truth", "auroc"].mean.value[0] == pytest.approx(roc_auc_score(labels["plain", "test"].targets["truth"], side))
+    assert found["truth", "auroc"].mean.value[0] == pytest.approx(
+        roc_auc_score(labels["plain", "test"].targets["truth"], side)
+    )
 
 
 def test_metrics_that_stand_beside_come_once() -> None:
@@ -173,7 +177,9 @@ def with_restarts(labels: dict[Any, Labels], loss: Any, strength: Any) -> Scored
         rows = labels["plain", part]
         right = accuracies(answers(rows, flat, noise=0.3).score, rows.targets["truth"])
         parts[f"restart_{part}"] = right.reshape(1, *strength.shape)
-    return scored(labels, strength[:, 0], restart_loss=np.asarray(loss, np.float32), restart_targets=("truth",), **parts)
+    return scored(
+        labels, strength[:, 0], restart_loss=np.asarray(loss, np.float32), restart_targets=("truth",), **parts
+    )
 
 
 def test_each_restart_has_a_sign_of_its_own_and_the_lowest_loss_is_picked(labels: dict[Any, Labels]) -> None:
@@ -266,7 +272,7 @@ def test_validation_rows_choose_and_test_rows_do_not(labels: dict[Any, Labels]) 
     one = scored(labels, [[0.0, 0.5, -4.0, 1.0], [0.0, 0.5, 4.0, 1.0]])
     misleading = msgspec.structs.replace(one, test=answers(labels["plain", "test"], np.array([[9.0, 0, 0, 0]] * 2)))
     assert chosen(labels, one, "validation") == chosen(labels, misleading, "validation") == (2, "best validation AUROC")
-    with pytest.raises(UsageError, match="data.split"):
+    with pytest.raises(UsageError, match=r"data\.split"):
         chosen(labels, msgspec.structs.replace(one, validation=None), "validation", validation=False)
     same = msgspec.structs.replace(one, validation=answers(labels["plain", "validation"], np.full((2, 4), 50.0)))
     same = msgspec.structs.replace(same, train=answers(labels["plain", "train"], np.full((2, 4), 50.0)))
@@ -343,7 +349,9 @@ def test_seeds_are_the_results_per_seed(labels: dict[Any, Labels]) -> None:
 def test_empty_tables_keep_their_columns() -> None:
     assert to_csv(results_table([])) == ",".join(RESULTS) + "\n"
     assert to_csv(seeds_table([])) == ",".join(SEEDS) + "\n"
-    assert to_csv(checks_table([])).startswith("check,probe,condition,finding,expect,verdict,value,low,high,threshold,why")
+    assert to_csv(checks_table([])).startswith(
+        "check,probe,condition,finding,expect,verdict,value,low,high,threshold,why"
+    )
 
 
 def test_csv_is_the_same_bytes_everywhere_and_harms_no_spreadsheet() -> None:

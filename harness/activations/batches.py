@@ -1,6 +1,6 @@
 """Which rows are forwarded together: decided from all rows of a stage, never from who forwards them or what is stored.
 
-    families of rows ──▶ packs (trees) ──▶ batches (packs of similar size) ──▶ shards (what is stored at once)
+families of rows ──▶ packs (trees) ──▶ batches (packs of similar size) ──▶ shards (what is stored at once)
 """
 
 from __future__ import annotations

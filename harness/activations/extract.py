@@ -153,7 +153,7 @@ def extract(
     if isinstance(model, Bed):
         card = describe_bed(model)
     assert card is not None, "a language model comes with its card"
-    stage, bank, layers = _prepare(card, tables, activations, store, log_odds)
+    stage, bank, _ = _prepare(card, tables, activations, store, log_odds)
     damaged = len(store.damaged)
     bank.verify(stage.keys)
     extracted = Extracted(stage, tables, bank)

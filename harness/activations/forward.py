@@ -99,7 +99,9 @@ class Packed:
         if not self.adds_mask:
             return sees[:, None]
         dtype = self.network.dtype
-        return torch.zeros(sees.shape, dtype=dtype, device=last.device).masked_fill_(~sees, torch.finfo(dtype).min)[:, None]
+        return torch.zeros(sees.shape, dtype=dtype, device=last.device).masked_fill_(~sees, torch.finfo(dtype).min)[
+            :, None
+        ]
 
 
 class Whole:

@@ -8,7 +8,9 @@ from typing import Literal
 from harness.errors import UsageError
 
 
-def resolve(layers: Literal["all"] | tuple[int, ...] | Mapping[str, int], count: int) -> tuple[int, ...]:
+def resolve(
+    layers: Literal["all"] | tuple[int, ...] | Mapping[Literal["from", "to", "step"], int], count: int
+) -> tuple[int, ...]:
     """Layer numbers in rising order, each once, for a network with `count` layers (layer 0 included).
 
     Negative numbers count from the last. Raises UsageError for a layer that is not there, or when none is left.

@@ -12,6 +12,7 @@ would have had alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -45,7 +46,7 @@ def order(rows: Sequence[Sequence[int]]) -> list[int]:
 def nodes(rows: Sequence[Sequence[int]]) -> int:
     """Nodes that a pack of these rows would have: its distinct beginnings, the empty one aside."""
     ordered = [rows[index] for index in order(rows)]
-    repeated = sum(shared(left, right) for left, right in zip(ordered, ordered[1:], strict=False))
+    repeated = sum(shared(left, right) for left, right in pairwise(ordered))
     return sum(len(row) for row in ordered) - repeated
 
 

@@ -37,7 +37,10 @@ def settings() -> Settings:
     config = _pip_configuration()
     main = _first("PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX") or config.get("index-url") or DEFAULT
     extra = " ".join(
-        (_first("PIP_EXTRA_INDEX_URL") or config.get("extra-index-url", ""), _first("UV_EXTRA_INDEX_URL", "UV_INDEX") or "")
+        (
+            _first("PIP_EXTRA_INDEX_URL") or config.get("extra-index-url", ""),
+            _first("UV_EXTRA_INDEX_URL", "UV_INDEX") or "",
+        )
     )
     found = (_first("PIP_FIND_LINKS") or config.get("find-links", "")).split()
     # uv writes a named index as NAME=URL.
@@ -97,7 +100,11 @@ def _pip_files() -> list[Path]:
     home = Path.home()
     user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     files = [
-        *(Path(folder) / "pip/pip.conf" for folder in os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder),
+        *(
+            Path(folder) / "pip/pip.conf"
+            for folder in os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")
+            if folder
+        ),
         Path("/etc/pip.conf"),
         home / ".pip/pip.conf",
         home / "Library/Application Support/pip/pip.conf",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from harness.checks._of_probe import OfScore, judged, number
+from harness.checks._of_probe import OfScore, judged
 from harness.contracts import Evidence, Finding, Judgement
 from harness.estimate import over_seeds
 
@@ -41,7 +41,7 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
             finding = "pass"
         elif gap.low > self.margin or gap.high < -self.margin:
             finding = "fail"
-        bar = f"±{number(self.margin)}"
+        bar = f"±{self.margin:g}"
         rule = {
             "pass": f"the whole interval is within {bar}",
             "fail": f"the whole interval is outside {bar}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, judged, number
+from harness.checks._of_probe import OfProbe, judged
 from harness.contracts import Evidence, Finding, Judgement
 from harness.estimate import Estimate, Measured, over_seeds
 
@@ -44,7 +44,7 @@ class StableAcrossSeeds(OfProbe, frozen=True, kw_only=True):
             finding = "pass"
         elif agreement.high < self.threshold:
             finding = "fail"
-        bar = number(self.threshold)
+        bar = f"{self.threshold:g}"
         rule = {
             "pass": f"the whole interval is at {bar} or above",
             "fail": f"the whole interval is below {bar}",

@@ -39,9 +39,9 @@ class Columns(msgspec.Struct, frozen=True):
         named = [self.text, self.label, *self.fields, *self.factors, *([self.group] if self.group else [])]
         for name in named:
             if name not in available:
-                raise DataError(
-                    f'{self.place}: no column "{name}"{did_you_mean(name, available)} (columns: {", ".join(available)})'
-                )
+                known = did_you_mean(name, available)
+                columns = "" if "known:" in known else f" (columns: {', '.join(available)})"
+                raise DataError(f'{self.place}: no column "{name}"{known}{columns}')
         for name in self.factors:
             if name in (*OWN_NAMES, "truth", self.label):
                 raise DataError(f'{self.place}: the factor column "{name}" needs another name: this one is taken')

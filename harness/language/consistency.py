@@ -36,11 +36,6 @@ def setting_problems(setting: Table, condition: Condition | None) -> Iterator[Pr
 
 
 def _model_problems(model: Table) -> Iterator[Problem]:
-    if "id" in model.entries and "bed" in model.entries:
-        entry = model.entries["id"]
-        message = "a model has either `id` or `bed`; take one of them out"
-        yield entry.place.problem(child_path(model.path, "id"), message)
-        return
     name = text_of(model.get("id"))
     if name is not None and kind.canonical(name) in kind.names("beds"):
         message = f'{name} is a test bed: write {{bed: {name}}}, or "./{name}" for a folder of that name'

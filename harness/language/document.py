@@ -128,7 +128,7 @@ class _Composer:
             return self.alias(event, path, depth)
         assert isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent))
         self.add(event, path, 1)
-        self.reach(event, path, depth)
+        self.reach(event, depth)
         if event.tag is not None:
             name = event.tag.replace("tag:yaml.org,2002:", "!!")
             self.complain(event, path, f"the tag {name} is not allowed; remove it (and quote what must be text)")
@@ -156,7 +156,7 @@ class _Composer:
         if anchored.node is None:
             raise Unreadable(self.place(event).problem(path, f"the alias *{event.anchor} contains itself"))
         self.add(event, path, anchored.weight)
-        self.reach(event, path, depth + anchored.height)
+        self.reach(event, depth + anchored.height)
         return anchored.node
 
     def scalar(self, event: yaml.ScalarEvent, path: str) -> Scalar:
@@ -175,6 +175,9 @@ class _Composer:
                 event, path, f'{shown} is not a finite number of ordinary size; quote it if it is text: "{shown}"'
             )
             value = 0
+        elif isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+            # JSON Schema takes 10.0 and 1e1 for whole numbers, so we do.
+            value = int(value)
         return Scalar(value, self.place(event), path, event.value, event.style)
 
     def array(self, event: yaml.Event, path: str, depth: int) -> Array:
@@ -223,11 +226,11 @@ class _Composer:
             message = f"more than {MAX_VALUES:,} values once aliases are expanded; a spec is smaller than that"
             raise Unreadable(self.place(event).problem(path, message))
 
-    def reach(self, event: yaml.Event, path: str, depth: int) -> None:
+    def reach(self, event: yaml.Event, depth: int) -> None:
         self.deepest = max(self.deepest, depth)
         if depth > MAX_DEPTH:
             message = f"more than {MAX_DEPTH} lists and mappings inside each other; a spec is flatter than that"
-            raise Unreadable(self.place(event).problem(shorten(path), message))
+            raise Unreadable(self.place(event).problem("", message))
 
     def complain(self, event: yaml.Event, path: str, message: str) -> None:
         self.problems.append(self.place(event).problem(path, message))

@@ -62,7 +62,7 @@ class Loader:
         """A file of another version is refused also where it is only included and its number would be merged away."""
         version = root.get("harness")
         number = version.value if isinstance(version, Scalar) else None
-        if version is not None and (number != VERSION or isinstance(number, (bool, float))):
+        if version is not None and (number != VERSION or isinstance(number, bool)):
             self.problems.append(problem_at(version, OTHER_VERSION))
 
     def named(self, root: Table) -> tuple[Node, ...]:
@@ -103,7 +103,7 @@ def _read(path: Path, place: Place, where: str) -> bytes | Problem:
     where = "" if place.line == 0 else where
     shown = "" if place.file == str(path) else f"{path}: "
     if not path.exists():
-        return place.problem(where, f"{shown}there is no such file; `harness init NAME` prints a spec to begin with")
+        return place.problem(where, f"{shown}there is no such file; `harness init NAME` writes one to begin with")
     if not path.is_file():
         return place.problem(where, f"{shown}not a regular file; name a .yaml file")
     try:

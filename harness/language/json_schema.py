@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -66,15 +66,20 @@ class _Builder:
         root["required"] = [key for key in root["required"] if key != "model"]
         # With conditions, model and data may be partial above them: each condition is then validated whole.
         root["if"] = {"required": ["conditions"]}
-        root["else"] = {"properties": {"model": self.network(False), "data": self.of(Data)}, "required": ["model"]}
+        whole = {
+            option.name: self.option(option) for option in kind.options(Written) if option.name in ("model", "data")
+        }
+        root["else"] = {"properties": whole, "required": ["model"]}
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harness spec"}
         return {**head, **root, "$defs": dict(sorted(self.defs.items()))}
 
     def of(self, hint: Any, partial: bool = False) -> Schema:
         """The schema of a type. `partial` is for overrides, where what is required may stand elsewhere."""
-        if not _holds_struct(hint):
-            return msgspec.json.schema(hint)
         origin, arguments = get_origin(hint), get_args(hint)
+        if not _holds_struct(hint):
+            if origin in (Union, types.UnionType) and any(get_origin(argument) is dict for argument in arguments):
+                return {"anyOf": [self.of(argument) for argument in arguments]}
+            return self.fixed_keys(*arguments) if _has_fixed_keys(hint) else msgspec.json.schema(hint)
         if origin is Annotated:
             return {**self.of(arguments[0], partial), **_limits(hint)}
         if origin in (Union, types.UnionType):
@@ -91,6 +96,11 @@ class _Builder:
             return self.any_source() if partial and hint is Source else self.any_kind(FOLDER_OF[hint])
         partial = partial and hint is not Override and _holds_kind(hint)
         return self.named(hint.__name__ + (_OVERRIDE if partial else ""), hint, partial)
+
+    def fixed_keys(self, keys: Any, values: Any) -> Schema:
+        """A mapping whose keys are known. msgspec's own schema leaves them open."""
+        properties = {key: self.of(values) for key in get_args(keys)}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
 
     def named(self, name: str, struct: type[Struct], partial: bool) -> Schema:
         if name not in self.defs:
@@ -118,7 +128,7 @@ class _Builder:
     def option(self, option: kind.Option, partial: bool = False) -> Schema:
         made = {**self.of(option.type, partial), "description": option.doc}
         if option.default not in (None, "", (), {}) and not isinstance(option.default, Struct):
-            made["default"] = msgspec.to_builtins(option.default)
+            made["default"] = msgspec.json.decode(msgspec.json.encode(option.default))
         return made
 
     def network(self, partial: bool) -> Schema:
@@ -191,6 +201,10 @@ def _holds_struct(hint: Any) -> bool:
     if isinstance(hint, type) and issubclass(hint, Struct):
         return True
     return any(_holds_struct(argument) for argument in get_args(hint))
+
+
+def _has_fixed_keys(hint: Any) -> bool:
+    return get_origin(hint) is dict and get_origin(get_args(hint)[0]) is Literal
 
 
 def _holds_kind(struct: type[Struct]) -> bool:

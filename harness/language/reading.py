@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import SpecError
+from harness.errors import Problem, SpecError
 from harness.language.claims import claim_problems
 from harness.language.consistency import setting_problems
 from harness.language.including import Loader
@@ -19,16 +19,24 @@ from harness.spec import Spec
 def read_spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     """See `harness.language.read`."""
     loader = Loader()
-    root = loader.load(path)
-    problems = loader.problems
-    root = apply(root, sets, problems)
-    problems += faults(root)
+    root = apply(loader.load(path), sets, loader.problems)
     resolved = Resolved(root)
-    problems += resolved.problems
-    for name, setting in resolved.settings.items():
-        problems += setting_problems(setting, resolved.conditions[name])
-    problems += reference_problems(resolved)
-    problems += claim_problems(resolved)
-    if problems:
-        raise SpecError(problems)
+    unread = {_place(problem) for problem in loader.problems}
+    # What could not be read as YAML is not complained about again as a wrong value.
+    wrong = [problem for problem in (*faults(root), *_deeper(resolved)) if _place(problem) not in unread]
+    if loader.problems or wrong:
+        raise SpecError([*loader.problems, *wrong])
     return resolved.spec(str(path))
+
+
+def _deeper(resolved: Resolved) -> Iterator[Problem]:
+    """What only shows once the conditions are whole and the kinds decoded."""
+    yield from resolved.problems
+    for name, setting in resolved.settings.items():
+        yield from setting_problems(setting, resolved.conditions[name])
+    yield from reference_problems(resolved)
+    yield from claim_problems(resolved)
+
+
+def _place(problem: Problem) -> tuple[str, int, int, str]:
+    return problem.file, problem.line, problem.column, problem.path

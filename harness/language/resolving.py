@@ -70,10 +70,11 @@ class Resolved:
         for key, definition in parts.items():
             if (node := setting.get(key)) is not None:
                 self.problems += faults(node, definition)
-        if setting.get("model") is None:
+        # Without conditions, the schema itself asks for a model.
+        if setting.get("model") is None and name in dict(self.entries("conditions")):
             message = f"condition {name} has no model; give `model` here or at the top of the spec"
             self.problems.append(problem_at(setting, message))
-        if len(self.problems) > before:
+        if len(self.problems) > before or setting.get("model") is None:
             return None
         model = self.model(setting.entries["model"].node)
         data = self.data(setting.get("data"))
@@ -152,11 +153,12 @@ class Resolved:
         """The spec. Only to be called when there are no problems at all."""
         root = self.root
         conditions = tuple(condition for condition in self.conditions.values() if condition is not None)
-        given = {
-            key: plain(entry.node) for key, entry in root.entries.items() if key in ("name", "about", "seeds", "layer")
-        }
+        seeds, layer = (None if (node := root.get(key)) is None else plain(node) for key in ("seeds", "layer"))
         return Spec(
-            **given,
+            name=text_of(root.get("name")) or "",
+            about=text_of(root.get("about")) or "",
+            seeds=1 if seeds is None else seeds,
+            layer="middle" if layer is None else layer,
             conditions=conditions,
             distractors={name: made for name, made in self.distractors.items() if made is not None},
             probes=self.all_probes(conditions),

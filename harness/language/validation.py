@@ -73,14 +73,27 @@ def _leaves(error: ValidationError) -> Iterator[ValidationError]:
     if error.validator != "anyOf" or not inner:
         yield error
         return
-    wrong_type = {e.schema_path[0] for e in inner if e.validator == "type" and e.absolute_path == error.absolute_path}
-    meant = {e.schema_path[0] for e in inner} - wrong_type
+    meant = {e.schema_path[0] for e in inner} - {e.schema_path[0] for e in inner if _other_type(e, error)}
     if len(meant) != 1:
         yield error
         return
     for e in inner:
         if e.schema_path[0] in meant:
             yield from _leaves(e)
+
+
+def _other_type(inner: ValidationError, outer: ValidationError) -> bool:
+    """Whether a branch is for values of another type altogether."""
+    if inner.absolute_path != outer.absolute_path:
+        return False
+    if inner.validator == "enum":
+        return not any(isinstance(outer.instance, type(value)) for value in _listed(inner))
+    return inner.validator == "type"
+
+
+def _listed(error: ValidationError) -> list[Any]:
+    values: Any = error.validator_value
+    return list(values)
 
 
 def _problems(fault: _Fault) -> Iterator[Problem]:
@@ -170,6 +183,8 @@ def _sentence(fault: _Fault) -> str:
 
 
 def _unlike_pattern(fault: _Fault) -> str:
+    if fault.value.endswith("\n"):
+        return f'"{shorten(fault.value)}" ends with a line break; write it on one line'
     message = f'"{shorten(fault.value)}" is not a good name: {words.pattern(fault.schema["pattern"])}'
     suggested = re.sub(r"[^a-z0-9_]+", "-", fault.value.lower()).strip("-_")[:64]
     if suggested and re.search(fault.schema["pattern"], suggested):

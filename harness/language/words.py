@@ -130,7 +130,9 @@ def _several(schema: dict[str, Any]) -> str:
     if "title" in schema:
         return f"{schema['title']}s"
     if "$ref" in schema:
-        return schema["$ref"].rsplit("/", 1)[-1].lower() + " mappings"
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        # Definitions of kinds are named by their folder, which is a plural; those of other structs by their class.
+        return name if name.islower() else "mappings"
     if "enum" in schema or "anyOf" in schema:
         return wanted(schema)
     return _SEVERAL.get(schema.get("type", ""), "values")

@@ -20,18 +20,19 @@ def placements(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
     rows = score.shape[-1]
     lines = np.ascontiguousarray(score).reshape(-1, rows)
     order = np.argsort(lines, axis=-1)
-    ordered = np.take_along_axis(lines, order, axis=-1)
     is_positive = positive[order]
-    below = np.cumsum(~is_positive, axis=-1, dtype=np.float32)
+    # Places in the flat array: numpy gathers and scatters along an axis several times more slowly.
+    order += np.arange(len(lines))[:, None] * rows
+    ordered = lines.ravel().take(order)
+    below = np.cumsum(~is_positive, axis=-1, dtype=np.int32).astype(np.float32)
     upto = np.arange(1, rows + 1, dtype=np.float32) - below
     equal = ordered[:, 1:] == ordered[:, :-1]
     tied = equal.any(axis=-1)
     if tied.any():
         below[tied] = _halved(below[tied], equal[tied])
         upto[tied] = _halved(upto[tied], equal[tied])
-    found = np.where(is_positive, below, np.float32(positive.sum()) - upto)
-    placed = np.empty_like(found)
-    np.put_along_axis(placed, order, found, axis=-1)
+    placed = np.empty(lines.size, dtype=np.float32)
+    placed[order.ravel()] = np.where(is_positive, below, np.float32(positive.sum()) - upto).ravel()
     return placed.reshape(score.shape)
 
 

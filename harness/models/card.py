@@ -20,7 +20,9 @@ from harness.store import content_key
 
 __all__ = ["ModelCard", "ModelMissing", "Progress", "describe"]
 
-_EMBEDDING = re.compile(r"(^|\.)(embed\w*|wte|wpe|word_embeddings\w*|\w*_embeddings|shared|lm_head|embed_out|output_projection)\.")
+_EMBEDDING = re.compile(
+    r"(^|\.)(embed\w*|wte|wpe|word_embeddings\w*|\w*_embeddings|shared|lm_head|embed_out|output_projection)\."
+)
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +146,9 @@ def _weight_files(folder: Path, model: Model) -> list[Path]:
             raise UsageError(f"model.id: {folder} lacks {', '.join(missing)}, which its index names")
         if not missing:
             return files
-    files = sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith(("consolidated", "adapter")))
+    files = sorted(
+        path for path in folder.glob("*.safetensors") if not path.name.startswith(("consolidated", "adapter"))
+    )
     if files or model.weights == "random":
         return files
     pickles = sorted((*folder.glob("pytorch_model*.bin"), *folder.glob("*.pth")))

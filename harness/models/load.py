@@ -74,6 +74,7 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig
 
+    assert card.path is not None
     config: PretrainedConfig = AutoConfig.from_pretrained(
         card.path, local_files_only=True, trust_remote_code=card.trust_remote_code
     )

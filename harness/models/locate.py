@@ -112,7 +112,9 @@ def _snapshot(model: Model, wanted: tuple[str, ...], bring: bool) -> Path:
             local_files_only=offline,
         )
     except GatedRepoError as error:
-        raise HarnessError(f"{model.id}: its authors ask for consent first; accept on its page, then set HF_TOKEN") from error
+        raise HarnessError(
+            f"{model.id}: its authors ask for consent first; accept on its page, then set HF_TOKEN"
+        ) from error
     except RevisionNotFoundError as error:
         raise UsageError(f'model.revision: {model.id} has no revision "{model.revision}"') from error
     except RepositoryNotFoundError as error:
@@ -127,7 +129,9 @@ def _snapshot(model: Model, wanted: tuple[str, ...], bring: bool) -> Path:
             raise ModelMissing(f"{model.id} is not here yet; `harness run` downloads it from the Hub") from error
         raise HarnessError(_unreachable(model)) from error
     except (HfHubHTTPError, OSError) as error:
-        raise HarnessError(f"{_unreachable(model)} ({type(error).__name__}: {str(error).splitlines()[0][:200]})") from error
+        raise HarnessError(
+            f"{_unreachable(model)} ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
+        ) from error
     return Path(found)
 
 

@@ -25,8 +25,8 @@ Gather = Callable[[Tensor], Tensor]
 """Takes a layer's states, (batch, token, d_model), and gives those that are wanted, (row, d_model)."""
 
 
-class _Deep(Exception):  # noqa: N818 (no error: the way out of a pass that has all it came for)
-    """Raised in a hook when the deepest wanted layer has been read."""
+class _Deep(Exception):
+    """The way out of a pass that has all it came for; raised in a hook, no error."""
 
 
 class Read:

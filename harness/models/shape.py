@@ -25,7 +25,15 @@ _ENCODERS = {
 }  # fmt: skip
 
 # RoBERTa and its kin start counting positions after the padding index.
-_OFFSET_POSITIONS = {"roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "longformer", "xmod"}
+_OFFSET_POSITIONS = {
+    "roberta",
+    "camembert",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "roberta-prelayernorm",
+    "longformer",
+    "xmod",
+}
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "blocks": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
@@ -83,7 +91,7 @@ def shape(config: Mapping[str, Any], folder: Path, side: Literal["auto", "decode
     """The sizes of the stack that is read. Raises UsageError for a side that the model does not have."""
     text = _text_part(config)
     stacks = _stacks(text, config)
-    if side == "encoder" and stacks == "decoder-only" or side == "decoder" and stacks == "encoder-only":
+    if (side, stacks) in (("encoder", "decoder-only"), ("decoder", "encoder-only")):
         raise UsageError(f"model.side: {side}: this model ({text['model_type']}) is {stacks}; leave `side` out")
     if any(_get(text, *names) is None for names in _NAMES.values()):
         text = _text_part(_completed(folder))

@@ -158,9 +158,8 @@ def _figures(figures: Mapping[str, str]) -> Iterable[str]:
     if figures:
         yield "## Figures"
     for name, caption in figures.items():
-        caption = plain.markdown(caption)
-        yield f"![{caption}](figures/{name})"
-        yield f"*{caption}*"
+        yield f"![{plain.markdown(caption.split(':')[0])}](figures/{name})"
+        yield f"*{plain.markdown(caption)}*"
 
 
 def _layers(scores: Scores) -> Iterable[str]:
@@ -218,7 +217,10 @@ def _restarts(report: Report, scores: Scores) -> Iterable[str]:
             plain.markdown(row["target"]),
             str(row["layer"]),
         )
-        accuracy = [number(math.nan if row[name] is None else row[name]) for name in ("picked", "min", "p10", "p50", "p90", "max")]
+        accuracy = [
+            number(math.nan if row[name] is None else row[name])
+            for name in ("picked", "min", "p10", "p50", "p90", "max")
+        ]
         losses = ["–" if row[name] is None else f"{row[name]:.4f}" for name in ("loss_min", "loss_p50", "loss_max")]
         rows.append((*names, f"{row['seeds']} × {row['restarts']}", *accuracy, *losses))
     if rows:

@@ -42,7 +42,8 @@ def markdown(text: str) -> str:
     text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", text)
     # Between letters an underscore is only an underscore, and a name such as mean_difference stays readable.
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
-    return re.sub(r"^([#+\-=]|\d+[.)])", lambda m: m[1][:-1] + "\\" + m[1][-1], text)
+    # At the start of a line these would begin a heading, a list or a rule.
+    return re.sub(r"^(?=(?:#{1,6}|[+\-]|\d+[.)])(?:\s|$)|[=\-]+$)(\d*)", r"\1\\", text)
 
 
 def code(text: str) -> str:

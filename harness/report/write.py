@@ -30,7 +30,7 @@ def render(report: Report) -> dict[str, bytes]:
     from harness.tables import to_csv
 
     scores = Scores(outline.of(report), report.results, report.seeds)
-    pictures = figures.render(scores)
+    pictures = figures.render(scores, report.states)
     captions = {name: picture.caption for name, picture in pictures.items()}
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
     if report.restarts is not None and report.restarts.height:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
+from harness.report.content import Scatter
 from harness.report.scores import Scores
 
 
@@ -14,17 +17,22 @@ class Picture(msgspec.Struct, frozen=True):
     caption: str
 
 
-def render(scores: Scores) -> dict[str, Picture]:
+def render(scores: Scores, states: Mapping[str, Scatter]) -> dict[str, Picture]:
     """File name → picture, in the order of the report; empty if nothing was measured."""
     from harness.report.figures import canvas, layers, overview, seeds
+    from harness.report.figures import states as rows
 
     if not scores.transfers:
         return {}
     pictures = {}
     with canvas.styled():
-        for module in (overview, layers, seeds):
-            figure = module.draw(scores)
+        drawn = {
+            "overview.svg": (overview.draw(scores), overview.caption(scores)),
+            "layers.svg": (layers.draw(scores), layers.caption(scores)),
+            "seeds.svg": (seeds.draw(scores), seeds.caption(scores)),
+            "states.svg": (rows.draw(states), rows.caption(states)),
+        }
+        for name, (figure, caption) in drawn.items():
             if figure is not None:
-                name = module.__name__.rsplit(".", 1)[-1]
-                pictures[f"{name}.svg"] = Picture(canvas.to_svg(figure), module.caption(scores))
+                pictures[name] = Picture(canvas.to_svg(figure), caption)
     return pictures

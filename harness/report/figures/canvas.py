@@ -92,12 +92,18 @@ def strokes(scores: Scores) -> dict[str, Stroke]:
         i = used[role]
         used[role] += 1
         shades = _FAMILIES[role]
-        chosen[probe] = Stroke(shades[i % len(shades)], _DASHES[i % len(_DASHES)])
+        turn = i // len(shades)
+        chosen[probe] = Stroke(shades[i % len(shades)], _DASHES[(i + turn) % len(_DASHES)])
     return chosen
 
 
 def target_color(scores: Scores, target: str) -> str:
     return _TARGETS[scores.targets.index(target) % len(_TARGETS)]
+
+
+def class_color(number: int) -> str:
+    """Of a factor's classes, by their order."""
+    return _TARGETS[number % len(_TARGETS)]
 
 
 def target_marker(scores: Scores, target: str) -> str:

@@ -17,6 +17,8 @@ CAPTION = (
     "ones are baselines. Dashed: chance."
 )
 _COLUMNS = 4
+_MOST_BANDS = 12
+"""With more methods the bands hide the lines; results.csv has the intervals."""
 _PANEL = 1.45
 """Height of a panel, inches."""
 
@@ -65,6 +67,7 @@ def _panel(axes: Axes, scores: Scores, transfer: Transfer, target: str, strokes:
     axes.grid(axis="y", color=canvas.GRID, linewidth=0.4)
     axes.set_axisbelow(True)
     depth = _depth(scores, transfer)
+    banded = len(scores.probes) <= _MOST_BANDS
     # Baselines and labelled ceilings first: the unlabelled methods, which are in question, lie on top.
     order = sorted(scores.probes, key=lambda probe: ("baseline", "labels", "no labels").index(scores.role(probe)))
     for probe in order:
@@ -76,7 +79,7 @@ def _panel(axes: Axes, scores: Scores, transfer: Transfer, target: str, strokes:
             xs, cells = [int(layer) for layer in line], list(line.values())
         if not xs:
             continue
-        if all(cell.bounded for cell in cells):
+        if banded and all(cell.bounded for cell in cells):
             low, high = [c.low for c in cells], [c.high for c in cells]
             axes.fill_between(xs, low, high, color=stroke.color, alpha=0.1, linewidth=0)
         marker = "o" if len(xs) == 1 else ""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 CAPTION = "Which method finds what: {metric} on {targets} at the summary layer, with intervals. Dashed: chance."
 
 _COLUMNS = 4
-_ROW = 0.24
-"""Height of a method's row, inches."""
+_ROW, _MARK = 0.12, 0.06
+"""Height of a method's row, and what every factor's mark adds to it, inches."""
 
 
 def caption(scores: Scores) -> str:
@@ -29,7 +29,7 @@ def draw(scores: Scores) -> Figure:
     lines = -(-len(scores.transfers) // columns)
     names = max(len(canvas.label(probe)) for probe in scores.probes)
     left, top, gap = 0.3 + 0.066 * names, 0.5, 0.62
-    body = _ROW * len(scores.probes) + 0.12
+    body = (_ROW + _MARK * len(scores.targets)) * len(scores.probes) + 0.12
     width, height = 9.6, top + lines * (body + gap) - 0.14
     figure = canvas.new_figure(width, height)
     panel = (width - left - 0.15) / columns
@@ -61,7 +61,7 @@ def _panel(axes: Axes, scores: Scores, transfer: Transfer, *, named: bool) -> No
     for y in range(len(probes)):
         axes.axhspan(y - 0.5, y + 0.5, color="#f6f8fa" if y % 2 else "white", linewidth=0, zorder=0)
     canvas.mark_chance(axes, scores, vertical=True)
-    spread = 0.34 / max(1, len(scores.targets) - 1)
+    spread = (0.34 if len(scores.targets) < 3 else 0.62) / max(1, len(scores.targets) - 1)
     for j, target in enumerate(scores.targets):
         color = canvas.target_color(scores, target)
         for y, probe in enumerate(probes):

@@ -1,0 +1,122 @@
+"""The command line as a user meets it: help, exit codes, messages, and no heavy import before it is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_pipeline import write_planted, write_text
+
+TEN_FAULTS = """\
+harness: 1
+name: Ten Faults
+modl: smollm2-135m-instruct
+model: {id: smollm2-135m-instruct, dtype: float23}
+data: {source: citties, limit: many, split: {train: 0.6, test: 0.6}}
+prompt: {template: "no answer here", answers: [No, 1]}
+probes: [ccs, {kind: mean_diference}, {kind: ccs, name: two, restarts: -1}]
+seeds: 0
+checks: [{kind: tracks_truth, probe: nobody, condition: main, over: word}]
+"""
+
+
+def harness(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120, check=False)
+
+
+def test_help_is_light_and_shows_an_example() -> None:
+    code = "import sys, harness.cli; bad = {'torch', 'transformers', 'polars', 'numpy', 'scipy'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    for command in ("run", "plan", "validate", "diff", "list", "schema", "init"):
+        shown = harness(command, "--help")
+        assert shown.returncode == 0
+        assert "Example:" in shown.stdout
+
+
+def test_ten_faults_are_told_at_once_with_their_places(tmp_path: Path) -> None:
+    path = tmp_path / "faults.yaml"
+    path.write_text(TEN_FAULTS)
+    shown = harness("validate", path)
+    assert shown.returncode == 2
+    lines = [line for line in shown.stderr.splitlines() if "faults.yaml:" in line]
+    assert len(lines) >= 10, shown.stderr
+    assert 'did you mean "mean_difference"' in shown.stderr
+    assert all(line.split("faults.yaml:")[1].split(":")[0].isdigit() for line in lines)
+    assert "Traceback" not in shown.stderr
+    # The control: without faults there is nothing to say.
+    assert harness("validate", write_planted(tmp_path)).returncode == 0
+
+
+def test_exit_codes_follow_the_checks(tmp_path: Path) -> None:
+    for expected, code in (("fail", 0), ("pass", 1)):
+        spec = write_planted(tmp_path, expected=expected)
+        shown = harness("run", spec, "--out", tmp_path / "reports", "--no-page", "--quiet")
+        assert shown.returncode == code, shown.stderr
+        assert "checks came out as expected" in shown.stdout
+
+
+def test_plan_in_text_and_json(tmp_path: Path, tiny_llama: Path) -> None:
+    spec = write_text(tmp_path, tiny_llama)
+    assert "activations" in harness("plan", spec).stdout
+    described = json.loads(harness("plan", spec, "--json").stdout)
+    assert [stage["kind"] for stage in described["stages"]][-2:] == ["checks", "report"]
+    assert all(len(stage["key"]) == 24 for stage in described["stages"])
+
+
+def test_the_starter_is_valid_and_is_never_overwritten(tmp_path: Path) -> None:
+    assert harness("init", "my-question", folder=tmp_path).returncode == 0
+    assert harness("validate", "my-question.yaml", folder=tmp_path).returncode == 0
+    again = harness("init", "my-question", folder=tmp_path)
+    assert again.returncode == 2
+    assert "already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "missing.yaml"), "missing.yaml"),
+        (("diff", "nowhere", "nowhere-else"), "nowhere"),
+        (("list", "prophets"), "prophets"),
+        (("list", "probes", "ccc"), "did you mean"),
+        (("report", "nothing"), "nothing"),
+    ],
+)
+def test_wrong_usage_is_refused_with_a_sentence(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    shown = harness(*arguments, folder=tmp_path)
+    assert shown.returncode == 2
+    assert says in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_report_that_is_unchanged_shows_no_difference(tmp_path: Path) -> None:
+    spec = write_planted(tmp_path)
+    for name in ("a", "b"):
+        harness("run", spec, "--out", tmp_path / name, "--no-page", "--quiet")
+    same = harness("diff", tmp_path / "a" / "planted", tmp_path / "b" / "planted")
+    assert same.returncode == 0
+    harness("run", spec, "--set", "model.truth=0", "--out", tmp_path / "b", "--no-page", "--quiet")
+    moved = harness("diff", tmp_path / "a" / "planted", tmp_path / "b" / "planted")
+    assert moved.returncode == 1
+    page = harness("report", tmp_path / "a" / "planted")
+    assert page.returncode == 0
+    assert (tmp_path / "a" / "planted" / "report.html").is_file()
+
+
+def test_the_store_can_be_looked_at_checked_and_emptied(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    harness("run", write_planted(tmp_path), "--out", tmp_path / "r", "--no-page", "--quiet", "--store", store)
+    assert "states" in harness("store", "ls", "--store", store).stdout
+    assert "0 were damaged" in harness("store", "verify", "--store", store).stdout
+    victim = next((store / "score").rglob("scored.safetensors"))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"!")
+    damaged = harness("store", "verify", "--store", store)
+    assert damaged.returncode == 1
+    assert "scored.safetensors" in damaged.stdout
+    kept = harness("store", "prune", "--older-than-days", "1", "--store", store)
+    assert "removed 0 artifacts" in kept.stdout
+    assert "removed 0" not in harness("store", "prune", "--older-than-days", "0", "--store", store).stdout

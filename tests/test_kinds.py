@@ -1,0 +1,127 @@
+"""Every kind in every folder keeps the house's rules, and imports run one way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import kind
+
+ROOT = Path(kind.__file__).parent
+KINDS = [(folder, name) for folder in kind.FOLDERS for name in kind.names(folder)]
+
+HEAVY = ("torch", "scipy", "sklearn", "transformers", "polars", "matplotlib", "pandas", "datasets")
+
+
+@pytest.mark.parametrize(("folder", "name"), KINDS)
+def test_a_kind_says_what_it_is_and_explains_every_option(folder: str, name: str) -> None:
+    cls = kind.find(folder, name)
+    assert cls.kind() == name
+    summary = kind.summary(cls)
+    assert summary.endswith("."), f"{name}: the docstring's first paragraph must be sentences, is {summary!r}"
+    for option in kind.options(cls):
+        assert option.doc.endswith("."), f"{name}.{option.name}: explain it, in sentences, below the field"
+
+
+def test_the_walk_finds_kinds_in_every_folder() -> None:
+    assert {folder for folder, _ in KINDS} == set(kind.FOLDERS)
+    # The control: a kind without words would be noticed.
+    assert not kind.summary(
+        type("Silent", (kind.Kind,), {"__module__": "builtins", "__doc__": ""}, frozen=True)
+    ).endswith(".")
+
+
+@pytest.mark.parametrize(("folder", "name"), KINDS)
+def test_a_kind_is_made_of_plain_values(folder: str, name: str) -> None:
+    """The options of a kind can stand in YAML: what cannot be written as JSON Schema cannot be documented either."""
+    from harness.language.json_schema import option_schema
+
+    for option in kind.options(kind.find(folder, name)):
+        assert option_schema(option.type)
+
+
+def test_importing_all_kinds_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from harness import kind; "
+        "[kind.find(folder, name) for folder in kind.FOLDERS for name in kind.names(folder)]; "
+        f"print([module for module in {HEAVY!r} if module in sys.modules], 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # numpy is allowed, and shows that the walk did import something.
+    assert done.stdout.strip() == "[] True"
+
+
+# Imports: errors ← values ← plug-in folders ← spec ← language, plan ← pipeline ← command line.
+
+VALUES = {"errors", "kind", "estimate", "contracts"}
+ABOVE_SPEC = {"language", "plan", "pipeline", "cli", "execution", "evidence", "listing", "report", "costs", "diff"}
+
+
+def imported(path: Path, *, at_top_only: bool = False) -> set[str]:
+    """Modules of this package that a file imports, as dotted names below `harness`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in tree.body if at_top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "harness" else {node.module}
+            )
+    return {name.removeprefix("harness.") for name in found if name.startswith("harness.")}
+
+
+def first(name: str) -> str:
+    return name.split(".")[0]
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_the_walk_of_imports_sees_imports() -> None:
+    assert "spec" in imported(ROOT / "language" / "resolving.py")
+    assert "kind" in {first(name) for name in imported(ROOT / "language" / "resolving.py")}
+
+
+def test_errors_import_nothing_of_ours() -> None:
+    assert imported(ROOT / "errors.py") == set()
+    assert imported(ROOT / "kind.py") <= {"errors"}
+
+
+def test_values_import_values_only() -> None:
+    for name in VALUES:
+        assert {first(module) for module in imported(ROOT / f"{name}.py")} <= VALUES, name
+
+
+@pytest.mark.parametrize("folder", kind.FOLDERS)
+def test_plug_ins_import_neither_each_other_nor_what_is_above_them(folder: str) -> None:
+    others = set(kind.FOLDERS) - {folder}
+    for path in files(folder):
+        reached = {first(module) for module in imported(path)}
+        assert not reached & (others | ABOVE_SPEC | {"spec"}), f"{path.name} imports {reached}"
+
+
+def test_the_spec_imports_contracts_and_nothing_above() -> None:
+    assert {first(module) for module in imported(ROOT / "spec.py")} <= VALUES
+
+
+def test_the_language_imports_the_spec_and_nothing_above() -> None:
+    allowed = VALUES | {"spec", "language", "templates"}
+    for path in files("language"):
+        assert {first(module) for module in imported(path)} <= allowed, path.name
+
+
+def test_the_plan_imports_neither_pipeline_nor_command_line() -> None:
+    for name in ("plan", "pipeline"):
+        reached = {first(module) for module in imported(ROOT / f"{name}.py")}
+        assert not reached & ({"cli"} | ({"pipeline"} if name == "plan" else set())), name
+
+
+def test_there_are_no_drawers_for_odds_and_ends() -> None:
+    banned = {"utils", "helpers", "common", "manager", "misc"}
+    assert not [path for path in ROOT.rglob("*.py") if path.stem.strip("_") in banned]
