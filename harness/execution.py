@@ -182,7 +182,9 @@ class Execution:
         if key not in self._scored:
             stage = self.plan.scores[key]
             if artifact := self.store.open(stage.kind, stage.key):
-                self._scored[key] = artifacts.load_scored(artifact)
+                # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
+                names = {"fit_on": fit_on, "tested_on": tested_on, "probe": probe}
+                self._scored[key] = msgspec.structs.replace(artifacts.load_scored(artifact), **names)
                 self._answered(stage)
                 self._answered(self.plan.fits[fit_on, probe])
             else:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 import torch
-from test_planted import accuracy, normalised, world
+from tests.test_planted import accuracy, normalised, world
 
 from harness import readouts
 from harness.contracts import Pairs, Probe
 from harness.errors import NumericalError, StoreError, UsageError
 from harness.kind import find, names, options
-from harness.probes._consistency import FLOOR, ContrastStates
-from harness.probes._descent import AdamW, descend
+from harness.probes._consistency import FLOOR, Consistency
+from harness.probes._descent import AdamW, _descend_group, descend
 from harness.probes._quasi_newton import minimise
 from harness.probes._start import starts
 from harness.probes.kmeans import within
@@ -78,16 +79,16 @@ def test_finds_planted_truth_and_chance_without_it(kind: str) -> None:
 def test_shuffled_labels_score_chance_each_as_if_alone(kind: str) -> None:
     train, test = world(200, 0, d_model=16), world(400, 1, d_model=16)
     random = np.random.default_rng(0)
-    shuffled = torch.tensor(np.stack([random.permutation(train.factors["truth"]) for _ in range(20)]))
+    shuffled = torch.tensor(np.stack([random.permutation(train.factors["truth"]) for _ in range(40)]))
     shuffled[3] = torch.tensor(train.factors["truth"])
     # No sign is resolved here: on shuffled labels the fitted sign is as random as the rest.
     pairs = msgspec.structs.replace(normalised("mean", train, train), labels=shuffled)
-    readout = make(kind).fit(pairs, range(20))
+    readout = make(kind).fit(pairs, range(40))
     score = readout.answers(normalised("mean", train, test)).score[:, 3]
     hits = ((score > 0) == test.factors["truth"]).mean(axis=-1)
     assert hits[3] > 0.95
-    assert abs(np.delete(hits, 3).mean() - 0.5) < 0.2
-    assert np.delete(hits, 3).max() < 0.95
+    # Chance is a statement about the mean: a fit on few dimensions that really vary is right or wrong about all rows.
+    assert abs(np.delete(hits, 3).mean() - 0.5) < 3 * 0.5 / len(shuffled) ** 0.5
     for number in (0, 3):
         alone = make(kind).fit(msgspec.structs.replace(pairs, labels=shuffled[number]), [0])
         assert torch.allclose(alone.tensors()["weight"][0], readout.tensors()["weight"][number], atol=1e-5, rtol=1e-3)
@@ -284,9 +285,9 @@ def test_kmeans_is_as_good_a_clustering_as_scikit_learns() -> None:
             np.testing.assert_allclose(counted, inertia, rtol=1e-6)
 
 
-def plain_ccs(states: torch.Tensor, start: torch.Tensor, bias: float, rule: AdamW) -> tuple[torch.Tensor, float]:
+def plain_ccs(states: torch.Tensor, start: torch.Tensor, rule: AdamW) -> tuple[torch.Tensor, float]:
     """The recipe's loop for one probe at one layer: autograd and torch.optim. Parameter (d_model + 1,), and the loss."""
-    theta = torch.cat([start, torch.tensor([bias])]).requires_grad_()
+    theta = start.clone().requires_grad_()
     ones = torch.ones(len(states), 1)
     no, yes = (torch.cat([states[:, member], ones], dim=1) for member in (0, 1))
     optimiser = torch.optim.AdamW([theta], lr=rule.learning_rate, weight_decay=rule.weight_decay)
@@ -299,51 +300,82 @@ def plain_ccs(states: torch.Tensor, start: torch.Tensor, bias: float, rule: Adam
         optimiser.zero_grad()
         loss().backward()
         optimiser.step()
-    return theta.detach(), float(loss())
+    return theta.detach(), loss().item()
 
 
 @pytest.mark.parametrize(("decay", "count"), [(0.01, 40), (0.0, 150)])
 def test_ccs_follows_the_plain_loop(decay: float, count: int) -> None:
     states = planted_pairs("ccs", count, truth=1.0).states[1:3]
-    rule = AdamW(learning_rate=0.01, weight_decay=decay, epochs=250, tolerance=0.0, patience=100)
-    direction, bias = (t.flatten(0, 1) for t in starts([7], 3, 64, "sphere", bias=True))
-    fits = descend(states, direction, bias, True, rule)
+    rule = AdamW(learning_rate=0.01, weight_decay=decay, epochs=250, tolerance=0.0)
+    start = starts([7], 3, 64, "sphere", bias=True)[0]
+    fits = descend(states, partial(Consistency, bias=True), start, rule)
     for layer in range(2):
         for fit in range(3):
-            theta, loss = plain_ccs(states[layer], direction[fit], float(bias[fit]), rule)
+            theta, loss = plain_ccs(states[layer], start[fit], rule)
             assert abs(float(fits.loss[layer, fit]) - loss) < 1e-5
-            assert float(torch.cosine_similarity(theta[:-1], fits.direction[layer, fit], dim=0)) > 0.9999
-            assert abs(float(theta[-1] - fits.bias[layer, fit])) < 1e-3
-    assert not torch.allclose(fits.direction[0, 0], fits.direction[0, 1], atol=0.01)
+            assert float(torch.cosine_similarity(theta, fits.theta[layer, fit], dim=0)) > 0.9999
+            assert abs(float(theta[-1] - fits.theta[layer, fit, -1])) < 1e-3
+    assert not torch.allclose(fits.theta[0, 0], fits.theta[0, 1], atol=0.01)
 
 
-def test_ccs_gradient_is_autograds() -> None:
-    states = ContrastStates(planted_pairs("ccs").states)
-    direction, bias = starts(range(5), 1, 64, "normal", bias=True)
-    w = direction.transpose(0, 1).expand(4, 5, 64).clone().requires_grad_()
-    b = torch.linspace(-1, 1, 20).reshape(4, 5).requires_grad_()
-    no, yes = torch.sigmoid(w @ states.rows.transpose(1, 2) + b[..., None]).split(120, dim=-1)
+@pytest.mark.parametrize("bias", [True, False])
+def test_ccs_gradient_is_autograds(bias: bool) -> None:
+    objective = Consistency(planted_pairs("ccs").states, bias)
+    theta = starts(range(5), 1, 64, "normal", bias).transpose(0, 1).expand(4, 5, 64 + bias).clone().requires_grad_()
+    no, yes = torch.sigmoid(theta @ objective.columns).split(120, dim=-1)
     loss = ((yes + no - 1) ** 2).mean(-1) + (torch.minimum(yes, no) ** 2).mean(-1)
     loss.sum().backward()
-    by_w, by_b = states.gradient(w.detach(), b.detach())
-    torch.testing.assert_close(by_w, w.grad, atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(by_b, b.grad, atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(states.loss(w.detach(), b.detach()), loss.detach())
+    torch.testing.assert_close(objective.gradient(theta.detach()), theta.grad, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(objective.loss(theta.detach()), loss.detach())
 
 
 def test_a_constant_ccs_probe_has_at_best_the_floor() -> None:
-    states = ContrastStates(planted_pairs("ccs").states)
-    bias = torch.logit(torch.linspace(0.05, 0.95, 19)).expand(4, 19)
-    loss = states.loss(torch.zeros(4, 19, 64), bias)
+    objective = Consistency(planted_pairs("ccs").states, bias=True)
+    theta = torch.zeros(4, 19, 65)
+    theta[..., -1] = torch.logit(torch.linspace(0.05, 0.95, 19))
+    loss = objective.loss(theta)
     assert float(loss.min()) == pytest.approx(FLOOR, abs=1e-6)
-    assert float(bias.sigmoid()[0, loss[0].argmin()]) == pytest.approx(0.4)
+    assert float(theta[0, loss[0].argmin(), -1].sigmoid()) == pytest.approx(0.4)
+
+
+def test_fits_that_settle_leave_the_others_alone() -> None:
+    """Three layers: one that is at rest from the start, one that settles, one that goes on."""
+    states = planted_pairs("ccs", truth=1.0).states[:3].clone()
+    states[0] = 0
+    rule = AdamW(learning_rate=0.01, weight_decay=0.0, epochs=600, tolerance=1e-6)
+    start = starts(range(4), 1, 64, "sphere", bias=True)[:, 0]
+    objective = partial(Consistency, bias=True)
+    together = descend(states, objective, start, rule)
+    batch = _descend_group(Consistency(states, True), start.expand(3, -1, -1), rule)
+    for fits in (together, batch):
+        assert (fits.steps[0] < 600).all()
+        assert (fits.steps[2] == 600).all()
+        np.testing.assert_allclose(fits.loss[0], FLOOR, atol=1e-5)
+        recomputed = Consistency(states, True).loss(fits.theta)
+        torch.testing.assert_close(recomputed, fits.loss, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(together.loss, batch.loss, atol=1e-5, rtol=1e-3)
+
+
+def test_threads_change_nothing_and_are_given_back() -> None:
+    states = planted_pairs("ccs", truth=1.0).states
+    start = starts(range(4), 1, 64, "sphere", bias=True)[:, 0]
+    rule = AdamW(learning_rate=0.01, weight_decay=0.0, epochs=100, tolerance=0.0)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(descend(states, partial(Consistency, bias=True), start, rule))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0].theta, results[1].theta)
 
 
 @pytest.mark.parametrize("made", [{"truth": 1.0}, {"truth": 0.0}])
 def test_ccs_stopping_early_changes_the_loss_by_less_than_it_says(made: dict[str, float]) -> None:
     pairs = planted_pairs("ccs", **made)
     early, whole = (make("ccs", **settings).fit(pairs, [0, 1]) for settings in ({}, {"tolerance": 0.0}))
-    assert (early.restart_loss - whole.restart_loss).abs().max() < 1e-3
+    assert (early.restart_loss - whole.restart_loss).abs().max() < 1e-5
     assert not torch.equal(early.restart_loss, whole.restart_loss)
     np.testing.assert_array_less(abs(early.answers(pairs).score - whole.answers(pairs).score).mean(), 0.02)
 
@@ -380,17 +412,18 @@ def test_ccs_options_do_something() -> None:
 
 
 def test_starts_are_as_the_papers_say() -> None:
-    direction, bias = starts(range(200), 2, 50, "sphere", bias=True)
-    torch.testing.assert_close(direction.square().sum(-1) + bias.square(), torch.ones(200, 2))
-    assert abs(float(bias.square().mean()) - 1 / 51) < 0.004
-    cut, zero = starts(range(200), 2, 50, "truncated_normal", bias=True)
+    sphere = starts(range(200), 2, 50, "sphere", bias=True)
+    assert sphere.shape == (200, 2, 51)
+    torch.testing.assert_close(sphere.norm(dim=-1), torch.ones(200, 2))
+    assert abs(float(sphere[..., -1].square().mean()) - 1 / 51) < 0.004
+    cut = starts(range(200), 2, 50, "truncated_normal", bias=True)
     assert float(cut.abs().max()) <= 2 / 50**0.5
-    assert not zero.any()
-    free, _ = starts(range(200), 2, 50, "normal", bias=True)
+    assert not cut[..., -1].any()
+    free = starts(range(200), 2, 50, "normal", bias=False)
+    assert free.shape == (200, 2, 50)
     assert float(free.abs().max()) > 3 / 50**0.5
     assert abs(float(free.std()) - 50**-0.5) < 0.01
-    again, _ = starts([17], 1, 50, "sphere", bias=True)
-    assert torch.equal(again[0, 0], direction[17, 0])
+    assert torch.equal(starts([17], 1, 50, "sphere", bias=True)[0, 0], sphere[17, 0])
 
 
 def test_quasi_newton_solves_every_row_of_a_batch() -> None:

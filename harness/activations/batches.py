@@ -25,6 +25,13 @@ GPU_TOKENS = 16384
 """The same on a GPU."""
 
 
+_EVEN = 0.85
+"""A batch that is large enough ends where a sequence would be padded by more than this leaves."""
+
+_ENOUGH = 0.25
+"""Share of the budget from which on a batch is large enough to be fast."""
+
+
 class Group(msgspec.Struct, frozen=True):
     """Rows (by index) that are laid out as one sequence."""
 
@@ -83,7 +90,10 @@ def lay_out(stage: Stage, card: ModelCard, packed: bool, budget: int) -> Layout:
     current: list[Group] = []
     for group in groups:
         # Longest first: the first of a batch is what the others are padded to, and a lack of memory shows early.
-        if current and (len(current) + 1) * current[0].size > budget:
+        if current and (
+            (len(current) + 1) * current[0].size > budget
+            or (group.size < _EVEN * current[0].size and len(current) * current[0].size >= budget * _ENOUGH)
+        ):
             batches.append(Batch(tuple(current)))
             current = []
         current.append(group)

@@ -46,7 +46,7 @@ conditions:
   banana: {{distractors: [word]}}
   # untrained: {{distractors: [word], model: {{weights: random}}}}
 
-activations: {{layers: all, token: last}}   # or layers: {{from: 10, to: 30, step: 5}}
+activations: {{layers: {{from: 5, to: 30, step: 5}}, token: last}}   # six layers are quick; `layers: all` shows every one
 
 # Methods to compare. Random directions, the model's own answer and logistic regression are added where missing.
 probes:

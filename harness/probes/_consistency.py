@@ -16,45 +16,52 @@ FLOOR = 0.2
 """Loss of the best constant probe."""
 
 
-class ContrastStates:
-    """The states of some layers, laid out for the loss: all x⁻ first, then all x⁺, (layer, 2 · pair, d_model)."""
+class Consistency:
+    """The loss on the states of some layers. Probes are `theta`, (layer, fit, d_model), one longer with a bias."""
 
-    def __init__(self, states: Tensor):
-        """`states` is (layer, pair, answer, d_model)."""
-        self.rows = states.transpose(1, 2).flatten(1, 2).contiguous()
+    def __init__(self, states: Tensor, bias: bool):
+        """`states` is (layer, pair, answer, d_model), float32."""
+        import torch
+
         self.pairs = states.shape[1]
+        # All x⁻ first, then all x⁺, so that both members' probabilities are contiguous halves. The bias is a weight on
+        # a column of ones, as in the paper's code: one product instead of a product, a sum and a broadcast.
+        rows = states.transpose(1, 2).flatten(1, 2)
+        self.rows = torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], dim=2) if bias else rows.contiguous()
+        # Laid out both ways: each of the two products then streams through memory in order.
+        self.columns = self.rows.transpose(1, 2).contiguous()
 
-    def only(self, layers: Tensor) -> ContrastStates:
+    def only(self, layers: Tensor) -> Consistency:
         """The same for some of the layers."""
-        kept = object.__new__(ContrastStates)
-        kept.rows, kept.pairs = self.rows[layers], self.pairs
+        kept = object.__new__(Consistency)
+        kept.pairs, kept.rows, kept.columns = self.pairs, self.rows[layers], self.columns[layers]
         return kept
 
-    def probabilities(self, direction: Tensor, bias: Tensor) -> Tensor:
-        """p(x), (layer, fit, 2 · pair); direction (layer, fit, d_model), bias (layer, fit)."""
-        import torch
-
-        return torch.baddbmm(bias[..., None], direction, self.rows.transpose(1, 2)).sigmoid_()
-
-    def loss(self, direction: Tensor, bias: Tensor) -> Tensor:
+    def loss(self, theta: Tensor) -> Tensor:
         """(layer, fit)."""
-        no, yes = self.probabilities(direction, bias).split(self.pairs, dim=-1)
-        return ((no + yes - 1).square_() + no.minimum(yes).square_()).mean(dim=-1)
+        no, yes = self._probabilities(theta).split(self.pairs, dim=-1)
+        return ((no + yes).sub_(1).square_() + no.minimum(yes).square_()).mean(dim=-1)
 
-    def gradient(self, direction: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """By direction and by bias. Two products, forward and back, and element-wise work in place between them."""
+    def gradient(self, theta: Tensor) -> Tensor:
+        """By theta. Two products, forward and back, and element-wise work in place between them."""
         import torch
 
-        both = self.probabilities(direction, bias)
+        both = self._probabilities(theta)
         no, yes = both.split(self.pairs, dim=-1)
-        excess = (no + yes).sub_(1)
-        # Derivative by p of each member, halved: consistency's is the same for both, confidence's is the smaller p
-        # itself, and falls on that member alone.
+        # Derivative by p of each member, halved: consistency's is p⁺ + p⁻ − 1 for both; confidence's is the smaller p,
+        # for that member alone. Comparisons into floats, because masked arithmetic on booleans is ten times slower.
         by_p = torch.empty_like(both)
         by_no, by_yes = by_p.split(self.pairs, dim=-1)
-        smaller = no <= yes
-        torch.addcmul(excess, no, smaller, out=by_no)
-        torch.addcmul(excess, yes, smaller.logical_not_(), out=by_yes)
-        # dp/da = p − p², and 2/n for the halves and the mean.
-        by_p.mul_(torch.addcmul(both, both, both, value=-1, out=both)).mul_(2 / self.pairs)
-        return torch.bmm(by_p, self.rows), by_p.sum(dim=-1)
+        excess = (no + yes).sub_(1)
+        smaller = torch.empty_like(excess)
+        torch.addcmul(excess, no, torch.le(no, yes, out=smaller), out=by_no)
+        torch.addcmul(excess, yes, torch.gt(no, yes, out=smaller), out=by_yes)
+        # dp/da = p − p².
+        by_p.mul_(torch.addcmul(both, both, both, value=-1, out=both))
+        return torch.bmm(by_p, self.rows).mul_(2 / self.pairs)
+
+    def _probabilities(self, theta: Tensor) -> Tensor:
+        """p(x), (layer, fit, 2 · pair)."""
+        import torch
+
+        return torch.bmm(theta, self.columns).sigmoid_()

@@ -20,27 +20,22 @@ _STREAM = 0x5EED
 """Keeps these numbers apart from other users of the same seed."""
 
 
-def starts(seeds: Sequence[int], restarts: int, width: int, init: Init, bias: bool) -> tuple[Tensor, Tensor]:
-    """Directions (seed, restart, d_model) and biases (seed, restart), float32."""
+def starts(seeds: Sequence[int], restarts: int, width: int, init: Init, bias: bool) -> Tensor:
+    """Directions, followed by the bias if there is one: (seed, restart, d_model or d_model + 1), float32."""
     import torch
 
     drawn = np.stack([[_one(seed, restart, width, init, bias) for restart in range(restarts)] for seed in seeds])
-    both = torch.from_numpy(drawn.astype(np.float32))
-    return both[..., :width].contiguous(), both[..., width].contiguous()
+    return torch.from_numpy(drawn.astype(np.float32))
 
 
 def _one(seed: int, restart: int, width: int, init: Init, bias: bool) -> np.ndarray:
-    """Direction and bias in one vector, (d_model + 1,)."""
     random = np.random.default_rng([_STREAM, seed, restart])
     if init == "sphere":
         # The paper's code appends a one to the states, so the bias is a coordinate of the sphere like any other.
-        vector = np.zeros(width + 1)
-        vector[: width + bias] = random.standard_normal(width + bias)
+        vector = random.standard_normal(width + bias)
         return vector / np.linalg.norm(vector)
-    scale = width**-0.5
-    vector = random.standard_normal(width + 1)
+    vector = random.standard_normal(width)
     if init == "truncated_normal":
         while (far := np.abs(vector) > 2).any():
             vector[far] = random.standard_normal(int(far.sum()))
-    vector[width] = 0
-    return vector * scale
+    return np.append(vector * width**-0.5, np.zeros(int(bias)))

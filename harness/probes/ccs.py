@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
+from harness.probes._consistency import Consistency
 from harness.probes._contrast import check
 from harness.probes._descent import AdamW, descend
 from harness.probes._start import Init, starts
@@ -41,24 +43,28 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
     """Fit a bias. Without one the probe is forced through the origin, where the normalised states are centred."""
     confidence: Literal["min"] = "min"
     """The term that keeps p(x⁺) = p(x⁻) = ½ from being the answer. `min` is min(p⁺, p⁻)²."""
-    tolerance: Annotated[float, Meta(ge=0)] = 1e-5
-    """A fit stops before `epochs` when its loss fell by less than this in the last 100 steps; 0 runs all epochs."""
+    tolerance: Annotated[float, Meta(ge=0)] = 1e-6
+    """A fit stops before `epochs` when its loss moved by less than this over 200 steps, which leaves the loss where it
+    would have been to about as many digits; 0 runs all epochs."""
 
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §2.2 and §3.1"
     seeded: ClassVar[bool] = True
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
+        import torch
+
         check(pairs)
         states = pairs.states.float()
         width = states.shape[-1]
-        direction, bias = (t.to(states.device) for t in starts(seeds, self.restarts, width, self.init, self.bias))
-        rule = AdamW(self.learning_rate, self.weight_decay, self.epochs, self.tolerance, patience=100)
-        fits = descend(states, direction.flatten(0, 1), bias.flatten(), self.bias, rule)
+        start = starts(seeds, self.restarts, width, self.init, self.bias).flatten(0, 1).to(states.device)
+        rule = AdamW(self.learning_rate, self.weight_decay, self.epochs, self.tolerance)
+        fits = descend(states, partial(Consistency, bias=self.bias), start, rule)
         split = (len(seeds), self.restarts)
-        loss = fits.loss.unflatten(1, split).permute(1, 2, 0)
+        theta = fits.theta.unflatten(1, split).permute(1, 2, 0, 3)
+        loss = fits.loss.unflatten(1, split).permute(1, 2, 0).contiguous()
         return ConsistentReadout(
-            restart_direction=fits.direction.unflatten(1, split).permute(1, 2, 0, 3).contiguous(),
-            restart_bias=fits.bias.unflatten(1, split).permute(1, 2, 0).contiguous(),
-            restart_loss=loss.contiguous(),
+            restart_direction=theta[..., :width].contiguous(),
+            restart_bias=theta[..., width].contiguous() if self.bias else torch.zeros_like(loss),
+            restart_loss=loss,
             chosen=loss.argmin(dim=1).contiguous(),
         )

@@ -26,6 +26,6 @@ class RandomDirection(Probe, frozen=True, kw_only=True):
         import torch
 
         layers, _, width = differences(pairs).shape
-        direction, _ = starts(seeds, 1, width, "sphere", bias=False)
+        direction = starts(seeds, 1, width, "sphere", bias=False)
         weight = pair_weight(direction.expand(-1, layers, -1)).to(pairs.states.device)
         return LinearReadout(weight.contiguous(), torch.zeros(weight.shape[:2], device=weight.device), calibrated=False)

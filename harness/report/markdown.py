@@ -279,7 +279,6 @@ def _how_to_read(scores: Scores) -> Iterable[str]:
             "- *seeds*: how many seeds, each judged by itself, follow what. Two groups of seeds are a finding, not noise.",
             "- A check passes or fails when its interval lies on one side of the threshold, and is inconclusive when "
             "the threshold is inside. A failed check may be what the spec expects.",
-            "- Layer 0 is the embeddings, layer i the residual stream after block i; all are taken before the final norm.",
         )
     )
 

@@ -5,6 +5,7 @@ report.html can be made again from the report's own folder.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
@@ -73,7 +74,7 @@ def of(report: Report) -> Outline:
     return Outline(
         name=spec.name,
         about=spec.about,
-        file=spec.file or f"specs/{spec.name}.yaml",
+        file=_file(spec.file or f"specs/{spec.name}.yaml"),
         spec_text=report.spec_text,
         metrics=tuple(_metric(name, spec.metrics) for name in _in_order(wanted, results["metric"].unique())),
         transfers=tuple(_in_order(transfers, results.select("fit_on", "tested_on").unique().rows())),
@@ -103,6 +104,12 @@ def claim(check: Check) -> str:
     """The claim in words, its options filled in; the check's name where its kind has none."""
     words = {name: getattr(check, name) for name in check.__struct_fields__}
     return check.claim.format(**words) if check.claim else check.name or check.kind()
+
+
+def _file(text: str) -> str:
+    """The spec's file as `harness run` takes it from the repository's root, wherever this run was started."""
+    path = Path(text).absolute()
+    return f"specs/{path.name}" if path.parent.name == "specs" else path.name
 
 
 def _claims(rows: pl.DataFrame, checks: Sequence[Check]) -> Iterable[str]:
