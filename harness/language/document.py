@@ -168,14 +168,15 @@ class _Composer:
             code = f"U+{ord(found.group()):04X}"
             self.complain(event, path, f"the text contains the control character {code}; remove it")
             value = _CONTROL.sub(" ", value)
-        too_large = isinstance(value, int) and abs(value) >= 2**63
-        if too_large or (isinstance(value, float) and not math.isfinite(value)):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # Written so that a NaN, too, fails to be of ordinary size.
+        if number and not abs(value) < 2**63:
             shown = shorten(event.value)
             self.complain(
                 event, path, f'{shown} is not a finite number of ordinary size; quote it if it is text: "{shown}"'
             )
             value = 0
-        elif isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        elif isinstance(value, float) and value.is_integer():
             # JSON Schema takes 10.0 and 1e1 for whole numbers, so we do.
             value = int(value)
         return Scalar(value, self.place(event), path, event.value, event.style)
