@@ -267,6 +267,7 @@ def test_states_are_those_of_plain_prompts(family: str, folders: Callable[[str],
         assert compare(found, table, oracle, family, "last", norm) < 1e-5
     if family in PACKED:
         assert found.notes[0].startswith("packed")
+        assert "relative difference" in found.remarks[0]
         assert found.tokens < 0.6 * found.tokens_unshared
     else:
         assert found.notes[0].startswith("whole prompts")
@@ -543,7 +544,7 @@ def test_out_of_memory_halves_the_batch(
 
     monkeypatch.setattr(Packed, "__call__", short)
     found = extract(model, card, [table], EVERYTHING, Store(tmp_path / "b"))
-    assert "halved" in found.remarks[0]
+    assert "halved" in found.remarks[-1]
     assert found.notes == extract(model, card, [table], EVERYTHING, Store(tmp_path / "a")).notes
     assert apart(got(found, table, range(4))[0], plain) < 1e-5
     most = 0

@@ -22,7 +22,7 @@ from harness.probes._consistency import FLOOR, Consistency
 from harness.probes._descent import AdamW, _descend_group, descend
 from harness.probes._quasi_newton import minimise
 from harness.probes._start import starts
-from harness.probes.kmeans import within
+from harness.probes.kmeans import Clusters
 
 KINDS = names("probes")
 ON_STATES = tuple(kind for kind in KINDS if find("probes", kind).reads == "states")
@@ -281,7 +281,7 @@ def test_kmeans_is_as_good_a_clustering_as_scikit_learns() -> None:
             # It is a fixed point: the plane half-way between the means of both sides is the one that made the sides.
             nearer_one = ((x - centres[1]) ** 2).sum(axis=1) < ((x - centres[0]) ** 2).sum(axis=1)
             np.testing.assert_array_equal(nearer_one, own)
-            counted = within(torch.tensor(x), torch.tensor(centres)[None])
+            counted = Clusters(torch.tensor(x - x.mean(axis=0))).within(torch.tensor(own[None], dtype=torch.float64))
             np.testing.assert_allclose(counted, inertia, rtol=1e-6)
 
 

@@ -17,7 +17,7 @@ from harness.models.precision import BYTES
 SHARD_ROWS = 256
 """A shard holds at least so many rows, save the last one."""
 
-CPU_TOKENS = 2048
+CPU_TOKENS = 1024
 """Tokens of one forward pass on a processor, padding included: where speed stops growing with the batch."""
 
 

@@ -68,9 +68,9 @@ class Extracted:
         self._bank = bank
         self._log_odds: dict[int, Tensor | None] = {}
         self.notes: tuple[str, ...] = ()
-        """How the states were got: packed or not, the self-check's difference. The same whenever it is asked."""
+        """How the states were got: packed or not, and why. The same in every run."""
         self.remarks: tuple[str, ...] = ()
-        """What happened in this run (batches halved, damage repaired); belongs to the manifest."""
+        """What happened in this run (differences measured, batches halved, damage repaired); belongs to the manifest."""
         self.forwarded = 0
         """Rows forwarded in this run."""
         self.tokens = 0
@@ -224,6 +224,7 @@ class _Run:
     """One extraction: forwards what the bank lacks, shard by shard."""
 
     how = ""
+    measured = ""
 
     def __init__(self, card: ModelCard, stage: Stage, bank: Bank):
         self.card = card
@@ -258,6 +259,8 @@ class _Run:
             extracted.forwarded += sum(len(batch.rows) for batch in shard)
         done = (row for shard in shards for batch in shard for row in batch.rows)
         extracted.tokens_unshared = sum(len(stage.rows[row].tokens) for row in done)
+        if self.measured:
+            extracted.remarks += (f"self-check, {self.measured}",)
         if self.halved:
             extracted.remarks += ("memory ran out on the device; batches were halved",)
 
@@ -349,6 +352,7 @@ class _ModelRun(_Run):
         else:
             verdict = msgspec.convert(about, Verdict)
         self.how = verdict.how
+        self.measured = verdict.measured
         return verdict.way
 
     def _sample(self) -> list[list[Row]]:

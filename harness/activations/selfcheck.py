@@ -33,7 +33,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
     way: Way
     how: str
-    """For the report."""
+    """For the report: the same on every machine that comes to the same verdict."""
+    measured: str
+    """The differences found, for the manifest."""
 
 
 def examine(
@@ -48,14 +50,26 @@ def examine(
     reference = WAYS["single"](network)(alone, layers, log_prob)
     _finite(reference, network, layers)
     refused: list[str] = []
+    measured: list[str] = []
     for way in ways:
         if way == "single":
             break
-        said = _try(network, way, groups, compared, reference, layers, log_prob)
-        if isinstance(said, float):
-            return Verdict(way, "; ".join([f"{_NAMES[way]}; self-check {said:.0e}", *refused]))
-        refused.append(f"not {_NAMES[way]}, because {said}")
-    return Verdict("single", "; ".join([_NAMES["single"], *refused]))
+        found = _try(network, way, groups, compared, reference, layers, log_prob)
+        measured.append(f"{way}: {found.said}")
+        if not found.fault:
+            bound = f"self-check: states as of single prompts, to {TOLERANCE[network.card.dtype]:g}"
+            return Verdict(way, "; ".join([_NAMES[way], *refused, bound]), ", ".join(measured))
+        refused.append(f"not {_NAMES[way]}, because {found.fault}")
+    return Verdict("single", "; ".join([_NAMES["single"], *refused]), ", ".join(measured))
+
+
+class _Trial(msgspec.Struct, frozen=True):
+    """What came of trying one way."""
+
+    said: str
+    """With the numbers."""
+    fault: str = ""
+    """Why it will not do; empty if it will."""
 
 
 _NAMES: dict[Way, str] = {
@@ -73,15 +87,14 @@ def _try(
     reference: Forwarded,
     layers: Sequence[int],
     log_prob: bool,
-) -> float | str:
-    """The difference if it is rounding, else why this way will not do."""
+) -> _Trial:
     try:
         found = WAYS[way](network)(groups, layers, log_prob)
     except torch.OutOfMemoryError:
         raise
     except (ValueError, RuntimeError, TypeError, IndexError, AttributeError, KeyError, HarnessError) as error:
         line = next(iter(str(error).strip().splitlines()), "")
-        return f"the model refuses it ({type(error).__name__}: {line[:160]})"
+        return _Trial(f"{type(error).__name__}: {line[:160]}", "the model refuses it")
     starts = [sum(len(group) for group in groups[:number]) for number in range(len(groups))]
     chosen = [start + index for start, indices in zip(starts, compared, strict=True) for index in indices]
     states = found.states[:, chosen].double()
@@ -89,13 +102,15 @@ def _try(
     scale = plain.norm(dim=-1).clamp_min(1e-30)
     difference = float(((states - plain).norm(dim=-1) / scale).nan_to_num(nan=float("inf")).max())
     dtype = network.card.dtype
+    said = f"largest relative difference of a state {difference:.1e}"
     if difference > TOLERANCE[dtype]:
-        return f"its states differ by {difference:.0e}"
+        return _Trial(said, "its states are others")
     if found.log_prob is not None and reference.log_prob is not None:
         moved = float((found.log_prob[chosen] - reference.log_prob).abs().nan_to_num(nan=0.0).max())
+        said += f", of an answer's log-probability {moved:.1e}"
         if moved > _LOG_PROB_TOLERANCE[dtype]:
-            return f"its answers' log-probabilities differ by {moved:.0e}"
-    return difference
+            return _Trial(said, "its answers' probabilities are others")
+    return _Trial(said)
 
 
 def _spread(count: int) -> list[int]:

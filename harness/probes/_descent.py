@@ -1,8 +1,8 @@
 """AdamW on many probes at once: all layers, seeds and restarts, full batch, with gradients worked out by hand.
 
 All fits of a layer step together, so that its states are read once per step for all of them. On a CPU each thread
-takes a layer to the end before the next: the states stay in its cache (memory traffic is the bound otherwise), no
-thread waits for another, and results do not depend on the number of threads. On a GPU all layers step together.
+takes a layer to the end before the next, because memory traffic is the bound otherwise; on a GPU all layers that fit
+step together.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+from harness.probes._layers import each
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,25 +69,10 @@ def descend(states: Tensor, objective: Callable[[Tensor], Objective], start: Ten
         return _descend_group(objective(group), start.expand(len(group), -1, -1), rule)
 
     if states.device.type == "cpu":
-        groups = _in_threads(fit, states.split(1))
+        groups = each(fit, states.split(1))
     else:
         groups = [fit(group) for group in states.split(_layers_at_once(states, len(start)))]
     return Fits(*(torch.cat([getattr(group, name) for group in groups]) for name in Fits.__struct_fields__))
-
-
-def _in_threads(fit: Callable[[Tensor], Fits], groups: tuple[Tensor, ...]) -> list[Fits]:
-    """One single-threaded worker for each of torch's threads; results in the order of the groups."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    import torch
-
-    threads = torch.get_num_threads()
-    try:
-        # The number of threads is the calling thread's own, and the default for those that start later.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as workers:
-            return list(workers.map(fit, groups))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _layers_at_once(states: Tensor, fits: int) -> int:

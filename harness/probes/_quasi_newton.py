@@ -18,6 +18,8 @@ Objective = Callable[["Tensor", "Tensor"], "tuple[Tensor, Tensor]"]
 """Parameters (row, size) and the numbers of their problems (row,) to losses (row,) and gradients (row, size)."""
 Finished = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
 """Parameters, losses and gradients to whether each row has converged, (row,)."""
+Precondition = Callable[["Tensor"], "Tensor"]
+"""Gradients (row, size) times a fixed guess of the inverse Hessian, the same for all problems."""
 
 MEMORY = 10
 """Steps that the curvature is estimated from."""
@@ -40,8 +42,10 @@ class Minimum(msgspec.Struct, frozen=True):
     """Steps taken, (row,)."""
 
 
-def minimise(objective: Objective, start: Tensor, finished: Finished, steps: int) -> Minimum:
-    """At most `steps` steps from `start`, (row, size)."""
+def minimise(
+    objective: Objective, start: Tensor, finished: Finished, steps: int, precondition: Precondition | None = None
+) -> Minimum:
+    """At most `steps` steps from `start`, (row, size). Without a guess of the inverse Hessian it is the identity."""
     import torch
 
     parameters = start.clone()
@@ -54,13 +58,11 @@ def minimise(objective: Objective, start: Tensor, finished: Finished, steps: int
     final = loss.clone()
     moves: list[Tensor] = []
     bends: list[Tensor] = []
+    moved = torch.ones(count, dtype=torch.bool, device=start.device)
     for step in range(steps + 1):
         done = finished(x, loss, gradient)
-        if step:
-            converged[problem] = done
-            done = done | ~moved
-        else:
-            converged[problem] = done
+        converged[problem] = done
+        done = done | ~moved
         parameters[problem], final[problem], taken[problem] = x, loss, step
         if bool(done.all()) or step == steps:
             break
@@ -68,7 +70,7 @@ def minimise(objective: Objective, start: Tensor, finished: Finished, steps: int
             on = ~done
             x, loss, gradient, problem = x[on], loss[on], gradient[on], problem[on]
             moves, bends = [m[on] for m in moves], [b[on] for b in bends]
-        direction = _direction(gradient, moves, bends)
+        direction = _direction(gradient, moves, bends, precondition or _identity)
         slope = (direction * gradient).sum(dim=1)
         # Rounding can turn a direction uphill; the gradient itself never is.
         uphill = slope >= 0
@@ -81,7 +83,11 @@ def minimise(objective: Objective, start: Tensor, finished: Finished, steps: int
     return Minimum(parameters, final, converged, taken)
 
 
-def _direction(gradient: Tensor, moves: list[Tensor], bends: list[Tensor]) -> Tensor:
+def _identity(gradient: Tensor) -> Tensor:
+    return gradient
+
+
+def _direction(gradient: Tensor, moves: list[Tensor], bends: list[Tensor], precondition: Precondition) -> Tensor:
     """−H · gradient by the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), for each row."""
     import torch
 
@@ -90,16 +96,18 @@ def _direction(gradient: Tensor, moves: list[Tensor], bends: list[Tensor]) -> Te
     for move, bend in zip(reversed(moves), reversed(bends), strict=True):
         product = (move * bend).sum(dim=1, keepdim=True)
         # A step along which the curvature is not positive tells nothing about a minimum: it is left out.
-        sound = product > 1e-10 * bend.square().sum(dim=1, keepdim=True)
+        sound = product > 1e-12 * bend.norm(dim=1, keepdim=True) * move.norm(dim=1, keepdim=True)
         inverse = torch.where(sound, 1 / product, 0.0)
         weight = inverse * (move * result).sum(dim=1, keepdim=True)
         result = torch.addcmul(result, weight, bend, value=-1)
         weights.append(weight)
         inverses.append(inverse)
+    result = precondition(result)
     if moves:
+        # The guess is scaled to the curvature of the last step.
         product = (moves[-1] * bends[-1]).sum(dim=1, keepdim=True)
-        size = bends[-1].square().sum(dim=1, keepdim=True)
-        result = result * torch.where(product > 1e-10 * size, product / size, 1.0)
+        size = (bends[-1] * precondition(bends[-1])).sum(dim=1, keepdim=True)
+        result = result * torch.where((product > 0) & (size > 0), product / size, 1.0)
     for move, bend, weight, inverse in zip(moves, bends, reversed(weights), reversed(inverses), strict=True):
         back = inverse * (bend * result).sum(dim=1, keepdim=True)
         result = torch.addcmul(result, weight - back, move)

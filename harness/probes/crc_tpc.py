@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.probes._contrast import differences, oriented, pair_weight, per_seed
-from harness.probes._spectrum import spectrum
+from harness.probes._layers import each
 from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class TopPrincipalComponent(Probe, frozen=True, kw_only=True):
 
         difference = differences(pairs)
         mean = difference.mean(dim=1, dtype=torch.float64)
-        weight = torch.stack([_top(rows, centre) for rows, centre in zip(difference, mean, strict=True)])
+        weight = torch.stack(each(_top, difference))
         bias = -(weight * mean).sum(dim=-1)
         return LinearReadout(
             per_seed(pair_weight(weight.float())[None], len(seeds)),
@@ -37,13 +37,18 @@ class TopPrincipalComponent(Probe, frozen=True, kw_only=True):
         )
 
 
-def _top(rows: Tensor, mean: Tensor) -> Tensor:
-    """Unit-norm top principal component of (pair, d_model); zero where nothing varies."""
-    centred = rows.double() - mean
-    found = spectrum(centred)
-    if not found.values[-1] > 0:
-        return mean.new_zeros(mean.shape)
-    top = found.vectors[:, -1]
-    if found.by_rows:
-        top = top @ centred
+def _top(rows: Tensor) -> Tensor:
+    """Unit-norm top principal component of (pair, d_model), in float64; zero where nothing varies."""
+    import torch
+
+    rows = rows.double()
+    rows = rows - rows.mean(dim=0)
+    if not bool(rows.any()):
+        return rows.new_zeros(rows.shape[1])
+    # The smaller of both products has the same top.
+    by_rows = rows.shape[0] < rows.shape[1]
+    gram = rows @ rows.T if by_rows else rows.T @ rows
+    top = torch.linalg.eigh(gram).eigenvectors[:, -1]
+    if by_rows:
+        top = top @ rows
     return oriented(top / top.norm())

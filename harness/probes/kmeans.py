@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.probes._contrast import differences, oriented, pair_weight
+from harness.probes._layers import each
 from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class TwoMeans(Probe, frozen=True, kw_only=True):
 
         difference = differences(pairs)
         rows = _first_rows(seeds, self.n_init, difference.shape[1]).to(difference.device)
-        fits = [self._layer(states, rows, len(seeds)) for states in difference]
+        fits = each(lambda states: self._layer(states, rows, len(seeds)), difference)
         weight = torch.stack([weight for weight, _ in fits], dim=1)
         bias = torch.stack([bias for _, bias in fits], dim=1)
         return LinearReadout(pair_weight(weight), bias, calibrated=False)
@@ -47,9 +48,10 @@ class TwoMeans(Probe, frozen=True, kw_only=True):
         # Lloyd's algorithm does not care where the origin is; a centred one loses fewer digits.
         mean = states.mean(dim=0)
         states = states - mean
-        centres = lloyd(states, states[rows], self.iterations)
-        best = within(states, centres).reshape(seeds, -1).argmin(dim=1)
-        zero, one = centres.unflatten(0, (seeds, -1))[range(seeds), best].unbind(dim=1)
+        clusters = Clusters(states)
+        member = clusters.lloyd(rows, self.iterations)
+        best = clusters.within(member).reshape(seeds, -1).argmin(dim=1)
+        zero, one = clusters.centres(member.unflatten(0, (seeds, -1))[range(seeds), best]).unbind(dim=1)
         gap = one - zero
         # Which cluster is called one depends on the start; the same clustering shall have the same sign.
         gap = oriented(gap / gap.norm(dim=-1, keepdim=True).clamp_min(1e-30))
@@ -68,48 +70,65 @@ def _first_rows(seeds: Sequence[int], n_init: int, count: int) -> Tensor:
     return torch.from_numpy(np.stack(drawn))
 
 
-def lloyd(states: Tensor, centres: Tensor, iterations: int) -> Tensor:
-    """Centres after Lloyd's algorithm; states (row, d_model), centres (fit, 2, d_model). All fits step together, and
-    those in which no row changes its cluster any more are set aside."""
-    import torch
+class Clusters:
+    """Splits of rows into two clusters, many at once; a split is `member`, (fit, row), 1 for rows of cluster one.
 
-    centres = centres.clone()
-    running = torch.arange(len(centres), device=centres.device)
-    total = states.sum(dim=0)
-    before: Tensor | None = None
-    for _ in range(iterations):
-        near = nearer(states, centres[running])
-        if before is not None:
-            moved = (near != before).any(dim=1)
-            running, near = running[moved], near[moved]
+    Only products of rows with each other matter. While there are fewer than twice as many rows as dimensions, they
+    are computed once, and a step costs one product instead of two.
+    """
+
+    def __init__(self, states: Tensor):
+        """`states` is (row, d_model), centred."""
+        self.states = states
+        self.products = states @ states.T if len(states) < 2 * states.shape[1] else None
+
+    def lloyd(self, starts: Tensor, iterations: int) -> Tensor:
+        """Splits after Lloyd's algorithm from two rows as centres, (fit, 2). All step together; those in which no row
+        changes its cluster any more are set aside."""
+        import torch
+
+        one_hot = torch.nn.functional.one_hot(starts, len(self.states)).to(self.states.dtype)
+        running = torch.arange(len(starts), device=starts.device)
+        member = self._nearer(one_hot[:, 0], one_hot[:, 1])
+        result = member.clone()
+        for _ in range(iterations):
+            weights = self._weights(member)
+            new = self._nearer(*weights)
+            moved = (new != member).any(dim=1)
+            result[running] = new
+            running, member = running[moved], new[moved]
             if not len(running):
                 break
-        before = near
-        member = near.to(states.dtype)
-        sums, ones = member @ states, member.sum(dim=1, keepdim=True)
-        # An empty cluster keeps its centre: with two clusters that happens only to rows that are all the same.
-        old = centres[running]
-        new_one = torch.where(ones > 0, sums / ones.clamp_min(1), old[:, 1])
-        zeros = len(states) - ones
-        new_zero = torch.where(zeros > 0, (total - sums) / zeros.clamp_min(1), old[:, 0])
-        centres[running] = torch.stack([new_zero, new_one], dim=1)
-    return centres
+        return result
 
+    def centres(self, member: Tensor) -> Tensor:
+        """Means of clusters zero and one, (fit, 2, d_model)."""
+        import torch
 
-def nearer(states: Tensor, centres: Tensor) -> Tensor:
-    """Whether each row is nearer to centre one than to centre zero, (fit, row)."""
-    gap = centres[:, 1] - centres[:, 0]
-    middle = (gap * (centres[:, 1] + centres[:, 0])).sum(dim=1, keepdim=True) / 2
-    return gap @ states.T > middle
+        return torch.stack([weights @ self.states for weights in self._weights(member)], dim=1)
 
+    def within(self, member: Tensor) -> Tensor:
+        """Sum of squared distances to the cluster's own mean, (fit,)."""
+        between = member.sum(dim=1) * (1 - member.mean(dim=1))
+        zero, one = self._weights(member)
+        gap = one - zero
+        return self.states.square().sum() - between * (gap * self._along(gap)).sum(dim=1)
 
-def within(states: Tensor, centres: Tensor) -> Tensor:
-    """Sum of squared distances to the nearer centre, (fit,)."""
-    total = states.square().sum()
-    member = nearer(states, centres).to(states.dtype)
-    ones = member.sum(dim=1)
-    sums = member @ states
-    rest = states.sum(dim=0) - sums
-    one = sums.square().sum(dim=1) / ones.clamp_min(1)
-    zero = rest.square().sum(dim=1) / (len(states) - ones).clamp_min(1)
-    return total - one - zero
+    def _weights(self, member: Tensor) -> tuple[Tensor, Tensor]:
+        """What the means of clusters zero and one weigh each row with, (fit, row). An empty cluster weighs nothing, and
+        its mean is the origin, where the mean of all rows is."""
+        other = 1 - member
+        zeros, ones = (m.sum(dim=1, keepdim=True).clamp_min(1) for m in (other, member))
+        return other / zeros, member / ones
+
+    def _nearer(self, zero: Tensor, one: Tensor) -> Tensor:
+        """The split by the nearer of two centres, given as weights of rows."""
+        along = self._along(one - zero)
+        middle = ((one + zero) * along).sum(dim=1, keepdim=True) / 2
+        return (along > middle).to(self.states.dtype)
+
+    def _along(self, weights: Tensor) -> Tensor:
+        """Products of a weighted sum of rows with every row, (fit, row)."""
+        if self.products is not None:
+            return weights @ self.products
+        return weights @ self.states @ self.states.T

@@ -10,7 +10,7 @@ from msgspec import Meta
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
 from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
-from harness.probes._spectrum import spectrum
+from harness.probes._layers import each
 from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 class LinearDiscriminant(Probe, frozen=True, kw_only=True):
     """Class means of x⁺ − x⁻ told apart in the metric of the within-class covariance: best if classes are Gaussian.
 
-    One eigenvalue problem per layer serves all labellings: the within-class covariance differs from the total one by a
-    matrix of rank one. The score is the log-odds of the Gaussian model.
+    The within-class covariance of every labelling differs from the total one by a matrix of rank one, so that it is
+    never formed. The score is the log-odds of the Gaussian model.
     """
 
     shrinkage: Literal["auto"] | Share = "auto"
@@ -37,7 +37,7 @@ class LinearDiscriminant(Probe, frozen=True, kw_only=True):
         import torch
 
         difference, labels = differences(pairs), label_rows(pairs).double()
-        fits = [self._layer(states.double(), labels) for states in difference]
+        fits = each(lambda states: self._layer(states.double(), labels), difference)
         weight = torch.stack([weight for weight, _ in fits], dim=1).float()
         bias = torch.stack([bias for _, bias in fits], dim=1).float()
         return LinearReadout(per_seed(pair_weight(weight), len(seeds)), per_seed(bias, len(seeds)), calibrated=True)
@@ -58,17 +58,12 @@ class LinearDiscriminant(Probe, frozen=True, kw_only=True):
         gap = contrast @ centred
         share = ones * (rows - ones) / rows**2
         shrinkage, size = self._shrinkage(centred, labels, gap, share)
-        found = spectrum(centred)
-        kept = (1 - shrinkage) * found.values / rows + shrinkage * size
-        if bool((kept <= 1e-12 * kept.amax(dim=1, keepdim=True)).any()):
-            raise NumericalError(
-                f"lda: the within-class covariance of {rows} pairs in {states.shape[1]} dimensions cannot be inverted; "
-                "use `shrinkage: auto`"
-            )
-        # A⁻¹ gap with A = (1 − γ) total + γ μ I; over rows, A⁻¹ Xᵀ c = Xᵀ A_rows⁻¹ c.
-        source = contrast if found.by_rows else gap
-        solved = source @ found.vectors / kept @ found.vectors.T
-        solved = solved @ centred if found.by_rows else solved
+        solved = torch.cat(
+            [
+                _solve(centred, contrast[number], float(shrinkage[number]), float(size[number]))
+                for number in range(len(labels))
+            ]
+        )
         # Within-class = total − share · gap gapᵀ: Sherman and Morrison's formula only rescales A⁻¹ gap.
         weight = solved / (1 - (1 - shrinkage) * share * (gap * solved).sum(dim=1, keepdim=True))
         # Class means are mean + (rows − ones)/rows · gap and mean − ones/rows · gap.
@@ -84,6 +79,27 @@ class LinearDiscriminant(Probe, frozen=True, kw_only=True):
         if self.shrinkage != "auto":
             return size.new_full(size.shape, self.shrinkage), size
         return _ledoit_wolf(centred, labels, gap, share, trace), size
+
+
+def _solve(centred: Tensor, contrast: Tensor, shrinkage: float, size: float) -> Tensor:
+    """A⁻¹ Xᵀ c for A = (1 − γ) XᵀX / n + γ μ I and rows X, (1, d_model)."""
+    import torch
+
+    rows, width = centred.shape
+    # A⁻¹ Xᵀ = Xᵀ B⁻¹ with B = (1 − γ) XXᵀ / n + γ μ I: whichever is smaller is factored.
+    by_rows = rows < width
+    matrix = (centred @ centred.T if by_rows else centred.T @ centred) * ((1 - shrinkage) / rows)
+    matrix.diagonal().add_(shrinkage * size)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    pivots = factor.diagonal()
+    if int(failed) or float(pivots.min()) <= 1e-6 * float(pivots.max()):
+        raise NumericalError(
+            f"lda: the within-class covariance of {rows} pairs in {width} dimensions cannot be inverted; "
+            "use `shrinkage: auto`"
+        )
+    source = contrast if by_rows else contrast @ centred
+    solved = torch.cholesky_solve(source[:, None], factor).T
+    return solved @ centred if by_rows else solved
 
 
 def _ledoit_wolf(centred: Tensor, labels: Tensor, gap: Tensor, share: Tensor, trace: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from msgspec import Meta
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
 from harness.probes._contrast import check, differences, label_rows, pair_weight, per_seed
+from harness.probes._layers import each
 from harness.probes._quasi_newton import minimise
 from harness.readouts import LinearReadout
 
@@ -49,19 +50,25 @@ class LogisticRegression(Probe, frozen=True, kw_only=True):
         else:
             check(pairs)
             rows = pairs.states.flatten(2)
-        fits = [self._layer(layer.double(), labels, number) for number, layer in enumerate(rows)]
-        weight = torch.stack([weight for weight, _ in fits], dim=1).float()
-        bias = torch.stack([bias for _, bias in fits], dim=1).float()
+        fits = each(lambda layer: self._layer(layer.double(), labels), rows)
+        if not all(bool(converged.all()) for _, _, converged in fits):
+            number = next(number for number, fit in enumerate(fits) if not bool(fit[2].all()))
+            raise NumericalError(
+                f"logistic_regression did not converge at layer index {number}; use a larger l2, or `normalise: mean_std`"
+            )
+        weight = torch.stack([weight for weight, _, _ in fits], dim=1).float()
+        bias = torch.stack([bias for _, bias, _ in fits], dim=1).float()
         weight = pair_weight(weight) if self.features == "difference" else weight.unflatten(-1, (2, -1))
         return LinearReadout(per_seed(weight, len(seeds)), per_seed(bias, len(seeds)), calibrated=True)
 
-    def _layer(self, rows: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Weight (labelling, feature) and bias (labelling,) for one layer's features, (pair, feature), in float64.
+    def _layer(self, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weight (labelling, feature), bias (labelling,) and whether it converged (labelling,) for one layer's features,
+        (pair, feature), in float64.
 
-        Three changes of coordinates that leave the minimum where it is: centring (the intercept is free), rotating
-        into the row space where there are fewer rows than features (weights outside it only cost), and scaling by the
-        Cholesky factor L of ¼ XᵀX + l2, which bounds the Hessian everywhere and is the Hessian at zero: there every
-        problem has curvature at most one in all directions, and the search needs few steps.
+        Two changes of coordinates leave the minimum where it is: centring (the intercept is free), and rotating into
+        the row space where there are fewer rows than features (weights outside it only cost). ¼ XᵀX + l2 bounds the
+        Hessian everywhere and is the Hessian at zero; its inverse, one factorisation for all labellings, is where the
+        search starts from.
 
         Stopping: minimised over the intercept, the loss is l2-strongly convex, so that a gradient of norm g leaves an
         error of at most g / l2 in the weights. A fit ends when g ≤ PRECISION · l2 · ‖w‖.
@@ -74,39 +81,30 @@ class LogisticRegression(Probe, frozen=True, kw_only=True):
         if rows.shape[0] < rows.shape[1]:
             basis, triangle = torch.linalg.qr(rows.T)
             rows = triangle.T.contiguous()
-        size = rows.shape[1]
-        bound = rows.T @ rows / 4 + self.l2 * torch.eye(size, dtype=rows.dtype, device=rows.device)
-        factor = torch.linalg.cholesky(bound)
-        features = torch.linalg.solve_triangular(factor, rows.T, upper=False).T.contiguous()
-        # The penalty ½ l2 ‖v‖² in scaled coordinates u = Lᵀ v is ½ l2 ‖L⁻ᵀ u‖².
-        inverse = torch.linalg.solve_triangular(factor, torch.eye(size, dtype=rows.dtype, device=rows.device), upper=False)
-        intercept_scale = 2 / len(rows) ** 0.5
+        bound = rows.T @ rows / 4
+        bound.diagonal().add_(self.l2)
+        # An explicit inverse: as a mere guess it need not be exact, and a product is faster than two triangular solves.
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(bound))
+
+        def precondition(gradient: Tensor) -> Tensor:
+            return torch.cat([gradient[:, :-1] @ inverse, gradient[:, -1:] * (4 / len(rows))], dim=1)
 
         def objective(parameters: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
-            u, intercept = parameters[:, :-1], parameters[:, -1:] * intercept_scale
-            v = u @ inverse
-            logits = torch.addmm(intercept, u, features.T)
-            own = labels[problem]
+            weight, own = parameters[:, :-1], labels[problem]
+            logits = torch.addmm(parameters[:, -1:], weight, rows.T)
             loss = (torch.nn.functional.softplus(logits) - own * logits).sum(dim=1)
-            loss = loss + self.l2 / 2 * v.square().sum(dim=1)
+            loss = loss + self.l2 / 2 * weight.square().sum(dim=1)
             residual = logits.sigmoid_().sub_(own)
-            slope = residual @ features + self.l2 * (v @ inverse.T)
-            return loss, torch.cat([slope, residual.sum(dim=1, keepdim=True) * intercept_scale], dim=1)
+            slope = torch.addmm(weight, residual, rows, beta=self.l2)
+            return loss, torch.cat([slope, residual.sum(dim=1, keepdim=True)], dim=1)
 
         def finished(parameters: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-            norm = (parameters[:, :-1] @ inverse).norm(dim=1)
-            slope = (gradient[:, :-1] @ factor.T).norm(dim=1)
-            free = gradient[:, -1].abs() / intercept_scale
-            return (slope <= PRECISION * self.l2 * norm.clamp_min(1e-12)) & (free <= PRECISION * len(rows))
+            allowed = PRECISION * self.l2 * parameters[:, :-1].norm(dim=1).clamp_min(1e-12)
+            return (gradient[:, :-1].norm(dim=1) <= allowed) & (gradient[:, -1].abs() <= PRECISION * len(rows))
 
-        found = minimise(objective, rows.new_zeros(len(labels), size + 1), finished, STEPS)
-        if not bool(found.converged.all()):
-            left = int((~found.converged).sum())
-            raise NumericalError(
-                f"logistic_regression: {left} of {len(labels)} fits at layer index {number} did not converge; use a "
-                "larger l2, or `normalise: mean_std`"
-            )
-        weight = found.parameters[:, :-1] @ inverse
+        start = rows.new_zeros(len(labels), rows.shape[1] + 1)
+        found = minimise(objective, start, finished, STEPS, precondition)
+        weight = found.parameters[:, :-1]
         if basis is not None:
             weight = weight @ basis.T
-        return weight, found.parameters[:, -1] * intercept_scale - weight @ mean
+        return weight, found.parameters[:, -1] - weight @ mean, found.converged

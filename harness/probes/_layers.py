@@ -1,0 +1,28 @@
+"""One layer after another, on as many threads as torch has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+
+def each(fit: Callable[[Given], Result], layers: Iterable[Given]) -> list[Result]:
+    """`fit` of every layer, in their order, each on one thread.
+
+    A layer's states then stay in the cache of the core that works on them, no core waits for another, and results do
+    not depend on the number of threads.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        # The number of threads is the calling thread's own, and the default for those that start later.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+            return list(workers.map(fit, layers))
+    finally:
+        torch.set_num_threads(threads)
