@@ -197,7 +197,10 @@ def restore(form: str, tensors: Mapping[str, Tensor]) -> Readout:
         _check_tensor(form, name, tensors[name], axes, sizes)
     if form == "linear":
         return LinearReadout(tensors["weight"], tensors["bias"], bool(tensors["calibrated"].item()))
-    if form == "consistent" and not 0 <= int(tensors["chosen"].min()) <= int(tensors["chosen"].max()) < sizes["restart"]:
+    if (
+        form == "consistent"
+        and not 0 <= int(tensors["chosen"].min()) <= int(tensors["chosen"].max()) < sizes["restart"]
+    ):
         raise StoreError("a stored consistent probe names a restart that it does not have; run again with a new store")
     readout: Readout = _FORMS[form](**tensors)
     return readout

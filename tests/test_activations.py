@@ -539,7 +539,7 @@ def test_out_of_memory_halves_the_batch(
 
     def short(self: Packed, groups: Any, layers: Any, log_prob: bool) -> Any:
         if sum(map(len, groups)) > most:
-            raise torch.OutOfMemoryError("no memory")
+            raise torch.cuda.OutOfMemoryError("no memory")
         return real(self, groups, layers, log_prob)
 
     monkeypatch.setattr(Packed, "__call__", short)

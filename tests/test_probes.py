@@ -43,7 +43,9 @@ def planted_pairs(kind: str, count: int = 120, seed: int = 0, **made: Any) -> Pa
     pairs = normalised(find("probes", kind)().normalise, rows, rows)
     truth = torch.tensor(rows.factors["truth"])
     odds = (2.0 * truth - 1) + torch.tensor(np.random.default_rng(seed).standard_normal(count), dtype=torch.float32)
-    return msgspec.structs.replace(pairs, labels=truth if find("probes", kind).supervised else None, log_odds=odds.float())
+    return msgspec.structs.replace(
+        pairs, labels=truth if find("probes", kind).supervised else None, log_odds=odds.float()
+    )
 
 
 # The contract of every probe.
@@ -141,7 +143,10 @@ def test_other_seeds_and_layers_change_nothing(kind: str) -> None:
 def test_bad_states_are_refused(kind: str) -> None:
     pairs = planted_pairs(kind)
     one = msgspec.structs.replace(
-        pairs, states=pairs.states[:, :1], template=pairs.template[:1], labels=None if pairs.labels is None else pairs.labels[:1]
+        pairs,
+        states=pairs.states[:, :1],
+        template=pairs.template[:1],
+        labels=None if pairs.labels is None else pairs.labels[:1],
     )
     broken = pairs.states.clone()
     broken[2, 5, 1, 0] = torch.nan
@@ -165,8 +170,10 @@ def test_a_layer_that_does_not_vary_scores_nothing_among_others(kind: str) -> No
     pairs = planted_pairs(kind)
     states = pairs.states.clone()
     states[1] = 0
-    answers = make(kind).fit(msgspec.structs.replace(pairs, states=states), [0]).answers(
-        msgspec.structs.replace(pairs, states=states)
+    answers = (
+        make(kind)
+        .fit(msgspec.structs.replace(pairs, states=states), [0])
+        .answers(msgspec.structs.replace(pairs, states=states))
     )
     assert abs(answers.score[:, 1]).max() < 1e-6
     assert abs(answers.score[:, 3]).max() > 0.1
@@ -200,7 +207,11 @@ def test_logistic_regression_agrees_with_scikit_learn(count: int, features: str,
     )
     weight, bias = readout.tensors()["weight"].numpy(), readout.tensors()["bias"].numpy()
     for layer in range(4):
-        x = differences_of(pairs)[layer] if features == "difference" else pairs.states[layer].flatten(1).double().numpy()
+        x = (
+            differences_of(pairs)[layer]
+            if features == "difference"
+            else pairs.states[layer].flatten(1).double().numpy()
+        )
         for number in (0, 1):
             oracle = LogisticRegression(C=1 / l2, tol=1e-10, max_iter=20_000).fit(x, labels[number].numpy())
             own = weight[number, layer, 1] if features == "difference" else weight[number, layer].ravel()

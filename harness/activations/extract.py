@@ -272,7 +272,7 @@ class _Run:
         try:
             found = forward(groups, self.bank.layers, self.bank.log_prob_wanted)
             return [(found.states, found.log_prob)]
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             halves = _halves(batch)
             if halves is None:
                 raise HarnessError(

@@ -90,7 +90,7 @@ def _try(
 ) -> _Trial:
     try:
         found = WAYS[way](network)(groups, layers, log_prob)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         raise
     except (ValueError, RuntimeError, TypeError, IndexError, AttributeError, KeyError, HarnessError) as error:
         line = next(iter(str(error).strip().splitlines()), "")

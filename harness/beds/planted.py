@@ -70,7 +70,14 @@ class Planted(Bed, frozen=True, kw_only=True):
             for member in (0, 1)
         ]
         return pl.DataFrame(
-            {"example": names, "group": names, "label": truth, "word": word, "tokens_0": tokens[0], "tokens_1": tokens[1]},
+            {
+                "example": names,
+                "group": names,
+                "label": truth,
+                "word": word,
+                "tokens_0": tokens[0],
+                "tokens_1": tokens[1],
+            },
             schema_overrides={"tokens_0": pl.List(pl.UInt32), "tokens_1": pl.List(pl.UInt32)},
         )
 

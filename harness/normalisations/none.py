@@ -13,6 +13,4 @@ class Unchanged(Normalisation, frozen=True, kw_only=True):
 
         # One template of zeros and ones broadcasts over all of them, seen in training or not.
         shape = (pairs.states.shape[0], 1, 2, pairs.states.shape[-1])
-        return Normaliser(
-            torch.zeros(shape, device=pairs.states.device), torch.ones(shape, device=pairs.states.device)
-        )
+        return Normaliser(torch.zeros(shape, device=pairs.states.device), torch.ones(shape, device=pairs.states.device))

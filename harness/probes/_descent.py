@@ -137,7 +137,11 @@ class _Batch:
         settled = self.live.clone() if number == self.rule.epochs else self.live & self._settled(loss)
         if bool(settled.any()):
             at = self.layer[settled], self.fit[settled]
-            self.result.theta[at], self.result.loss[at], self.result.steps[at] = self.theta[settled], loss[settled], number
+            self.result.theta[at], self.result.loss[at], self.result.steps[at] = (
+                self.theta[settled],
+                loss[settled],
+                number,
+            )
             self.live &= ~settled
             return self._compact()
         return True

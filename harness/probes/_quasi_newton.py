@@ -7,7 +7,7 @@ together, so that the states are read once per step for all of them, and rows th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -56,8 +56,7 @@ def minimise(
     x = start.clone()
     loss, gradient = objective(x, problem)
     final = loss.clone()
-    moves: list[Tensor] = []
-    bends: list[Tensor] = []
+    history: list[_Step] = []
     moved = torch.ones(count, dtype=torch.bool, device=start.device)
     for step in range(steps + 1):
         done = finished(x, loss, gradient)
@@ -69,16 +68,14 @@ def minimise(
         if bool(done.any()):
             on = ~done
             x, loss, gradient, problem = x[on], loss[on], gradient[on], problem[on]
-            moves, bends = [m[on] for m in moves], [b[on] for b in bends]
-        direction = _direction(gradient, moves, bends, precondition or _identity)
+            history = [_Step(*(part[on] for part in past)) for past in history]
+        direction = _direction(gradient, history, precondition or _identity)
         slope = (direction * gradient).sum(dim=1)
         # Rounding can turn a direction uphill; the gradient itself never is.
         uphill = slope >= 0
         direction[uphill], slope[uphill] = -gradient[uphill], -gradient[uphill].square().sum(dim=1)
         new, new_loss, new_gradient, moved = _search(objective, problem, x, loss, gradient, direction, slope)
-        moves.append(new - x)
-        bends.append(new_gradient - gradient)
-        moves, bends = moves[-MEMORY:], bends[-MEMORY:]
+        history = [*history[-MEMORY + 1 :], _step(new - x, new_gradient - gradient)]
         x, loss, gradient = new, new_loss, new_gradient
     return Minimum(parameters, final, converged, taken)
 
@@ -87,30 +84,44 @@ def _identity(gradient: Tensor) -> Tensor:
     return gradient
 
 
-def _direction(gradient: Tensor, moves: list[Tensor], bends: list[Tensor], precondition: Precondition) -> Tensor:
+class _Step(NamedTuple):
+    """A step that was taken, and what it tells of the curvature."""
+
+    move: Tensor
+    """Change of the parameters, (row, size)."""
+    bend: Tensor
+    """Change of the gradient, (row, size)."""
+    inverse: Tensor
+    """1 / (move · bend), (row, 1); 0 where the curvature along the step is not positive, which leaves the step out."""
+
+
+def _step(move: Tensor, bend: Tensor) -> _Step:
+    import torch
+
+    product = (move * bend).sum(dim=1, keepdim=True)
+    sound = product > 1e-12 * bend.norm(dim=1, keepdim=True) * move.norm(dim=1, keepdim=True)
+    return _Step(move, bend, torch.where(sound, 1 / product, 0.0))
+
+
+def _direction(gradient: Tensor, history: list[_Step], precondition: Precondition) -> Tensor:
     """−H · gradient by the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), for each row."""
     import torch
 
     result = -gradient
-    weights, inverses = [], []
-    for move, bend in zip(reversed(moves), reversed(bends), strict=True):
-        product = (move * bend).sum(dim=1, keepdim=True)
-        # A step along which the curvature is not positive tells nothing about a minimum: it is left out.
-        sound = product > 1e-12 * bend.norm(dim=1, keepdim=True) * move.norm(dim=1, keepdim=True)
-        inverse = torch.where(sound, 1 / product, 0.0)
-        weight = inverse * (move * result).sum(dim=1, keepdim=True)
-        result = torch.addcmul(result, weight, bend, value=-1)
+    weights = []
+    for past in reversed(history):
+        weight = past.inverse * (past.move * result).sum(dim=1, keepdim=True)
+        result = torch.addcmul(result, weight, past.bend, value=-1)
         weights.append(weight)
-        inverses.append(inverse)
     result = precondition(result)
-    if moves:
+    if history:
         # The guess is scaled to the curvature of the last step.
-        product = (moves[-1] * bends[-1]).sum(dim=1, keepdim=True)
-        size = (bends[-1] * precondition(bends[-1])).sum(dim=1, keepdim=True)
-        result = result * torch.where((product > 0) & (size > 0), product / size, 1.0)
-    for move, bend, weight, inverse in zip(moves, bends, reversed(weights), reversed(inverses), strict=True):
-        back = inverse * (bend * result).sum(dim=1, keepdim=True)
-        result = torch.addcmul(result, weight - back, move)
+        last = history[-1]
+        size = last.inverse * (last.bend * precondition(last.bend)).sum(dim=1, keepdim=True)
+        result = torch.where(size > 0, result / size, result)
+    for past, weight in zip(history, reversed(weights), strict=True):
+        back = past.inverse * (past.bend * result).sum(dim=1, keepdim=True)
+        result = torch.addcmul(result, weight - back, past.move)
     return result
 
 
