@@ -34,7 +34,7 @@ def load(card: ModelCard) -> Network:
             else:
                 model = _pretrained(card, device)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise HarnessError(
                     f"{card.name}: its weights ({card.weight_bytes / 2**30:.1f} GiB) do not fit on {device}; "
                     "set model.dtype: bfloat16, or hide the GPU (CUDA_VISIBLE_DEVICES=)"
