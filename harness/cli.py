@@ -38,7 +38,8 @@ Sets = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder in which reports/NAME is written.")]
 StoreRoot = Annotated[
-    Path | None, typer.Option("--store", help="Folder of the artifact store; else HARNESS_STORE, else the user's cache.")
+    Path | None,
+    typer.Option("--store", help="Folder of the artifact store; else HARNESS_STORE, else the user's cache."),
 ]
 
 
@@ -115,14 +116,18 @@ def validate(specs: SpecPaths, sets: Sets = None) -> None:
             print(_printable(str(error)), file=sys.stderr)
         else:
             count = len(spec.conditions)
-            print(f"{path}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)")
+            print(
+                f"{path}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
+            )
     if problems:
         raise typer.Exit(EXIT_USAGE)
 
 
 @app.command()
 def diff(
-    old: Annotated[str, typer.Argument(help="A report folder, or REVISION:FOLDER in git, such as main:reports/cities.")],
+    old: Annotated[
+        str, typer.Argument(help="A report folder, or REVISION:FOLDER in git, such as main:reports/cities.")
+    ],
     new: Annotated[str, typer.Argument(help="The same, to compare with.")],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -133,7 +138,7 @@ def diff(
     """
     from rich.console import Console
 
-    from harness import diff as differ
+    import harness.diff as differ
 
     difference = differ.compare(differ.ReportFolder.open(old), differ.ReportFolder.open(new))
     if as_json:
@@ -149,7 +154,9 @@ def diff(
 def list_(
     what: Annotated[
         str | None,
-        typer.Argument(help="probes, data, distractors, metrics, checks, beds, normalisations or models.", show_default=False),
+        typer.Argument(
+            help="probes, data, distractors, metrics, checks, beds, normalisations or models.", show_default=False
+        ),
     ] = None,
     name: Annotated[str | None, typer.Argument(help="One of them, to see its options.", show_default=False)] = None,
 ) -> None:

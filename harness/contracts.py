@@ -302,7 +302,9 @@ class Evidence(Protocol):
         Raises CheckError when the spec makes it impossible.
         """
 
-    def answers(self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None) -> Answers:
+    def answers(
+        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+    ) -> Answers:
         """Sign-resolved answers on test rows at that layer, (seed, 1, row)."""
 
     def groups(self, condition: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from harness.contracts import Bed, Pairs, PromptTable
 from harness.fitting import Fitting, fit, score, score_shuffled
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
+from harness.report.manifest import Stage as StageRecord
 from harness.scoring import Labels, Scored, SplitName, group_ids
 from harness.store import Store, content_key
 
@@ -28,19 +29,6 @@ if TYPE_CHECKING:
     from harness.activations.extract import Extracted
 
 PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
-
-
-class StageRecord(msgspec.Struct, frozen=True):
-    """What the manifest says about a stage."""
-
-    kind: str
-    label: str
-    key: str
-    cached: bool
-    seconds: float
-    rows: int = 0
-    tokens: int = 0
-    tokens_unshared: int = 0
 
 
 class Execution:
@@ -57,18 +45,22 @@ class Execution:
         self._scored: dict[tuple[str, str, str], Scored] = {}
 
     @contextmanager
-    def stage(self, stage: Stage, total: int | None = None, unit: str = "") -> Iterator[tuple[StageProgress, dict[str, int]]]:
+    def stage(
+        self, stage: Stage, total: int | None = None, unit: str = ""
+    ) -> Iterator[tuple[StageProgress, dict[str, int]]]:
         """Runs a stage under a progress bar and records it; the block may fill in the counts."""
         counts: dict[str, int] = {}
         start = time.perf_counter()
         with self.reporter.stage(stage.kind, stage.label, total, unit) as progress:
             yield progress, counts
         seconds = time.perf_counter() - start
-        self.records[stage.key] = StageRecord(stage.kind, stage.label, stage.key, False, round(seconds, 3), **counts)
+        self.records[stage.key] = StageRecord(
+            kind=stage.kind, key=stage.key, cached=False, seconds=round(seconds, 3), **counts
+        )
 
     def _answered(self, stage: Stage, **counts: int) -> None:
         """Records a stage that the store answered."""
-        self.records.setdefault(stage.key, StageRecord(stage.kind, stage.label, stage.key, True, 0.0, **counts))
+        self.records.setdefault(stage.key, _answered_record(stage, **counts))
 
     # prompts
 
@@ -213,7 +205,9 @@ class Execution:
                     labels = self.labels(tested_on, "test")
                     counts["rows"] = len(labels.group)
                     names = {"fit_on": fit_on, "tested_on": tested_on}
-                    scored = score(readout, probe, fitting, tests[tested_on], labels, layers=self.layers(fit_on), **names)
+                    scored = score(
+                        readout, probe, fitting, tests[tested_on], labels, layers=self.layers(fit_on), **names
+                    )
                     about: dict[str, Any] = {}
                     with self.store.write(stage.kind, stage.key, about) as folder:
                         about |= artifacts.save_scored(scored, folder)
@@ -242,11 +236,10 @@ class Execution:
     def all_scored(self) -> dict[tuple[str, str, str], Scored]:
         return {key: self.scored(*key) for key in self.plan.scores}
 
-    def manifest_stages(self) -> list[dict[str, Any]]:
-        """The manifest's `stages`, in the order of the plan; what nobody asked for was answered further on."""
-        return [
-            msgspec.to_builtins(
-                self.records.get(stage.key) or StageRecord(stage.kind, stage.label, stage.key, True, 0.0)
-            )
-            for stage in self.plan.stages
-        ]
+    def manifest_stages(self) -> list[StageRecord]:
+        """What the manifest says of each stage of the plan, in its order; what nobody asked for was answered further on."""
+        return [self.records.get(stage.key) or _answered_record(stage) for stage in self.plan.stages]
+
+
+def _answered_record(stage: Stage, **counts: int) -> StageRecord:
+    return StageRecord(kind=stage.kind, key=stage.key, cached=True, seconds=0.0, **counts)

@@ -11,7 +11,9 @@ from harness.models.card import ModelCard
 
 Fact = tuple[str, str]
 
-LAYERS = "layer 0 is the embedding output, layer i the residual stream after block i; the last one is before the final norm"
+LAYERS = (
+    "layer 0 is the embedding output, layer i the residual stream after block i; the last one is before the final norm"
+)
 
 
 def model_facts(execution: Execution) -> list[Fact]:
@@ -29,7 +31,10 @@ def model_facts(execution: Execution) -> list[Fact]:
         position = {"last": "last token", "answer": "last token of the answer", "mean": "mean over all tokens"}
         notes = "; ".join(execution.notes(group))
         facts.append(
-            (f"network of {', '.join(group)}", f"{text}; {position[chosen.activations.token]}" + (f"; {notes}" if notes else ""))
+            (
+                f"network of {', '.join(group)}",
+                f"{text}; {position[chosen.activations.token]}" + (f"; {notes}" if notes else ""),
+            )
         )
     return [*facts, ("layers", LAYERS)]
 
@@ -60,7 +65,10 @@ def _associations(execution: Execution, condition: str) -> list[Fact]:
             continue
         found = association(pairs["truth"].to_list(), pairs[factor.name].to_list())
         facts.append(
-            (f"truth and {factor.name} in {condition}", f"association {found.phi:.3f} (p = {found.p_value:.2g}, n = {found.n})")
+            (
+                f"truth and {factor.name} in {condition}",
+                f"association {found.phi:.3f} (p = {found.p_value:.2g}, n = {found.n})",
+            )
         )
     return facts
 

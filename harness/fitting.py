@@ -6,6 +6,7 @@ An unsupervised probe is never handed labels, and no probe ever sees a validatio
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 

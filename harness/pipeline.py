@@ -16,7 +16,7 @@ from harness.facts import data_facts, model_facts
 from harness.plan import Plan, compile_plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
-from harness.report.manifest import Stage, assemble
+from harness.report.manifest import assemble
 from harness.report.write import render, write
 from harness.scoring import score
 from harness.store import Store, content_key
@@ -189,7 +189,7 @@ def _provenance(execution: Execution, started: float, path: Path) -> dict[str, o
     plan = execution.plan
     return assemble(
         spec_hash=content_key(spec_content(plan.spec)),
-        stages=[Stage(**{n: record[n] for n in Stage.__struct_fields__}) for record in execution.manifest_stages()],
+        stages=execution.manifest_stages(),
         models={
             name: {"bed": plain(plan.spec.condition(name).model)}
             if card is None

@@ -1,7 +1,7 @@
 """Live progress: which stage, how far, how long still. One line per stage where nobody watches.
 
-    with progress.stage("activations", "plain, banana", total=120_000, unit="tokens") as stage:
-        stage.advance(512)
+with progress.stage("activations", "plain, banana", total=120_000, unit="tokens") as stage:
+    stage.advance(512)
 """
 
 from __future__ import annotations

@@ -115,7 +115,9 @@ def test_a_comment_recomputes_nothing_and_a_template_what_depends_on_it(tmp_path
     assert not plan.report.cached
     assert "changed" in plan.activations["plain", "banana"].reason
     # A probe's option touches neither prompts nor states.
-    path.write_text(write_text(tmp_path, tiny_llama).read_text().replace("crc_tpc,", "{kind: crc_tpc, normalise: burns},"))
+    path.write_text(
+        write_text(tmp_path, tiny_llama).read_text().replace("crc_tpc,", "{kind: crc_tpc, normalise: burns},")
+    )
     plan = compile_plan(language.read(path), tmp_path, store)
     assert all(stage.cached for stage in plan.prompts.values())
     assert all(stage.cached for stage in plan.activations.values())
@@ -161,7 +163,9 @@ def test_a_damaged_artifact_is_noticed_and_made_again(tmp_path: Path) -> None:
         (b"colour,label\n" + b"x" * 10_000_000 + b",1\nblue,0\n", "characters"),
     ],
 )
-def test_bad_data_is_refused_and_nothing_half_written(tmp_path: Path, tiny_llama: Path, content: bytes, says: str) -> None:
+def test_bad_data_is_refused_and_nothing_half_written(
+    tmp_path: Path, tiny_llama: Path, content: bytes, says: str
+) -> None:
     path = write_text(tmp_path, tiny_llama)
     (tmp_path / "colours.csv").write_bytes(content)
     with pytest.raises(DataError, match=says):

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from tests.test_planted import accuracy, normalised, world
 
 from harness import readouts
 from harness.contracts import Pairs, Probe
@@ -23,6 +22,7 @@ from harness.probes._descent import AdamW, _descend_group, descend
 from harness.probes._quasi_newton import minimise
 from harness.probes._start import starts
 from harness.probes.kmeans import Clusters
+from tests.test_planted import accuracy, normalised, world
 
 KINDS = names("probes")
 ON_STATES = tuple(kind for kind in KINDS if find("probes", kind).reads == "states")
@@ -454,7 +454,7 @@ def test_quasi_newton_solves_every_row_of_a_batch() -> None:
     torch.testing.assert_close(found.parameters, torch.ones(3, 2, dtype=torch.float64), atol=1e-5, rtol=0)
     few = minimise(objective, start, lambda x, loss, gradient: gradient.norm(dim=1) < 1e-9, 3)
     assert not few.converged.any()
-    assert few.steps.tolist() == [3, 3, 3]
+    assert few.evaluations.tolist() == [3, 3, 3]
 
 
 # The model's own answer.

@@ -61,7 +61,7 @@ def test_a_broken_description_is_no_artifact(tmp_path: Path, meta: str) -> None:
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(StoreError, match="full .*HARNESS_STORE"), store.write("things", "k"):
+    with pytest.raises(StoreError, match=r"full .*HARNESS_STORE"), store.write("things", "k"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert not store.has("things", "k")
 

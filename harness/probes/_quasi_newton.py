@@ -1,7 +1,7 @@
 """Limited-memory BFGS for many independent minimisations at once.
 
 Each row of the parameters is a problem of its own with its own step length and its own history; all are evaluated
-together, so that the states are read once per step for all of them, and rows that have finished are set aside.
+together, so that the states are read once for all of them, and rows that have finished are set aside.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MEMORY = 10
 """Steps that the curvature is estimated from."""
 ARMIJO = 1e-4
 """Share of the predicted fall that a step must bring (Nocedal & Wright 2006, §3.1)."""
-HALVINGS = 30
+HALVINGS = 40
 """A row whose step still brings no fall after so many halvings is at the limit of its arithmetic, and finished."""
 
 
@@ -37,47 +37,90 @@ class Minimum(msgspec.Struct, frozen=True):
     loss: Tensor
     """(row,)."""
     converged: Tensor
-    """Whether the stopping rule was met, (row,); otherwise steps ran out or no step brought a fall."""
-    steps: Tensor
-    """Steps taken, (row,)."""
+    """Whether the stopping rule was met, (row,); otherwise evaluations ran out or no step brought a fall."""
+    evaluations: Tensor
+    """Evaluations after the first, (row,)."""
 
 
 def minimise(
-    objective: Objective, start: Tensor, finished: Finished, steps: int, precondition: Precondition | None = None
+    objective: Objective, start: Tensor, finished: Finished, evaluations: int, precondition: Precondition | None = None
 ) -> Minimum:
-    """At most `steps` steps from `start`, (row, size). Without a guess of the inverse Hessian it is the identity."""
+    """From `start`, (row, size), with at most so many evaluations after the first.
+
+    Without a guess of the inverse Hessian it is the identity, and the first step has length at most one.
+    """
     import torch
 
-    parameters = start.clone()
-    count = len(start)
-    problem = torch.arange(count, device=start.device)
-    converged = torch.zeros(count, dtype=torch.bool, device=start.device)
-    taken = torch.zeros(count, dtype=torch.int64, device=start.device)
-    x = start.clone()
-    loss, gradient = objective(x, problem)
-    final = loss.clone()
-    history: list[_Step] = []
-    moved = torch.ones(count, dtype=torch.bool, device=start.device)
-    for step in range(steps + 1):
-        done = finished(x, loss, gradient)
-        converged[problem] = done
-        done = done | ~moved
-        parameters[problem], final[problem], taken[problem] = x, loss, step
-        if bool(done.all()) or step == steps:
+    run = _Run(objective, start, precondition)
+    result = Minimum(
+        start.clone(),
+        run.loss.clone(),
+        torch.zeros(len(start), dtype=torch.bool, device=start.device),
+        torch.zeros(len(start), dtype=torch.int64, device=start.device),
+    )
+    for number in range(evaluations + 1):
+        converged = finished(run.x, run.loss, run.gradient)
+        at = run.problem
+        result.parameters[at], result.loss[at], result.converged[at] = run.x, run.loss, converged
+        result.evaluations[at] = number
+        done = converged | (run.length < 2.0**-HALVINGS)
+        if bool(done.all()) or number == evaluations:
             break
         if bool(done.any()):
-            on = ~done
-            x, loss, gradient, problem = x[on], loss[on], gradient[on], problem[on]
-            history = [_Step(*(part[on] for part in past)) for past in history]
-        direction = _direction(gradient, history, precondition or _identity)
-        slope = (direction * gradient).sum(dim=1)
+            run.keep(~done)
+        run.advance()
+    return result
+
+
+class _Run:
+    """Those minimisations that still go on. Each evaluation is a trial of every one of them: where the loss falls
+    enough the step is taken, elsewhere it is halved."""
+
+    def __init__(self, objective: Objective, start: Tensor, precondition: Precondition | None):
+        import torch
+
+        self.objective = objective
+        self.precondition = precondition or _identity
+        self.x = start.clone()
+        self.problem = torch.arange(len(start), device=start.device)
+        self.loss, self.gradient = objective(self.x, self.problem)
+        self.history: list[_Step] = []
+        self.scale = start.new_ones(len(start), 1)
+        """Curvature of the last step relative to the guess: what the guess is multiplied with."""
+        self.direction = -self.precondition(self.gradient)
+        self.length = start.new_ones(len(start), 1)
+        if precondition is None:
+            self.length /= self.gradient.norm(dim=1, keepdim=True).clamp_min(1)
+        self.length = self.length[:, 0]
+
+    def keep(self, on: Tensor) -> None:
+        """Goes on with some of the rows."""
+        for name in ("x", "problem", "loss", "gradient", "scale", "direction", "length"):
+            setattr(self, name, getattr(self, name)[on])
+        self.history = [_Step(*(part[on] for part in past)) for past in self.history]
+
+    def advance(self) -> None:
+        """One evaluation."""
+        import torch
+
+        move = self.length[:, None] * self.direction
+        loss, gradient = self.objective(self.x + move, self.problem)
+        enough = loss <= self.loss + ARMIJO * (move * self.gradient).sum(dim=1)
+        taken = enough[:, None].to(move.dtype)
+        # A step that is not taken leaves a blank in the history.
+        step = _step(move * taken, (gradient - self.gradient) * taken)
+        self.history = [*self.history[-MEMORY + 1 :], step]
+        size = step.inverse * (step.bend * self.precondition(step.bend)).sum(dim=1, keepdim=True)
+        self.scale = torch.where(size > 0, 1 / size, self.scale)
+        self.x = self.x + step.move
+        self.loss = torch.where(enough, loss, self.loss)
+        self.gradient = torch.where(enough[:, None], gradient, self.gradient)
+        new = _direction(self.gradient, self.history, lambda v: self.scale * self.precondition(v))
         # Rounding can turn a direction uphill; the gradient itself never is.
-        uphill = slope >= 0
-        direction[uphill], slope[uphill] = -gradient[uphill], -gradient[uphill].square().sum(dim=1)
-        new, new_loss, new_gradient, moved = _search(objective, problem, x, loss, gradient, direction, slope)
-        history = [*history[-MEMORY + 1 :], _step(new - x, new_gradient - gradient)]
-        x, loss, gradient = new, new_loss, new_gradient
-    return Minimum(parameters, final, converged, taken)
+        uphill = (new * self.gradient).sum(dim=1, keepdim=True) >= 0
+        new = torch.where(uphill, -self.precondition(self.gradient), new)
+        self.direction = torch.where(enough[:, None], new, self.direction)
+        self.length = torch.where(enough, 1.0, self.length / 2)
 
 
 def _identity(gradient: Tensor) -> Tensor:
@@ -114,42 +157,7 @@ def _direction(gradient: Tensor, history: list[_Step], precondition: Preconditio
         result = torch.addcmul(result, weight, past.bend, value=-1)
         weights.append(weight)
     result = precondition(result)
-    if history:
-        # The guess is scaled to the curvature of the last step.
-        last = history[-1]
-        size = last.inverse * (last.bend * precondition(last.bend)).sum(dim=1, keepdim=True)
-        result = torch.where(size > 0, result / size, result)
     for past, weight in zip(history, reversed(weights), strict=True):
         back = past.inverse * (past.bend * result).sum(dim=1, keepdim=True)
         result = torch.addcmul(result, weight - back, past.move)
     return result
-
-
-def _search(
-    objective: Objective,
-    problem: Tensor,
-    x: Tensor,
-    loss: Tensor,
-    gradient: Tensor,
-    direction: Tensor,
-    slope: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Halves each row's step until its loss falls enough; new parameters, losses, gradients, and whether it moved."""
-    import torch
-
-    new, new_loss, new_gradient = x.clone(), loss.clone(), gradient.clone()
-    waiting = torch.arange(len(x), device=x.device)
-    length = 1.0
-    for _ in range(HALVINGS):
-        trial = x[waiting] + length * direction[waiting]
-        trial_loss, trial_gradient = objective(trial, problem[waiting])
-        enough = trial_loss <= loss[waiting] + ARMIJO * length * slope[waiting]
-        found = waiting[enough]
-        new[found], new_loss[found], new_gradient[found] = trial[enough], trial_loss[enough], trial_gradient[enough]
-        waiting = waiting[~enough]
-        if not len(waiting):
-            break
-        length /= 2
-    moved = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    moved[waiting] = False
-    return new, new_loss, new_gradient, moved

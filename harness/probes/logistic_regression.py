@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PRECISION = 1e-5
 """Coefficients are this exact, relative to their norm (see `_layer` for why the rule guarantees it)."""
-STEPS = 2000
+EVALUATIONS = 3000
 """More than any fit has needed; one that does not converge is an error, not a result."""
 
 
@@ -103,7 +103,7 @@ class LogisticRegression(Probe, frozen=True, kw_only=True):
             return (gradient[:, :-1].norm(dim=1) <= allowed) & (gradient[:, -1].abs() <= PRECISION * len(rows))
 
         start = rows.new_zeros(len(labels), rows.shape[1] + 1)
-        found = minimise(objective, start, finished, STEPS, precondition)
+        found = minimise(objective, start, finished, EVALUATIONS, precondition)
         weight = found.parameters[:, :-1]
         if basis is not None:
             weight = weight @ basis.T
