@@ -75,27 +75,31 @@ def run(
 
 def show(outcome: Outcome, console: Console) -> None:
     """Prints the closing table of checks."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     if outcome.checks.height:
-        table = Table(title="checks", title_justify="left")
-        for column in ("check", "probe", "condition", "finding", "expected", "value", "interval"):
-            table.add_column(column, justify="right" if column in ("value", "interval") else "left")
+        table = Table(box=box.SIMPLE_HEAD)
+        for column in ("check", "finding", "expected", "value and interval"):
+            table.add_column(column, overflow="fold")
         for row in outcome.checks.iter_rows(named=True):
+            interval = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+            value = "" if row["value"] is None else f"{row['value']:.2f}{interval}"
+            cells = [f"{row['check']}: {row['probe']}, {row['condition']}", row["finding"], row["expect"] or "–", value]
             colour = {"as_expected": "green", "unexpected": "red"}.get(row["verdict"], "")
-            interval = "" if row["low"] is None else f"{row['low']:.3f} … {row['high']:.3f}"
-            cells = [row["check"], row["probe"], row["condition"], row["finding"], row["expect"] or "–"]
-            value = "" if row["value"] is None else f"{row['value']:.3f}"
-            table.add_row(*(Text(cell or "") for cell in cells), value, interval, style=colour)
+            table.add_row(*(Text(cell) for cell in cells), style=colour)
         console.print(table)
     judged = [verdict for verdict in outcome.checks["verdict"] if verdict != "not_judged"]
-    expected = judged.count("as_expected")
+    if judged:
+        said = f"{judged.count('as_expected')} of {len(judged)} checks came out as expected"
+    else:
+        said = "the spec states no expectation"
     console.print(
-        f"{expected} of {len(judged)} checks came out as expected; "
-        f"{'nothing had to be computed; ' if outcome.cached else ''}the report is {outcome.folder / 'report.md'}",
+        f"{said}; {'nothing had to be computed; ' if outcome.cached else ''}the report is {outcome.folder / 'report.md'}",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
 
 

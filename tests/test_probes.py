@@ -338,6 +338,8 @@ def test_ccs_gradient_is_autograds(bias: bool) -> None:
     loss.sum().backward()
     torch.testing.assert_close(objective.gradient(theta.detach()), theta.grad, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(objective.loss(theta.detach()), loss.detach())
+    torch.testing.assert_close(objective.loss_and_gradient(theta.detach())[0], loss.detach())
+    torch.testing.assert_close(objective.loss_and_gradient(theta.detach())[1], theta.grad, atol=1e-6, rtol=1e-4)
 
 
 def test_a_constant_ccs_probe_has_at_best_the_floor() -> None:
@@ -391,6 +393,34 @@ def test_ccs_stopping_early_changes_the_loss_by_less_than_it_says(made: dict[str
     np.testing.assert_array_less(abs(early.answers(pairs).score - whole.answers(pairs).score).mean(), 0.02)
 
 
+@pytest.mark.parametrize("made", [{"truth": 4.0}, {"truth": 0.5}, {"truth": 0.0}])
+def test_lbfgs_reaches_losses_as_low_in_a_tenth_of_the_evaluations(made: dict[str, float]) -> None:
+    pairs = planted_pairs("ccs", **made)
+    slow, fast = (make("ccs", optimizer=name).fit(pairs, [0, 1]) for name in ("adamw", "lbfgs"))
+    assert float(fast.restart_loss.median()) <= float(slow.restart_loss.median()) + 1e-3
+    few = make("ccs", epochs=100).fit(pairs, [0, 1])
+    assert float(fast.restart_loss.median()) < float(few.restart_loss.median())
+
+
+def test_lbfgs_stays_finite_where_losses_reach_zero() -> None:
+    rows = world(60, 0, truth=8.0, d_model=128)
+    readout = make("ccs", optimizer="lbfgs", epochs=400).fit(normalised("burns", rows, rows), range(5))
+    assert all(tensor.isfinite().all() for tensor in readout.tensors().values())
+    assert float(readout.loss[:, 3].max()) < 1e-3
+
+
+def test_lbfgs_leaves_the_plateau_of_saturated_probabilities() -> None:
+    """States a hundred times too large for sigmoids: AdamW's gradients vanish, and with them its way out."""
+    train, test = world(200, 0), world(400, 1)
+    large = [each._replace(states=100 * each.states) for each in (train, test)]
+    fast, slow = (make("ccs", normalise="mean", optimizer=name, restarts=3) for name in ("lbfgs", "adamw"))
+    assert (accuracy(fast, *large, seeds=range(3))["truth"][:, 3] > 0.95).all()
+    pairs = normalised("mean", large[0], large[0])
+    assert float(slow.fit(pairs, [0]).restart_loss[..., 3].max()) > float(
+        fast.fit(pairs, [0]).restart_loss[..., 3].max()
+    )
+
+
 def test_ccs_keeps_every_restart_and_chooses_the_lowest_loss() -> None:
     pairs = planted_pairs("ccs", truth=0.5)
     readout = make("ccs", restarts=6).fit(pairs, [0, 1])
@@ -414,7 +444,7 @@ def test_ccs_options_do_something() -> None:
     plain = make("ccs", epochs=50).fit(pairs, [0])
     changed: list[dict[str, Any]] = [
         {"init": "truncated_normal"}, {"init": "normal"}, {"bias": False}, {"learning_rate": 0.003},
-        {"weight_decay": 1.0}, {"epochs": 20},
+        {"weight_decay": 1.0}, {"epochs": 20}, {"optimizer": "lbfgs"},
     ]  # fmt: skip
     for settings in changed:
         other = make("ccs", **{"epochs": 50, **settings}).fit(pairs, [0])

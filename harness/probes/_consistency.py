@@ -39,14 +39,25 @@ class Consistency:
 
     def loss(self, theta: Tensor) -> Tensor:
         """(layer, fit)."""
-        no, yes = self._probabilities(theta).split(self.pairs, dim=-1)
-        return ((no + yes).sub_(1).square_() + no.minimum(yes).square_()).mean(dim=-1)
+        return self._loss(self._probabilities(theta))
 
     def gradient(self, theta: Tensor) -> Tensor:
         """By theta. Two products, forward and back, and element-wise work in place between them."""
+        return self._gradient(self._probabilities(theta))
+
+    def loss_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Both for one forward product."""
+        both = self._probabilities(theta)
+        return self._loss(both), self._gradient(both)
+
+    def _loss(self, both: Tensor) -> Tensor:
+        no, yes = both.split(self.pairs, dim=-1)
+        return ((no + yes).sub_(1).square_() + no.minimum(yes).square_()).mean(dim=-1)
+
+    def _gradient(self, both: Tensor) -> Tensor:
+        """From the probabilities of both members, which are overwritten."""
         import torch
 
-        both = self._probabilities(theta)
         no, yes = both.split(self.pairs, dim=-1)
         # Derivative by p of each member, halved: consistency's is p⁺ + p⁻ − 1 for both; confidence's is the smaller p,
         # for that member alone. Comparisons into floats, because masked arithmetic on booleans is ten times slower.

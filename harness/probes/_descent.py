@@ -1,4 +1,4 @@
-"""AdamW on many probes at once: all layers, seeds and restarts, full batch, with gradients worked out by hand.
+"""Descent of many probes at once: all layers, seeds and restarts, full batch, with gradients worked out by hand.
 
 All fits of a layer step together, so that its states are read once per step for all of them. On a CPU each thread
 takes a layer to the end before the next, because memory traffic is the bound otherwise; on a GPU all layers that fit
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from harness.probes._layers import each
+from harness.probes._quasi_newton import minimise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,9 @@ class Objective(Protocol):
     def gradient(self, theta: Tensor) -> Tensor:
         """(layer, fit, size)."""
 
+    def loss_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Both for the price of the gradient."""
+
     def only(self, layers: Tensor) -> Objective:
         """The same at some of the layers."""
 
@@ -50,6 +54,15 @@ class AdamW(msgspec.Struct, frozen=True):
     """A fit has settled when its loss has moved by less than this over PATIENCE looks; 0 for never."""
 
 
+class LBFGS(msgspec.Struct, frozen=True):
+    """Limited-memory BFGS: fewer, longer steps that follow the loss's curvature."""
+
+    evaluations: int
+    """Losses and gradients that a fit may ask for."""
+    solved: float
+    """A fit with a loss below this has nothing left to gain."""
+
+
 class Fits(msgspec.Struct, frozen=True):
     """Probes after the descent."""
 
@@ -61,14 +74,16 @@ class Fits(msgspec.Struct, frozen=True):
     """Steps that each took, int64, (layer, fit)."""
 
 
-def descend(states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: AdamW) -> Fits:
+def descend(states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: AdamW | LBFGS) -> Fits:
     """Minimises `objective(states of some layers)` from the same starts, (fit, size), at all layers."""
     import torch
 
     def fit(group: Tensor) -> Fits:
+        if isinstance(rule, LBFGS):
+            return _descend_layer(objective(group), start, rule)
         return _descend_group(objective(group), start.expand(len(group), -1, -1), rule)
 
-    if states.device.type == "cpu":
+    if states.device.type == "cpu" or isinstance(rule, LBFGS):
         groups = each(fit, states.split(1))
     else:
         groups = [fit(group) for group in states.split(_layers_at_once(states, len(start)))]
@@ -94,6 +109,20 @@ def _descend_group(objective: Objective, start: Tensor, rule: AdamW) -> Fits:
         if (step % LOOK == 0 or step == rule.epochs) and not batch.look(step):
             break
     return batch.result
+
+
+def _descend_layer(objective: Objective, start: Tensor, rule: LBFGS) -> Fits:
+    """All fits of one layer."""
+
+    def evaluate(theta: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
+        loss, gradient = objective.loss_and_gradient(theta[None])
+        return loss[0], gradient[0]
+
+    def solved(theta: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        return loss < rule.solved
+
+    found = minimise(evaluate, start, solved, rule.evaluations)
+    return Fits(found.parameters[None], found.loss[None], found.evaluations[None])
 
 
 class _Batch:

@@ -25,6 +25,8 @@ MEMORY = 10
 """Steps that the curvature is estimated from."""
 ARMIJO = 1e-4
 """Share of the predicted fall that a step must bring (Nocedal & Wright 2006, §3.1)."""
+FLAT = 1e-30
+"""Curvature whose inverse would not be a number in float32."""
 HALVINGS = 40
 """A row whose step still brings no fall after so many halvings is at the limit of its arithmetic, and finished."""
 
@@ -106,20 +108,20 @@ class _Run:
         move = self.length[:, None] * self.direction
         loss, gradient = self.objective(self.x + move, self.problem)
         enough = loss <= self.loss + ARMIJO * (move * self.gradient).sum(dim=1)
-        taken = enough[:, None].to(move.dtype)
         # A step that is not taken leaves a blank in the history.
-        step = _step(move * taken, (gradient - self.gradient) * taken)
+        taken = enough[:, None]
+        step = _step(torch.where(taken, move, 0.0), torch.where(taken, gradient - self.gradient, 0.0))
         self.history = [*self.history[-MEMORY + 1 :], step]
         size = step.inverse * (step.bend * self.precondition(step.bend)).sum(dim=1, keepdim=True)
-        self.scale = torch.where(size > 0, 1 / size, self.scale)
+        self.scale = torch.where(size > FLAT, 1 / size, self.scale)
         self.x = self.x + step.move
         self.loss = torch.where(enough, loss, self.loss)
-        self.gradient = torch.where(enough[:, None], gradient, self.gradient)
+        self.gradient = torch.where(taken, gradient, self.gradient)
         new = _direction(self.gradient, self.history, lambda v: self.scale * self.precondition(v))
         # Rounding can turn a direction uphill; the gradient itself never is.
         uphill = (new * self.gradient).sum(dim=1, keepdim=True) >= 0
         new = torch.where(uphill, -self.precondition(self.gradient), new)
-        self.direction = torch.where(enough[:, None], new, self.direction)
+        self.direction = torch.where(taken, new, self.direction)
         self.length = torch.where(enough, 1.0, self.length / 2)
 
 
@@ -142,7 +144,7 @@ def _step(move: Tensor, bend: Tensor) -> _Step:
     import torch
 
     product = (move * bend).sum(dim=1, keepdim=True)
-    sound = product > 1e-12 * bend.norm(dim=1, keepdim=True) * move.norm(dim=1, keepdim=True)
+    sound = product > (1e-12 * bend.norm(dim=1, keepdim=True) * move.norm(dim=1, keepdim=True)).clamp_min(FLAT)
     return _Step(move, bend, torch.where(sound, 1 / product, 0.0))
 
 
