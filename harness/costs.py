@@ -6,8 +6,6 @@ Prompts are made (and kept) for it, because only they say how many tokens there 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -110,10 +108,12 @@ def as_table(plan: Plan, costs: dict[str, Costs]) -> Table:
     return table
 
 
-def _lines(plan: Plan) -> Iterator[list[Stage]]:
+def _lines(plan: Plan) -> list[list[Stage]]:
     """Stages that are shown in one line: the probes of one condition."""
-    for _, stages in groupby(plan.stages, key=lambda stage: (stage.kind, stage.label.split(" · ")[0])):
-        yield list(stages)
+    lines: dict[tuple[str, str], list[Stage]] = {}
+    for stage in plan.stages:
+        lines.setdefault((stage.kind, stage.label.split(" · ")[0]), []).append(stage)
+    return list(lines.values())
 
 
 def _label(stages: list[Stage]) -> str:

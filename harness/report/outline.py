@@ -103,7 +103,11 @@ def from_manifest(manifest: Mapping[str, Any], name: str) -> Outline:
 def claim(check: Check) -> str:
     """The claim in words, its options filled in; the check's name where its kind has none."""
     words = {name: getattr(check, name) for name in check.__struct_fields__}
-    return check.claim.format(**words) if check.claim else check.name or check.kind()
+    if not check.claim:
+        return check.name or check.kind()
+    fit_on = getattr(check, "fit_on", None)
+    elsewhere = f", fitted on {fit_on}" if fit_on not in (None, getattr(check, "condition", None)) else ""
+    return check.claim.format(**words) + elsewhere
 
 
 def _file(text: str) -> str:
