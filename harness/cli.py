@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import __version__
-from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_UNFINISHED, EXIT_USAGE, HarnessError, SpecError
+from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
 
 if TYPE_CHECKING:
     from harness.store import Store
@@ -64,10 +65,15 @@ def run(
 
     console = Console()
     worst = EXIT_EXPECTED
+    signal.signal(signal.SIGTERM, _interrupt)
     for path in specs:
-        outcome = pipeline.run(
-            path, sets=sets or (), out=out, store=_store(store), reporter=Reporter(quiet=quiet), page=page
-        )
+        try:
+            outcome = pipeline.run(
+                path, sets=sets or (), out=out, store=_store(store), reporter=Reporter(quiet=quiet), page=page
+            )
+        except KeyboardInterrupt:
+            # Typer would answer with its own exit code.
+            raise HarnessError("interrupted; what is finished is stored: run the same command again to go on") from None
         pipeline.show(outcome, console)
         if outcome.unexpected:
             worst = EXIT_UNEXPECTED
@@ -271,13 +277,15 @@ def main() -> None:
     except HarnessError as error:
         _print_error(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _print_error("interrupted; what is finished is stored, run the same command again to go on")
-        sys.exit(EXIT_UNFINISHED)
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing is wrong, but Python would complain while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_EXPECTED)
+
+
+def _interrupt(*_: object) -> None:
+    """A polite request to stop is answered like Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _store(root: Path | None) -> Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,24 @@ def test_exit_codes_follow_the_checks(tmp_path: Path) -> None:
         shown = harness("run", spec, "--out", tmp_path / "reports", "--no-page", "--quiet")
         assert shown.returncode == code, shown.stderr
         assert "checks came out as expected" in shown.stdout
+
+
+@pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_so_and_goes_on(tmp_path: Path, request_to_stop: signal.Signals) -> None:
+    spec = write_planted(tmp_path)
+    command = [sys.executable, "-m", "harness", "run", spec, "--out", tmp_path / "reports", "--no-page"]
+    slow = ["--set", "seeds=300", "--set", "probes[0].restarts=50", "--set", "probes[0].tolerance=0"]
+    with subprocess.Popen([*command, *slow], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "activations" not in process.stderr.readline():
+            assert process.poll() is None, "it ended before it could be stopped"
+        process.send_signal(request_to_stop)
+        said = process.stderr.read()
+        assert process.wait(60) == 3
+    assert "run the same command again" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "reports").exists()
+    assert harness(*command[3:]).returncode == 0
 
 
 def test_plan_in_text_and_json(tmp_path: Path, tiny_llama: Path) -> None:
