@@ -6,7 +6,7 @@ all seeds and layers at once, in the space of the *normalised* states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,7 +37,7 @@ class LinearReadout(msgspec.Struct, frozen=True):
         layers, rows, _, width = pairs.states.shape
         _same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
         weight = self.weight.to(pairs.states).flatten(2).transpose(0, 1)
-        score = weight @ pairs.states.reshape(layers, rows, 2 * width).transpose(1, 2)
+        score = _by_layer(weight, pairs.states.reshape(layers, rows, 2 * width))
         score += self.bias.to(score).T[..., None]
         score = score.transpose(0, 1)
         probability = score.sigmoid().cpu().numpy() if self.calibrated else None
@@ -127,12 +127,22 @@ def _judged(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
     layers, rows, _, width = pairs.states.shape
     _same_space(direction.shape[1], direction.shape[2], layers, width)
     states = pairs.states.reshape(layers, 2 * rows, width)
-    logits = direction.to(states).transpose(0, 1) @ states.transpose(1, 2)
+    logits = _by_layer(direction.to(states).transpose(0, 1), states)
     logits += bias.to(logits).T[..., None]
     logits = logits.transpose(0, 1).unflatten(2, (rows, 2)).contiguous()
     members = logits.sigmoid()
     score = _half_difference(logits)
     return Answers(score.cpu().numpy(), (score + 0.5).cpu().numpy(), members.cpu().numpy())
+
+
+def _by_layer(weight: Tensor, rows: Tensor) -> Tensor:
+    """weight · rowᵀ at each layer, (layer, fit, row), by one product per layer.
+
+    A single product of many layers may round otherwise than each by itself, and layers may be scored apart.
+    """
+    import torch
+
+    return torch.stack([own @ states.T for own, states in zip(weight, rows, strict=True)])
 
 
 def _half_difference(logits: Tensor) -> Tensor:
@@ -175,6 +185,32 @@ _SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _DTYPES = {"calibrated": "uint8", "chosen": "int64"}
 """Those that are not float32."""
+
+
+def joined(parts: Sequence[Readout]) -> Readout:
+    """One readout of all layers from those of some, in order. What has no layers is that of the first."""
+    import torch
+
+    form = form_of(parts[0])
+    tensors = [part.tensors() for part in parts]
+    whole = {
+        name: torch.cat([own[name] for own in tensors], dim=axes.index("layer")) if "layer" in axes else tensors[0][name]
+        for name, axes in _SHAPES[form].items()
+    }
+    return restore(form, whole)
+
+
+def at_layers(readout: Readout, places: Sequence[int]) -> Readout:
+    """The same at some layers, given by their places on the layer axis."""
+    import torch
+
+    form = form_of(readout)
+    index = torch.tensor(list(places))
+    some = {
+        name: tensor.index_select(_SHAPES[form][name].index("layer"), index) if "layer" in _SHAPES[form][name] else tensor
+        for name, tensor in readout.tensors().items()
+    }
+    return restore(form, some)
 
 
 def form_of(readout: Readout) -> str:
