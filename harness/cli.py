@@ -15,7 +15,9 @@ from harness import __version__
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
 
 if TYPE_CHECKING:
+    from harness.resources import Resources
     from harness.store import Store
+    from harness.team import Team
 
 app = typer.Typer(
     name="harness",
@@ -52,12 +54,78 @@ def run(
     store: StoreRoot = None,
     page: Annotated[bool, typer.Option(help="Also write report.html.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the checks.")] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine, each with an equal share of cores, or of GPUs.")
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Threads of each process; else OMP_NUM_THREADS, else all cores divided by the processes."
+        ),
+    ] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="One thread per process and no halved batches: the same bytes whatever the number of cores, on the same "
+            "kind of processor. Costs the speed of the other threads; `--processes` buys it back.",
+        ),
+    ] = False,
+    tokens_per_pass: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens that are forwarded together; else 1024 on a processor, 16384 on a GPU."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="For the states that are fitted at a time, such as 8GiB; else a quarter of the machine's memory. Layers "
+            "that do not fit together are fitted one after another, with the same results.",
+        ),
+    ] = None,
 ) -> None:
     """Runs specs and writes their reports.
 
-    What is stored already is not computed again; a run that was stopped goes on where it was.
+    What is stored already is not computed again; a run that was stopped goes on where it was, with any number of
+    processes. The same spec gives the same bytes with any number of processes of equally many threads.
+
     Example: `harness run specs/banana_shed.yaml --set seeds=10`
     """
+    from harness.launch import die_with_parent, launch, launched_by_us
+    from harness.resources import Resources, size_of
+    from harness.team import launched, membership
+
+    resources = Resources(
+        threads=threads,
+        deterministic=deterministic,
+        tokens_per_pass=tokens_per_pass,
+        memory_bytes=None if memory is None else size_of(memory),
+    )
+    if processes > 1 and not launched():
+        raise typer.Exit(launch(sys.argv[1:], processes))
+    if processes > 1 and not launched_by_us():
+        _fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
+    signal.signal(signal.SIGTERM, _interrupt)
+    die_with_parent()
+    with membership() as team:
+        worst = _run_all(
+            specs, team, sets=sets or (), out=out, store=store, page=page, quiet=quiet, resources=resources
+        )
+    raise typer.Exit(worst)
+
+
+def _run_all(
+    specs: list[Path],
+    team: Team | None,
+    *,
+    sets: list[str] | tuple[()],
+    out: Path,
+    store: Path | None,
+    page: bool,
+    quiet: bool,
+    resources: Resources,
+) -> int:
+    """Runs the specs one after another, or helps to; the exit code."""
     from rich.console import Console
 
     from harness import pipeline
@@ -65,11 +133,20 @@ def run(
 
     console = Console()
     worst = EXIT_EXPECTED
-    signal.signal(signal.SIGTERM, _interrupt)
     for path in specs:
         try:
+            if team is not None and not team.leads:
+                pipeline.assist(path, team, sets=sets, store=_store(store))
+                continue
             outcome = pipeline.run(
-                path, sets=sets or (), out=out, store=_store(store), reporter=Reporter(quiet=quiet), page=page
+                path,
+                sets=sets,
+                out=out,
+                store=_store(store),
+                reporter=Reporter(quiet=quiet),
+                page=page,
+                resources=resources,
+                team=team,
             )
         except KeyboardInterrupt:
             # Typer would answer with its own exit code.
@@ -77,7 +154,7 @@ def run(
         pipeline.show(outcome, console)
         if outcome.unexpected:
             worst = EXIT_UNEXPECTED
-    raise typer.Exit(worst)
+    return worst
 
 
 @app.command()

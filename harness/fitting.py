@@ -10,11 +10,10 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from harness import artifacts, kind
+from harness import kind
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
-from harness.plan import Stage, probe_name
+from harness.plan import probe_name
 from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
-from harness.store import Store
 
 
 class Fitting:
@@ -45,17 +44,9 @@ class Fitting:
         return pairs if probe.reads == "log_odds" else self.normaliser(probe.normalise)(pairs)
 
 
-def fit(probe: Probe, seeds: range, fitting: Fitting, stage: Stage, store: Store) -> Readout:
-    """The fitted probe, from the store where it is."""
-    if artifact := store.open(stage.kind, stage.key):
-        return artifacts.load_fit(artifact)[0]
-    from harness.readouts import form_of
-
-    readout = probe.fit(_with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"]), seeds)
-    normaliser = None if probe.reads == "log_odds" else fitting.normaliser(probe.normalise)
-    with store.write(stage.kind, stage.key, {"form": form_of(readout)}) as folder:
-        artifacts.save_fit(readout, normaliser, folder)
-    return readout
+def training_pairs(probe: Probe, fitting: Fitting) -> Pairs:
+    """What a probe is fitted on, with labels for one that is supervised."""
+    return _with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"])
 
 
 def score(

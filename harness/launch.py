@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_UNFINISHED, HarnessError
 
@@ -74,6 +74,11 @@ def die_with_parent() -> None:
         threading.Thread(target=wait, daemon=True).start()
 
 
+def launched_by_us() -> bool:
+    """Whether `launch` started this process."""
+    return _PIPE in os.environ
+
+
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -105,7 +110,7 @@ def _worst(codes: Sequence[int]) -> int:
     return max(codes, default=EXIT_UNFINISHED)
 
 
-def _passing_on(children: Sequence[subprocess.Popen[bytes]]) -> signal.Handlers | object:
+def _passing_on(children: Sequence[subprocess.Popen[bytes]]) -> Callable[[int, object], None]:
     def handler(number: int, _: object) -> None:
         for child in children:
             if child.poll() is None:

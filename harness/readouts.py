@@ -194,7 +194,9 @@ def joined(parts: Sequence[Readout]) -> Readout:
     form = form_of(parts[0])
     tensors = [part.tensors() for part in parts]
     whole = {
-        name: torch.cat([own[name] for own in tensors], dim=axes.index("layer")) if "layer" in axes else tensors[0][name]
+        name: torch.cat([own[name] for own in tensors], dim=axes.index("layer"))
+        if "layer" in axes
+        else tensors[0][name]
         for name, axes in _SHAPES[form].items()
     }
     return restore(form, whole)
@@ -207,7 +209,9 @@ def at_layers(readout: Readout, places: Sequence[int]) -> Readout:
     form = form_of(readout)
     index = torch.tensor(list(places))
     some = {
-        name: tensor.index_select(_SHAPES[form][name].index("layer"), index) if "layer" in _SHAPES[form][name] else tensor
+        name: tensor.index_select(_SHAPES[form][name].index("layer"), index)
+        if "layer" in _SHAPES[form][name]
+        else tensor
         for name, tensor in readout.tensors().items()
     }
     return restore(form, some)

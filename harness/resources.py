@@ -49,6 +49,12 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
             torch.set_num_threads(self.chosen_threads)
 
+    def settled(self) -> Resources:
+        """The same with the number of threads that this process has, for the others to have as many."""
+        import torch
+
+        return msgspec.structs.replace(self, threads=self.chosen_threads or torch.get_num_threads())
+
     def memory(self) -> int:
         """Bytes for the states that are in memory at a time."""
         if self.memory_bytes is not None:

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -145,6 +146,7 @@ class Team:
         self.host = socket.gethostname()
         self.failure: Failure | None = None
         self._store = store
+        """Only asked by `_ask`, which knows that the process it lies with may be gone."""
         self._jobs = 0
         self._pause_s = 0.01
         self._ended = threading.Event()
@@ -179,17 +181,25 @@ class Team:
     # messages
 
     def put(self, key: str, value: Any) -> None:
-        self._store.set(key, json.dumps(value))
+        self._ask("set", key, json.dumps(value))
 
     def get(self, key: str) -> Any:
-        return json.loads(self._store.get(key))
+        return json.loads(self._ask("get", key))
 
     def has(self, *keys: str) -> bool:
-        return bool(self._store.check(list(keys)))
+        return bool(self._ask("check", list(keys)))
 
-    def add(self, key: str) -> int:
-        """One more; the new count, which no other process gets."""
-        return int(self._store.add(key, 1))
+    def add(self, key: str, amount: int = 1) -> int:
+        """So many more; the new count, which no other process gets."""
+        return int(self._ask("add", key, amount))
+
+    def _ask(self, operation: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._store, operation)(*arguments)
+        except RuntimeError as error:
+            line = next(iter(str(error).splitlines()), "")[:120]
+            failure = Failure(0, "the leading machine", f"the connection to it is lost ({line})")
+            raise PeerFailed(self.failure or failure, self.size) from error
 
     def wait(self, *keys: str) -> None:
         """Until all of the keys are there. Raises PeerFailed."""
@@ -208,6 +218,17 @@ class Team:
         if self.failure is not None and self.failure.rank != self.rank:
             raise PeerFailed(self.failure, self.size)
 
+    @contextmanager
+    def after_first_of_machine(self, what: str) -> Iterator[None]:
+        """On every machine one process does the block first, and the others after it."""
+        key = f"{what} on {self.host}"
+        if self.speaks:
+            yield
+            self.put(key, True)
+        else:
+            self.wait(key)
+            yield
+
     # the end
 
     def leave(self) -> None:
@@ -225,14 +246,15 @@ class Team:
         try:
             if not self.has("failed"):
                 self.put("failed", msgspec.to_builtins(self.failure))
-            self._store.add("heard", 1)
+            self.add("heard")
             deadline = time.monotonic() + 4 * BEAT_S
-            while self._store.add("heard", 0) < self.size and time.monotonic() < deadline:
+            while self.add("heard", 0) < self.size and time.monotonic() < deadline:
                 time.sleep(0.05)
-        except RuntimeError as error:
-            # The messages lie with a process that is gone, so there is nobody to tell.
-            print(f"harness: the other processes could not be told: {error}", file=sys.stderr)
-        self._ended.set()
+        except PeerFailed:
+            # The messages lie with a process that is gone: there is nobody to tell.
+            return
+        finally:
+            self._ended.set()
 
     # signs of life
 
@@ -244,21 +266,22 @@ class Team:
             try:
                 self.put(f"beat/{self.rank}", self._beats)
                 if self.has("failed"):
-                    self._stop(Failure(**self.get("failed")))
-                    self._store.add("heard", 1)
-                    return
+                    self.failure = Failure(**self.get("failed"))
+                    self.add("heard")
+                    return self._stop(self.failure)
                 for rank in others:
                     silent = self._silent(rank, heard)
                     if silent >= MISSED:
-                        failure = Failure(rank, "another process", f"nothing was heard of it for {silent * BEAT_S:.0f} s")
+                        failure = Failure(
+                            rank, "another process", f"nothing was heard of it for {silent * BEAT_S:.0f} s"
+                        )
                         self.put("failed", msgspec.to_builtins(failure))
-                        self._stop(failure)
-                        return
-            except RuntimeError as error:
+                        return self._stop(failure)
+            except PeerFailed as error:
                 if not self._ended.is_set():
-                    line = next(iter(str(error).splitlines()), "")[:120]
-                    self._stop(Failure(0, "the leading machine", f"the connection to it is lost ({line})"))
-                return
+                    self._stop(error.failure)
+                return None
+        return None
 
     def _silent(self, rank: int, heard: dict[int, tuple[int, int]]) -> int:
         """For how many beats nothing was heard of a process that has not left."""
@@ -313,6 +336,35 @@ def join() -> Team | None:
         ) from error
     store = distributed_c10d.PrefixStore("harness", distributed_c10d._get_default_store())
     return Team(store, state.process_index, state.num_processes, state.local_process_index)
+
+
+@contextmanager
+def membership() -> Iterator[Team | None]:
+    """The team for the duration of a block. An error of the block is told to the others, one of theirs ends the block.
+
+    Of each machine one process tells the user; the others end without a word.
+    """
+    team = join()
+    if team is None:
+        yield None
+        return
+    try:
+        yield team
+        team.leave()
+    except (HarnessError, KeyboardInterrupt) as error:
+        if not isinstance(error, PeerFailed):
+            stopped = isinstance(error, KeyboardInterrupt)
+            team.fail("interrupted" if stopped else str(error), EXIT_UNFINISHED if stopped else error.exit_code)  # type: ignore[union-attr]
+        failure = team.failure
+        if not team.speaks:
+            raise SystemExit(EXIT_UNFINISHED if failure is None else failure.exit_code) from None
+        if failure is not None and failure.rank != team.rank:
+            raise PeerFailed(failure, team.size) from None
+        raise
+    except Exception as error:
+        # A bug of ours: the others shall not wait for it.
+        team.fail(f"{type(error).__name__}: {error}", EXIT_UNFINISHED)
+        raise
 
 
 def launched() -> bool:

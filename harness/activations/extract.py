@@ -16,7 +16,7 @@ import msgspec
 
 from harness.activations import batches
 from harness.activations.bank import Bank
-from harness.activations.batches import Batch, Cost, Layout
+from harness.activations.batches import Batch, Cost
 from harness.activations.bed_network import BedForward, describe_bed
 from harness.activations.layers import resolve
 from harness.activations.rows import Row, Stage, stage_of
