@@ -163,12 +163,23 @@ def plan(
     sets: Sets = None,
     store: StoreRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    devices: Annotated[
+        str | None,
+        typer.Option(help="Also say what would happen on such devices: cpu, 80GiB, or 8x80GiB. They need not be here."),
+    ] = None,
+    tflops: Annotated[
+        float | None, typer.Option(min=0.001, help="Rate of one device, 10¹² operations per second, if you know it.")
+    ] = None,
 ) -> None:
     """Prints what a run would do, what it would cost, and what is stored already. Loads no weights.
 
-    Example: `harness plan specs/cities.yaml`
+    Example: `harness plan specs/cities.yaml`, or `harness plan specs/cities.yaml --devices 8x80GiB`
     """
     from rich.console import Console
+
+    from harness.models.placement import devices_of
+
+    on = None if devices is None else devices_of(devices)
 
     from harness import costs, language
     from harness.plan import compile_plan
@@ -176,10 +187,19 @@ def plan(
     the_store = _store(store)
     compiled = compile_plan(language.read(spec, sets or ()), spec.resolve().parent, the_store)
     costed = costs.estimate(compiled, the_store)
+    described = costs.as_json(compiled, costed)
+    table = costs.as_table(compiled, costed)
+    if on is not None:
+        from harness import foresight
+
+        foreseen = foresight.foresee(compiled, the_store, on, tflops)
+        described["placement"] = foresight.as_json(foreseen, on)
     if as_json:
-        print(json.dumps(costs.as_json(compiled, costed), indent=2))
-    else:
-        Console().print(costs.as_table(compiled, costed))
+        print(json.dumps(described, indent=2))
+        return
+    Console().print(table)
+    if on is not None:
+        Console().print(foresight.as_table(foreseen, on))
 
 
 @app.command()

@@ -59,7 +59,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes for the states that are in memory at a time."""
         if self.memory_bytes is not None:
             return self.memory_bytes
-        return int(_physical_memory() * _SHARE / int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return int(physical_memory() * _SHARE / int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def size_of(text: str) -> int:
@@ -70,7 +70,7 @@ def size_of(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-def _physical_memory() -> int:
+def physical_memory() -> int:
     """Of this machine, or what a container may use of it."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -31,7 +31,7 @@ from harness.errors import EXIT_UNFINISHED, HarnessError
 BEAT_S = 1.0
 """Seconds between two signs of life."""
 
-MISSED = 15
+MISSED = 12
 """A process that was silent for so many beats is taken for dead. Beats are counted, not seconds: when a whole machine was
 asleep, nobody has missed any."""
 
@@ -60,8 +60,10 @@ class PeerFailed(HarnessError):
     def __init__(self, failure: Failure, size: int):
         self.failure = failure
         self.exit_code = failure.exit_code
+        again = failure.exit_code == EXIT_UNFINISHED and "again" not in failure.message
         super().__init__(
-            f"process {failure.rank} of {size} (on {failure.host}) failed, and the others stopped: {failure.message}"
+            f"process {failure.rank} of {size} ({failure.host}) failed, and the others stopped: {failure.message}"
+            + ("; what is finished is stored: run the same command again to go on" if again else "")
         )
 
 
@@ -151,6 +153,7 @@ class Team:
         self._pause_s = 0.01
         self._ended = threading.Event()
         self._beats = 0
+        self.put(f"host/{rank}", self.host)
         self.put(f"beat/{rank}", 0)
         for target in (self._listen, self._watch_listening):
             threading.Thread(target=target, daemon=True).start()
@@ -198,7 +201,7 @@ class Team:
             return getattr(self._store, operation)(*arguments)
         except RuntimeError as error:
             line = next(iter(str(error).splitlines()), "")[:120]
-            failure = Failure(0, "the leading machine", f"the connection to it is lost ({line})")
+            failure = Failure(0, "the leading process", f"the connection to it is lost ({line})")
             raise PeerFailed(self.failure or failure, self.size) from error
 
     def wait(self, *keys: str) -> None:
@@ -273,7 +276,7 @@ class Team:
                     silent = self._silent(rank, heard)
                     if silent >= MISSED:
                         failure = Failure(
-                            rank, "another process", f"nothing was heard of it for {silent * BEAT_S:.0f} s"
+                            rank, self.get(f"host/{rank}"), f"nothing was heard of it for {silent * BEAT_S:.0f} s"
                         )
                         self.put("failed", msgspec.to_builtins(failure))
                         return self._stop(failure)
@@ -299,7 +302,7 @@ class Team:
             silent = silent + 1 if self._beats == seen else 0
             seen = self._beats
             if silent >= MISSED:
-                self._stop(Failure(0, "the leading machine", "it does not answer any more"))
+                self._stop(Failure(0, "the leading process", "it does not answer any more"))
 
     def _stop(self, failure: Failure) -> None:
         """Ends this process: the main thread by an interrupt, and if it does not come to hear it, the hard way."""
