@@ -15,6 +15,7 @@ from harness.contracts import Answers, Pairs, Readout
 from harness.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -36,12 +37,10 @@ class LinearReadout(msgspec.Struct, frozen=True):
     def answers(self, pairs: Pairs) -> Answers:
         layers, rows, _, width = pairs.states.shape
         _same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
-        weight = self.weight.to(pairs.states).flatten(2).transpose(0, 1)
-        score = _by_layer(weight, pairs.states.reshape(layers, rows, 2 * width))
-        score += self.bias.to(score).T[..., None]
-        score = score.transpose(0, 1)
-        probability = score.sigmoid().cpu().numpy() if self.calibrated else None
-        return Answers(score.contiguous().cpu().numpy(), probability)
+        weight = self.weight.to(pairs.states).flatten(2)
+        scores = _by_layer(weight, self.bias, pairs.states.reshape(layers, rows, 2 * width))
+        probability = _stacked([score.sigmoid() for score in scores]) if self.calibrated else None
+        return Answers(_stacked(scores), probability)
 
     def tensors(self) -> dict[str, Tensor]:
         import torch
@@ -127,22 +126,27 @@ def _judged(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
     layers, rows, _, width = pairs.states.shape
     _same_space(direction.shape[1], direction.shape[2], layers, width)
     states = pairs.states.reshape(layers, 2 * rows, width)
-    logits = _by_layer(direction.to(states).transpose(0, 1), states)
-    logits += bias.to(logits).T[..., None]
-    logits = logits.transpose(0, 1).unflatten(2, (rows, 2)).contiguous()
-    members = logits.sigmoid()
-    score = _half_difference(logits)
-    return Answers(score.cpu().numpy(), (score + 0.5).cpu().numpy(), members.cpu().numpy())
+    logits = [own.unflatten(1, (rows, 2)) for own in _by_layer(direction.to(states), bias, states)]
+    members = _stacked([own.sigmoid() for own in logits])
+    scores = [_half_difference(own) for own in logits]
+    return Answers(_stacked(scores), _stacked([own + 0.5 for own in scores]), members)
 
 
-def _by_layer(weight: Tensor, rows: Tensor) -> Tensor:
-    """weight · rowᵀ at each layer, (layer, fit, row), by one product per layer.
+def _by_layer(weight: Tensor, bias: Tensor, rows: Tensor) -> list[Tensor]:
+    """row · weight + bias at each layer, (fit, row); weight is (fit, layer, d_model), bias (fit, layer).
 
-    A single product of many layers may round otherwise than each by itself, and layers may be scored apart.
+    Layers may be scored apart, and must then give the same bits. A product of many layers may round otherwise than each by
+    itself, and so may a sigmoid, whose last bit depends on where in a vector register a number happens to lie.
     """
+    bias = bias.to(rows)[..., None]
+    return [weight[:, layer] @ states.T + bias[:, layer] for layer, states in enumerate(rows)]
+
+
+def _stacked(layers: Sequence[Tensor]) -> np.ndarray:
+    """What each layer has, (fit, …), as one array, (fit, layer, …)."""
     import torch
 
-    return torch.stack([own @ states.T for own, states in zip(weight, rows, strict=True)])
+    return torch.stack(list(layers), dim=1).cpu().numpy()
 
 
 def _half_difference(logits: Tensor) -> Tensor:

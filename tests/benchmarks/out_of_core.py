@@ -50,9 +50,7 @@ def write(folder: Path, model: Path, prompts: int) -> Path:
 def peak_mib(spec: Path, store: Path, memory: str) -> float:
     """The largest resident size of a run, MiB, and of it alone."""
     command = [sys.executable, "-m", "harness", "run", str(spec), "--no-page", "--quiet", "--memory", memory]
-    child = os.posix_spawn(
-        sys.executable, [*command, "--store", str(store), "--out", str(store / "out")], os.environ
-    )
+    child = os.posix_spawn(sys.executable, [*command, "--store", str(store), "--out", str(store / "out")], os.environ)
     _, status, used = os.wait4(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0, "the run failed"
     return used.ru_maxrss / 1024
