@@ -268,6 +268,9 @@ class Team:
             self._beats += 1
             try:
                 self.put(f"beat/{self.rank}", self._beats)
+                if self.failure is not None:
+                    # This process's own, which it is telling the others.
+                    return None
                 if self.has("failed"):
                     self.failure = Failure(**self.get("failed"))
                     self.add("heard")
