@@ -111,7 +111,9 @@ def build(
     tied = {name for name, distractor in distractors.items() if distractor.tied}
     # Whether a label leaks is asked of the prompts without those distractors that are there to tell it.
     innocent = [edit for edit in edits if edit[0] not in tied]
-    unaided = frame if innocent == edits else _frame(list(_rows(examples, templates, answers, choices, innocent)), values)
+    unaided = (
+        frame if innocent == edits else _frame(list(_rows(examples, templates, answers, choices, innocent)), values)
+    )
     findings += dropped + lint.leak_findings(unaided) + lint.text_findings(frame)
     findings += lint.label_findings(frame, factors, tied)
     columns = [*_OWN_COLUMNS, *(factor.name for factor in factors[1:])]
