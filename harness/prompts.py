@@ -97,7 +97,10 @@ def build(
     known, findings = _known_factors(source.factors, examples)
     choices, truth = _choices(examples, len(answers), condition.data.seed)
     right = [answers[label] for label in examples["label"]]
-    values = {"truth": truth} | _values(_with_truth(examples, truth, right), known, distractors, condition.data.seed)
+    drawn_from = _with_truth(examples, truth, right)
+    distractors, impossible = _possible(distractors, condition.distractors, drawn_from, condition.data.seed)
+    findings += impossible
+    values = {"truth": truth} | _values(drawn_from, known, distractors, condition.data.seed)
     names = tuple(answers) if len(answers) == 2 else ("first choice", "second choice")
     factors = _factors(names, known, distractors)
 
@@ -154,6 +157,26 @@ def _with_truth(examples: pl.DataFrame, truth: Sequence[int], right: Sequence[st
     import polars as pl
 
     return examples.with_columns(pl.Series("truth", truth, dtype=pl.Int64), pl.Series("right", right, dtype=pl.String))
+
+
+def _possible(
+    distractors: Mapping[str, Distractor], standing: Sequence[str], examples: pl.DataFrame, seed: int
+) -> tuple[dict[str, Distractor], list[str]]:
+    """The distractors that can be drawn for these examples, and what is said of the others.
+
+    One that stands in the prompts must be. One that is only drawn as a control may make no sense for this data set.
+    """
+    possible, findings = {}, []
+    for name, distractor in distractors.items():
+        try:
+            distractor.draw(examples, seed)
+        except DataError as error:
+            if name in standing:
+                raise DataError(f"distractors.{name}: {error}") from error
+            findings.append(f"{name} is not scored here: {error}.")
+        else:
+            possible[name] = distractor
+    return possible, findings
 
 
 def _values(

@@ -185,6 +185,17 @@ def test_what_alice_would_answer(tmp_path: Path) -> None:
         topics(tmp_path, avoids="Compny")
 
 
+def test_what_cannot_be_drawn_is_an_error_only_where_it_stands(tmp_path: Path) -> None:
+    both = {"alice": made("implicit_opinion"), "word": made("random_word")}
+    found = table(tmp_path, both, used=("word",))
+    assert [factor.name for factor in found.factors] == ["truth", "word"]
+    assert found.findings[0].startswith(
+        'alice is not scored here: implicit_opinion: no example has the answer "Company"'
+    )
+    with pytest.raises(DataError, match=r"distractors\.alice: implicit_opinion: no example"):
+        table(tmp_path, both, used=("alice",))
+
+
 # Draws
 
 
