@@ -70,12 +70,21 @@ class Distractor(Kind, frozen=True):
         """The factor under the name that the spec gives to this distractor."""
         raise NotImplementedError
 
+    @property
+    def tied(self) -> bool:
+        """Whether it goes together with the truth on purpose; the linter then does not take it for a leaked label."""
+        return False
+
     def draw(self, examples: pl.DataFrame, seed: int) -> np.ndarray:
-        """A value per example (an index into the factor's values), balanced within each label and split."""
+        """A value per example (an index into the factor's values), balanced within each label and split.
+
+        `examples` has the data's columns, `split`, `truth` (which member of the pair is right, 0 or 1) and `right` (the
+        right answer in words).
+        """
         raise NotImplementedError
 
     def edit_fields(self, fields: Mapping[str, Any], value: int) -> Mapping[str, Any]:
-        """The template's fields with the distractor in them; unchanged by default."""
+        """The template's fields with the distractor in them; unchanged by default. `choices` are the pair's answers."""
         return fields
 
     def edit_text(self, text: str, value: int) -> str:

@@ -160,12 +160,12 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
     return {
         "data": fingerprint(data, plan.folder) if data.source is not None else "",
         "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
-        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed),
+        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half),
         "template": content_key(prompt.template, prompt.templates),
         "answers": content_key(prompt.answers),
         "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
         "distractors": content_key(
-            {name: plain(kind) for name, kind in plan.spec.distractors.items()}, condition.distractors
+            {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
         ),
         "tokenizer": card.tokenizer_identity if card else "",
         "code": code_version("examples", "templates", "prompts", "lint", "data", "distractors", "models/tokenizer"),
@@ -223,6 +223,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             {
                 "fit": fit.key,
                 "states": plan.states[tested],
+                "sign": plan.spec.condition(fit_on).data.sign_on or "",
                 "code": code_version("readouts", "scoring", "fitting", "artifacts"),
             },
         )

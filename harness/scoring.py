@@ -3,7 +3,8 @@
 The sign, stated once: a probe's answers are turned round, for each seed, layer and target by itself, where its
 accuracy *on the training rows that it was fitted on*, against that target's labels, is below one half. A probe that
 says by itself which side is true (it was handed labels, or it is the model's own answer) keeps its sign against the
-truth; against a distractor it is resolved like any other. Test rows have no say, also where they are those of another
+truth; against a distractor it is resolved like any other. Where the spec says so (`data.sign_on`), only some of the
+training rows resolve signs. Test rows have no say, also where they are those of another
 condition.
 """
 
@@ -35,6 +36,8 @@ class Labels(msgspec.Struct, frozen=True):
     """0 or 1 for each row, (row,), by the name of the factor: `truth` and every distractor."""
     group: np.ndarray
     """Cluster ids, int64, (row,); see `group_ids`. Equal ids are one group in all conditions of a run."""
+    sign_rows: np.ndarray | None = None
+    """Which rows may resolve a sign, bool, (row,); None for all. See `data.sign_on`."""
 
 
 RunLabels = Mapping[tuple[str, SplitName], Labels]
@@ -95,7 +98,10 @@ def training_sign(scored: Scored, labels: Labels, target: str) -> np.ndarray:
     truth = labels.targets[target]
     if target == TRUTH and scored.train_labels is not None:
         truth = scored.train_labels[:, None, :]
-    accuracy = right(score, truth).mean(axis=-1, dtype=np.float64)
+    found = right(score, truth)
+    if labels.sign_rows is not None:
+        found = found[..., labels.sign_rows]
+    accuracy = found.mean(axis=-1, dtype=np.float64)
     return np.where(accuracy < 0.5, np.float32(-1), np.float32(1))
 
 
@@ -151,9 +157,14 @@ def metric_named(name: str) -> Metric:
     return found
 
 
-def accuracies(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Accuracy of scores (…, row) against labels (row,), float32, sign as it is: what `restart_train` is made of."""
-    return right(answers, labels).mean(axis=-1, dtype=np.float64).astype(np.float32)
+def accuracies(answers: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Accuracy of scores (…, row) against labels (row,), float32, sign as it is: what `restart_train` is made of.
+
+    `rows` are those that count, bool; all if None.
+    """
+    found = right(answers, labels)
+    found = found if rows is None else found[..., rows]
+    return found.mean(axis=-1, dtype=np.float64).astype(np.float32)
 
 
 def restart_accuracy(scored: Scored, target: str) -> np.ndarray | None:
