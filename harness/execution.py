@@ -19,6 +19,7 @@ from harness import artifacts, prompts
 from harness.activations.layers import resolve
 from harness.contracts import Bed, Pairs, PromptTable
 from harness.fitting import Fitting, fit, score, score_shuffled
+from harness.laws import examples, relations
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
@@ -98,7 +99,8 @@ class Execution:
             for factor in table.factors
             if factor.kind == "class" and len(factor.values) == 2
         }
-        return Labels(targets, group_ids(frame["group"], self._data_key(condition)))
+        group = group_ids(frame["group"], self._data_key(condition))
+        return Labels(targets, group, examples(frame), relations(frame))
 
     def _data_key(self, condition: str) -> str:
         """Keeps apart groups of different data sets that happen to have the same name."""
@@ -151,9 +153,14 @@ class Execution:
 
     def pairs(self, condition: str, part: SplitName, layers: tuple[int, ...] | None = None) -> Pairs:
         """The states of the contrast pairs in one part of the split."""
+        import torch
+
         table = self.table(condition)
-        numbers = table.frame.filter(answer=0, split=part)["pair"].to_numpy()
-        return self.extracted(self.plan.group_of(condition)).pairs(table, numbers, layers or self.layers(condition))
+        frame = table.frame.filter(answer=0, split=part)
+        extracted = self.extracted(self.plan.group_of(condition))
+        pairs = extracted.pairs(table, frame["pair"].to_numpy(), layers or self.layers(condition))
+        tied = {law: torch.from_numpy(members) for law, members in relations(frame).items()}
+        return msgspec.structs.replace(pairs, example=torch.from_numpy(examples(frame)), relations=tied)
 
     def layers(self, condition: str) -> tuple[int, ...]:
         """The layers kept for a condition."""
