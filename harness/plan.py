@@ -139,7 +139,9 @@ def compile_plan(
         {
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
-            "code": code_version("report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution", "laws"),
+            "code": code_version(
+                "report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution", "laws"
+            ),
         }
         | scores,
     )

@@ -80,8 +80,8 @@ class ObeysLaws(OfProbe, frozen=True, kw_only=True):
         missing = [law for law in self.laws if law not in there]
         if missing or not there:
             raise CheckError(
-                f"obeys_laws: the test rows of {self.condition} have no relation of the kind {missing[0] if missing else 'that a law is about'}"
-                f" (there: {', '.join(there) or 'none'}); use the data source compounds, or several templates"
+                f"obeys_laws: no test rows of {self.condition} are tied by the law of {missing[0] if missing else 'anything'} "
+                f"(there: {', '.join(there) or 'none'}); use the data source compounds, or several templates for paraphrase"
             )
         return {law: there[law] for law in LAWS if law in there and (not self.laws or law in self.laws)}
 

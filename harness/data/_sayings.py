@@ -53,11 +53,9 @@ def _cities(seed: int) -> Iterator[Fact]:
     }
     table = Cities().load(seed, Path())
     for city, rows in _of_each(table.select("city", "country", "label").rows(), seed):
-        own, other = ([country for _, country, label in rows if label == truth][0] for truth in (1, 0))
+        own, other = (next(country for _, country, label in rows if label == truth) for truth in (1, 0))
         home = continents.get(own)
-        yield Fact(
-            city, (_city(city, other, continents.get(other), home), _city(city, own, home, home))
-        )
+        yield Fact(city, (_city(city, other, continents.get(other), home), _city(city, own, home, home)))
 
 
 def _city(city: str, country: str, continent: str | None, home: str | None) -> Saying:

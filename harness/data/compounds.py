@@ -46,7 +46,9 @@ class Compounds(Source, frozen=True):
     """What the plain statements are about; each family keeps to one. The set ends when one of them runs out:
     translations after 50 families, cities after about 170."""
 
-    source: ClassVar[str] = "Our own; conjunctions as in Burns et al.'s outlook on further consistency properties (2022, §5)"
+    source: ClassVar[str] = (
+        "Our own; conjunctions as in Burns et al.'s outlook on further consistency properties (2022, §5)"
+    )
     answers: ClassVar[tuple[str, ...]] = ("false", "true")
     template: ClassVar[str] = "{{ statement }} This statement is {{ answer }}."
     lawful: ClassVar[bool] = True
@@ -126,9 +128,7 @@ def _taken(stock: list[Fact], cell: Cell) -> list[Fact] | None:
 
 def _family(name: str, base: str, cell: Cell, chosen: Sequence[Fact]) -> list[dict[str, object]]:
     disjuncts = tuple(1 - truth for truth in cell.conjuncts)
-    b1, b2, a1, a2 = (
-        fact.sayings[truth] for fact, truth in zip(chosen, (*disjuncts, *cell.conjuncts), strict=True)
-    )
+    b1, b2, a1, a2 = (fact.sayings[truth] for fact, truth in zip(chosen, (*disjuncts, *cell.conjuncts), strict=True))
     rows: list[dict[str, object]] = []
 
     def add(part: str, text: str, truth: int, law: str = "", *parts: str) -> None:

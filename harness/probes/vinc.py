@@ -41,7 +41,9 @@ class InvariantContrast(Probe, frozen=True, kw_only=True):
     direction back that tells templates apart. A normalisation that centres per template and answer leaves nothing to
     erase."""
 
-    source: ClassVar[str] = "VINC (EleutherAI blog, 2024), https://blog.eleuther.ai/vincs/; Belrose et al. 2023 (arXiv 2306.03819)"
+    source: ClassVar[str] = (
+        "VINC (EleutherAI blog, 2024), https://blog.eleuther.ai/vincs/; Belrose et al. 2023 (arXiv 2306.03819)"
+    )
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         weights = Weights(self.confidence, self.invariance, self.consistency)
