@@ -20,6 +20,7 @@ from harness.activations.layers import resolve
 from harness.contracts import Bed, Pairs, PromptTable
 from harness.errors import DataError
 from harness.fitting import Fitting, fit, score, score_shuffled
+from harness.laws import examples, relations
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
@@ -100,7 +101,7 @@ class Execution:
             if factor.kind == "class" and len(factor.values) == 2
         }
         groups = group_ids(frame["group"], self._data_key(condition))
-        return Labels(targets, groups, self._sign_rows(condition, targets))
+        return Labels(targets, groups, self._sign_rows(condition, targets), examples(frame), relations(frame))
 
     def _sign_rows(self, condition: str, targets: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Which rows may resolve signs, as the condition's data say; None for all."""
@@ -165,9 +166,14 @@ class Execution:
 
     def pairs(self, condition: str, part: SplitName, layers: tuple[int, ...] | None = None) -> Pairs:
         """The states of the contrast pairs in one part of the split."""
+        import torch
+
         table = self.table(condition)
-        numbers = table.frame.filter(answer=0, split=part)["pair"].to_numpy()
-        return self.extracted(self.plan.group_of(condition)).pairs(table, numbers, layers or self.layers(condition))
+        frame = table.frame.filter(answer=0, split=part)
+        extracted = self.extracted(self.plan.group_of(condition))
+        pairs = extracted.pairs(table, frame["pair"].to_numpy(), layers or self.layers(condition))
+        tied = {law: torch.from_numpy(members) for law, members in relations(frame).items()}
+        return msgspec.structs.replace(pairs, example=torch.from_numpy(examples(frame)), relations=tied)
 
     def layers(self, condition: str) -> tuple[int, ...]:
         """The layers kept for a condition."""

@@ -129,7 +129,7 @@ def compile_plan(
         {
             "checks": content_key([plain(check) for check in spec.checks]),
             "layer rule": str(spec.layer),
-            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics"),
+            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics", "laws"),
         }
         | scores,
     )
@@ -139,7 +139,9 @@ def compile_plan(
         {
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
-            "code": code_version("report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution"),
+            "code": code_version(
+                "report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution", "laws"
+            ),
         }
         | scores,
     )
@@ -211,7 +213,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "probe": content_key(options),
             "seeds": str(len(plan.seeds(probe))),
             "states": plan.states[fit_on],
-            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting")
+            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting", "laws")
             + _shared_code("probes"),
         },
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness import lint
+from harness import laws, lint
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
 from harness.data._order import draw
 from harness.distractors._balance import balanced
@@ -119,7 +119,9 @@ def build(
     )
     findings += dropped + lint.leak_findings(unaided) + lint.text_findings(frame)
     findings += lint.label_findings(frame, factors, tied)
-    columns = [*_OWN_COLUMNS, *(factor.name for factor in factors[1:])]
+    if source.lawful:
+        frame = frame.with_columns(examples[name].gather(frame["number"]) for name in laws.COLUMNS)
+    columns = [*_OWN_COLUMNS, *(laws.COLUMNS if source.lawful else ()), *(factor.name for factor in factors[1:])]
     return PromptTable(frame.select(columns), factors, tuple(t.name for t in templates), tuple(findings))
 
 
@@ -185,7 +187,7 @@ def _values(
     """For every factor but the truth: its class in each example."""
     values = {factor.name: examples[factor.name].to_physical().to_list() for factor in known}
     for name, distractor in distractors.items():
-        if name in values or name in _OWN_COLUMNS:
+        if name in values or name in (*_OWN_COLUMNS, *laws.COLUMNS):
             raise DataError(f"distractors.{name}: this name is taken; call the distractor something else")
         # A seed of its own, or two distractors of one kind would be drawn alike.
         values[name] = distractor.draw(examples, draw(seed, "distractor", name)).tolist()

@@ -19,10 +19,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Metric
+from harness.contracts import Answers, LawMetric, Metric
 from harness.errors import DataError
 from harness.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.kind import find
+from harness.laws import Relations
 from harness.metrics._right import right
 
 TRUTH = "truth"
@@ -38,6 +39,10 @@ class Labels(msgspec.Struct, frozen=True):
     """Cluster ids, int64, (row,); see `group_ids`. Equal ids are one group in all conditions of a run."""
     sign_rows: np.ndarray | None = None
     """Which rows may resolve a sign, bool, (row,); None for all. See `data.sign_on`."""
+    example: np.ndarray | None = None
+    """Which example each row is of, int64, (row,); None where every row is an example of its own."""
+    relations: Relations = {}
+    """Rows that laws of probability tie together."""
 
 
 RunLabels = Mapping[tuple[str, SplitName], Labels]
@@ -113,7 +118,7 @@ def resolved(scored: Scored, labels_train: Labels, target: str) -> Answers:
 def measure(scored: Scored, labels_train: Labels, labels_test: Labels, target: str, metric: Metric) -> Measured | None:
     """The metric on the test rows, sign resolved on the training rows where the metric depends on it."""
     answers = resolved(scored, labels_train, target) if metric.labelled else scored.test
-    return metric.measure(answers, labels_test.targets[target], labels_test.group)
+    return _measured(metric, answers, labels_test, target)
 
 
 def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]) -> list[Score]:
@@ -127,18 +132,24 @@ def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]
 
 def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
     train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
-    for target, truth in test.targets.items():
+    for target in test.targets:
         if target not in train.targets:
             continue
         answers = resolved(one, train, target)
         for metric in metrics:
             if not metric.labelled and target != TRUTH:
                 continue
-            found = metric.measure(answers if metric.labelled else one.test, truth, test.group)
+            found = _measured(metric, answers if metric.labelled else one.test, test, target)
             if found is None:
                 continue
             each, mean = per_seed(found), over_seeds(found)
             yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.kind(), each, mean)
+
+
+def _measured(metric: Metric, answers: Answers, labels: Labels, target: str) -> Measured | None:
+    if not isinstance(metric, LawMetric):
+        return metric.measure(answers, labels.targets[target], labels.group)
+    return metric.measure(answers, labels.targets[target], labels.group, labels.relations) if target == TRUTH else None
 
 
 def with_beside(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
