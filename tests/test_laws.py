@@ -128,6 +128,16 @@ def test_truth_keeps_every_law_and_shuffled_truth_does_not() -> None:
         assert (rows["group"].to_numpy()[members] == rows["group"].to_numpy()[members[:, :1]]).all()
 
 
+def test_affirmed_or_denied_keeps_the_laws_without_being_the_truth() -> None:
+    """What a probe may find instead: the world in which no plain statement is true."""
+    rows = compounds().with_columns(template=pl.lit("main"))
+    denied = rows["denied"].to_numpy().astype(float)
+    for law, members in relations(rows).items():
+        assert violation(law, denied[members]).max() == 0
+    assert (rows["statement"].str.starts_with("It is not") == (denied == 1)).all()
+    assert rows.group_by("denied").agg(pl.col("label").mean())["label"].to_list() == [0.5, 0.5]
+
+
 def test_compounds_say_what_their_labels_say() -> None:
     """Read back from the text, by other means than those that made it."""
     rows = {row["example"]: row for row in compounds().iter_rows(named=True)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from harness.contracts import Source
+from harness.contracts import Factor, Source
 from harness.data._order import draw
 from harness.data._sayings import Fact, Saying, facts
 from harness.errors import DataError
@@ -35,7 +35,9 @@ class Compounds(Source, frozen=True):
     Each family has two statements and their conjunction, two others and their disjunction, a negation and another wording
     of one of each, and a consequence of one. Each form is as often true as false, plain statements too: conjuncts are
     true with probability √½, disjuncts with 1 − √½. A family is a group. Its laws tie its statements together for the
-    probe `consistency`, the metric `violation` and the check `obeys_laws`.
+    probe `consistency`, the metric `violation` and the check `obeys_laws`. Truth is not all that keeps them: so does
+    saying no to whatever is affirmed and yes to whatever is denied. This stands in the factor `denied`; it is as rare as
+    negations, so look at its AUROC.
     """
 
     bases: Annotated[tuple[Literal["cities", "comparisons", "translations"], ...], Meta(min_length=1)] = (
@@ -51,6 +53,7 @@ class Compounds(Source, frozen=True):
     )
     answers: ClassVar[tuple[str, ...]] = ("false", "true")
     template: ClassVar[str] = "{{ statement }} This statement is {{ answer }}."
+    factors: ClassVar[tuple[Factor, ...]] = (Factor("denied", ("affirmed", "denied")),)
     lawful: ClassVar[bool] = True
 
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
@@ -139,6 +142,7 @@ def _family(name: str, base: str, cell: Cell, chosen: Sequence[Fact]) -> list[di
                 "label": truth,
                 "law": law,
                 "parts": [f"{name}: {other}" for other in parts],
+                "denied": int(law == "negation"),
                 "base": base,
                 "statement": f"{text[0].upper()}{text[1:]}.",
             }

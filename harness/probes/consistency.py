@@ -31,8 +31,8 @@ class LawfulConsistentSearch(ContrastConsistentSearch, frozen=True, kw_only=True
     The loss is that of `ccs` plus, for each law, its weight times the mean squared violation of P = ½ [p(x⁺) + 1 − p(x⁻)]
     over the statements that the law ties together. They come from a source with laws (`compounds`), and from several
     templates, which are paraphrases of each other. A law that the data do not have adds nothing; without any, and with all
-    weights 0, it is `ccs`. Truth keeps all laws; so does whatever else is so of a compound exactly when it follows from
-    its parts.
+    weights 0, it is `ccs`. Truth keeps all laws, but so does every other assignment that some world would make true: all
+    that is affirmed false and all that is denied true, or all about cities true and all about numbers false.
     """
 
     negation: Weight = 1.0
