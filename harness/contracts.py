@@ -50,6 +50,8 @@ class Source(Kind, frozen=True):
     """Default template."""
     factors: ClassVar[tuple[Factor, ...]] = ()
     """Columns of the table, besides the label, whose value is known by construction."""
+    lawful: ClassVar[bool] = False
+    """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.laws."""
 
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All examples in an order that is the same everywhere. `folder` is the spec's, for relative paths.
@@ -70,12 +72,21 @@ class Distractor(Kind, frozen=True):
         """The factor under the name that the spec gives to this distractor."""
         raise NotImplementedError
 
+    @property
+    def tied(self) -> bool:
+        """Whether it goes together with the truth on purpose; the linter then does not take it for a leaked label."""
+        return False
+
     def draw(self, examples: pl.DataFrame, seed: int) -> np.ndarray:
-        """A value per example (an index into the factor's values), balanced within each label and split."""
+        """A value per example (an index into the factor's values), balanced within each label and split.
+
+        `examples` has the data's columns, `split`, `truth` (which member of the pair is right, 0 or 1) and `right` (the
+        right answer in words).
+        """
         raise NotImplementedError
 
     def edit_fields(self, fields: Mapping[str, Any], value: int) -> Mapping[str, Any]:
-        """The template's fields with the distractor in them; unchanged by default."""
+        """The template's fields with the distractor in them; unchanged by default. `choices` are the pair's answers."""
         return fields
 
     def edit_text(self, text: str, value: int) -> str:
@@ -139,6 +150,11 @@ class Pairs(msgspec.Struct, frozen=True):
     labels: Tensor | None = None
     """Index of the right answer, int64, (pair,), or (seed, pair) where each seed has labels of its own (a control).
     None for an unsupervised probe, which is never handed labels."""
+    example: Tensor | None = None
+    """Which example each pair is of, int64, (pair,): equal numbers are one example under several templates. None where
+    every pair is an example of its own."""
+    relations: Mapping[str, Tensor] = {}
+    """By law: pairs whose probabilities the law ties together, int64, (relation, member), indices into the pair axis."""
     log_odds: Tensor | None = None
     """log P(answers[1] | prompt) − log P(answers[0] | prompt) by the model itself, float32, (pair,); None if it has
     no language-model head."""
@@ -259,6 +275,16 @@ class Metric(Kind, frozen=True):
         raise NotImplementedError
 
 
+class LawMetric(Metric, frozen=True):
+    """A score of how answers go together. It is reported once, under `truth`, on answers whose sign was resolved for it."""
+
+    def measure(
+        self, answers: Answers, labels: np.ndarray, group: np.ndarray, relations: Mapping[str, np.ndarray] | None = None
+    ) -> Measured | None:
+        """`relations` by law, (relation, member), indices of rows. None when no law of the metric's is among them."""
+        raise NotImplementedError
+
+
 Finding = Literal["pass", "fail", "inconclusive"]
 
 
@@ -314,6 +340,12 @@ class Evidence(Protocol):
 
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""
+
+    def examples(self, condition: str) -> np.ndarray:
+        """Which example each test row is of, (row,): equal numbers are one example under several templates."""
+
+    def relations(self, condition: str) -> Mapping[str, np.ndarray]:
+        """By law: test rows that it ties together, (relation, member), indices of rows."""
 
     def layer_of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None

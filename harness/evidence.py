@@ -81,6 +81,15 @@ class RunEvidence:
         """Cluster ids of the test rows, (row,)."""
         return self._labels[condition, "test"].group
 
+    def examples(self, condition: str) -> np.ndarray:
+        """Which example each test row is of, (row,)."""
+        test = self._labels[condition, "test"]
+        return np.arange(len(test.group)) if test.example is None else test.example
+
+    def relations(self, condition: str) -> Mapping[str, np.ndarray]:
+        """By law: test rows that it ties together, (relation, member)."""
+        return self._labels[condition, "test"].relations
+
     def layer_of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
     ) -> LayerChoice:

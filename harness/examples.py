@@ -43,7 +43,10 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     """
     source = source_of(data)
     table = source.load(data.seed, folder, data.limit)
-    return arrange(decode(table, answers, title(source)), data, title(source))
+    place = title(source)
+    if data.half is not None and data.half not in answers:
+        raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
+    return arrange(decode(table, answers, place), data, place, None if data.half is None else answers.index(data.half))
 
 
 def fingerprint(data: Data, folder: Path) -> str:
@@ -96,8 +99,11 @@ def decode(table: pl.DataFrame, answers: Sequence[str], place: str) -> pl.DataFr
     return table.with_columns(codes.alias("label"))
 
 
-def arrange(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
-    """Examples once each, in hash order, balanced, limited and split. `label` is an integer. Raises DataError."""
+def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None) -> pl.DataFrame:
+    """Examples once each, in hash order, balanced, limited and split. `label` is an integer. Raises DataError.
+
+    With `half`, that label has as many examples as the others together, which share evenly.
+    """
     import polars as pl
 
     table = table.unique("example", keep="first", maintain_order=True)
@@ -111,7 +117,9 @@ def arrange(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
         )
     keyed = _keyed(table, data.seed)
     if data.balance:
-        share = min(counts.values()) if data.limit is None else min(*counts.values(), data.limit // len(counts))
+        weights = {label: len(counts) - 1 if label == half else 1 for label in counts}
+        units = [count // weights[label] for label, count in counts.items()]
+        share = min(units) if data.limit is None else min(*units, data.limit // sum(weights.values()))
         if share == 0:
             raise DataError(
                 f"{place}: a limit of {data.limit} leaves no example for each of the {len(counts)} labels; raise `limit`"
@@ -120,7 +128,8 @@ def arrange(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
         # First one example of each label from every group, then a second: pairs stay whole, and many groups are heard.
         turn = pl.int_range(pl.len()).over("group", "label").alias("turn")
         chosen = ordered.with_columns(turn).sort("turn", "group_key", "group", "key", "example")
-        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < share)
+        shares = pl.col("label").replace_strict({label: share * weight for label, weight in weights.items()})
+        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < shares)
     else:
         chosen = _sorted(keyed) if data.limit is None else _sorted(keyed.bottom_k(data.limit, by=list(_ORDER)))
     divided = _split(chosen, data, place).sort("group_key", "group", "key", "example")
@@ -138,10 +147,10 @@ def _first_groups(keyed: pl.DataFrame, share: int) -> pl.DataFrame:
 
     last = []
     for _, rows in keyed.group_by("label"):
-        groups = rows.select(pl.col("group_key").unique())["group_key"]
+        groups = rows.select(pl.col("group_key").unique()).bottom_k(share, by="group_key")["group_key"]
         if len(groups) < share:
             return keyed
-        last.append(groups.bottom_k(share).max())
+        last += groups.to_list()
     return keyed.filter(pl.col("group_key") <= max(last))
 
 

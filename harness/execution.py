@@ -7,7 +7,7 @@ and one whose states are all stored never loads the model.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,14 @@ from harness import artifacts, prompts
 from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
 from harness.contracts import Bed, Pairs, PromptTable
+from harness.errors import DataError
 from harness.fitting import Fitting, score_shuffled
+from harness.laws import examples, relations
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
 from harness.resources import Resources
-from harness.scoring import Labels, Scored, SplitName, group_ids
+from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids
 from harness.store import Store, content_key
 from harness.team import Alone, Job, Shared, Team
 
@@ -95,8 +97,8 @@ class Execution:
 
             tokenizer = load_tokenizer(card)
         with self.stage(stage) as (_, counts):
-            spec = self.plan.spec
-            table = prompts.build(spec.condition(condition), spec.distractors, self.plan.folder, tokenizer)
+            chosen = self.plan.spec.condition(condition)
+            table = prompts.build(chosen, self.plan.spec.distractors_of(chosen), self.plan.folder, tokenizer)
             counts["rows"] = table.frame.height
             with self.store.write(stage.kind, stage.key, artifacts.table_about(table)) as folder:
                 artifacts.save_table(table, folder)
@@ -111,7 +113,20 @@ class Execution:
             for factor in table.factors
             if factor.kind == "class" and len(factor.values) == 2
         }
-        return Labels(targets, group_ids(frame["group"], self._data_key(condition)))
+        groups = group_ids(frame["group"], self._data_key(condition))
+        return Labels(targets, groups, self._sign_rows(condition, targets), examples(frame), relations(frame))
+
+    def _sign_rows(self, condition: str, targets: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Which rows may resolve signs, as the condition's data say; None for all."""
+        name = self.plan.spec.condition(condition).data.sign_on
+        if name is None:
+            return None
+        if name not in targets:
+            raise DataError(f'data.sign_on: {condition} has no "{name}"; it has {", ".join(sorted(targets))}')
+        agreeing = targets[name] == targets[TRUTH]
+        if len(agreeing) and not agreeing.any():
+            raise DataError(f"data.sign_on: in {condition}, {name} never agrees with the truth; leave it out")
+        return agreeing
 
     def _data_key(self, condition: str) -> str:
         """Keeps apart groups of different data sets that happen to have the same name."""
@@ -192,9 +207,14 @@ class Execution:
 
     def pairs(self, condition: str, part: SplitName, layers: tuple[int, ...] | None = None) -> Pairs:
         """The states of the contrast pairs in one part of the split."""
+        import torch
+
         table = self.table(condition)
-        numbers = table.frame.filter(answer=0, split=part)["pair"].to_numpy()
-        return self.extracted(self.plan.group_of(condition)).pairs(table, numbers, layers or self.layers(condition))
+        frame = table.frame.filter(answer=0, split=part)
+        extracted = self.extracted(self.plan.group_of(condition))
+        pairs = extracted.pairs(table, frame["pair"].to_numpy(), layers or self.layers(condition))
+        tied = {law: torch.from_numpy(members) for law, members in relations(frame).items()}
+        return msgspec.structs.replace(pairs, example=torch.from_numpy(examples(frame)), relations=tied)
 
     def layers(self, condition: str) -> tuple[int, ...]:
         """The layers kept for a condition."""

@@ -82,8 +82,12 @@ def score(
     shape = (len(targets), *restart_loss.shape)
     answers = {"train": readout.restarts(train).score, "test": readout.restarts(test).score}  # type: ignore[attr-defined]
     labels = {"train": fitting.labels["train"], "test": test_labels}
+    # Training accuracy resolves the restarts' signs, so that only the rows that may do so count.
+    counted = {"train": fitting.labels["train"].sign_rows, "test": None}
     right = {
-        part: np.stack([accuracies(answers[part], labels[part].targets[name]) for name in targets]).reshape(shape)
+        part: np.stack(
+            [accuracies(answers[part], labels[part].targets[name], counted[part]) for name in targets]
+        ).reshape(shape)
         for part in answers
     }
     return msgspec.structs.replace(

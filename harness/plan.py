@@ -129,7 +129,7 @@ def compile_plan(
         {
             "checks": content_key([plain(check) for check in spec.checks]),
             "layer rule": str(spec.layer),
-            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics"),
+            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics", "laws"),
         }
         | scores,
     )
@@ -139,7 +139,9 @@ def compile_plan(
         {
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
-            "code": code_version("report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution"),
+            "code": code_version(
+                "report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution", "laws"
+            ),
         }
         | scores,
     )
@@ -160,12 +162,12 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
     return {
         "data": fingerprint(data, plan.folder) if data.source is not None else "",
         "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
-        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed),
+        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half),
         "template": content_key(prompt.template, prompt.templates),
         "answers": content_key(prompt.answers),
         "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
         "distractors": content_key(
-            {name: plain(kind) for name, kind in plan.spec.distractors.items()}, condition.distractors
+            {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
         ),
         "tokenizer": card.tokenizer_identity if card else "",
         "code": code_version("examples", "templates", "prompts", "lint", "data", "distractors", "models/tokenizer"),
@@ -211,7 +213,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "probe": content_key(options),
             "seeds": str(len(plan.seeds(probe))),
             "states": plan.states[fit_on],
-            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting")
+            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting", "laws")
             + _shared_code("probes"),
         },
     )
@@ -223,6 +225,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             {
                 "fit": fit.key,
                 "states": plan.states[tested],
+                "sign": plan.spec.condition(fit_on).data.sign_on or "",
                 "code": code_version("readouts", "scoring", "fitting", "artifacts"),
             },
         )

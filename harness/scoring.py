@@ -3,7 +3,8 @@
 The sign, stated once: a probe's answers are turned round, for each seed, layer and target by itself, where its
 accuracy *on the training rows that it was fitted on*, against that target's labels, is below one half. A probe that
 says by itself which side is true (it was handed labels, or it is the model's own answer) keeps its sign against the
-truth; against a distractor it is resolved like any other. Test rows have no say, also where they are those of another
+truth; against a distractor it is resolved like any other. Where the spec says so (`data.sign_on`), only some of the
+training rows resolve signs. Test rows have no say, also where they are those of another
 condition.
 """
 
@@ -18,10 +19,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Metric
+from harness.contracts import Answers, LawMetric, Metric
 from harness.errors import DataError
 from harness.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.kind import find
+from harness.laws import Relations
 from harness.metrics._right import right
 
 TRUTH = "truth"
@@ -35,6 +37,12 @@ class Labels(msgspec.Struct, frozen=True):
     """0 or 1 for each row, (row,), by the name of the factor: `truth` and every distractor."""
     group: np.ndarray
     """Cluster ids, int64, (row,); see `group_ids`. Equal ids are one group in all conditions of a run."""
+    sign_rows: np.ndarray | None = None
+    """Which rows may resolve a sign, bool, (row,); None for all. See `data.sign_on`."""
+    example: np.ndarray | None = None
+    """Which example each row is of, int64, (row,); None where every row is an example of its own."""
+    relations: Relations = {}
+    """Rows that laws of probability tie together."""
 
 
 RunLabels = Mapping[tuple[str, SplitName], Labels]
@@ -95,7 +103,10 @@ def training_sign(scored: Scored, labels: Labels, target: str) -> np.ndarray:
     truth = labels.targets[target]
     if target == TRUTH and scored.train_labels is not None:
         truth = scored.train_labels[:, None, :]
-    accuracy = right(score, truth).mean(axis=-1, dtype=np.float64)
+    found = right(score, truth)
+    if labels.sign_rows is not None:
+        found = found[..., labels.sign_rows]
+    accuracy = found.mean(axis=-1, dtype=np.float64)
     return np.where(accuracy < 0.5, np.float32(-1), np.float32(1))
 
 
@@ -107,7 +118,7 @@ def resolved(scored: Scored, labels_train: Labels, target: str) -> Answers:
 def measure(scored: Scored, labels_train: Labels, labels_test: Labels, target: str, metric: Metric) -> Measured | None:
     """The metric on the test rows, sign resolved on the training rows where the metric depends on it."""
     answers = resolved(scored, labels_train, target) if metric.labelled else scored.test
-    return metric.measure(answers, labels_test.targets[target], labels_test.group)
+    return _measured(metric, answers, labels_test, target)
 
 
 def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]) -> list[Score]:
@@ -121,18 +132,24 @@ def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]
 
 def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
     train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
-    for target, truth in test.targets.items():
+    for target in test.targets:
         if target not in train.targets:
             continue
         answers = resolved(one, train, target)
         for metric in metrics:
             if not metric.labelled and target != TRUTH:
                 continue
-            found = metric.measure(answers if metric.labelled else one.test, truth, test.group)
+            found = _measured(metric, answers if metric.labelled else one.test, test, target)
             if found is None:
                 continue
             each, mean = per_seed(found), over_seeds(found)
             yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.kind(), each, mean)
+
+
+def _measured(metric: Metric, answers: Answers, labels: Labels, target: str) -> Measured | None:
+    if not isinstance(metric, LawMetric):
+        return metric.measure(answers, labels.targets[target], labels.group)
+    return metric.measure(answers, labels.targets[target], labels.group, labels.relations) if target == TRUTH else None
 
 
 def with_beside(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
@@ -151,9 +168,14 @@ def metric_named(name: str) -> Metric:
     return found
 
 
-def accuracies(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Accuracy of scores (…, row) against labels (row,), float32, sign as it is: what `restart_train` is made of."""
-    return right(answers, labels).mean(axis=-1, dtype=np.float64).astype(np.float32)
+def accuracies(answers: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Accuracy of scores (…, row) against labels (row,), float32, sign as it is: what `restart_train` is made of.
+
+    `rows` are those that count, bool; all if None.
+    """
+    found = right(answers, labels)
+    found = found if rows is None else found[..., rows]
+    return found.mean(axis=-1, dtype=np.float64).astype(np.float32)
 
 
 def restart_accuracy(scored: Scored, target: str) -> np.ndarray | None:

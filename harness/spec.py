@@ -65,6 +65,13 @@ class Data(Part, frozen=True, kw_only=True):
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True
     """As many examples of each label. Unsupervised probes need it (Burns et al. 2022, §3.1)."""
+    half: str | None = None
+    """An answer that is right in half of the examples, the others sharing the rest evenly; for more than two answers, one
+    of which matters most. Needs `balance`."""
+    sign_on: str | None = None
+    """A distractor or known factor: only training rows on which it agrees with the truth resolve the signs of probes; all
+    rows if empty. For a persona who is wrong on some rows only (Farquhar et al. 2023, §4.3): a probe then has the same sign
+    for the truth and for her."""
     split: Split = Split()
     """Shares of training, validation and test rows; a group never straddles two parts."""
     seed: int = 0
@@ -118,6 +125,8 @@ class Condition(Part, frozen=True, kw_only=True):
     distractors: tuple[str, ...]
     """Names of the distractors that stand in the prompt. The others are still drawn, as a control."""
     activations: Activations
+    altered: dict[str, Distractor] = {}
+    """Distractors of which the condition changes options, as they are in it."""
 
 
 class Spec(Part, frozen=True, kw_only=True):
@@ -144,3 +153,7 @@ class Spec(Part, frozen=True, kw_only=True):
 
     def condition(self, name: str) -> Condition:
         return next(c for c in self.conditions if c.name == name)
+
+    def distractors_of(self, condition: Condition) -> dict[str, Distractor]:
+        """All distractors by name, with the options that they have in this condition."""
+        return {**self.distractors, **condition.altered}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import string
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,6 +16,8 @@ from harness.checks.beats_random import BeatsRandom
 from harness.checks.beats_untrained import BeatsUntrained
 from harness.checks.beats_zero_shot import BeatsZeroShot
 from harness.checks.chance_on_shuffled_labels import ChanceOnShuffledLabels
+from harness.checks.invariant_to_prompt import InvariantToPrompt
+from harness.checks.obeys_laws import ObeysLaws
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
 from harness.checks.tracks_truth import TracksTruth
 from harness.contracts import Answers, Check, Judgement
@@ -77,8 +81,12 @@ class World:
         noise: float = 1.0,
         layers: tuple[int, ...] = (3, 7),
         signed: bool = False,
+        sure: bool = False,
     ) -> World:
-        """`truth` and `word` are strengths, (seed,) or (seed, layer); noise is drawn anew for every seed and layer."""
+        """`truth` and `word` are strengths, (seed,) or (seed, layer); noise is drawn anew for every seed and layer.
+
+        A `sure` probe has probabilities, most of them near 0 and 1.
+        """
         fit_on = fit_on or condition
         shape = np.broadcast_shapes(self._strength(truth).shape, self._strength(word).shape, (1, max(len(layers), 1)))
         rng = np.random.default_rng([len(self.scored), 1])
@@ -88,7 +96,9 @@ class World:
             score = noise * rng.standard_normal((*shape, len(labels["truth"])))
             for target, strength in (("truth", truth), ("word", word)):
                 score += np.broadcast_to(self._strength(strength), shape)[..., None] * (2 * labels[target] - 1)
-            return Answers(score.astype(np.float32))
+            return Answers(
+                score.astype(np.float32), (1 / (1 + np.exp(-9 * score))).astype(np.float32) if sure else None
+            )
 
         self.scored[fit_on, condition, probe] = Scored(
             fit_on=fit_on,
@@ -100,6 +110,27 @@ class World:
             test=part(condition, "test"),
             signed=signed,
         )
+        return self
+
+    def ask_twice(self) -> World:
+        """Every two rows with one truth are one example under two templates."""
+        return self._two_and_two(lambda truth: truth, lambda rows: {"example": np.arange(rows) // 2})
+
+    def deny(self) -> World:
+        """Every second row denies the one before."""
+        couples = {part: np.arange(rows).reshape(-1, 2) for part, rows in ROWS.items()}
+        return self._two_and_two(
+            lambda truth: np.where(np.arange(len(truth)) % 2, 1 - truth, truth),
+            lambda rows: {"relations": {"negation": next(c for c in couples.values() if c.size == rows)}},
+        )
+
+    def _two_and_two(self, turned: Callable[[np.ndarray], np.ndarray], tie: Callable[[int], dict[str, Any]]) -> World:
+        rng = np.random.default_rng(4)
+        for key, labels in list(self.labels.items()):
+            rows = len(labels.group)
+            truth = turned(np.repeat(rng.permutation(np.arange(rows // 2) % 2), 2))
+            group = labels.group[np.arange(rows) // 2 * 2]
+            self.labels[key] = Labels({**labels.targets, "truth": truth}, group, **tie(rows))
         return self
 
     @staticmethod
@@ -177,6 +208,20 @@ TABLE: dict[str, tuple[Check, World, World, World]] = {
         World().add("p", truth=2.0),
     ),
 }
+TABLE |= {
+    "invariant_to_prompt": (
+        InvariantToPrompt(probe="p"),
+        World().ask_twice().add("p", truth=3.0),
+        World().ask_twice().add("p", truth=0.2),
+        World().ask_twice().add("p", truth=1.7),
+    ),
+    "obeys_laws": (
+        ObeysLaws(probe="p"),
+        World().deny().add("p", truth=3.0, sure=True),
+        World().deny().add("p", word=3.0, sure=True),
+        World().deny().add("p", truth=1.05, sure=True),
+    ),
+}
 for leak, world in zip((0.0, 1.0, 0.1), TABLE["chance_on_shuffled_labels"][1:], strict=True):
     world.leak = leak
 
@@ -193,7 +238,7 @@ def test_every_check_passes_fails_and_cannot_tell(name: str) -> None:
         assert judgement.why.endswith(".")
 
 
-@pytest.mark.parametrize("name", [n for n in kind.names("checks") if n not in ("stable_across_seeds",)])
+@pytest.mark.parametrize("name", [n for n in kind.names("checks") if hasattr(kind.find("checks", n), "metric")])
 def test_auroc_decides_too(name: str) -> None:
     check, *worlds = TABLE[name]
     check = type(check)(**{field: getattr(check, field) for field in check.__struct_fields__} | {"metric": "auroc"})
@@ -204,12 +249,12 @@ def test_auroc_decides_too(name: str) -> None:
 @pytest.mark.parametrize("name", kind.names("checks"))
 def test_one_group_is_inconclusive_and_says_why(name: str) -> None:
     check, world, _, _ = TABLE[name]
+    before = dict(world.labels)
     for (condition, part), labels in list(world.labels.items()):
         if part == "test":
-            world.labels[condition, part] = Labels(labels.targets, np.zeros_like(labels.group))
+            world.labels[condition, part] = msgspec.structs.replace(labels, group=np.zeros_like(labels.group))
     judgement = world.decide(check)
-    for key, labels in World().labels.items():
-        world.labels[key] = labels
+    world.labels = before
     assert judgement.finding == "inconclusive"
     assert math.isnan(judgement.estimate.low)
     assert "one group only" in judgement.why
@@ -311,6 +356,8 @@ def test_transfer_is_judged_where_it_is_tested() -> None:
         (BeatsRandom(probe="p", against="p"), "compared with itself"),
         (BeatsUntrained(probe="p", against="other"), r"give it model: \{weights: random\}"),
         (BeatsUntrained(probe="p", condition="untrained"), "untrained itself"),
+        (InvariantToPrompt(probe="p"), "two templates or more"),
+        (ObeysLaws(probe="p"), r"there: none\); use the data source compounds"),
     ],
 )
 def test_what_the_spec_does_not_run_is_said_with_its_remedy(check: Check, message: str) -> None:

@@ -141,10 +141,10 @@ def short_of_memory(limit: int, error: Callable[[], Exception]) -> Any:
     """Packed forwarding on a device where more than `limit` rows at once are too many."""
     original = Packed.__call__
 
-    def call(self: Packed, groups: Any, layers: Any, log_prob: bool) -> Any:
+    def call(self: Packed, groups: Any, layers: Any, log_prob: bool, stem: int = 0) -> Any:
         if sum(map(len, groups)) > limit:
             raise error()
-        return original(self, groups, layers, log_prob)
+        return original(self, groups, layers, log_prob, stem)
 
     return call
 

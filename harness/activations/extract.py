@@ -9,6 +9,7 @@ claim shards of the same layout: who forwards a shard makes no difference to it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def plan_extraction(
     """What `extract` would do, without loading the network or importing torch."""
     stage, bank, layers = _prepare(card, tables, activations, store, log_odds)
     packed = "packed" in _ways(card)
-    layout = batches.lay_out(stage, card, packed, budget or token_budget())
+    layout = batches.lay_out(stage, card, packed, budget or token_budget(), grafted=packed)
     stored = {number for number, key in enumerate(stage.keys) if key in bank.have(stage.keys)}
     everything = [batch for shard in layout.shards for batch in shard]
     left = [rest for batch in everything if (rest := batches.without(batch, stored, stage)) is not None]
@@ -267,7 +268,7 @@ def _lines(table: PromptTable, numbers: Sequence[int] | np.ndarray) -> np.ndarra
 def _ways(card: ModelCard) -> tuple[Way, ...]:
     """Ways to try, fastest first. A tree of tokens makes sense only where a token sees nothing after it."""
     if card.path is not None and card.stacks == "decoder-only" and card.packing == "auto":
-        return ("packed", "whole", "single")
+        return ("grafted", "packed", "whole", "single")
     return ("whole", "single")
 
 
@@ -281,6 +282,7 @@ class Orders(msgspec.Struct, frozen=True):
     """Tokens of a pass."""
     stored: str
     """Which rows are stored already: a bit for each, in hexadecimal."""
+    longest_first: bool
 
 
 class _Run:
@@ -312,16 +314,17 @@ class _Run:
         have = bank.have(stage.keys)
         stored = {number for number, key in enumerate(stage.keys) if key in have}
         verdict = self.choose()
-        orders = Orders(verdict.way, verdict.how, self.budget, _as_bits(stored, len(stage.rows)))
+        orders = Orders(verdict.way, verdict.how, self.budget, _as_bits(stored, len(stage.rows)), begin is not None)
         job = begin(msgspec.to_builtins(orders)) if begin else Alone()
         todo = [batch for shard in self._shards(orders) for batch in shard]
-        extracted.tokens = sum(batch.tokens for batch in todo)
+        extracted.tokens = batches.cost(todo, stage, self.card, 0).tokens
         extracted.forwarded = sum(len(batch.rows) for batch in todo)
         extracted.tokens_unshared = sum(len(stage.rows[row].tokens) for batch in todo for row in batch.rows)
 
         def tell(done: int) -> None:
             if progress:
-                progress(done, extracted.tokens)
+                # What many begin with is forwarded by every process, and counted once.
+                progress(min(done, extracted.tokens), extracted.tokens)
 
         said = self._work(job, orders, tell)
         bank.await_rows(stage.keys)
@@ -341,26 +344,34 @@ class _Run:
         shards = self._shards(orders)
         forward: Forward | None = None
         done = 0
+        stems: set[tuple[int, ...]] = set()
         for number in job.claims(len(shards)):
             # Not before there is something to do: loading a network takes memory and time.
             forward = forward or self.forward(orders.way)  # type: ignore[arg-type]
             parts = []
             for batch in shards[number]:
                 parts += self._forward(forward, batch)
-                done += batch.tokens
+                stem = batches.stem_tokens(batch.groups[0], self.stage)
+                done += batch.tokens + (0 if stem in stems else len(stem))
+                stems.add(stem)
                 tell(job.progress(done))
             self._keep(parts, shards[number], orders.how)
         return job.end({"done": done, "halved": self.halved}, tell)
 
     def _shards(self, orders: Orders) -> list[list[Batch]]:
-        """What is left to forward, the most tokens first: what is begun last is then soon done, and nobody waits long."""
+        """What is left to forward. Where it is shared, the most tokens come first: what is begun last is then soon done, and
+        nobody waits long."""
         stored = _from_bits(orders.stored)
-        layout = batches.lay_out(self.stage, self.card, orders.way == "packed", orders.budget)
+        packed = orders.way in ("grafted", "packed")
+        layout = batches.lay_out(self.stage, self.card, packed, orders.budget, orders.way == "grafted")
         left = [
             [rest for batch in shard if (rest := batches.without(batch, stored, self.stage)) is not None]
             for shard in layout.shards
         ]
-        return sorted(filter(None, left), key=lambda shard: -sum(batch.tokens for batch in shard))
+        left = list(filter(None, left))
+        if orders.longest_first:
+            left.sort(key=lambda shard: -sum(batch.tokens for batch in shard))
+        return left
 
     def _forward(self, forward: Forward, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
         """States of a batch, in parts where memory is short."""
@@ -372,7 +383,7 @@ class _Run:
         if halves is None or self.too_many is None or padded < self.too_many:
             groups = [[self.stage.rows[row] for row in group.rows] for group in batch.groups]
             try:
-                found = forward(groups, self.bank.layers, self.bank.log_prob_wanted)
+                found = forward(groups, self.bank.layers, self.bank.log_prob_wanted, batch.stem)
                 return [(found.states, found.log_prob)]
             except (RuntimeError, MemoryError) as error:
                 if not _memory_ran_out(error):
@@ -458,11 +469,13 @@ class _ModelRun(_Run):
         from harness.activations.selfcheck import TOLERANCE, Verdict, examine
 
         ways = _ways(self.card)
-        groups = self._sample()
+        groups, stem = self._sample()
+        if not stem:
+            ways = tuple(way for way in ways if way != "grafted")
         reach = max(len(row.tokens) for row in self.stage.rows)
         if self.card.shape.window is not None and reach > self.card.shape.window:
             # A tree mask of ours has no window in it.
-            ways = tuple(way for way in ways if way != "packed")
+            ways = tuple(way for way in ways if way not in ("grafted", "packed"))
         network = self._loaded()
         key = content_key(
             self.bank.key, ways, str(torch.__version__), transformers.__version__, network.device.type, TOLERANCE
@@ -470,18 +483,23 @@ class _ModelRun(_Run):
         store = self.bank.store
         if (about := store.meta("selfchecks", key)) is not None:
             return msgspec.convert(about, Verdict)
-        verdict = examine(network, groups, ways, self.bank.layers, self.bank.log_prob_wanted)
+        verdict = examine(network, groups, ways, self.bank.layers, self.bank.log_prob_wanted, stem)
         with store.write("selfchecks", key, msgspec.to_builtins(verdict)):
             pass
         return verdict
 
-    def _sample(self) -> list[list[Row]]:
-        """The rows of two examples, one of middling size and a long one, so that padding is tried as well."""
-        packed = batches.lay_out(self.stage, self.card, True, self.budget)
-        groups = [group for shard in packed.shards for batch in shard for group in batch.groups]
+    def _sample(self) -> tuple[list[list[Row]], int]:
+        """The rows of two examples, one of middling size and a long one, so that padding is tried as well; and the
+        length of their stem."""
+        laid_out = batches.lay_out(self.stage, self.card, True, self.budget, grafted=True)
+        groups = [group for shard in laid_out.shards for batch in shard for group in batch.groups]
+        frequent = Counter(batches.stem_tokens(group, self.stage) for group in groups if group.stem).most_common(1)
+        if frequent:
+            groups = [group for group in groups if batches.stem_tokens(group, self.stage) == frequent[0][0]]
+        groups.sort(key=lambda group: -group.size)
         fit = [group for group in groups if group.size <= _LONGEST_CHECKED] or groups[-1:]
         chosen = [fit[0], fit[len(fit) // 2]]
-        return [[self.stage.rows[row] for row in group.rows] for group in chosen]
+        return [[self.stage.rows[row] for row in group.rows] for group in chosen], fit[0].stem
 
 
 def _run(model: Model | Bed, card: ModelCard, stage: Stage, bank: Bank, resources: Resources) -> _Run:
@@ -522,4 +540,6 @@ def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
     if len(rows) == 1:
         return None
     middle = len(rows) // 2
-    return tuple(Batch((batches.Group(part, groups[0].size),)) for part in (rows[:middle], rows[middle:]))  # type: ignore[return-value]
+    return tuple(
+        Batch((batches.Group(part, groups[0].size, groups[0].stem),)) for part in (rows[:middle], rows[middle:])
+    )  # type: ignore[return-value]

@@ -6,7 +6,7 @@ The JSON Schema and the documentation are made from these structs and those of `
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -39,8 +39,9 @@ class Override(Part, frozen=True, kw_only=True):
     """Merged over the spec's `prompt`."""
     activations: Activations
     """Merged over the spec's `activations`."""
-    distractors: tuple[str, ...] = ()
-    """Which of the declared distractors stand in the prompt. None of them, if left out."""
+    distractors: tuple[str, ...] | dict[Slug, dict[str, Any]] = ()
+    """Which of the declared distractors stand in the prompt: a list of names, or a mapping from names to options that
+    differ here, as in `{alice: {strength: 5}}`. None of them, if left out."""
 
 
 class Written(Part, frozen=True, kw_only=True):

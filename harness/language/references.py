@@ -23,6 +23,7 @@ RESERVED = (
 def reference_problems(resolved: Resolved) -> Iterator[Problem]:
     """Everything that can be wrong between parts that are each right by themselves."""
     yield from _distractor_problems(resolved)
+    yield from _sign_problems(resolved)
     yield from _bed_problems(resolved)
     yield from _probe_problems(resolved)
     yield from _metric_problems(resolved)
@@ -37,18 +38,37 @@ def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
             message = f'a distractor cannot be called "{name}": the data have a column of that name; choose another'
             yield entry.place.problem(child_path("distractors", name), message)
     for _, override in resolved.entries("conditions"):
-        items = override.node.items_of("distractors") if isinstance(override.node, Table) else ()
+        if not isinstance(override.node, Table):
+            continue
+        if (changed := override.node.table("distractors")) is not None:
+            for key, entry in changed.entries.items():
+                if key not in declared:
+                    yield entry.place.problem(child_path(changed.path, key), _undeclared(key, declared))
         seen: set[str] = set()
-        for item in items:
+        for item in override.node.items_of("distractors"):
             standing = text_of(item)
             if standing is None:
                 continue
             if standing not in declared:
-                hint = did_you_mean(standing, declared) or "; none is declared, so add it under `distractors`"
-                yield problem_at(item, f'no distractor "{shorten(standing)}"{hint}')
+                yield problem_at(item, _undeclared(standing, declared))
             if standing in seen:
                 yield problem_at(item, f'the distractor "{standing}" stands here twice; take one of them out')
             seen.add(standing)
+
+
+def _undeclared(name: str, declared: list[str]) -> str:
+    hint = did_you_mean(name, declared) or "; none is declared, so add it under `distractors`"
+    return f'no distractor "{shorten(name)}"{hint}'
+
+
+def _sign_problems(resolved: Resolved) -> Iterator[Problem]:
+    """Signs are resolved where something agrees with the truth; it must be something that is known of each row."""
+    known = [*resolved.distractors, *resolved.own_factors()]
+    for setting in resolved.settings.values():
+        node = data.get("sign_on") if (data := setting.table("data")) is not None else None
+        if node is not None and (name := text_of(node)) is not None and name not in known:
+            hint = did_you_mean(name, known) or "; none is declared, so add it under `distractors`"
+            yield problem_at(node, f'no distractor or known factor "{shorten(name)}"{hint}')
 
 
 def _bed_problems(resolved: Resolved) -> Iterator[Problem]:

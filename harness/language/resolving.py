@@ -82,9 +82,14 @@ class Resolved:
         activations = self.part("Activations", Activations, setting.get("activations"))
         if model is None or data is None or prompt is None or activations is None:
             return None
-        standing = self.standing(name)
         return Condition(
-            name=name, model=model, data=data, prompt=prompt, distractors=standing, activations=activations
+            name=name,
+            model=model,
+            data=data,
+            prompt=prompt,
+            distractors=self.standing(name),
+            activations=activations,
+            altered=self.altered(name),
         )
 
     def standing(self, name: str) -> tuple[str, ...]:
@@ -93,8 +98,32 @@ class Resolved:
         if conditions is None or not conditions.entries:
             return tuple(key for key, _ in self.entries("distractors"))
         override = conditions.table(name)
+        if override is not None and (changed := override.table("distractors")) is not None:
+            return tuple(changed.entries)
         items = override.items_of("distractors") if override is not None else ()
         return tuple(text for item in items if (text := text_of(item)) is not None)
+
+    def altered(self, name: str) -> dict[str, Distractor]:
+        """The distractors to which a condition gives other options; what is wrong with these is noted."""
+        conditions, declared = self.root.table("conditions"), self.root.table("distractors")
+        override = conditions.table(name) if conditions is not None else None
+        changed = override.table("distractors") if override is not None else None
+        made: dict[str, Distractor] = {}
+        if changed is None or declared is None:
+            return made
+        for key, entry in changed.entries.items():
+            base = declared.get(key)
+            if base is None or not isinstance(entry.node, Table) or not entry.node.entries:
+                continue
+            whole = overlay(base, entry.node, ("distractors", key))
+            # What is wrong with the distractor itself is told where it is declared.
+            if not sound(base, "distractors"):
+                continue
+            self.problems += faults(whole, "distractors")
+            decoded = cast("Distractor | None", self.decode("distractors", whole))
+            if decoded is not None:
+                made[key] = decoded
+        return made
 
     def model(self, node: Node) -> Model | Bed | None:
         if isinstance(node, Table) and "bed" in node.entries:
