@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import language, tables
+from harness.autopsy.stage import autopsies
 from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
@@ -117,6 +118,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
+    examined = autopsies(execution, evidence)
     with execution.stage(plan.report) as (_, counts):
         scores = list(score(scored.values(), labels, spec.metrics))
         layers = {
@@ -135,6 +137,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
                 for key, choice in layers.items()
             },
             facts=model_facts(execution) + data_facts(execution),
+            autopsies=examined,
             findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
         )
         counts["rows"] = report.results.height

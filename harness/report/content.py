@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from harness.autopsy.tables import Autopsies
+
 
 class SummaryLayer(msgspec.Struct, frozen=True):
     """The layer that summaries of one probe show, and the rule that chose it (never the test score)."""
@@ -55,5 +57,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What linting the prompts found, one sentence each."""
     states: Mapping[str, Scatter] = {}
     """By condition; empty if no picture of the states is wanted."""
+    autopsies: Autopsies | None = None
+    """What probes latched on to; None if the spec asks for none."""
     manifest: Mapping[str, Any] = {}
     """What may differ between two honest runs: see `harness.report.manifest`."""

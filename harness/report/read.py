@@ -21,7 +21,26 @@ RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
 SEEDS = (*KEY, "seed", "value", "low", "high", "n")
 CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
 
-NUMBERS = frozenset({"value", "low", "high", "n", "seeds", "seed", "threshold", "loss"})
+AUTOPSY = {
+    "autopsy_solutions.csv": (
+        *("fit_on", "tested_on", "probe", "layer", "solution", "seeds", "latched_on", "meaning", "association", "p"),
+        *("explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"),
+    ),
+    "autopsy.csv": (
+        *("fit_on", "tested_on", "probe", "layer", "solution", "feature", "family", "association", "p", "same_as"),
+    ),
+    "autopsy_rows.csv": (
+        *("fit_on", "tested_on", "probe", "layer", "solution", "list", "place", "score", "answer", "truth", "text"),
+    ),
+}
+STATES = ("condition", "layer", "pc1", "pc2", "pc3")
+"""Further columns are factors."""
+
+NUMBERS = frozenset(
+    {"value", "low", "high", "n", "seeds", "seed", "threshold", "loss", "solution", "association", "p", "place", "score"}
+    | {"explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"}
+    | {"pc1", "pc2", "pc3"}
+)
 
 
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
