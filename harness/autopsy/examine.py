@@ -18,6 +18,10 @@ STRONGEST = 5
 """So many features of the surface are listed also where they could be luck."""
 
 
+SHOWN = 5
+"""Of so many solutions, the largest, rows are shown."""
+
+
 class Body(msgspec.Struct, frozen=True):
     """What there is to look at: a probe's answers on test rows, and what is so of these rows."""
 
@@ -64,10 +68,11 @@ def examine(body: Body, settings: Autopsy) -> Found:
                     "p": float(p[rank]),
                     "low": feature.low,
                     "high": feature.high,
-                    "same_as": "; ".join(feature.same_as),
+                    "same_as": "; ".join(feature.same_as) or None,
                 }
             )
-        tables.rows.extend({"solution": number} | row for row in _rows(body, solution, settings.rows))
+        if number < SHOWN:
+            tables.rows.extend({"solution": number} | row for row in _rows(body, solution, settings.rows))
     return msgspec.structs.replace(tables, features=list(_listed(tables.features)))
 
 
@@ -93,12 +98,13 @@ def _latched(
     chosen = [[body.features[k].values for k in some] for some in (sure[:1], sure)]
     shares = [explained(solution.score, np.array(some), body.group) if some else float("nan") for some in chosen]
     return {
-        "latched_on": body.features[sure[0]].name if sure else "",
-        "meaning": meaning(body.features[sure[0]], float(value[sure[0]]), body.answer_names) if sure else "",
+        "latched_on": body.features[sure[0]].name if sure else None,
+        "meaning": meaning(body.features[sure[0]], float(value[sure[0]]), body.answer_names) if sure else None,
         "association": float(value[sure[0]]) if sure else float("nan"),
         "p": float(p[sure[0]]) if sure else float(p.min(initial=1.0)),
         "explained_by_it": shares[0],
         "explained_by_all": shares[1],
+        "yes": float((solution.score > 0).mean()),
         "named": len(sure),
         "tested": len(body.features),
     }

@@ -51,12 +51,14 @@ def library(
     them; `texts` both members of each pair and `tokens` the length of the first; without texts there is no surface.
     """
     named = {factor.name: factor for factor in factors if factor.name in labels}
-    binary = [_factor(factor, named, labels[name]) for name, factor in named.items()]
+    known = [_factor(factor, named, labels[name]) for name, factor in named.items()]
     own = [_own(name, odds, named[TRUTH].values) for name, odds in own_answers.items()]
-    crossed = [_crossed(one, other) for one, other in combinations([*binary, *own], 2)]
+    binary, own = distinct(known), distinct(own)
+    # Of the model's answers, one is enough to cross with: those of several thresholds differ in few rows.
+    crossed = [_crossed(one, other) for one, other in combinations([*binary, *own[-1:]], 2)]
     sure = [Feature(f"the model's own log-odds ({name})", "model", odds) for name, odds in own_answers.items()]
     seen = [Feature(s.name, "surface", s.values, s.low, s.high) for s in surface.features(texts, tokens)]
-    return distinct((*binary, *crossed, *own, *sure, *seen))
+    return distinct((*binary, *own, *sure, *crossed, *seen))
 
 
 def meaning(feature: Feature, association: float, answers: tuple[str, str]) -> str:
@@ -82,7 +84,8 @@ def distinct(features: Iterable[Feature]) -> list[Feature]:
         turned = ranks * np.sign(ranks[np.flatnonzero(ranks)[0]])
         same = kept.setdefault(turned.tobytes(), feature)
         if same is not feature:
-            kept[turned.tobytes()] = msgspec.structs.replace(same, same_as=(*same.same_as, feature.name))
+            names = (*same.same_as, feature.name, *feature.same_as)
+            kept[turned.tobytes()] = msgspec.structs.replace(same, same_as=names)
     return list(kept.values())
 
 

@@ -12,6 +12,7 @@ from harness.contracts import Bed
 from harness.evidence import RunEvidence
 from harness.plan import Stage
 from harness.spec import Autopsy
+from harness.templates import shared_start
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from harness.execution import Execution
     from harness.store import Store
 
-TEXT_WIDTH = 240
-"""Characters of a row's text in the tables; of a longer one, the end is kept, where template and answer stand."""
+ENDS = 150, 130
+"""Characters of a row's text that are kept in the tables, from its beginning and from its end."""
 
 
 def autopsies(execution: Execution, evidence: RunEvidence) -> Autopsies | None:
@@ -91,12 +92,21 @@ def _body(execution: Execution, evidence: RunEvidence, where: tuple[str, str, st
         group=labels.group,
         features=features,
         answer_names=(names[0], names[1]),
-        texts=[_line(text) for text in first["text"]],
+        texts=[_line(*pair) for pair in zip(first["text"], second["text"], strict=True)],
     )
 
 
-def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TEXT_WIDTH else "…" + line[1 - TEXT_WIDTH :]
-
-
+def _line(first: str, second: str) -> str:
+    """Both members of a pair as one line: what they share once, and [one/other] where they differ."""
+    texts = [" ".join(text.split()) for text in (first, second)]
+    start = shared_start(*texts)
+    end = min(shared_start(*(text[::-1] for text in texts)), min(map(len, texts)) - start)
+    # Whole words: "negative" and "positive" end alike.
+    while start and not texts[0][start - 1].isspace():
+        start -= 1
+    while end and texts[0][-end].isalnum():
+        end -= 1
+    middle = "/".join(text[start : len(text) - end] for text in texts)
+    line = f"{texts[0][:start]}[{middle}]{texts[0][len(texts[0]) - end :]}"
+    head, tail = ENDS
+    return line if len(line) <= head + tail else f"{line[:head]} … {line[-tail:]}"

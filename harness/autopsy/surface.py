@@ -81,8 +81,8 @@ def _length(read: Sequence[Text], tokens: Sequence[int]) -> Iterator[Seen]:
 
 def _punctuation(read: Sequence[Text]) -> Iterator[Seen]:
     for mark, name in MARKS.items():
-        yield _whether(f"contains a {name} {mark}", [mark in t.text for t in read])
-        yield _number(f"how often {name} {mark}", read, lambda t, mark=mark: t.text.count(mark))
+        yield _whether(f"contains {mark} ({name})", [mark in t.text for t in read])
+        yield _number(f"number of {mark} ({name})", read, lambda t, mark=mark: t.text.count(mark))
     yield _number("number of punctuation marks", read, lambda t: sum(t.text.count(mark) for mark in MARKS))
 
 

@@ -28,6 +28,7 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
         "p": pl.Float64,
         "explained_by_it": pl.Float64,
         "explained_by_all": pl.Float64,
+        "yes": pl.Float64,
         "named": pl.Int64,
         "tested": pl.Int64,
         "share_question": pl.Float64,

@@ -16,6 +16,8 @@ from harness.report.wording import listed, number
 
 SHOWN = 5
 """Solutions told one by one; of a probe that finds more, the others are counted."""
+OTHERS = 4
+"""Further named features in a sentence."""
 FEATURES = 12
 """Features in a table."""
 
@@ -122,24 +124,32 @@ def _told(row: Row, seeds: int, features: Sequence[Row], rows: Sequence[Row]) ->
         seeds="" if seeds == 1 else f"{row['seeds']:.0f} of {seeds} seeds",
         sentences=list(_sentences(row, features)),
         features=[
-            (f["feature"], _signed(f["association"]), f"{f['p']:.3f}", f["same_as"] or "") for f in features[:FEATURES]
+            (f["feature"], _signed(f["association"]), f"{f['p']:.3f}", f["same_as"] or "")
+            for f in features[:FEATURES]
+            if row["yes"] not in (0, 1)
         ],
         rows=[(r["list"], _signed(r["score"]), r["answer"], r["truth"], r["text"]) for r in rows],
     )
 
 
 def _sentences(row: Row, features: Sequence[Row]) -> Iterator[str]:
-    if not row["latched_on"]:
+    if row["yes"] in (0, 1):
+        yield "It gives the same answer to every row."
+    elif not row["latched_on"]:
         nearest = f"; the nearest is {features[0]['feature']} ({_signed(features[0]['association'])})" if features else ""
         yield f"None of {row['tested']:.0f} features goes with it more than luck would (least p = {row['p']:.3f}){nearest}."
     else:
         yield (
-            f"{_strength(abs(row['association']))} {row['latched_on']} (association {_signed(row['association'])}, "
+            f"{_strength(abs(row['association']))} {row['latched_on']} (association {_signed(abs(row['association']))}, "
             f"p = {row['p']:.3f} among {row['tested']:.0f} features): {row['meaning']}."
         )
         same = next((f["same_as"] for f in features if f["feature"] == row["latched_on"]), "")
         if same:
-            yield f"On these rows the same cannot be told from: {same}."
+            yield f"On these rows it cannot be told from: {same}."
+        others = [f for f in features if f["p"] <= LEVEL and f["feature"] != row["latched_on"]][:OTHERS]
+        if others:
+            names = [f["feature"] + f" ({_signed(f['association'])})" for f in others]
+            yield f"It also goes with {listed(names)}."
         yield from _explained(row)
     yield from _shares(row)
 

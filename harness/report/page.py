@@ -12,12 +12,13 @@ import secrets
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.errors import UsageError
-from harness.report import plain, read
+from harness.report import autopsies, plain, read
 from harness.report.outline import Outline, from_manifest
 from harness.report.scores import Scores, Transfer
 from harness.report.verdicts import headline, verdicts
@@ -27,12 +28,19 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DIGITS = 4
+EXTRA = tuple(read.AUTOPSY)
+"""Files of the report that the page shows where they are there."""
 
 
 def render(
-    outline: Outline, results: pl.DataFrame, seeds: pl.DataFrame, checks: pl.DataFrame, manifest: Mapping[str, Any]
+    outline: Outline,
+    results: pl.DataFrame,
+    seeds: pl.DataFrame,
+    checks: pl.DataFrame,
+    manifest: Mapping[str, Any],
+    tables: Mapping[str, bytes] = MappingProxyType({}),
 ) -> bytes:
-    """The page, about 5 MB, most of it plotly.js."""
+    """The page, about 5 MB, most of it plotly.js. `tables` are those CSV files of the report that not every one has."""
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -46,6 +54,8 @@ def render(
         summaries=[(transfer, scores.summaries(transfer)) for transfer in scores.transfers],
         verdicts=verdicts(checks, outline.claims),
         headline=headline(checks),
+        examined=_examined(tables),
+        how_to_read_autopsies=autopsies.HOW_TO_READ,
         manifest=plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
         data=_embedded(chart_data(scores)),
         nonce=secrets.token_urlsafe(18),
@@ -79,6 +89,7 @@ def from_folder(folder: Path) -> Path:
         _table(folder / "seeds.csv", read.SEEDS),
         checks,
         manifest,
+        {name: read.file_bytes(folder / name) for name in EXTRA if (folder / name).exists()},
     )
     return place_page(folder / PAGE, content)
 
@@ -128,6 +139,17 @@ def _seeds(scores: Scores, transfer: Transfer) -> list[Any]:
         else None
         for probe in scores.probes
     ]
+
+
+def _examined(tables: Mapping[str, bytes]) -> list[autopsies.Examined]:
+    """What the autopsies say; nothing without their tables."""
+    if not set(tables) >= set(read.AUTOPSY):
+        return []
+    rows = (
+        [dict(zip(columns, row, strict=True)) for row in read.rows(tables[name], columns, name)]
+        for name, columns in read.AUTOPSY.items()
+    )
+    return autopsies.told(*rows)
 
 
 def _short(value: float) -> float | None:

@@ -24,7 +24,8 @@ CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value"
 AUTOPSY = {
     "autopsy_solutions.csv": (
         *("fit_on", "tested_on", "probe", "layer", "solution", "seeds", "latched_on", "meaning", "association", "p"),
-        *("explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"),
+        *("explained_by_it", "explained_by_all", "yes", "named", "tested"),
+        *("share_question", "share_answer", "share_both"),
     ),
     "autopsy.csv": (
         *("fit_on", "tested_on", "probe", "layer", "solution", "feature", "family", "association", "p", "same_as"),
@@ -37,7 +38,7 @@ STATES = ("condition", "layer", "pc1", "pc2", "pc3")
 """Further columns are factors."""
 
 NUMBERS = frozenset(
-    {"value", "low", "high", "n", "seeds", "seed", "threshold", "loss", "solution", "association", "p", "place", "score"}
+    {"value", "low", "high", "n", "seeds", "seed", "threshold", "loss", "solution", "association", "p", "place", "score", "yes"}
     | {"explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"}
     | {"pc1", "pc2", "pc3"}
 )

@@ -62,7 +62,8 @@ def write(
     if page:
         from harness.report import page as html
 
-        files[PAGE] = html.render(outline.of(report), report.results, report.seeds, report.checks, manifest)
+        tables = {name: content for name, content in files.items() if name in html.EXTRA}
+        files[PAGE] = html.render(outline.of(report), report.results, report.seeds, report.checks, manifest, tables)
     return place(files, folder)
 
 
