@@ -14,9 +14,11 @@ from harness.autopsy.stage import autopsies
 from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
+from harness.geometry.stage import geometry
 from harness.plan import Plan, compile_plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
+from harness.report.geometries import scatters
 from harness.report.manifest import assemble
 from harness.report.write import render, write
 from harness.scoring import score
@@ -118,7 +120,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
-    examined = autopsies(execution, evidence)
+    examined, measured = autopsies(execution, evidence), geometry(execution, evidence)
     with execution.stage(plan.report) as (_, counts):
         scores = list(score(scored.values(), labels, spec.metrics))
         layers = {
@@ -138,6 +140,8 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             },
             facts=model_facts(execution) + data_facts(execution),
             autopsies=examined,
+            geometry=measured,
+            states={} if measured is None else scatters(measured.states),
             findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
         )
         counts["rows"] = report.results.height

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
-from harness.report import autopsies, plain
+from harness.report import autopsies, geometries, plain
 from harness.report.outline import Outline
 from harness.report.score import Score
 from harness.report.scores import ALL_LAYERS, NEITHER, UNCLEAR, Scores, Summary, Transfer
@@ -34,6 +34,7 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
         *_checks(report, judged),
         *_found(scores),
         *_autopsies(report),
+        *_geometry(report, scores),
         *_figures(figures),
         *_layers(scores),
         *_other_metrics(scores),
@@ -169,6 +170,21 @@ def _autopsies(report: Report) -> Iterable[str]:
             yield plain.markdown(examined.rest)
         for i, solution in enumerate(examined.solutions, 1):
             yield from _evidence_of(solution, f"solution {i}: " if len(examined.solutions) > 1 else "")
+
+
+def _geometry(report: Report, scores: Scores) -> Iterable[str]:
+    if report.geometry is None:
+        return
+    yield "## How the directions lie to each other"
+    yield plain.markdown(geometries.HOW_TO_READ)
+    layers = {name: scatter.layer for name, scatter in report.states.items()}
+    for told in geometries.told(report.geometry.measures.to_dicts(), layers):
+        yield f"### {plain.markdown(told.title)}"
+        for title, table in (("|cos|", told.cosines), ("score", told.scores)):
+            if len(table) > 1:
+                cells = [[plain.markdown(cell) for cell in row] for row in table]
+                cells[0][0] = plain.markdown(title)
+                yield _table(cells[0], cells[1:], numbers=len(cells[0]) - 1)
 
 
 def _latched(solution: autopsies.Told) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.errors import UsageError
-from harness.report import autopsies, plain, read
+from harness.report import autopsies, geometries, plain, read
 from harness.report.outline import Outline, from_manifest
 from harness.report.scores import Scores, Transfer
 from harness.report.verdicts import headline, verdicts
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DIGITS = 4
-EXTRA = tuple(read.AUTOPSY)
+_STATES = "states.csv"
+_GEOMETRY = "geometry.csv"
+_FACTOR = "factor_"
+EXTRA = (*read.AUTOPSY, _GEOMETRY, _STATES)
 """Files of the report that the page shows where they are there."""
 
 
@@ -56,8 +59,11 @@ def render(
         headline=headline(checks),
         examined=_examined(tables),
         how_to_read_autopsies=autopsies.HOW_TO_READ,
+        geometry=_geometry(tables, clouds := _clouds(tables)),
+        how_to_read_geometry=geometries.HOW_TO_READ,
+        has_clouds=any(cloud["factors"] for cloud in clouds),
         manifest=plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
-        data=_embedded(chart_data(scores)),
+        data=_embedded({**chart_data(scores), "clouds": clouds}),
         nonce=secrets.token_urlsafe(18),
         plotly=get_plotlyjs(),
         line=plain.line,
@@ -150,6 +156,45 @@ def _examined(tables: Mapping[str, bytes]) -> list[autopsies.Examined]:
         for name, columns in read.AUTOPSY.items()
     )
     return autopsies.told(*rows)
+
+
+def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """For each condition, three coordinates of every row and its class by each factor, as small numbers."""
+    if _STATES not in tables:
+        return []
+    head = read.columns(tables[_STATES], _STATES)
+    factors = [name for name in head if name.startswith(_FACTOR)]
+    by_condition: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for row in read.rows(tables[_STATES], (*read.STATES, *factors), _STATES):
+        by_condition.setdefault((str(row[0]), str(row[1])), []).append(row[2:])
+    clouds = []
+    for (condition, layer), rows in by_condition.items():
+        columns = list(zip(*rows, strict=True))
+        classes = {name: sorted(set(column)) for name, column in zip(factors, columns[3:], strict=True)}
+        clouds.append(
+            {
+                "condition": plain.line(condition),
+                "layer": plain.line(layer),
+                "places": [[_short(value) for value in column] for column in columns[:3]],
+                "factors": [
+                    {
+                        "name": plain.line(name.removeprefix(_FACTOR)),
+                        "classes": [plain.line(text) for text in classes[name]],
+                        "of": [classes[name].index(text) for text in column],
+                    }
+                    for name, column in zip(factors, columns[3:], strict=True)
+                    if classes[name] != [""]
+                ],
+            }
+        )
+    return clouds
+
+
+def _geometry(tables: Mapping[str, bytes], clouds: list[dict[str, Any]]) -> list[geometries.Told]:
+    if _GEOMETRY not in tables:
+        return []
+    rows = [dict(zip(read.GEOMETRY, row, strict=True)) for row in read.rows(tables[_GEOMETRY], read.GEOMETRY, _GEOMETRY)]
+    return geometries.told(rows, {cloud["condition"]: cloud["layer"] for cloud in clouds})
 
 
 def _short(value: float) -> float | None:
