@@ -4,7 +4,8 @@ They speak of member probabilities p(x⁻), p(x⁺), arrays (…, row, 2): what 
 answer to a question is yes where ½ [p(x⁺) + 1 − p(x⁻)] > ½, that is where p(x⁺) > p(x⁻).
 
 Theorem 1: for *any* labelling h of the questions, p(x±) = h ⊕ c(x±), c telling x⁺ from x⁻, has the least loss there
-is, and answers h. Theorem 2: for any probe p with the answers f and any labelling g, p ⊕ (f ⊕ g) has the same
+is, and answers h. (Here c is 1 for x⁻, "has negative"; with the paper's c, 1 for x⁺, the answer is ¬h, which is a matter of
+sign.) Theorem 2: for any probe p with the answers f and any labelling g, p ⊕ (f ⊕ g) has the same
 symmetrised loss as p and answers g. Neither says that such a probe is linear, or that a search would find it.
 """
 
@@ -42,8 +43,8 @@ def loss(members: np.ndarray, confidence: Confidence = "symmetrised") -> np.ndar
 
 
 def probe_of(labelling: np.ndarray) -> np.ndarray:
-    """Theorem 1: the members of h ⊕ c, where c(x⁻) = 0 and c(x⁺) = 1."""
-    return soft_xor(labelling[..., None].astype(np.float64), np.array([0.0, 1.0]))
+    """Theorem 1: the members of h ⊕ c, where c(x⁻) = 1 and c(x⁺) = 0."""
+    return soft_xor(labelling[..., None].astype(np.float64), np.array([1.0, 0.0]))
 
 
 def relabelled(members: np.ndarray, labelling: np.ndarray) -> np.ndarray:

@@ -14,6 +14,9 @@ from harness.contracts import Answers
 from harness.solutions import Solution, solutions
 from harness.spec import Autopsy
 
+TIE = 0.02
+"""Associations that differ by no more are as strong: of those, the feature that stands first in the library is named, where
+known factors stand before what the text looks like, and presence before number."""
 STRONGEST = 5
 """So many features of the surface are listed also where they could be luck."""
 
@@ -95,13 +98,15 @@ def _latched(
 ) -> dict[str, object]:
     """The strongest feature that is no luck, and how much of the score it and all of those explain."""
     sure = [k for k in order if p[k] <= LEVEL]
-    chosen = [[body.features[k].values for k in some] for some in (sure[:1], sure)]
+    # The first in the library of those that are as strong as the strongest.
+    top = min((k for k in sure if abs(value[k]) >= abs(value[sure[0]]) - TIE), default=0)
+    chosen = [[body.features[k].values for k in some] for some in ([top] if sure else [], sure)]
     shares = [explained(solution.score, np.array(some), body.group) if some else float("nan") for some in chosen]
     return {
-        "latched_on": body.features[sure[0]].name if sure else None,
-        "meaning": meaning(body.features[sure[0]], float(value[sure[0]]), body.answer_names) if sure else None,
-        "association": float(value[sure[0]]) if sure else float("nan"),
-        "p": float(p[sure[0]]) if sure else float(p.min(initial=1.0)),
+        "latched_on": body.features[top].name if sure else None,
+        "meaning": meaning(body.features[top], float(value[top]), body.answer_names) if sure else None,
+        "association": float(value[top]) if sure else float("nan"),
+        "p": float(p[top]) if sure else float(p.min(initial=1.0)),
         "explained_by_it": shares[0],
         "explained_by_all": shares[1],
         "yes": float((solution.score > 0).mean()),

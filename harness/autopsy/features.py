@@ -105,7 +105,7 @@ def _short(factor: Factor, others: Mapping[str, Factor]) -> str:
 
 
 def _own(probe: str, odds: np.ndarray, answers: Sequence[str]) -> Feature:
-    return Feature(f"the model's own answer ({probe})", "model", (odds > 0).astype(np.float64), *answers)
+    return Feature(f"the model's own answer ({probe})", "model", (odds > 0).astype(np.float64), answers[0], answers[1])
 
 
 def _crossed(one: Feature, other: Feature) -> Feature:

@@ -55,9 +55,9 @@ def features(texts: Sequence[tuple[str, str]], tokens: Sequence[int]) -> Iterato
         return
     read = [_read(first) for first, _ in texts]
     yield from _length(read, tokens)
+    yield from _numbers(read)
     yield from _punctuation(read)
     yield from _casing(read)
-    yield from _numbers(read)
     yield from _frequency(read)
     yield from _words(read)
     yield from _edges(read)
@@ -76,13 +76,13 @@ def _length(read: Sequence[Text], tokens: Sequence[int]) -> Iterator[Seen]:
     yield _number("number of lines", read, lambda t: t.text.count("\n"))
     yield _number("mean length of a word", read, lambda t: _mean([len(word) for word in t.words]))
     yield _number("length of the longest word", read, lambda t: max(map(len, t.words), default=0))
-    yield _number("number of sentence ends", read, lambda t: len(re.findall(r"[.!?](?:\s|$)", t.text)))
 
 
 def _punctuation(read: Sequence[Text]) -> Iterator[Seen]:
     for mark, name in MARKS.items():
         yield _whether(f"contains {mark} ({name})", [mark in t.text for t in read])
-        yield _number(f"number of {mark} ({name})", read, lambda t, mark=mark: t.text.count(mark))
+        yield Seen(f"number of {mark} ({name})", np.array([t.text.count(mark) for t in read], dtype=np.float64))
+    yield _number("number of sentence ends", read, lambda t: len(re.findall(r"[.!?](?:\s|$)", t.text)))
     yield _number("number of punctuation marks", read, lambda t: sum(t.text.count(mark) for mark in MARKS))
 
 
@@ -98,16 +98,15 @@ def _numbers(read: Sequence[Text]) -> Iterator[Seen]:
     yield _number("how many numbers", read, lambda t: len(t.numbers))
     yield _number("number of digits", read, lambda t: sum(c.isdigit() for c in t.text))
     for name, chosen in (("first", 0), ("last", -1)):
-        yield _number(f"the {name} number", read, lambda t, chosen=chosen: _size(t.numbers[chosen]) if t.numbers else 0)
+        values = [_size(t.numbers[chosen]) if t.numbers else 0.0 for t in read]
+        yield Seen(f"the {name} number", np.array(values))
     yield _number("the largest number", read, lambda t: max(map(_size, t.numbers), default=0))
 
 
 def _frequency(read: Sequence[Text]) -> Iterator[Seen]:
     """How common the words are, counted in these texts themselves."""
     count = Counter(word for t in read for word in t.lower)
-    yield _number(
-        "mean log frequency of the words", read, lambda t: _mean([math.log(count[word]) for word in t.lower])
-    )
+    yield _number("mean log frequency of the words", read, lambda t: _mean([math.log(count[word]) for word in t.lower]))
     yield _number(
         "log frequency of the rarest word", read, lambda t: min((math.log(count[w]) for w in t.lower), default=0)
     )

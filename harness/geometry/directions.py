@@ -86,8 +86,8 @@ def cosines(one: np.ndarray, other: np.ndarray, *, same: bool) -> np.ndarray:
     """|cos| of every seed of one with every seed of the other, (pair, layer); of a probe with itself (`same`), of every
     two different seeds. NaN where a direction is zero."""
     every = np.abs(np.einsum("ald,bld->abl", one, other))
-    missing = ~one.any(axis=-1)[:, None] | ~other.any(axis=-1)[None]
-    every = np.minimum(np.where(missing, np.nan, every), 1.0)
+    there = np.any(one != 0, axis=-1)[:, None] & np.any(other != 0, axis=-1)[None]
+    every = np.minimum(np.where(there, every, np.nan), 1.0)
     if same:
         return every[np.triu_indices(len(one), 1)]
     return every.reshape(-1, every.shape[-1])

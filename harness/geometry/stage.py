@@ -58,7 +58,7 @@ def _measures(execution: Execution, condition: str) -> Iterator[dict[str, object
     from harness.geometry.tables import measured
 
     layers = [str(layer) for layer in execution.layers(condition)]
-    train, test = (execution.pairs(condition, part) for part in ("train", "test"))  # type: ignore[arg-type]
+    train, test = (execution.pairs(condition, part) for part in ("train", "test"))
     directions, splits = _fitted(execution, condition, train, test)
     for factor, labels in execution.labels(condition, "train").targets.items():
         directions[f"mean of {factor}"] = mean_difference(train, labels)
@@ -93,7 +93,7 @@ def _losses(execution: Execution, condition: str) -> Iterator[dict[str, object]]
 
     from harness.geometry.tables import measured
 
-    train, test = (execution.labels(condition, part) for part in ("train", "test"))  # type: ignore[arg-type]
+    train, test = (execution.labels(condition, part) for part in ("train", "test"))
     for (fit_on, tested, name), scored in execution.all_scored.items():
         if (fit_on, tested) != (condition, condition):
             continue
@@ -105,8 +105,8 @@ def _losses(execution: Execution, condition: str) -> Iterator[dict[str, object]]
                 loss, accuracy = found.loss.ravel(), found.accuracy.ravel()
                 if np.ptp(loss) > 0 and np.ptp(accuracy) > 0:
                     value = float(spearmanr(loss, accuracy).statistic)
-                    row = dict(*measured("loss_accuracy", name, target, np.array([[value]]), [str(layer)]))
-                    yield row | {"n": loss.size}
+                    for row in measured("loss_accuracy", name, target, np.array([[value]]), [str(layer)]):
+                        yield row | {"n": loss.size}
 
 
 def _states(execution: Execution, evidence: RunEvidence, condition: str) -> pl.DataFrame:
@@ -115,7 +115,7 @@ def _states(execution: Execution, evidence: RunEvidence, condition: str) -> pl.D
     from harness.geometry.tables import COORDINATES, FACTOR, rounded
 
     layer = _judged_layer(execution, evidence, condition)
-    train, test = (execution.pairs(condition, part, (layer,)) for part in ("train", "test"))  # type: ignore[arg-type]
+    train, test = (execution.pairs(condition, part, (layer,)) for part in ("train", "test"))
     found = components(train, test)
     named = {factor.name: factor.values for factor in execution.table(condition).factors}
     classes = {
@@ -159,7 +159,7 @@ def _fits(execution: Execution, evidence: RunEvidence, condition: str) -> pl.Dat
 
 def _judged_layer(execution: Execution, evidence: RunEvidence, condition: str) -> int:
     """The layer that summaries show for the first probe of the spec that has layers, where it is fitted here."""
-    for (fit_on, tested, probe) in execution.plan.scores:
+    for fit_on, tested, probe in execution.plan.scores:
         if fit_on == condition:
             layer = evidence.layer_of(probe, tested, fit_on=fit_on).layer
             if layer is not None:

@@ -162,7 +162,9 @@ def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
         for place in places:
             key_of = (*place, autopsy.probe)
             if key_of in seen:
-                message = f"{autopsy.probe} on {place[1]} is looked into at {seen[key_of].path} already; keep one of them"
+                message = (
+                    f"{autopsy.probe} on {place[1]} is looked into at {seen[key_of].path} already; keep one of them"
+                )
                 yield problem_at(node, message)
                 break
             seen[key_of] = node

@@ -29,7 +29,8 @@ HOW_TO_READ = (
     "Each solution is what seeds with the same answers (up to sign) say on the test rows. Its answers are held against the "
     "truth, every other factor, XORs of two, the model's own answer, and what can be seen in the text. The association is "
     "2 · AUROC − 1: 1 where the feature decides the answer, 0 where it says nothing. P-values come from permutations of whole "
-    f"groups and are corrected for all features and solutions of a probe: below {LEVEL:g}, a feature is named. “A/B ⊕ answer” is how a "
+    f"groups and are corrected for all features and solutions of a probe: up to {LEVEL:g}, a feature counts as more than luck, and "
+    "the strongest is named (of equals within 0.02, a known factor before what the text looks like). “A/B ⊕ answer” is how a "
     "probe of statements follows a feature A/B of questions: it says yes to one answer where there is A and to the other "
     "where there is B. Shares of variance are cross-validated, over groups, for features that were chosen on the same rows."
 )
@@ -109,7 +110,9 @@ def _rest(found: Sequence[Row]) -> str:
     if not found:
         return ""
     latched = Counter(_name(row) for row in found)
-    what = listed([f"{count} × {name}" for name, count in sorted(latched.items(), key=lambda item: (-item[1], item[0]))])
+    what = listed(
+        [f"{count} × {name}" for name, count in sorted(latched.items(), key=lambda item: (-item[1], item[0]))]
+    )
     plural = "solution is" if len(found) == 1 else "solutions are"
     return f"{len(found)} further {plural} in autopsy_solutions.csv: {what}."
 
@@ -136,7 +139,9 @@ def _sentences(row: Row, features: Sequence[Row]) -> Iterator[str]:
     if row["yes"] in (0, 1):
         yield "It gives the same answer to every row."
     elif not row["latched_on"]:
-        nearest = f"; the nearest is {features[0]['feature']} ({_signed(features[0]['association'])})" if features else ""
+        nearest = (
+            f"; the nearest is {features[0]['feature']} ({_signed(features[0]['association'])})" if features else ""
+        )
         yield f"None of {row['tested']:.0f} features goes with it more than luck would (least p = {row['p']:.3f}){nearest}."
     else:
         yield (

@@ -195,13 +195,13 @@ def _latched(solution: autopsies.Told) -> str:
 def _evidence_of(solution: autopsies.Told, which: str) -> Iterable[str]:
     name = plain.markdown(solution.name)
     if solution.features:
-        head = ("feature", "association", "p", "the same on these rows")
         cells = [[plain.markdown(cell) for cell in row] for row in solution.features]
-        yield _folded(f"{which}strongest features ({name})", _table(head, cells))
+        table = _table(("feature", "association", "p", "the same on these rows"), cells)
+        yield _folded(f"{which}strongest features ({name})", table)
     if solution.rows:
-        head = ("", "score", "answer", "right answer", "text")
         cells = [[plain.markdown(cell) for cell in row] for row in solution.rows]
-        yield _folded(f"{which}the rows that it is surest of, and most wrong about ({name})", _table(head, cells))
+        table = _table(("", "score", "answer", "right answer", "text"), cells)
+        yield _folded(f"{which}the rows that it is surest of, and most wrong about ({name})", table)
 
 
 def _figures(figures: Mapping[str, str]) -> Iterable[str]:

@@ -193,7 +193,9 @@ def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
 def _geometry(tables: Mapping[str, bytes], clouds: list[dict[str, Any]]) -> list[geometries.Told]:
     if _GEOMETRY not in tables:
         return []
-    rows = [dict(zip(read.GEOMETRY, row, strict=True)) for row in read.rows(tables[_GEOMETRY], read.GEOMETRY, _GEOMETRY)]
+    rows = [
+        dict(zip(read.GEOMETRY, row, strict=True)) for row in read.rows(tables[_GEOMETRY], read.GEOMETRY, _GEOMETRY)
+    ]
     return geometries.told(rows, {cloud["condition"]: cloud["layer"] for cloud in clouds})
 
 

@@ -39,7 +39,22 @@ STATES = ("condition", "layer", "pc1", "pc2", "pc3")
 """Further columns are factors."""
 
 NUMBERS = frozenset(
-    {"value", "low", "high", "n", "seeds", "seed", "threshold", "loss", "solution", "association", "p", "place", "score", "yes"}
+    {
+        "value",
+        "low",
+        "high",
+        "n",
+        "seeds",
+        "seed",
+        "threshold",
+        "loss",
+        "solution",
+        "association",
+        "p",
+        "place",
+        "score",
+        "yes",
+    }
     | {"pc1", "pc2", "pc3", "mean", "p10", "p90"}
     | {"explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"}
 )

@@ -41,7 +41,9 @@ def render(report: Report) -> dict[str, bytes]:
     if report.restarts is not None and report.restarts.height:
         tables[RESTARTS] = report.restarts
     if report.autopsies is not None:
-        names = zip(AUTOPSY, (report.autopsies.solutions, report.autopsies.features, report.autopsies.rows), strict=True)
+        names = zip(
+            AUTOPSY, (report.autopsies.solutions, report.autopsies.features, report.autopsies.rows), strict=True
+        )
         tables |= dict(names)
     if report.geometry is not None:
         names = zip(GEOMETRY, (report.geometry.measures, report.geometry.states, report.geometry.fits), strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,9 +21,7 @@ class Picture(msgspec.Struct, frozen=True):
     caption: str
 
 
-def render(
-    scores: Scores, states: Mapping[str, Scatter], fits: pl.DataFrame | None = None
-) -> dict[str, Picture]:
+def render(scores: Scores, states: Mapping[str, Scatter], fits: pl.DataFrame | None = None) -> dict[str, Picture]:
     """File name → picture, in the order of the report; empty if nothing was measured. `fits` are the rows of fits.csv."""
     from harness.report.figures import canvas, layers, losses, overview, seeds
     from harness.report.figures import states as rows

@@ -44,11 +44,10 @@ def draw(scores: Scores, fits: pl.DataFrame | None) -> Figure | None:
         line, column = divmod(i, columns)
         bottom = height - top - line * (_PANEL + gap) - _PANEL
         size = (panel - 0.35, _PANEL)
-        axes = figure.add_axes(
-            ((left + column * panel) / width, bottom / height, size[0] / width, size[1] / height)
-        )
+        axes = figure.add_axes(((left + column * panel) / width, bottom / height, size[0] / width, size[1] / height))
         axes.set_title(canvas.label(f"{probe} on {condition}"), fontweight="bold", pad=5)
         axes.set_xlabel("loss")
+        axes.locator_params(axis="x", nbins=4)
         if column == 0:
             axes.set_ylabel("accuracy")
         _panel(axes, scores, rows, size)
