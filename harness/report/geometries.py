@@ -20,8 +20,8 @@ HOW_TO_READ = (
     "Mean |cos| over seeds of the directions on raw x⁺ − x⁻, normalisations folded in; of a method with itself, over every "
     "two seeds, with the 10 % and 90 % quantiles. “mean of” a factor is the difference of its class means on training "
     "rows. In d dimensions, unrelated directions have a |cos| of about 0.8/√d. Confidence and consistency are the shares of a "
-    "score's variance that come from each member by itself and from both varying against each other: one half each "
-    "where they are exact opposites. The last columns are rank correlations of loss with accuracy over all fits: below zero "
+    "score's variance (medians over seeds) that come from each member by itself and from both varying against each "
+    "other: one half each where they are exact opposites. The last columns are rank correlations of loss with accuracy over all fits: below zero "
     "where a lower loss is more accurate. All layers are in geometry.csv."
 )
 
@@ -62,7 +62,7 @@ def _cell(found: Mapping[tuple[str, str], Row], a: str, b: str) -> str:
 
 
 def _scores(rows: Sequence[Row]) -> list[list[str]]:
-    found = {(row["measure"], row["a"], row["b"] or ""): row["mean"] for row in rows}
+    found = {(row["measure"], row["a"], row["b"] or ""): row["p50"] for row in rows}
     probes = list(dict.fromkeys(row["a"] for row in rows if row["measure"] == "confidence"))
     targets = list(dict.fromkeys(row["b"] for row in rows if row["measure"] == "loss_accuracy"))
     columns = [("confidence", ""), ("consistency", ""), *(("loss_accuracy", target) for target in targets)]

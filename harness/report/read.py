@@ -34,7 +34,7 @@ AUTOPSY = {
         *("fit_on", "tested_on", "probe", "layer", "solution", "list", "place", "score", "answer", "truth", "text"),
     ),
 }
-GEOMETRY = ("condition", "layer", "measure", "a", "b", "mean", "p10", "p90", "n")
+GEOMETRY = ("condition", "layer", "measure", "a", "b", "mean", "p10", "p50", "p90", "n")
 STATES = ("condition", "layer", "pc1", "pc2", "pc3")
 """Further columns are factors."""
 
@@ -55,7 +55,7 @@ NUMBERS = frozenset(
         "score",
         "yes",
     }
-    | {"pc1", "pc2", "pc3", "mean", "p10", "p90"}
+    | {"pc1", "pc2", "pc3", "mean", "p10", "p50", "p90"}
     | {"explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"}
 )
 
