@@ -307,6 +307,15 @@ class LayerChoice(msgspec.Struct, frozen=True):
         return f"{'all' if self.layer is None else self.layer} ({self.rule})"
 
 
+class Fits(msgspec.Struct, frozen=True):
+    """Every fit of a probe at one layer, kept or not."""
+
+    loss: np.ndarray
+    """Training loss, (seed, restart)."""
+    accuracy: np.ndarray
+    """Accuracy on test rows, each fit's sign resolved on training rows, (seed, restart)."""
+
+
 class Evidence(Protocol):
     """What a check may ask for. Layers are chosen by the spec's rule, never by the test score."""
 
@@ -329,9 +338,26 @@ class Evidence(Protocol):
         """
 
     def answers(
-        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+        self,
+        probe: str,
+        condition: str,
+        *,
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        signed: bool = True,
     ) -> Answers:
-        """Sign-resolved answers on test rows at that layer, (seed, 1, row)."""
+        """Answers on test rows at that layer, (seed, 1, row), sign resolved; as they were fitted without `signed`."""
+
+    def fits(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        target: str = "truth",
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+    ) -> Fits | None:
+        """Every restart of every seed at that layer; None for a probe without a loss."""
 
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""

@@ -8,11 +8,11 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Bed, LayerChoice, Metric
+from harness.contracts import Answers, Bed, Fits, LayerChoice, Metric
 from harness.errors import CheckError
 from harness.estimate import Measured
 from harness.layer_choice import choose_layer
-from harness.scoring import TRUTH, RunLabels, Scored, measure, metric_named, resolved
+from harness.scoring import TRUTH, RunLabels, Scored, fits, measure, metric_named, resolved
 from harness.spec import Spec
 
 
@@ -70,12 +70,33 @@ class RunEvidence:
         return Measured(np.full((seeds, layers), np.nan), np.zeros((seeds, layers, rows)), test.group)
 
     def answers(
-        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+        self,
+        probe: str,
+        condition: str,
+        *,
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        signed: bool = True,
     ) -> Answers:
-        """Sign-resolved answers on test rows at the layer, (seed, 1, row)."""
+        """See `Evidence.answers`."""
         scored = self._find(probe, condition, fit_on)
         at_layer = _at(scored, self._choose(scored, layer).index)
-        return resolved(at_layer, self._labels[scored.fit_on, "train"], TRUTH)
+        return resolved(at_layer, self._labels[scored.fit_on, "train"], TRUTH) if signed else at_layer.test
+
+    def fits(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        target: str = TRUTH,
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+    ) -> Fits | None:
+        """See `Evidence.fits`."""
+        scored = self._find(probe, condition, fit_on)
+        index = self._choose(scored, layer).index
+        train, test = self._labels[scored.fit_on, "train"], self._labels[condition, "test"]
+        return fits(scored, index, train, test, target)
 
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness import artifacts, prompts
 from harness.activations.layers import resolve
-from harness.contracts import Bed, Pairs, PromptTable
+from harness.contracts import Bed, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
 from harness.fitting import Fitting, fit, score, score_shuffled
 from harness.laws import examples, relations
@@ -232,6 +232,14 @@ class Execution:
                     with self.store.write(stage.kind, stage.key, about) as folder:
                         about |= artifacts.save_scored(scored, folder)
                 self._scored[fit_on, tested_on, name] = scored
+
+    def fitted(self, fit_on: str, probe: str) -> tuple[Readout, Normaliser | None]:
+        """A fitted probe with the normalisation of its states; fitted again if the store has lost it."""
+        stage, chosen = self.plan.fits[fit_on, probe], self.plan.probe(probe)
+        if not self.store.has(stage.kind, stage.key):
+            fit(chosen, self.plan.seeds(chosen), self._fitting(fit_on, self.layers(fit_on)), stage, self.store)
+        artifact = self.store.open(stage.kind, stage.key)
+        return self.fitted(fit_on, probe) if artifact is None else artifacts.load_fit(artifact)
 
     def _fitting(self, fit_on: str, layers: tuple[int, ...]) -> Fitting:
         labels = {part: self.labels(fit_on, part) for part in PARTS}

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import language, tables
+from harness.autopsy.stage import autopsies
 from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
+from harness.geometry.stage import geometry
 from harness.plan import Plan, compile_plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
+from harness.report.geometries import scatters
 from harness.report.manifest import assemble
 from harness.report.write import render, write
 from harness.scoring import score
@@ -117,6 +120,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
+    examined, measured = autopsies(execution, evidence), geometry(execution, evidence)
     with execution.stage(plan.report) as (_, counts):
         scores = list(score(scored.values(), labels, spec.metrics))
         layers = {
@@ -135,6 +139,9 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
                 for key, choice in layers.items()
             },
             facts=model_facts(execution) + data_facts(execution),
+            autopsies=examined,
+            geometry=measured,
+            states={} if measured is None else scatters(measured.states),
             findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
         )
         counts["rows"] = report.results.height

@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, LawMetric, Metric
+from harness.contracts import Answers, Fits, LawMetric, Metric
 from harness.errors import DataError
 from harness.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.kind import find
@@ -187,6 +187,18 @@ def restart_accuracy(scored: Scored, target: str) -> np.ndarray | None:
     if target == TRUTH and scored.signed:
         return test
     return np.where(train < 0.5, 1 - test, test)
+
+
+def fits(scored: Scored, layer: int, train: Labels, test: Labels, target: str) -> Fits | None:
+    """Loss and test accuracy of every restart of every seed at one layer (its place); None without a loss."""
+    if scored.loss is None or target not in test.targets or target not in train.targets:
+        return None
+    accuracy = restart_accuracy(scored, target)
+    if scored.restart_loss is not None and accuracy is not None:
+        return Fits(scored.restart_loss[..., layer], accuracy[..., layer])
+    # One restart: the fit that is kept is the only one.
+    kept = accuracies(resolved(scored, train, target).score[:, layer], test.targets[target])
+    return Fits(scored.loss[:, layer, None], kept[:, None])
 
 
 def group_ids(groups: Iterable[str], data: str = "") -> np.ndarray:

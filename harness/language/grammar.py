@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
-from harness.spec import Activations, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
+from harness.spec import Activations, Autopsy, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
 
 VERSION = 1
 """Of the language. A spec says which one it is written in."""
@@ -81,3 +81,8 @@ class Written(Part, frozen=True, kw_only=True):
     """Scores of every probe against the truth and each distractor: `harness list metrics`."""
     checks: tuple[Check, ...] = ()
     """Claims about the numbers, and what you expect of each: `harness list checks`."""
+    autopsy: tuple[Autopsy, ...] = ()
+    """Probes to look into, by name or with options: what do their answers go with, and how many solutions do seeds find?"""
+    geometry: bool | tuple[str, ...] = False
+    """Add how directions lie to each other, what makes them vary, and where the states lie: `true`, or a list of the
+    conditions that are fitted on."""

@@ -14,7 +14,7 @@ from harness.language.grammar import BASELINES, SETTING, Written
 from harness.language.merging import overlay
 from harness.language.nodes import Node, Table, plain, problem_at, text_of
 from harness.language.validation import faults, sound
-from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
+from harness.spec import Activations, Autopsy, Condition, Data, Model, Prompt, Spec, Transfer
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -41,6 +41,7 @@ class Resolved:
         ]
         self.checks = [(node, cast("Check | None", self.decode("checks", node))) for node in root.items_of("checks")]
         self.transfer = [(node, self.part("Transfer", Transfer, node)) for node in root.items_of("transfer")]
+        self.autopsy = [(node, self.part("Autopsy", Autopsy, node)) for node in root.items_of("autopsy")]
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         table = self.root.table(key)
@@ -194,6 +195,8 @@ class Resolved:
             transfer=self.all_transfers(),
             metrics=self.all_metrics(),
             checks=tuple(self.placed(_named(check)) for _, check in self.checks if check is not None),
+            autopsy=tuple(autopsy for _, autopsy in self.autopsy if autopsy is not None),
+            geometry=self.geometry(),
             file=file,
         )
 
@@ -221,6 +224,10 @@ class Resolved:
         if fitted is None or fitted == getattr(check, "condition", None):
             return check
         return msgspec.structs.replace(check, fit_on=fitted)
+
+    def geometry(self) -> bool | tuple[str, ...]:
+        wanted = None if (node := self.root.get("geometry")) is None else plain(node)
+        return tuple(wanted) if isinstance(wanted, list) else bool(wanted)
 
     def all_metrics(self) -> tuple[Metric, ...]:
         """The metrics, each followed by those that always stand beside it."""

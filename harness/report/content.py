@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from harness.autopsy.tables import Autopsies
+    from harness.geometry.tables import Geometry
+
 
 class SummaryLayer(msgspec.Struct, frozen=True):
     """The layer that summaries of one probe show, and the rule that chose it (never the test score)."""
@@ -55,5 +58,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What linting the prompts found, one sentence each."""
     states: Mapping[str, Scatter] = {}
     """By condition; empty if no picture of the states is wanted."""
+    autopsies: Autopsies | None = None
+    """What probes latched on to; None if the spec asks for none."""
+    geometry: Geometry | None = None
+    """How directions lie to each other and what makes them vary; None if the spec does not ask."""
     manifest: Mapping[str, Any] = {}
     """What may differ between two honest runs: see `harness.report.manifest`."""
