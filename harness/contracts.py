@@ -211,9 +211,12 @@ class Probe(Kind, frozen=True):
     """
 
     name: str = ""
-    """Name in the report; the kind if empty."""
+    """Name in the report; the kind if empty, as in `logistic_regression`, or `logistic_regression@word` with another target."""
     normalise: str = "mean"
     """Normalisation of the states before the fit, with statistics of the training rows: `harness list normalisations`."""
+    target: str = "truth"
+    """What a probe that learns from labels is fitted on: the truth, another factor, or an XOR that the spec declares, such as
+    `truth^word`. It is named after it, and its sign is right for it; against all else it is resolved like any other's."""
 
     supervised: ClassVar[bool] = False
     """Whether `fit` is handed labels."""
@@ -221,6 +224,12 @@ class Probe(Kind, frozen=True):
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
+
+    @property
+    def title(self) -> str:
+        """The name in the report: the one given, or the kind, with `@TARGET` where that is not the truth."""
+        elsewhere = self.supervised and self.target != "truth"
+        return self.name or (f"{self.kind()}@{self.target}" if elsewhere else self.kind())
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         """Fit on training pairs, already normalised. The result's seed axis has one entry per seed.
@@ -314,6 +323,9 @@ class Evidence(Protocol):
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
     ) -> LayerChoice:
         """The layer that would be judged. Its number, given as `layer`, puts another probe at the same one."""
+
+    def target_of(self, probe: str, condition: str, *, fit_on: str | None = None) -> str:
+        """What the probe was fitted on if it learns from labels; else `truth`."""
 
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights."""

@@ -87,6 +87,10 @@ class RunEvidence:
         """The layer that would be judged."""
         return self._choose(self._find(probe, condition, fit_on), layer)
 
+    def target_of(self, probe: str, condition: str, *, fit_on: str | None = None) -> str:
+        """See `Evidence.target_of`."""
+        return self._find(probe, condition, fit_on).target
+
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights; a test bed is always trained."""
         model = self._spec.condition(condition).model

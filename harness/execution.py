@@ -22,7 +22,7 @@ from harness.fitting import Fitting, fit, score, score_shuffled
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
-from harness.scoring import Labels, Scored, SplitName, group_ids
+from harness.scoring import Labels, Scored, SplitName, group_ids, with_xors
 from harness.store import Store, content_key
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Execution:
         return table
 
     def labels(self, condition: str, part: SplitName) -> Labels:
-        """The labels of every factor for the pairs in one part of the split, in the order of the pairs."""
+        """The labels of every factor and XOR for the pairs in one part of the split, in the order of the pairs."""
         table = self.table(condition)
         frame = table.frame.filter(answer=0, split=part)
         targets = {
@@ -98,6 +98,7 @@ class Execution:
             for factor in table.factors
             if factor.kind == "class" and len(factor.values) == 2
         }
+        targets = with_xors(targets, self.plan.spec.xors)
         return Labels(targets, group_ids(frame["group"], self._data_key(condition)))
 
     def _data_key(self, condition: str) -> str:

@@ -87,8 +87,8 @@ class Plan:
 
 
 def probe_name(probe: Probe) -> str:
-    """The name in the report: the one given, or the kind."""
-    return probe.name or probe.kind()
+    """The name in the report."""
+    return probe.title
 
 
 def compile_plan(
@@ -223,6 +223,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             {
                 "fit": fit.key,
                 "states": plan.states[tested],
+                "xors": content_key(plain(plan.spec.xors)),
                 "code": code_version("readouts", "scoring", "fitting", "artifacts"),
             },
         )

@@ -103,7 +103,7 @@ def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
     return {
         "probe": list(dict.fromkeys([*probes, *baselines, *meant])),
         "condition": list(resolved.conditions),
-        "target": ["truth", *resolved.distractors, *resolved.own_factors()],
+        "target": [*resolved.factors(), *map("^".join, resolved.xors())],
         "metric": kind.names("metrics"),
     }
 

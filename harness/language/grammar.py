@@ -66,6 +66,8 @@ class Written(Part, frozen=True, kw_only=True):
     """Named overrides of model, data, prompt, activations and distractors. With none there is one, `main`, with every distractor."""
     activations: Activations = Activations()
     """Which states of the network to keep."""
+    xors: tuple[Annotated[tuple[str, ...], Meta(min_length=2, max_length=2)], ...] = ()
+    """Pairs of factors whose XOR is scored beside them: `[[truth, word]]` is the target `truth^word`. Each factor has two values."""
     probes: Annotated[tuple[Probe, ...], Meta(min_length=1)]
     """Methods to compare: `harness list probes`. Two of a kind need names."""
     baselines: bool = True

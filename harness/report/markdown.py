@@ -122,7 +122,13 @@ def _summary_table(scores: Scores, summaries: Sequence[Summary]) -> str:
     rows = []
     for s in summaries:
         cells = [_emphasised(scores, s.scores.get(target)) for target in targets]
-        row = [plain.code(s.probe), scores.role(s.probe), s.layer, *cells, plain.markdown(s.follows) or "–"]
+        row = [
+            plain.code(s.probe),
+            plain.markdown(scores.learns_from(s.probe)),
+            s.layer,
+            *cells,
+            plain.markdown(s.follows) or "–",
+        ]
         rows.append([*row, _seeds(s)] if seeded else row)
     return _table([*head, "seeds"] if seeded else head, rows)
 
