@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+from harness.depth import Curve
 from harness.estimate import Estimate, Measured
 from harness.kind import Kind
 
@@ -316,8 +317,17 @@ class Evidence(Protocol):
     ) -> Answers:
         """Sign-resolved answers on test rows at that layer, (seed, 1, row)."""
 
+    def by_layer(self, probe: str, condition: str, *, target: str = "truth", fit_on: str | None = None) -> Curve:
+        """The AUROC on test rows at every layer. Raises CheckError for a probe that has no layers."""
+
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""
+
+    def labels(self, condition: str, target: str = "truth") -> np.ndarray:
+        """Labels of the test rows, 0 or 1, (row,)."""
+
+    def rows(self, condition: str) -> np.ndarray:
+        """Ids of the test rows, (row,): the same (example, template) has the same id in every condition."""
 
     def layer_of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
@@ -347,6 +357,13 @@ class Check(Kind, frozen=True):
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         """Names used by this check that must exist in the spec: {'probe': …, 'condition': …, 'target': …}."""
         raise NotImplementedError
+
+    def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
+        """What it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted;
+        any other condition that it names is fitted on itself."""
+        condition = getattr(self, "condition", fitted)
+        others = (name for name in self.refers().get("condition", ()) if name not in (condition, fitted))
+        return (fitted, condition), *((name, name) for name in others)
 
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

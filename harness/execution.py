@@ -99,7 +99,9 @@ class Execution:
             if factor.kind == "class" and len(factor.values) == 2
         }
         targets = with_xors(targets, self.plan.spec.xors)
-        return Labels(targets, group_ids(frame["group"], self._data_key(condition)))
+        data = self._data_key(condition)
+        names = (f"{example}\0{template}" for example, template in frame.select("example", "template").iter_rows())
+        return Labels(targets, group_ids(frame["group"], data), group_ids(names, data))
 
     def _data_key(self, condition: str) -> str:
         """Keeps apart groups of different data sets that happen to have the same name."""

@@ -7,14 +7,12 @@ from typing import get_args
 import numpy as np
 
 from harness.contracts import Answers, LayerChoice
+from harness.depth import first_informative
 from harness.errors import UsageError
 from harness.estimate import CONFIDENCE, over_seeds
 from harness.metrics.auroc import Auroc
 from harness.scoring import TRUTH, Labels, Scored, training_sign
 from harness.spec import LayerRule
-
-INFORMATIVE_SHARE = 0.95
-"""Share of the best AUROC − ½ that an informative layer reaches (Mallen & Belrose 2023, §4)."""
 
 
 def choose_layer(scored: Scored, rule: LayerRule | int | str, train: Labels, validation: Labels | None) -> LayerChoice:
@@ -89,8 +87,7 @@ def _earliest_informative(scored: Scored, train: Labels, validation: Labels | No
     value, low = np.nan_to_num(found, nan=-1.0)
     if not low.max() > 0.5:
         return _at(scored, middle, f"the middle layer, because none is informative on {rows} rows")
-    reached = value - 0.5 >= INFORMATIVE_SHARE * (value.max() - 0.5)
-    return _at(scored, int(np.argmax(reached)), f"earliest informative{_of(scored)} on {rows} rows")
+    return _at(scored, int(first_informative(value)), f"earliest informative{_of(scored)} on {rows} rows")
 
 
 def _auroc(scored: Scored, train: Labels, answers: Answers, labels: Labels) -> tuple[np.ndarray, np.ndarray] | None:

@@ -129,7 +129,7 @@ def compile_plan(
         {
             "checks": content_key([plain(check) for check in spec.checks]),
             "layer rule": str(spec.layer),
-            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics"),
+            "code": code_version("checks", "evidence", "layer_choice", "depth", "estimate", "scoring", "metrics"),
         }
         | scores,
     )
@@ -139,7 +139,9 @@ def compile_plan(
         {
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
-            "code": code_version("report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution"),
+            "code": code_version(
+                "report", "tables", "metrics", "depth", "estimate", "scoring", "layer_choice", "execution"
+            ),
         }
         | scores,
     )

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from harness.contracts import Answers, Metric
+from harness.depth import Curve, Depth, earliest
 from harness.errors import DataError
 from harness.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.kind import find
@@ -35,6 +36,8 @@ class Labels(msgspec.Struct, frozen=True):
     """0 or 1 for each row, (row,), by the name of the factor: `truth`, every distractor, every XOR of two of them."""
     group: np.ndarray
     """Cluster ids, int64, (row,); see `group_ids`. Equal ids are one group in all conditions of a run."""
+    row: np.ndarray | None = None
+    """Ids of (example, template), int64, (row,), the same in all conditions; None where nobody compares conditions by row."""
 
 
 RunLabels = Mapping[tuple[str, SplitName], Labels]
@@ -87,6 +90,8 @@ class Score(msgspec.Struct, frozen=True):
     """(seed, layer)."""
     mean: Estimates
     """Over seeds, (layer,)."""
+    depth: Depth | None = None
+    """The earliest informative layer, with the AUROC, where there are several layers."""
 
 
 def xor_name(factors: Sequence[str]) -> str:
@@ -145,7 +150,9 @@ def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterat
             if found is None:
                 continue
             each, mean = per_seed(found), over_seeds(found)
-            yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.kind(), each, mean)
+            deep = metric.kind() == "auroc" and len(one.layers) > 1
+            depth = earliest(Curve(one.layers, found)) if deep else None
+            yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.kind(), each, mean, depth)
 
 
 def with_beside(metrics: Sequence[Metric]) -> tuple[Metric, ...]:

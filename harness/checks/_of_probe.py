@@ -80,6 +80,16 @@ def above(estimate: Estimate, threshold: float) -> Finding:
     return "inconclusive"
 
 
+def at_least(estimate: Estimate, threshold: float) -> tuple[Finding, str]:
+    """pass where the whole interval is at the threshold or above, fail where it is wholly below, and the rule in words."""
+    bar = f"{threshold:g}"
+    if estimate.low >= threshold:
+        return "pass", f"the whole interval is at {bar} or above"
+    if estimate.high < threshold:
+        return "fail", f"the whole interval is below {bar}"
+    return "inconclusive", f"{bar} lies within the interval"
+
+
 def judged(
     finding: Finding, estimate: Estimate, threshold: float, statement: str, rule: str, draws: str = "seeds"
 ) -> Judgement:

@@ -22,6 +22,7 @@ from harness.report.scores import Scores
 MANIFEST = "manifest.json"
 PAGE = "report.html"
 RESTARTS = "restarts.csv"
+DEPTH = "depth.csv"
 _FIGURES = "figures"
 
 
@@ -35,6 +36,8 @@ def render(report: Report) -> dict[str, bytes]:
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
     if report.restarts is not None and report.restarts.height:
         tables[RESTARTS] = report.restarts
+    if report.depth is not None:
+        tables[DEPTH] = report.depth
     return {
         **{f"{_FIGURES}/{name}": picture.svg for name, picture in pictures.items()},
         **{name: to_csv(frame).encode() for name, frame in tables.items()},
@@ -76,7 +79,7 @@ def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     try:
         drawer.mkdir(parents=True, exist_ok=True)
         paths = [_put(folder / name, content) for name, content in files.items()]
-        for old in (*drawer.glob("*.svg"), folder / RESTARTS, folder / PAGE):
+        for old in (*drawer.glob("*.svg"), folder / RESTARTS, folder / DEPTH, folder / PAGE):
             if old not in paths:
                 old.unlink(missing_ok=True)
     except OSError as error:
