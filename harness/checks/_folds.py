@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 FOLDS = 5
 
 
-def held_out(group: np.ndarray) -> Iterator[np.ndarray]:
+def held_out(group: np.ndarray, folds: int = FOLDS) -> Iterator[np.ndarray]:
     """For each fold, which rows are held out, (row,). A group is in one fold; with one group only there is none."""
     import numpy as np
 
     # Ids of groups are hashes, so that their order is as good as random and the same everywhere.
     ids, place = np.unique(group, return_inverse=True)
-    folds = min(FOLDS, len(ids))
+    folds = min(folds, len(ids))
     for fold in range(folds if folds > 1 else 0):
         yield place % folds == fold

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import msgspec
 from msgspec import Meta
 
 from harness.checks._folds import held_out
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 class Calibrated(OfProbe, frozen=True, kw_only=True):
     """Of the rows to which the probe gives 80 %, about 80 % are so.
 
-    Statistic: the calibration error, mean |P − share| over bins of P(answers[1]), with the side to which a bin errs taken
-    from other groups of the test rows (five folds). The plain ECE counts noise as error, so that no interval of it can
-    ever reach 0; this one is 0 on average for a calibrated probe. Test: its 95 % interval, clustered by group: wholly at or
-    below the threshold passes, wholly above fails. Threshold: `threshold`, 0.1 unless you set it, a convention of ours: a
+    Statistic: the calibration error, mean |P − share| over bins of P(answers[1]), with the side to which a bin errs in one
+    half of the test groups taken from the other half. The plain ECE counts noise as error, so that no interval of it can
+    ever reach 0; this one is 0 on average for a calibrated probe. Test: its 95 % interval, clustered by group and as wide as
+    if only one of the halves had been scored, since both rest on the same rows: wholly at or below the threshold passes, wholly above fails. Threshold: `threshold`, 0.1 unless you set it, a convention of ours: a
     probability that is off by a tenth on average still says which of two rows to trust more.
     """
 
     threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    """Largest error that still counts as calibrated. A smaller one needs more test rows: at 0.05 several hundred."""
+    """Largest error that still counts as calibrated. A smaller one needs more test rows: 0.05 about a thousand."""
     bins: Annotated[int, Meta(ge=2, le=100)] = 10
     """Bins of equal width. More of them see finer faults, but the side that a bin errs to is known less well."""
 
@@ -59,9 +60,10 @@ class Calibrated(OfProbe, frozen=True, kw_only=True):
 
 
 def calibration_error(probability: np.ndarray, labels: np.ndarray, group: np.ndarray, bins: int) -> Measured:
-    """Mean of ±(P − label) over rows, the sign being that of the row's bin in the other folds; (seed, layer, row).
+    """Mean of ±(P − label) over rows, the sign being that of the row's bin in the other half; (seed, layer, row).
 
-    A bin that has no row elsewhere adds nothing.
+    A bin that has no row there adds nothing. The two halves' errors go together in an unknown way, so that the standard
+    error of their mean is bounded by that of one: √2 times what independent rows would give.
     """
     import numpy as np
 
@@ -69,7 +71,8 @@ def calibration_error(probability: np.ndarray, labels: np.ndarray, group: np.nda
     lines = np.arange(gap[..., 0].size).reshape(gap.shape[:-1])[..., None] * bins
     place = lines + np.minimum(np.nan_to_num(probability) * bins, bins - 1).astype(np.int64)
     rows = np.zeros_like(gap)
-    for out in held_out(group):
+    for out in held_out(group, folds=2):
         elsewhere = np.bincount(place[..., ~out].ravel(), gap[..., ~out].ravel(), minlength=gap[..., 0].size * bins)
         rows[..., out] = np.sign(elsewhere)[place[..., out]] * gap[..., out]
-    return row_mean(rows, group)
+    found = row_mean(rows, group)
+    return msgspec.structs.replace(found, influence=found.influence * math.sqrt(2))
