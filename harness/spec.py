@@ -141,6 +141,8 @@ class Spec(Part, frozen=True, kw_only=True):
     """Rule for the layer that summaries and checks look at."""
     metrics: tuple[Metric, ...]
     checks: tuple[Check, ...]
+    leaderboard: bool = False
+    """Whether the report has one table of all methods and conditions, and of what survives what."""
     file: str = ""
     """Where it was read from; not part of any key."""
 

@@ -80,5 +80,7 @@ class Written(Part, frozen=True, kw_only=True):
     """The layer that summaries and checks look at: a number, or a rule that never sees the test score."""
     metrics: Annotated[tuple[Metric, ...], Meta(min_length=1)] = ("accuracy", "auroc")  # type: ignore[assignment]
     """Scores of every probe against the truth and each distractor: `harness list metrics`."""
+    leaderboard: bool | None = None
+    """One table of which method survives which distractor; empty for one where at least three conditions have distractors."""
     checks: tuple[Check, ...] = ()
     """Claims about the numbers, and what you expect of each: `harness list checks`."""

@@ -21,6 +21,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 MAIN = "main"
 """The condition of a spec that names none."""
 
+MANY = 3
+"""From so many conditions with distractors on, a report has a leaderboard unasked."""
+
 
 class Resolved:
     """What could be decoded of a spec, with the nodes it came from. What could not is None and has left a problem."""
@@ -184,6 +187,7 @@ class Resolved:
             xors=tuple(self.xors()),
             transfer=self.all_transfers(),
             metrics=self.all_metrics(),
+            leaderboard=self.leaderboard(conditions),
             checks=tuple(self.placed(_named(check)) for _, check in self.checks if check is not None),
             file=file,
         )
@@ -205,6 +209,11 @@ class Resolved:
         if self.transfer:
             return tuple(transfer for _, transfer in self.transfer if transfer is not None)
         return tuple(Transfer(fit_on=name, tested_on=(name,)) for name in self.conditions)
+
+    def leaderboard(self, conditions: tuple[Condition, ...]) -> bool:
+        """As the spec says, or where there is something to be survived in several conditions."""
+        wanted = None if (node := self.root.get("leaderboard")) is None else plain(node)
+        return sum(bool(c.distractors) for c in conditions) >= MANY if wanted is None else bool(wanted)
 
     def placed(self, check: Check) -> Check:
         """A check with `fit_on` filled in where it is another condition than the one that is tested."""

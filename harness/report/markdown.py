@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
-from harness.report import depth, plain
+from harness.report import depth, leaderboard, plain
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
@@ -34,6 +34,7 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
     parts = [
         *_head(report),
         *_checks(report, judged),
+        *leaderboard.section(scores),
         *_found(scores),
         *_figures(figures),
         *_layers(scores),

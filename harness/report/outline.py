@@ -70,6 +70,9 @@ class Outline(msgspec.Struct, frozen=True):
     """One for each row of checks.csv, in words."""
     facts: tuple[tuple[str, str], ...]
     findings: tuple[str, ...]
+    leaderboard: bool = False
+    standing: Mapping[str, tuple[str, ...]] = {}
+    """By condition: the distractors that stand in its prompts."""
 
 
 def of(report: Report) -> Outline:
@@ -100,6 +103,8 @@ def of(report: Report) -> Outline:
         claims=tuple(_claims(report.checks, spec.checks)),
         facts=tuple(report.facts),
         findings=tuple(report.findings),
+        leaderboard=spec.leaderboard,
+        standing={condition.name: condition.distractors for condition in spec.conditions if condition.distractors},
     )
 
 
