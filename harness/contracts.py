@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+from harness.depth import Curve
 from harness.estimate import Estimate, Measured
 from harness.kind import Kind
 
@@ -227,9 +228,12 @@ class Probe(Kind, frozen=True):
     """
 
     name: str = ""
-    """Name in the report; the kind if empty."""
+    """Name in the report; the kind if empty, as in `logistic_regression`, or `logistic_regression@word` with another target."""
     normalise: str = "mean"
     """Normalisation of the states before the fit, with statistics of the training rows: `harness list normalisations`."""
+    target: str = "truth"
+    """What a probe that learns from labels is fitted on: the truth, another factor, or an XOR that the spec declares, such as
+    `truth^word`. It is named after it, and its sign is right for it; against all else it is resolved like any other's."""
 
     supervised: ClassVar[bool] = False
     """Whether `fit` is handed labels."""
@@ -237,6 +241,12 @@ class Probe(Kind, frozen=True):
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
+
+    @property
+    def title(self) -> str:
+        """The name in the report: the one given, or the kind, with `@TARGET` where that is not the truth."""
+        elsewhere = self.supervised and self.target != "truth"
+        return self.name or (f"{self.kind()}@{self.target}" if elsewhere else self.kind())
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         """Fit on training pairs, already normalised. The result's seed axis has one entry per seed.
@@ -359,6 +369,9 @@ class Evidence(Protocol):
     ) -> Fits | None:
         """Every restart of every seed at that layer; None for a probe without a loss."""
 
+    def by_layer(self, probe: str, condition: str, *, target: str = "truth", fit_on: str | None = None) -> Curve:
+        """The AUROC on test rows at every layer. Raises CheckError for a probe that has no layers."""
+
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""
 
@@ -368,10 +381,19 @@ class Evidence(Protocol):
     def relations(self, condition: str) -> Mapping[str, np.ndarray]:
         """By law: test rows that it ties together, (relation, member), indices of rows."""
 
+    def labels(self, condition: str, target: str = "truth") -> np.ndarray:
+        """Labels of the test rows, 0 or 1, (row,)."""
+
+    def rows(self, condition: str) -> np.ndarray:
+        """Ids of the test rows, (row,): the same (example, template) has the same id in every condition."""
+
     def layer_of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
     ) -> LayerChoice:
         """The layer that would be judged. Its number, given as `layer`, puts another probe at the same one."""
+
+    def target_of(self, probe: str, condition: str, *, fit_on: str | None = None) -> str:
+        """What the probe was fitted on if it learns from labels; else `truth`."""
 
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights."""
@@ -393,6 +415,13 @@ class Check(Kind, frozen=True):
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         """Names used by this check that must exist in the spec: {'probe': …, 'condition': …, 'target': …}."""
         raise NotImplementedError
+
+    def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
+        """What it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted;
+        any other condition that it names is fitted on itself."""
+        condition = getattr(self, "condition", fitted)
+        others = (name for name in self.refers().get("condition", ()) if name not in (condition, fitted))
+        return (fitted, condition), *((name, name) for name in others)
 
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

@@ -24,7 +24,7 @@ from harness.laws import examples, relations
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
-from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids
+from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids, with_xors
 from harness.store import Store, content_key
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Execution:
         return table
 
     def labels(self, condition: str, part: SplitName) -> Labels:
-        """The labels of every factor for the pairs in one part of the split, in the order of the pairs."""
+        """The labels of every factor and XOR for the pairs in one part of the split, in the order of the pairs."""
         table = self.table(condition)
         frame = table.frame.filter(answer=0, split=part)
         targets = {
@@ -100,8 +100,17 @@ class Execution:
             for factor in table.factors
             if factor.kind == "class" and len(factor.values) == 2
         }
-        groups = group_ids(frame["group"], self._data_key(condition))
-        return Labels(targets, groups, self._sign_rows(condition, targets), examples(frame), relations(frame))
+        targets = with_xors(targets, self.plan.spec.xors)
+        data = self._data_key(condition)
+        names = (f"{example}\0{template}" for example, template in frame.select("example", "template").iter_rows())
+        return Labels(
+            targets,
+            group_ids(frame["group"], data),
+            sign_rows=self._sign_rows(condition, targets),
+            example=examples(frame),
+            relations=relations(frame),
+            row=group_ids(names, data),
+        )
 
     def _sign_rows(self, condition: str, targets: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Which rows may resolve signs, as the condition's data say; None for all."""

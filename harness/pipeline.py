@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
 
-TABLES = ("results", "seeds", "checks", "restarts")
+TABLES = ("results", "seeds", "checks", "restarts", "depth")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -134,6 +134,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             seeds=tables.seeds_table(scores),
             checks=tables.checks_table(judged),
             restarts=tables.restarts_table(scored.values(), labels),
+            depth=tables.depth_table(scores),
             summary_layers={
                 key: SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
                 for key, choice in layers.items()

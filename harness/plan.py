@@ -91,8 +91,8 @@ class Plan:
 
 
 def probe_name(probe: Probe) -> str:
-    """The name in the report: the one given, or the kind."""
-    return probe.name or probe.kind()
+    """The name in the report."""
+    return probe.title
 
 
 def compile_plan(
@@ -135,7 +135,16 @@ def compile_plan(
             "checks": content_key([plain(check) for check in spec.checks]),
             "layer rule": str(spec.layer),
             "code": code_version(
-                "checks", "evidence", "layer_choice", "estimate", "scoring", "metrics", "laws", "solutions", "theorems"
+                "checks",
+                "evidence",
+                "layer_choice",
+                "depth",
+                "estimate",
+                "scoring",
+                "metrics",
+                "laws",
+                "solutions",
+                "theorems",
             ),
         }
         | scores,
@@ -147,7 +156,7 @@ def compile_plan(
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
             "code": code_version(
-                "report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution", "laws"
+                "report", "tables", "metrics", "depth", "estimate", "scoring", "layer_choice", "execution", "laws"
             ),
         }
         | scores
@@ -239,6 +248,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
                 "fit": fit.key,
                 "states": plan.states[tested],
                 "sign": plan.spec.condition(fit_on).data.sign_on or "",
+                "xors": content_key(plain(plan.spec.xors)),
                 "code": code_version("readouts", "scoring", "fitting", "artifacts"),
             },
         )

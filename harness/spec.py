@@ -169,6 +169,8 @@ class Spec(Part, frozen=True, kw_only=True):
     distractors: dict[str, Distractor]
     probes: tuple[Probe, ...]
     """Names are unique; baselines included."""
+    xors: tuple[tuple[str, ...], ...] = ()
+    """Two factors each; see `harness.scoring.xor_name` for the name under which they are scored."""
     transfer: tuple[Transfer, ...]
     seeds: Annotated[int, Meta(ge=1)] = 1
     """Seeds of the probes that draw random numbers (see `harness list probes`)."""
@@ -180,6 +182,8 @@ class Spec(Part, frozen=True, kw_only=True):
     """Probes to be looked into."""
     geometry: bool | tuple[str, ...] = False
     """Conditions whose directions and states are drawn: all that are fitted on, some, or none."""
+    leaderboard: bool = False
+    """Whether the report has one table of all methods and conditions, and of what survives what."""
     file: str = ""
     """Where it was read from; not part of any key."""
 

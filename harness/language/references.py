@@ -11,7 +11,7 @@ from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
 from harness.language.document import shorten
 from harness.language.nodes import Node, Table, child_path, problem_at, text_of
-from harness.language.resolving import Resolved, probe_name
+from harness.language.resolving import Resolved, on_truth, probe_name
 
 RESERVED = (
     *("truth", "label", "pair", "example", "group", "split", "template"),
@@ -116,7 +116,7 @@ def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _baseline_clashes(resolved: Resolved) -> Iterator[Problem]:
-    kinds = {probe.kind() for _, probe in resolved.probes if probe is not None}
+    kinds = on_truth(resolved.probes)
     added = [name for name in resolved.baselines(tuple(resolved.conditions.values())) if name not in kinds]
     for node, probe in resolved.probes:
         if probe is not None and probe.name in added:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
-from harness.report import autopsies, geometries, plain
+from harness.report import autopsies, depth, geometries, leaderboard, plain
+from harness.report.markup import folded as _folded
+from harness.report.markup import table as _table
 from harness.report.outline import Outline
 from harness.report.score import Score
 from harness.report.scores import ALL_LAYERS, NEITHER, UNCLEAR, Scores, Summary, Transfer
@@ -32,11 +34,13 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
     parts = [
         *_head(report),
         *_checks(report, judged),
+        *leaderboard.section(scores),
         *_found(scores),
         *_autopsies(report),
         *_geometry(report, scores),
         *_figures(figures),
         *_layers(scores),
+        *depth.section(report.depth, scores),
         *_other_metrics(scores),
         *_restarts(report, scores),
         *_facts(report),
@@ -124,7 +128,13 @@ def _summary_table(scores: Scores, summaries: Sequence[Summary]) -> str:
     rows = []
     for s in summaries:
         cells = [_emphasised(scores, s.scores.get(target)) for target in targets]
-        row = [plain.code(s.probe), scores.role(s.probe), s.layer, *cells, plain.markdown(s.follows) or "–"]
+        row = [
+            plain.code(s.probe),
+            plain.markdown(scores.learns_from(s.probe)),
+            s.layer,
+            *cells,
+            plain.markdown(s.follows) or "–",
+        ]
         rows.append([*row, _seeds(s)] if seeded else row)
     return _table([*head, "seeds"] if seeded else head, rows)
 
@@ -337,13 +347,3 @@ def _title(transfer: Transfer) -> str:
     if transfer.fit_on == transfer.tested_on:
         return f"Fitted and tested on {plain.markdown(transfer.fit_on)}"
     return f"Fitted on {plain.markdown(transfer.fit_on)}, tested on {plain.markdown(transfer.tested_on)}"
-
-
-def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
-    """A table whose last `numbers` columns are aligned to the right."""
-    rule = ["---"] * (len(head) - numbers) + ["---:"] * numbers
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))

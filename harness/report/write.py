@@ -24,7 +24,8 @@ from harness.report.scores import Scores
 MANIFEST = "manifest.json"
 PAGE = "report.html"
 RESTARTS = "restarts.csv"
-OPTIONAL = (RESTARTS, *AUTOPSY, *GEOMETRY)
+DEPTH = "depth.csv"
+OPTIONAL = (RESTARTS, DEPTH, *AUTOPSY, *GEOMETRY)
 """Tables that not every report has."""
 _FIGURES = "figures"
 
@@ -48,6 +49,8 @@ def render(report: Report) -> dict[str, bytes]:
     if report.geometry is not None:
         names = zip(GEOMETRY, (report.geometry.measures, report.geometry.states, report.geometry.fits), strict=True)
         tables |= dict(names)
+    if report.depth is not None:
+        tables[DEPTH] = report.depth
     return {
         **{f"{_FIGURES}/{name}": picture.svg for name, picture in pictures.items()},
         **{name: to_csv(frame).encode() for name, frame in tables.items()},
