@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+from harness.depth import Curve
 from harness.estimate import Estimate, Measured
 from harness.kind import Kind
 
@@ -229,9 +230,12 @@ class Probe(Kind, frozen=True):
     """
 
     name: str = ""
-    """Name in the report; the kind if empty."""
+    """Name in the report; the kind if empty, as in `logistic_regression`, or `logistic_regression@word` with another target."""
     normalise: str = "mean"
     """Normalisation of the states before the fit, with statistics of the training rows: `harness list normalisations`."""
+    target: str = "truth"
+    """What a probe that learns from labels is fitted on: the truth, another factor, or an XOR that the spec declares, such as
+    `truth^word`. It is named after it, and its sign is right for it; against all else it is resolved like any other's."""
 
     supervised: ClassVar[bool] = False
     """Whether `fit` is handed labels."""
@@ -242,6 +246,12 @@ class Probe(Kind, frozen=True):
     by_layer: ClassVar[bool] = True
     """Whether a layer's fit depends on nothing but that layer, to the last bit: layers may then be fitted apart, a few at a
     time or by several processes."""
+
+    @property
+    def title(self) -> str:
+        """The name in the report: the one given, or the kind, with `@TARGET` where that is not the truth."""
+        elsewhere = self.supervised and self.target != "truth"
+        return self.name or (f"{self.kind()}@{self.target}" if elsewhere else self.kind())
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         """Fit on training pairs, already normalised. The result's seed axis has one entry per seed.
@@ -312,6 +322,15 @@ class LayerChoice(msgspec.Struct, frozen=True):
         return f"{'all' if self.layer is None else self.layer} ({self.rule})"
 
 
+class Fits(msgspec.Struct, frozen=True):
+    """Every fit of a probe at one layer, kept or not."""
+
+    loss: np.ndarray
+    """Training loss, (seed, restart)."""
+    accuracy: np.ndarray
+    """Accuracy on test rows, each fit's sign resolved on training rows, (seed, restart)."""
+
+
 class Evidence(Protocol):
     """What a check may ask for. Layers are chosen by the spec's rule, never by the test score."""
 
@@ -334,9 +353,29 @@ class Evidence(Protocol):
         """
 
     def answers(
-        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+        self,
+        probe: str,
+        condition: str,
+        *,
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        signed: bool = True,
     ) -> Answers:
-        """Sign-resolved answers on test rows at that layer, (seed, 1, row)."""
+        """Answers on test rows at that layer, (seed, 1, row), sign resolved; as they were fitted without `signed`."""
+
+    def fits(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        target: str = "truth",
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+    ) -> Fits | None:
+        """Every restart of every seed at that layer; None for a probe without a loss."""
+
+    def by_layer(self, probe: str, condition: str, *, target: str = "truth", fit_on: str | None = None) -> Curve:
+        """The AUROC on test rows at every layer. Raises CheckError for a probe that has no layers."""
 
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""
@@ -347,10 +386,19 @@ class Evidence(Protocol):
     def relations(self, condition: str) -> Mapping[str, np.ndarray]:
         """By law: test rows that it ties together, (relation, member), indices of rows."""
 
+    def labels(self, condition: str, target: str = "truth") -> np.ndarray:
+        """Labels of the test rows, 0 or 1, (row,)."""
+
+    def rows(self, condition: str) -> np.ndarray:
+        """Ids of the test rows, (row,): the same (example, template) has the same id in every condition."""
+
     def layer_of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
     ) -> LayerChoice:
         """The layer that would be judged. Its number, given as `layer`, puts another probe at the same one."""
+
+    def target_of(self, probe: str, condition: str, *, fit_on: str | None = None) -> str:
+        """What the probe was fitted on if it learns from labels; else `truth`."""
 
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights."""
@@ -372,6 +420,13 @@ class Check(Kind, frozen=True):
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         """Names used by this check that must exist in the spec: {'probe': …, 'condition': …, 'target': …}."""
         raise NotImplementedError
+
+    def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
+        """What it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted;
+        any other condition that it names is fitted on itself."""
+        condition = getattr(self, "condition", fitted)
+        others = (name for name in self.refers().get("condition", ()) if name not in (condition, fitted))
+        return (fitted, condition), *((name, name) for name in others)
 
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

@@ -18,7 +18,7 @@ import numpy as np
 from harness import artifacts, prompts
 from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
-from harness.contracts import Bed, Pairs, PromptTable
+from harness.contracts import Bed, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
 from harness.fitting import Fitting, score_shuffled
 from harness.laws import examples, relations
@@ -26,7 +26,7 @@ from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
 from harness.resources import Resources
-from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids
+from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids, with_xors
 from harness.store import Store, content_key
 from harness.team import Alone, Job, Shared, Team
 
@@ -105,7 +105,7 @@ class Execution:
         return table
 
     def labels(self, condition: str, part: SplitName) -> Labels:
-        """The labels of every factor for the pairs in one part of the split, in the order of the pairs."""
+        """The labels of every factor and XOR for the pairs in one part of the split, in the order of the pairs."""
         table = self.table(condition)
         frame = table.frame.filter(answer=0, split=part)
         targets = {
@@ -113,8 +113,17 @@ class Execution:
             for factor in table.factors
             if factor.kind == "class" and len(factor.values) == 2
         }
-        groups = group_ids(frame["group"], self._data_key(condition))
-        return Labels(targets, groups, self._sign_rows(condition, targets), examples(frame), relations(frame))
+        targets = with_xors(targets, self.plan.spec.xors)
+        data = self._data_key(condition)
+        names = (f"{example}\0{template}" for example, template in frame.select("example", "template").iter_rows())
+        return Labels(
+            targets,
+            group_ids(frame["group"], data),
+            sign_rows=self._sign_rows(condition, targets),
+            example=examples(frame),
+            relations=relations(frame),
+            row=group_ids(names, data),
+        )
 
     def _sign_rows(self, condition: str, targets: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Which rows may resolve signs, as the condition's data say; None for all."""
@@ -296,6 +305,18 @@ class Execution:
         self.records[stage.key] = StageRecord(
             kind=stage.kind, key=stage.key, cached=False, seconds=round(seconds, 3), rows=rows
         )
+
+    def fitted(self, fit_on: str, probe: str) -> tuple[Readout, Normaliser | None]:
+        """A fitted probe with the normalisation of its states; fitted again if the store has lost it."""
+        stage, chosen = self.plan.fits[fit_on, probe], self.plan.probe(probe)
+        artifact = self.store.open(stage.kind, stage.key)
+        if artifact is None:
+            work = LayerWork(self, fit_on, [Wanted(chosen, self.plan.seeds(chosen), stage, {})])
+            items = work.items(1)
+            work.do(Alone(), items, lambda done: None)
+            work.finish(items)
+            artifact = seen(self.store, stage.kind, stage.key)
+        return artifacts.load_fit(artifact)
 
     def fitting(self, fit_on: str, layers: tuple[int, ...]) -> Fitting:
         """The states of a condition at some layers, ready for many probes."""

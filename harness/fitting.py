@@ -12,6 +12,7 @@ import numpy as np
 
 from harness import kind
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
+from harness.errors import DataError
 from harness.plan import probe_name
 from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
 
@@ -72,6 +73,7 @@ def score(
         train=readout.answers(train),
         validation=readout.answers(fitting.part(probe, "validation")) if "validation" in fitting.states else None,
         test=readout.answers(test),
+        target=probe.target,
         signed=knows_its_sign(probe),
         loss=None if loss is None else loss.cpu().numpy(),
     )
@@ -116,7 +118,8 @@ def score_shuffled(
     """
     import torch
 
-    labels = shuffled_labels(fitting.labels["train"].targets["truth"], fitting.labels["train"].group, shuffles, seed)
+    own = fitting.labels["train"]
+    labels = shuffled_labels(fitted_on(probe, own), own.group, shuffles, seed)
     train = fitting.part(probe, "train")
     if probe.supervised:
         shuffled = torch.from_numpy(labels).to(train.states.device)
@@ -133,13 +136,14 @@ def score_shuffled(
         layers=layers if probe.reads == "states" else (),
         train=answers[0],
         test=answers[1],
+        target=probe.target,
         signed=knows_its_sign(probe),
         train_labels=labels,
     )
 
 
 def knows_its_sign(probe: Probe) -> bool:
-    """Whether the probe itself says which side is true: it was handed labels, or it is the model's own answer."""
+    """Whether the probe itself says which side is which: it was handed labels, or it is the model's own answer."""
     return probe.supervised or probe.reads == "log_odds"
 
 
@@ -153,5 +157,15 @@ def _with_labels(probe: Probe, pairs: Pairs, labels: Labels) -> Pairs:
         return pairs
     import torch
 
-    truth = torch.from_numpy(labels.targets["truth"].astype(np.int64))
-    return msgspec.structs.replace(pairs, labels=truth.to(pairs.states.device))
+    own = torch.from_numpy(fitted_on(probe, labels).astype(np.int64))
+    return msgspec.structs.replace(pairs, labels=own.to(pairs.states.device))
+
+
+def fitted_on(probe: Probe, labels: Labels) -> np.ndarray:
+    """The labels of the probe's target, (row,). Raises DataError where the training rows have none."""
+    if probe.target not in labels.targets:
+        raise DataError(
+            f'the probe {probe.title} is to be fitted on "{probe.target}", of which the training rows have no two values; '
+            f"those that they have: {', '.join(labels.targets)}"
+        )
+    return labels.targets[probe.target]

@@ -25,7 +25,7 @@ from harness.spec import Data, Split
 
 HERE = Path()
 TRANSLATIONS = Path(kind.__file__).parent / "data" / "translations.csv"
-GENERATED = ("cities", "negated_cities", "comparisons", "arithmetic", "translations")
+GENERATED = ("cities", "cities_and_negations", "negated_cities", "comparisons", "arithmetic", "translations")
 
 
 def source(name: str, **options: object) -> Source:

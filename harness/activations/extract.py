@@ -135,7 +135,8 @@ def plan_extraction(
     stage, bank, layers = _prepare(card, tables, activations, store, log_odds)
     packed = "packed" in _ways(card)
     layout = batches.lay_out(stage, card, packed, budget or token_budget(), grafted=packed)
-    stored = {number for number, key in enumerate(stage.keys) if key in bank.have(stage.keys)}
+    have = bank.have(stage.keys)
+    stored = {number for number, key in enumerate(stage.keys) if key in have}
     everything = [batch for shard in layout.shards for batch in shard]
     left = [rest for batch in everything if (rest := batches.without(batch, stored, stage)) is not None]
     return ExtractionPlan(
