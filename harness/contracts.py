@@ -222,6 +222,10 @@ class Normaliser(msgspec.Struct, frozen=True):
             states = (pairs.states - self.shift[:, pairs.template]) * self.scale[:, pairs.template]
         return msgspec.structs.replace(pairs, states=states)
 
+    def at_layers(self, places: Sequence[int]) -> Normaliser:
+        """The same at some layers, given by their places on the layer axis."""
+        return Normaliser(self.shift[list(places)], self.scale[list(places)])
+
 
 class Probe(Kind, frozen=True):
     """A method that answers each question from the states of its contrast pair.
