@@ -72,7 +72,7 @@ def run(
     reporter = reporter or Reporter(quiet=True)
     resources = resources or Resources()
     spec = language.read(path, sets)
-    with team.after_first_of_machine(f"plan of {path}") if team else nullcontext():
+    with team.after_first_of_machine() if team else nullcontext():
         plan = compile_plan(spec, path.resolve().parent, store, progress=reporter.download)
     resources.apply()
     if team is not None:
@@ -95,7 +95,7 @@ def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | N
     store = store or Store()
     first = team.next()
     resources = msgspec.convert(first.about["resources"], Resources)
-    with team.after_first_of_machine(f"plan of {path}"):
+    with team.after_first_of_machine():
         # One process of each machine brings the assets; the others find them.
         plan = compile_plan(language.read(path, sets), path.resolve().parent, store)
     if plan.report.key != first.about["plan"]:

@@ -150,6 +150,7 @@ class Team:
         self._store = store
         """Only asked by `_ask`, which knows that the process it lies with may be gone."""
         self._jobs = 0
+        self._turns = 0
         self._pause_s = 0.01
         self._ended = threading.Event()
         self._beats = 0
@@ -222,9 +223,10 @@ class Team:
             raise PeerFailed(self.failure, self.size)
 
     @contextmanager
-    def after_first_of_machine(self, what: str) -> Iterator[None]:
+    def after_first_of_machine(self) -> Iterator[None]:
         """On every machine one process does the block first, and the others after it."""
-        key = f"{what} on {self.host}"
+        self._turns += 1
+        key = f"turn {self._turns} on {self.host}"
         if self.speaks:
             yield
             self.put(key, True)
