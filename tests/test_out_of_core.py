@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError
 from harness.examples import arrange, decode
 from harness.execution import Execution
+from harness.foresight import foresee
 from harness.models.card import describe
 from harness.models.placement import Devices, devices_of, empty, place
 from harness.plan import compile_plan
@@ -259,6 +262,33 @@ def test_a_network_larger_than_a_device_is_placed_as_accelerate_would(llama_70b:
     assert not place(card, Devices("cuda", 2, 200 * 2**30), working).sharded
     with pytest.raises(UsageError, match="do not fit on 2 × 24 GiB"):
         place(card, Devices("cuda", 2, 24 * 2**30), working)
+
+
+def test_a_plan_says_where_a_network_would_go_without_its_weights(tmp_path: Path, llama_70b: Path) -> None:
+    from accelerate.utils import calculate_maximum_sizes
+
+    (tmp_path / "colours.csv").write_text("text,label\n" + "".join(f"shade {n},{n % 2}\n" for n in range(40)))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        f"harness: 1\nname: large\nmodel: {{id: {llama_70b}, weights: random, dtype: bfloat16}}\n"
+        "data: {source: {file: colours.csv}}\n"
+        'prompt: {template: "{{ text }} is warm: {{ answer }}", answers: ["no", "yes"]}\nprobes: [crc_tpc]\n'
+    )
+
+    command = [sys.executable, "-m", "harness", "plan", str(spec), "--json", "--devices", "8x80GiB"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["placement"]["networks"]
+    card = describe(Model(id=str(llama_70b), weights="random", dtype="bfloat16"), llama_70b)
+    total, _ = calculate_maximum_sizes(empty(card))
+    assert sum(found["weights_mib"]) * 2**20 == pytest.approx(total, rel=1e-4)
+    assert max(found["weights_mib"]) + found["activations_mib"] + found["states_mib"] < 0.9 * 80 * 1024
+    assert found["placement"] == "sharded over 2 devices, 4 replicas: --processes 4"
+    # The controls: half as many devices have twice the work each, and one is too small.
+    plan = compile_plan(language.read(spec), tmp_path, Store())
+    (on_four,), (on_one,) = (foresee(plan, Store(), devices_of(text)) for text in ("4x80GiB", "80GiB"))
+    assert on_four.tokens_per_device == pytest.approx(2 * found["tokens_per_device"], abs=1)
+    assert "do not fit" in on_one.placement
 
 
 def test_devices_are_read_and_nonsense_is_refused() -> None:

@@ -52,7 +52,9 @@ class Placement(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         shares = f"sharded over {len(self.weight_bytes)} devices" if self.sharded else "whole on a device"
-        return f"{shares}, {self.replicas} replica{'s' * (self.replicas != 1)}"
+        if self.replicas == 1:
+            return f"{shares}, 1 replica"
+        return f"{shares}, {self.replicas} replicas: --processes {self.replicas}"
 
 
 def devices_of(text: str) -> Devices:

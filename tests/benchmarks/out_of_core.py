@@ -1,6 +1,4 @@
-"""Peak memory of a run by number of prompts: states larger than memory must cost no memory.
-
-    python -m tests.benchmarks.out_of_core [FEW MANY]        2,000 and 20,000 unless told otherwise
+"""Peak memory by number of prompts, and the time that a thousand rows of a million take.
 
 A random network of nine layers; the states of 20,000 prompts are 70 MB, six times that while they are fitted. The run may
 hold 16 MiB of them. The peak is what the system says of the whole process, everything that libraries take included.
@@ -8,10 +6,20 @@ hold 16 MiB of them. The peak is what the system says of the whole process, ever
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from tests.benchmarks.race import timed
+from tests.benchmarks.table import Line, at_most
+
+FEW, MANY = 2_000, 20_000
+MORE_AT_MOST = 1.15
+ROWS = 1_000_000
+ROWS_S = 10.0
 
 SPEC = """
 harness: 1
@@ -27,10 +35,32 @@ seeds: 1
 """
 
 
+def lines() -> Iterator[Line]:
+    from tests.conftest import write_tiny_llama
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = folder / "tiny"
+        model.mkdir()
+        write_tiny_llama(model)
+        peaks = {}
+        for prompts in (FEW, MANY):
+            peaks[prompts] = peak_mib(write(folder, model, prompts), folder / f"store-{prompts}", "16MiB")
+            yield Line(f"peak memory of a run of {prompts:,} prompts", ours=f"{peaks[prompts]:,.0f} MiB")
+        yield at_most(f"{MANY:,} over {FEW:,} prompts", peaks[MANY] / peaks[FEW], MORE_AT_MOST, "×")
+        write_parquet(folder / "million.parquet", ROWS)
+        chosen = 0
+
+        def load() -> None:
+            nonlocal chosen
+            chosen = some_of(folder / "million.parquet", 1000)
+
+        yield at_most(f"{ROWS:,} rows of parquet with `limit: 1000`", timed(load).wall_s, ROWS_S, "s")
+        assert chosen == 1000
+
+
 def write(folder: Path, model: Path, prompts: int) -> Path:
     """A spec with so many prompts for a random network of the tokenizer and kind of `model`."""
-    import json
-
     place = folder / "model"
     if not place.exists():
         place.mkdir()
@@ -40,8 +70,8 @@ def write(folder: Path, model: Path, prompts: int) -> Path:
         config |= {"num_hidden_layers": 8, "hidden_size": 96, "intermediate_size": 96, "head_dim": 24}
         (place / "config.json").write_text(json.dumps(config))
     pairs = prompts // 2
-    lines = [f"shade {n} of {'red' if n % 2 else 'blue'},{n % 2}\n" for n in range(pairs)]
-    (folder / "many.csv").write_text("text,label\n" + "".join(lines))
+    rows = [f"shade {n} of {'red' if n % 2 else 'blue'},{n % 2}\n" for n in range(pairs)]
+    (folder / "many.csv").write_text("text,label\n" + "".join(rows))
     path = folder / f"many-{prompts}.yaml"
     path.write_text(SPEC.replace("LIMIT", str(pairs)))
     return path
@@ -56,21 +86,21 @@ def peak_mib(spec: Path, store: Path, memory: str) -> float:
     return used.ru_maxrss / 1024
 
 
-def main(few: int = 2_000, many: int = 20_000) -> None:
-    from tests.conftest import write_tiny_llama
+def write_parquet(path: Path, rows: int) -> None:
+    """So many statements of a few words, half of them true."""
+    import polars as pl
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model = folder / "tiny"
-        model.mkdir()
-        write_tiny_llama(model)
-        peaks = {}
-        for prompts in (few, many):
-            spec = write(folder, model, prompts)
-            peaks[prompts] = peak_mib(spec, folder / f"store-{prompts}", "16MiB")
-            print(f"{prompts:>8,} prompts: {peaks[prompts]:,.0f} MiB", flush=True)
-        print(f"ratio {peaks[many] / peaks[few]:.3f}")
+    number = pl.int_range(rows, eager=True)
+    text = pl.select("statement number " + number.cast(pl.String) + " of a long list of statements").to_series()
+    pl.DataFrame({"text": text, "label": number % 2}).write_parquet(path)
 
 
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+def some_of(path: Path, limit: int) -> int:
+    """Examples that a spec with this limit gets of the file."""
+    from harness.data.file import File
+    from harness.examples import arrange, decode
+    from harness.spec import Data
+
+    source = File(file=path.name)
+    table = decode(source.load(0, path.parent, limit), ("no", "yes"), path.name)
+    return arrange(table, Data(source=source, limit=limit), path.name).height
