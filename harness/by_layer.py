@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from harness import artifacts, fitting
+from harness.activations.bank import SEEN_S
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates, StoreError
 from harness.fitting import Fitting
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from harness.execution import Execution
 
 _PARTS = "parts"
-_SEEN_S = 90.0
-"""As for states: seconds until a part stored on another machine is seen here."""
-
 COPIES = 6
 """Times that the states of a layer are in memory while it is fitted: as read, normalised, as differences, and in the two
 layouts that descents want."""
@@ -196,7 +194,7 @@ class LayerWork:
 
 def seen(store: Store, kind: str, key: str) -> Artifact:
     """An artifact that was just made, maybe by another process. Raises StoreError if it is not seen here, or damaged."""
-    deadline = time.monotonic() + _SEEN_S
+    deadline = time.monotonic() + SEEN_S
     while not store.has(kind, key) and time.monotonic() < deadline:
         time.sleep(0.2)
     artifact = store.open(kind, key)

@@ -95,6 +95,8 @@ def run(
     from harness.resources import Resources, size_of
     from harness.team import launched, membership
 
+    if deterministic and threads not in (None, 1):
+        _fail(f"--deterministic means one thread per process, but --threads says {threads}; leave one of them out")
     resources = Resources(
         threads=threads,
         deterministic=deterministic,
@@ -177,13 +179,11 @@ def plan(
     """
     from rich.console import Console
 
-    from harness.models.placement import devices_of
-
-    on = None if devices is None else devices_of(devices)
-
     from harness import costs, language
+    from harness.models.placement import devices_of
     from harness.plan import compile_plan
 
+    on = None if devices is None else devices_of(devices)
     the_store = _store(store)
     compiled = compile_plan(language.read(spec, sets or ()), spec.resolve().parent, the_store)
     costed = costs.estimate(compiled, the_store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,6 +100,7 @@ def test_states_that_vary_nowhere_are_an_error_also_by_runs_of_layers(tmp_path: 
 
 def test_layers_that_do_not_fit_together_give_the_same_report(tmp_path: Path) -> None:
     spec = write_planted(tmp_path)
+    spec.write_text(spec.read_text() + "geometry: true\n")
     together = files(pipeline.run(spec, out=tmp_path / "a", page=False, store=Store(tmp_path / "s1")).folder)
     read: list[tuple[int, ...]] = []
     original = Execution.pairs
@@ -118,6 +120,12 @@ def test_layers_that_do_not_fit_together_give_the_same_report(tmp_path: Path) ->
         assert names
         assert all((tmp_path / "s1" / name).read_bytes() == (tmp_path / "s2" / name).read_bytes() for name in names)
     assert not list((tmp_path / "s2" / "parts").iterdir()), "parts are taken away once they are joined"
+    # Answers are there but the fits, which geometry asks for, are lost.
+    for lost in ("fit", "geometry", "report"):
+        shutil.rmtree(tmp_path / "s1" / lost)
+    again = pipeline.run(spec, out=tmp_path / "c", page=False, store=Store(tmp_path / "s1"), resources=tight)
+    assert files(again.folder) == together
+    assert list((tmp_path / "s1" / "fit").rglob("*.safetensors"))
 
 
 def states(path: Path, store: Path, resources: Resources | None = None) -> np.ndarray:
@@ -185,8 +193,6 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(
 
 
 def shutil_states(root: Path) -> None:
-    import shutil
-
     shutil.rmtree(root / "states")
 
 

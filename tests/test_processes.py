@@ -163,6 +163,13 @@ def test_an_error_of_one_process_ends_all_with_its_words(spec: Path, tmp_path: P
     assert "process 1 of 2" in done.stderr and "compiles another plan" in done.stderr
 
 
+def test_deterministic_with_several_threads_is_refused(spec: Path) -> None:
+    command = [sys.executable, "-m", "harness", "run", str(spec), "--deterministic", "--threads", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "--deterministic means one thread" in done.stderr
+
+
 def machines(spec: Path, store: Path, out: Path, *more: str) -> list[subprocess.Popen[str]]:
     """What one would start by hand on each of two machines."""
     with socket.socket() as probe:

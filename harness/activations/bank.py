@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _KIND = "states"
 _FILE = "states.safetensors"
 
-_SEEN_S = 90.0
-"""Seconds until a file is seen on another machine: network file systems keep a folder's list for up to a minute."""
+SEEN_S = 90.0
+"""Seconds within which a file must be seen on another machine: network file systems keep a folder's list for up to a minute."""
 
 
 class _Shard(msgspec.Struct, frozen=True):
@@ -64,12 +64,12 @@ class Bank:
 
     def await_rows(self, keys: Sequence[str]) -> None:
         """Wait until rows that another process has stored are seen here, which a shared disk may delay. Raises StoreError."""
-        deadline = time.monotonic() + _SEEN_S
+        deadline = time.monotonic() + SEEN_S
         while missing := [key for key in keys if key not in self._index]:
             self.refresh()
             if time.monotonic() > deadline:
                 raise StoreError(
-                    f"{len(missing)} rows of states that another process stored are not seen here after {_SEEN_S:.0f} s; "
+                    f"{len(missing)} rows of states that another process stored are not seen here after {SEEN_S:.0f} s; "
                     f"is {self.store.root} the same folder for all?"
                 )
             if missing[0] not in self._index:
