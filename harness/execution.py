@@ -17,8 +17,8 @@ import numpy as np
 
 from harness import artifacts, prompts
 from harness.activations.layers import resolve
-from harness.contracts import Bed, Pairs, PromptTable
-from harness.fitting import Fitting, fit, score, score_shuffled
+from harness.contracts import Bed, Erasure, Pairs, PromptTable
+from harness.fitting import Fitting, fit, fit_anew, score, score_shuffled
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
@@ -227,6 +227,22 @@ class Execution:
             self.pairs(tested_on, "test", at),
             shuffles,
             self.plan.spec.condition(fit_on).data.seed,
+            fit_on=fit_on,
+            tested_on=tested_on,
+            layers=at,
+        )
+
+    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int | None, erase: Erasure) -> Scored:
+        """A probe fitted again at one layer on states without a factor, for the checks; see `harness.evidence.Erase`."""
+        at = self.layers(fit_on)[:1] if layer is None else (layer,)
+        without = msgspec.structs.replace(self.plan.probe(probe), erase=erase)
+        fitting = self._fitting(fit_on, at)
+        return score(
+            fit_anew(without, self.plan.seeds(without), fitting),
+            without,
+            fitting,
+            self.pairs(tested_on, "test", at),
+            self.labels(tested_on, "test"),
             fit_on=fit_on,
             tested_on=tested_on,
             layers=at,

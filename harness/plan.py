@@ -211,7 +211,10 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "probe": content_key(options),
             "seeds": str(len(plan.seeds(probe))),
             "states": plan.states[fit_on],
-            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting")
+            "code": code_version(
+                f"probes/{probe.kind()}", "readouts", "normalisations", "normalisers", "leace", "fitting"
+            )
+            + (code_version("erasure", f"probes/{probe.erase.by}") if probe.erase else "")
             + _shared_code("probes"),
         },
     )
@@ -223,7 +226,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             {
                 "fit": fit.key,
                 "states": plan.states[tested],
-                "code": code_version("readouts", "scoring", "fitting", "artifacts"),
+                "code": code_version("readouts", "normalisers", "scoring", "fitting", "artifacts"),
             },
         )
 
