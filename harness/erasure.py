@@ -52,7 +52,7 @@ def _leace(states: Tensor, centre: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     found = each(
         lambda layer: oblique((layer[0].double() - layer[1]).flatten(0, 1), concept), zip(states, centre, strict=True)
     )
-    return torch.stack([one.left for one in found]).float(), torch.stack([one.right for one in found]).float()
+    return torch.stack([one.left for one in found]), torch.stack([one.right for one in found])
 
 
 def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,4 +76,4 @@ def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> tuple[Tensor,
         along = new.to(left.states.dtype)
         states = left.states - torch.einsum("lpad,ld->lpa", left.states, along)[..., None] * along[:, None, None]
         left = replace(left, states=states)
-    return basis.float(), basis.float().clone()
+    return basis, basis.clone()

@@ -30,7 +30,7 @@ class Refit(Protocol):
 class Erase(Protocol):
     """Fits a probe again without a factor; supplied by the pipeline like `Refit`."""
 
-    def __call__(self, probe: str, fit_on: str, tested_on: str, layer: int | None, erase: Erasure) -> Scored:
+    def __call__(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
         """The probe fitted at one layer (its number) on states that the factor was taken out of, with its own seeds."""
 
 
@@ -70,6 +70,8 @@ class RunEvidence:
         scored = self._find(probe, condition, fit_on)
         choice = self._choose(scored, layer)
         if erase is not None:
+            if choice.layer is None:
+                raise CheckError(f"nothing can be erased for {probe}, which reads no states; name another probe")
             at_layer = self._erase(scored.probe, scored.fit_on, scored.tested_on, choice.layer, erase)
         else:
             at_layer = self._fitted_again(scored, choice, shuffles) if shuffles else _at(scored, choice.index)

@@ -232,9 +232,9 @@ class Execution:
             layers=at,
         )
 
-    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int | None, erase: Erasure) -> Scored:
+    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
         """A probe fitted again at one layer on states without a factor, for the checks; see `harness.evidence.Erase`."""
-        at = self.layers(fit_on)[:1] if layer is None else (layer,)
+        at = (layer,)
         without = msgspec.structs.replace(self.plan.probe(probe), erase=erase)
         fitting = self._fitting(fit_on, at)
         return score(

@@ -95,9 +95,9 @@ class Erased(_OfTensors, frozen=True):
     """x ↦ x − shift − Σ left · (right · (x − centre)): what some functionals read is taken out along some directions."""
 
     left: Tensor
-    """(layer, rank, d_model)."""
+    """Float64, (layer, rank, d_model)."""
     right: Tensor
-    """(layer, rank, d_model)."""
+    """Float64, (layer, rank, d_model)."""
     centre: Tensor
     """(layer, answer, d_model)."""
     shift: Tensor
@@ -109,11 +109,14 @@ class Erased(_OfTensors, frozen=True):
         import torch
 
         refuse_unseen(pairs, self.templates.tolist())
-        states = pairs.states - self.centre[:, None]
-        for layer, own in enumerate(states):
-            rows = own.flatten(0, 1)
-            rows.addmm_(rows @ self.right[layer].T, self.left[layer], alpha=-1)
-        return replace(pairs, states=torch.add(states, (self.centre - self.shift)[:, None], out=states))
+        states = torch.empty_like(pairs.states)
+        for layer, own in enumerate(pairs.states):
+            # In float64: a supervised probe would find what rounding leaves along `left`, small as it is, as all that
+            # tells the classes apart.
+            rows = own.double() - self.centre[layer]
+            rows -= rows @ self.right[layer].T @ self.left[layer]
+            states[layer] = rows + (self.centre[layer] - self.shift[layer])
+        return replace(pairs, states=states)
 
 
 class Chain(msgspec.Struct, frozen=True):

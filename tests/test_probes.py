@@ -92,7 +92,7 @@ def test_shuffled_labels_score_chance_each_as_if_alone(kind: str) -> None:
     # Chance is a statement about the mean: a fit on few dimensions that really vary is right or wrong about all rows.
     assert abs(np.delete(hits, 3).mean() - 0.5) < 3 * 0.5 / len(shuffled) ** 0.5
     for number in (0, 3):
-        alone = make(kind).fit(msgspec.structs.replace(pairs, labels=shuffled[number]), [0])
+        alone = make(kind).fit(msgspec.structs.replace(pairs, labels=shuffled[number]), [number])
         assert torch.allclose(alone.tensors()["weight"][0], readout.tensors()["weight"][number], atol=1e-5, rtol=1e-3)
 
 
@@ -550,7 +550,7 @@ def test_damaged_readouts_are_refused(kind: str, damage: Damage, message: str) -
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(StoreError, match='"quadratic"; known: linear, consistent, threshold'):
+    with pytest.raises(StoreError, match='"quadratic"; known: linear, consistent, contrast, hidden, threshold'):
         readouts.restore("quadratic", {})
 
 

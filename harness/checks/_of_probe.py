@@ -81,6 +81,22 @@ def judged(
     return Judgement(finding, estimate, threshold, f"{statement}: {number(estimate.value)} ({interval}); {rule}.")
 
 
+def reaches(estimate: Estimate, threshold: float, statement: str) -> Judgement:
+    """Passes where the whole interval is at the threshold or above, fails where it is wholly below."""
+    finding: Finding = "inconclusive"
+    if estimate.low >= threshold:
+        finding = "pass"
+    elif estimate.high < threshold:
+        finding = "fail"
+    bar = f"{threshold:g}"
+    rule = {
+        "pass": f"the whole interval is at {bar} or above",
+        "fail": f"the whole interval is below {bar}",
+        "inconclusive": f"{bar} lies within the interval",
+    }[finding]
+    return judged(finding, estimate, threshold, statement, rule)
+
+
 def number(value: float) -> str:
     """Three decimals, a true minus sign, no minus before a zero."""
     return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")

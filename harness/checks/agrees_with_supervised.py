@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, different, judged
-from harness.contracts import Evidence, Finding, Judgement
+from harness.checks._of_probe import OfProbe, different, reaches
+from harness.contracts import Evidence, Judgement
 from harness.estimate import over_seeds, row_mean
 
 
@@ -45,16 +45,5 @@ class AgreesWithSupervised(OfProbe, frozen=True, kw_only=True):
         supervised = np.sign(other.score).astype(np.float64).mean(axis=0)
         alike = (1 + np.sign(own.score).astype(np.float64) * supervised) / 2
         agreement = over_seeds(row_mean(alike, evidence.groups(self.condition), 0.0, 1.0)).one(0)
-        finding: Finding = "inconclusive"
-        if agreement.low >= self.threshold:
-            finding = "pass"
-        elif agreement.high < self.threshold:
-            finding = "fail"
-        bar = f"{self.threshold:g}"
-        rule = {
-            "pass": f"the whole interval is at {bar} or above",
-            "fail": f"the whole interval is below {bar}",
-            "inconclusive": f"{bar} lies within the interval",
-        }[finding]
         statement = f"agreement of {self.subject} with {self.against}, layer {chosen}"
-        return judged(finding, agreement, self.threshold, statement, rule)
+        return reaches(agreement, self.threshold, statement)

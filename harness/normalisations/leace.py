@@ -34,7 +34,7 @@ class Leace(Normalisation, frozen=True, kw_only=True):
         centre = torch.stack([mean_of(layer.flatten(0, 1)) for layer in pairs.states])
         found = [_erase(layer, middle, concept) for layer, middle in zip(pairs.states, centre, strict=True)]
         shift = centre[:, None].expand(-1, 2, -1).contiguous()
-        left, right = (torch.stack(parts).float() for parts in zip(*found, strict=True))
+        left, right = (torch.stack(parts) for parts in zip(*found, strict=True))
         return Erased(left, right, shift, shift.clone(), templates)
 
 

@@ -55,39 +55,40 @@ class HiddenLayer(Probe, frozen=True, kw_only=True):
             rows = pairs.states.float().flatten(2)
         labels = labels.expand(len(seeds), -1)
         start = _start(seeds, self.hidden, rows.shape[2]).to(rows.device)
-        layers = each(lambda states: self._layer(states, labels, start), rows)
+        # Each fit by itself: in a batch, rounding differs with the other fits, and a ReLU that then opens a step later
+        # makes another network of it. Products of one fit are large enough to keep a core busy.
+        jobs = [(states, *fit) for states in rows for fit in zip(labels, start, strict=True)]
+        fits = each(lambda job: self._fit_one(*job), jobs)
         first, hidden_bias, second, bias = (
-            torch.stack(parts, dim=1).contiguous() for parts in zip(*layers, strict=True)
+            torch.stack(parts).unflatten(0, (len(rows), len(seeds))).transpose(0, 1).contiguous()
+            for parts in zip(*fits, strict=True)
         )
         paired = pair_weight(first) if self.features == "difference" else first.unflatten(-1, (2, -1))
         return HiddenReadout(paired, hidden_bias, second, bias)
 
-    def _layer(self, rows: Tensor, labels: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Both layers' weights and biases at one layer of the network, (seed, …), from features (pair, feature)."""
+    def _fit_one(self, rows: Tensor, labels: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both layers' weights and biases from features (pair, feature), labels (pair,) and a start (hidden, feature)."""
         import torch
 
-        seeds, count = labels.shape
-        ones = labels.sum(dim=1)
+        count, ones = len(labels), labels.sum()
         mean = rows.mean(dim=0)
         scale = (rows - mean).square().mean().sqrt()
+        first, hidden_bias = start.clone(), torch.zeros_like(start[:, 0])
+        second, bias = start[:, 0].sign() * self.hidden**-0.5, torch.zeros_like(start[0, 0])
         if not float(scale) > 0:
             # Nothing varies: the answer is the odds of the labels.
-            nothing = torch.zeros_like(start[..., 0])
-            return torch.zeros_like(start), nothing, nothing.clone(), torch.log(ones / (count - ones))
-        inputs = ((rows - mean) / scale).expand(seeds, -1, -1)
-        first, hidden_bias = start.clone(), torch.zeros_like(start[..., 0])
-        second, bias = start[..., 0].sign() * self.hidden**-0.5, torch.zeros_like(start[:, 0, 0])
+            return torch.zeros_like(first), hidden_bias, torch.zeros_like(second), torch.log(ones / (count - ones))
+        inputs = (rows - mean) / scale
         parameters = [first, hidden_bias, second, bias]
         optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
         for _ in range(self.epochs):
-            active = torch.baddbmm(hidden_bias[:, None], inputs, first.transpose(1, 2)).relu_()
-            logits = torch.bmm(active, second[..., None])[..., 0] + bias[:, None]
-            residual = (logits.sigmoid_() - labels) / count
-            by_active = residual[..., None] * second[:, None] * (active > 0)
-            first.grad = torch.bmm(by_active.transpose(1, 2), inputs)
-            hidden_bias.grad = by_active.sum(dim=1)
-            second.grad = torch.bmm(residual[:, None], active)[:, 0]
-            bias.grad = residual.sum(dim=1)
+            active = torch.addmm(hidden_bias, inputs, first.T).relu_()
+            residual = ((active @ second + bias).sigmoid_() - labels) / count
+            by_active = residual[:, None] * second * (active > 0)
+            first.grad = by_active.T @ inputs
+            hidden_bias.grad = by_active.sum(dim=0)
+            second.grad = residual @ active
+            bias.grad = residual.sum()
             optimiser.step()
         # Centring and scaling of the inputs go into the weights.
         first = first / scale
