@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 from harness.code_version import code_version
-from harness.contracts import Bed, Probe
+from harness.contracts import Bed, Erasure, Probe
 from harness.kind import Kind
+from harness.kind import names as kind_names
 from harness.models.card import ModelCard, describe
 from harness.spec import Condition, Spec
 from harness.store import Store, content_key
@@ -129,7 +130,8 @@ def compile_plan(
         {
             "checks": content_key([plain(check) for check in spec.checks]),
             "layer rule": str(spec.layer),
-            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics"),
+            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics")
+            + _erasure_code(),
         }
         | scores,
     )
@@ -214,7 +216,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "code": code_version(
                 f"probes/{probe.kind()}", "readouts", "normalisations", "normalisers", "leace", "fitting"
             )
-            + (code_version("erasure", f"probes/{probe.erase.by}") if probe.erase else "")
+            + (_erasure_code() if probe.erase else "")
             + _shared_code("probes"),
         },
     )
@@ -235,6 +237,12 @@ def _shared_code(folder: str) -> str:
     """Code version of what the kinds of a folder share."""
     shared = sorted(path.stem for path in (Path(__file__).parent / folder).glob("_*.py"))
     return code_version(*(f"{folder}/{stem}" for stem in shared))
+
+
+def _erasure_code() -> str:
+    """Code version of taking a factor out of the states, by whatever probe."""
+    probes = (name for name in get_args(get_type_hints(Erasure)["by"]) if name in kind_names("probes"))
+    return code_version("erasure", "leace", "normalisers", *(f"probes/{name}" for name in probes))
 
 
 class _Adder:
