@@ -4,6 +4,9 @@ With Σ the covariance of the states and S their covariance with the concept, th
 P = S (Sᵀ Σ⁻¹ S)⁺ Sᵀ Σ⁻¹ (Belrose et al. 2023, theorem 4.2, written without square roots). As P S = S, the covariance with the
 concept is zero afterwards, and by theorem 3.1 no linear probe then beats a constant. That holds for *any* positive Σ: only
 "least" depends on it. So Σ may be shrunk, without which P follows noise where rows are few.
+
+The concept is often which prompt a row belongs to, a template and an answer (`cells`): without it templates and answers
+cannot be told apart.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-EMPTY = 1e-9
-"""Share of the largest singular value of S below which a direction is rounding."""
+RELATED = 1e-6
+"""Size of a direction of S, in standard deviations of the states along it, below which it is rounding: of class means that a
+normalisation has made equal, or of a concept whose columns depend on each other."""
 
 
 class Oblique(NamedTuple):
@@ -24,26 +28,44 @@ class Oblique(NamedTuple):
     right: Tensor
 
 
-def oblique(rows: Tensor, concept: Tensor) -> Oblique:
+def oblique(rows: Tensor, concept: Tensor, *, shrink: bool = True) -> Oblique:
     """P of one layer; centred rows (row, d_model) and concept (row, column), float64. All zero where nothing is related.
 
-    The rank is that of `concept`; directions that the concept does not have are zeros.
+    The rank is that of `concept`; directions that the concept does not have are zeros. Without `shrink`, Σ is the
+    covariance of the rows as it is, and its inverse the pseudo-inverse where rows are fewer than dimensions.
     """
     import torch
 
-    count, width = rows.shape
-    cross = rows.T @ concept / (count - 1)
-    nothing = rows.new_zeros(concept.shape[1], width)
+    cross = rows.T @ concept / len(rows)
+    left = rows.new_zeros(concept.shape[1], rows.shape[1])
+    right = left.clone()
+    if not bool(cross.any()):
+        return Oblique(left, right)
     u, size, _ = torch.linalg.svd(cross, full_matrices=False)
-    rank = int((size > EMPTY * size[0]).sum()) if float(size[0]) > 0 else 0
-    if not rank:
-        return Oblique(nothing, nothing.clone())
-    basis = u[:, :rank]
-    seen = torch.linalg.solve(shrunk(rows), basis)
-    left, right = nothing, nothing.clone()
-    left[:rank] = torch.linalg.solve(basis.T @ seen, basis.T)
-    right[:rank] = seen.T
+    seen = torch.linalg.solve(shrunk(rows), u) if shrink else _pseudo_inverse(rows) @ u
+    related = size * (u * seen).sum(dim=0).clamp_min(0).sqrt() > RELATED
+    rank = int(related.sum())
+    left[:rank] = torch.linalg.solve(u[:, related].T @ seen[:, related], u[:, related].T)
+    right[:rank] = seen[:, related].T
     return Oblique(left, right)
+
+
+def cells(template: Tensor) -> Tensor:
+    """For the rows of pairs, x⁻ before x⁺: which template and answer each is of, centred, float64, (row, cell)."""
+    import torch
+
+    templates, number = template.unique(return_inverse=True)
+    cell = torch.stack([2 * number, 2 * number + 1], dim=1).flatten()
+    concept = torch.nn.functional.one_hot(cell, 2 * len(templates)).double()
+    return concept - concept.mean(dim=0)
+
+
+def _pseudo_inverse(rows: Tensor) -> Tensor:
+    """Of the covariance of centred rows."""
+    import torch
+
+    covariance = rows.T @ rows / len(rows)
+    return torch.linalg.pinv(covariance, rtol=len(covariance) * torch.finfo(rows.dtype).eps, hermitian=True)
 
 
 def shrunk(rows: Tensor) -> Tensor:

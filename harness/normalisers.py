@@ -78,7 +78,8 @@ class ShiftByCluster(_OfTensors, frozen=True):
 
         refuse_unseen(pairs, self.template.unique().tolist())
         states = pairs.states.clone()
-        for layer, own in enumerate(states):
+        for layer in range(len(states)):
+            own = states[layer]
             middle = own.mean(dim=1)
             for template in pairs.template.unique().tolist():
                 rows = (pairs.template == template).nonzero()[:, 0]

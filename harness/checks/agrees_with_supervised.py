@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, different, reaches
+from harness.checks._of_probe import OfProbe, at_least, different, judged
 from harness.contracts import Evidence, Judgement
 from harness.estimate import over_seeds, row_mean
 
@@ -46,4 +46,5 @@ class AgreesWithSupervised(OfProbe, frozen=True, kw_only=True):
         alike = (1 + np.sign(own.score).astype(np.float64) * supervised) / 2
         agreement = over_seeds(row_mean(alike, evidence.groups(self.condition), 0.0, 1.0)).one(0)
         statement = f"agreement of {self.subject} with {self.against}, layer {chosen}"
-        return reaches(agreement, self.threshold, statement)
+        finding, rule = at_least(agreement, self.threshold)
+        return judged(finding, agreement, self.threshold, statement, rule)

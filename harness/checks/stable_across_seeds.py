@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, judged, reaches
+from harness.checks._of_probe import OfProbe, at_least, judged
 from harness.contracts import Evidence, Judgement
 from harness.estimate import Estimate, Measured, over_seeds
 
@@ -39,7 +39,8 @@ class StableAcrossSeeds(OfProbe, frozen=True, kw_only=True):
             missing = Estimate(math.nan, math.nan, math.nan, rows, seeds, why)
             return judged("inconclusive", missing, self.threshold, statement, "")
         agreement = over_seeds(pairwise_agreement(answers.score[:, 0], evidence.groups(self.condition))).one(0)
-        return reaches(agreement, self.threshold, statement)
+        finding, rule = at_least(agreement, self.threshold)
+        return judged(finding, agreement, self.threshold, statement, rule)
 
 
 def pairwise_agreement(score: np.ndarray, group: np.ndarray) -> Measured:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Normalisation, Normaliser, Pairs
-from harness.leace import oblique
+from harness.leace import cells, oblique
 from harness.normalisations._statistics import mean_of, refuse_none
 from harness.normalisers import Erased
 
@@ -26,16 +26,12 @@ class Leace(Normalisation, frozen=True, kw_only=True):
         import torch
 
         refuse_none(pairs)
-        templates, number = pairs.template.unique(return_inverse=True)
-        # A prompt's cell is its template and answer, a column each.
-        cell = torch.stack([2 * number, 2 * number + 1], dim=1).flatten()
-        concept = torch.nn.functional.one_hot(cell, 2 * len(templates)).double()
-        concept = concept - concept.mean(dim=0)
+        concept = cells(pairs.template)
         centre = torch.stack([mean_of(layer.flatten(0, 1)) for layer in pairs.states])
         found = [_erase(layer, middle, concept) for layer, middle in zip(pairs.states, centre, strict=True)]
         shift = centre[:, None].expand(-1, 2, -1).contiguous()
         left, right = (torch.stack(parts) for parts in zip(*found, strict=True))
-        return Erased(left, right, shift, shift.clone(), templates)
+        return Erased(left, right, shift, shift.clone(), pairs.template.unique())
 
 
 def _erase(layer: Tensor, centre: Tensor, concept: Tensor) -> tuple[Tensor, Tensor]:

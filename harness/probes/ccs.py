@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -12,10 +11,13 @@ from harness.contracts import Pairs, Probe, Readout
 from harness.probes._components import descend_from_components
 from harness.probes._consistency import Consistency
 from harness.probes._contrast import check
-from harness.probes._descent import LBFGS, AdamW, descend
+from harness.probes._descent import LBFGS, AdamW, Objective, descend
 from harness.probes._start import Init, starts
 from harness.probes._symmetrised import SymmetrisedConsistency
 from harness.readouts import ConsistentReadout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
@@ -61,12 +63,19 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
     seeded: ClassVar[bool] = True
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
+        return self._search(pairs, seeds, self._contrast)
+
+    def _contrast(self, states: Tensor) -> Objective:
+        """Consistency and confidence."""
+        return (Consistency if self.confidence == "min" else SymmetrisedConsistency)(states, self.bias)
+
+    def _search(self, pairs: Pairs, seeds: Sequence[int], objective: Callable[[Tensor], Objective]) -> Readout:
+        """The lowest loss of all restarts, for any objective of some layers' states."""
         import torch
 
         check(pairs)
         states = pairs.states.float()
         width = states.shape[-1]
-        objective = partial(Consistency if self.confidence == "min" else SymmetrisedConsistency, bias=self.bias)
         if self.init == "pca":
             fits = descend_from_components(pairs, objective, len(seeds), self.restarts, self.bias, self._rule())
         else:

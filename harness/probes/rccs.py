@@ -74,13 +74,7 @@ class RecursiveContrastConsistentSearch(Probe, frozen=True, kw_only=True):
         for first in start:
             basis = taken.repeat_interleave(restarts, dim=0)
 
-            # `basis` is bound now: the name stands for another one in the next round.
-            def evaluate(theta: Tensor, problem: Tensor, basis: Tensor = basis) -> tuple[Tensor, Tensor]:
-                own = basis[problem]
-                loss, gradient = objective.loss_and_gradient(_without(theta, own)[None])
-                return loss[0], _without(gradient[0], own)
-
-            found = minimise(evaluate, first.flatten(0, 1), lambda theta, loss, gradient: loss < SOLVED, self.epochs)
+            found = minimise(_Remaining(objective, basis), first.flatten(0, 1), self.epochs)
             # Twice, so that what rounding put along the earlier directions is gone.
             theta = _without(_without(found.parameters, basis), basis).unflatten(0, (seeds, restarts))
             loss = found.loss.unflatten(0, (seeds, restarts))
@@ -89,6 +83,25 @@ class RecursiveContrastConsistentSearch(Probe, frozen=True, kw_only=True):
             best = best / best.norm(dim=1, keepdim=True).clamp_min(1e-30)
             taken = torch.cat([taken, best[:, None]], dim=1)
         return theta, loss
+
+
+class _Remaining:
+    """CCS among the probes orthogonal to some directions; each row has its own."""
+
+    def __init__(self, objective: Consistency, basis: Tensor):
+        self.objective = objective
+        self.basis = basis
+        """Orthonormal, (row, direction, size)."""
+
+    def loss_and_gradient(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        loss, gradient = self.objective.loss_and_gradient(_without(parameters, self.basis)[None])
+        return loss[0], _without(gradient[0], self.basis)
+
+    def finished(self, parameters: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        return loss < SOLVED
+
+    def only(self, on: Tensor) -> _Remaining:
+        return _Remaining(self.objective, self.basis[on])
 
 
 def _without(theta: Tensor, basis: Tensor) -> Tensor:
