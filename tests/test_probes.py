@@ -31,6 +31,9 @@ ON_STATES = tuple(kind for kind in KINDS if find("probes", kind).reads == "state
 SUPERVISED = tuple(kind for kind in KINDS if find("probes", kind).supervised)
 UNTRAINED = ("random",)
 """By theory these find nothing on their own."""
+SHORT: dict[str, dict[str, Any]] = {"rccs": {"epochs": 15}}
+"""Where fits made in other batches are compared: with more steps on few rows, weights grow without bound and L-BFGS makes
+something large of what rounding differs by."""
 
 
 def make(kind: str, **settings: Any) -> Probe:
@@ -130,11 +133,12 @@ def test_shapes(kind: str) -> None:
 @pytest.mark.parametrize("kind", ON_STATES)
 def test_other_seeds_and_layers_change_nothing(kind: str) -> None:
     pairs = planted_pairs(kind)
-    both = make(kind).fit(pairs, [0, 1]).answers(pairs).score
-    alone = make(kind).fit(pairs, [1]).answers(pairs).score
+    probe = make(kind, **SHORT.get(kind, {}))
+    both = probe.fit(pairs, [0, 1]).answers(pairs).score
+    alone = probe.fit(pairs, [1]).answers(pairs).score
     np.testing.assert_allclose(both[1:], alone, rtol=1e-3, atol=1e-4)
     last = msgspec.structs.replace(pairs, states=pairs.states[3:])
-    np.testing.assert_allclose(make(kind).fit(last, [1]).answers(last).score, alone[:, 3:], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(probe.fit(last, [1]).answers(last).score, alone[:, 3:], rtol=1e-3, atol=1e-4)
     if find("probes", kind).seeded and kind != "kmeans":
         assert not np.allclose(both[0], both[1])
     if not find("probes", kind).seeded:
@@ -492,10 +496,11 @@ def test_crc_bss_minimises_what_the_paper_says() -> None:
 
 def test_rccs_begins_as_ccs_and_never_repeats_a_direction() -> None:
     pairs = planted_pairs("rccs", truth=1.0)
-    plain = make("ccs", optimizer="lbfgs", restarts=3).fit(pairs, [0, 1])
+    plain = make("ccs", optimizer="lbfgs", restarts=3, **SHORT["rccs"]).fit(pairs, [0, 1])
+    first = make("rccs", nth=1, **SHORT["rccs"]).fit(pairs, [0, 1])
+    torch.testing.assert_close(first.restart_loss, plain.restart_loss, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(first.restart_direction, plain.restart_direction, atol=1e-3, rtol=1e-3)
     row = [make("rccs", nth=nth).fit(pairs, [0, 1]) for nth in (1, 2, 3, 4)]
-    torch.testing.assert_close(row[0].restart_loss, plain.restart_loss, atol=1e-4, rtol=1e-2)
-    torch.testing.assert_close(row[0].direction, plain.direction, atol=1e-2, rtol=1e-2)
     directions = torch.stack([one.direction / one.direction.norm(dim=-1, keepdim=True) for one in row], dim=2).double()
     products = directions @ directions.transpose(-1, -2)
     torch.testing.assert_close(products, torch.eye(4).double().expand_as(products), atol=1e-5, rtol=0)
