@@ -220,7 +220,7 @@ class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
     of: str = "truth"
-    """The factor: `truth`, or a distractor's name."""
+    """The factor: `truth`, a distractor's name, or an XOR that the spec declares."""
     by: Literal["leace", "mean_difference", "lda", "logistic_regression"] = "leace"
     """`leace` moves the states least among the maps after which no linear probe of a statement beats a constant on the
     training rows. The others project the direction of that supervised probe out, at a right angle: `mean_difference`

@@ -35,7 +35,7 @@ def fit_erasure(erasure: Erasure, pairs: Pairs, targets: Mapping[str, np.ndarray
 
     if erasure.of not in targets:
         raise DataError(
-            f'erase: these rows have no factor "{erasure.of}" with two classes; known: {", ".join(targets)}'
+            f'erase: these rows have no factor "{erasure.of}" with two classes; they have {", ".join(targets)}'
         )
     labels = torch.tensor(np.asarray(targets[erasure.of], dtype=np.int64), device=pairs.states.device)
     centre = pairs.states.mean(dim=1, dtype=torch.float64).to(pairs.states.dtype)

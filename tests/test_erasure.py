@@ -150,7 +150,7 @@ def test_rows_that_do_not_vary_are_left_alone() -> None:
 
 def test_an_unknown_factor_is_refused() -> None:
     rows = world(60, 0)
-    with pytest.raises(DataError, match='no factor "colour" with two classes; known: truth, word, xor'):
+    with pytest.raises(DataError, match='no factor "colour" with two classes; they have truth, word, xor'):
         fit_erasure(Erasure(of="colour"), normalised("mean", rows, rows), rows.factors)
 
 
@@ -235,12 +235,13 @@ def test_a_whole_run_erases_and_judges(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("probe", "message"),
     [
-        ("{kind: ccs, erase: {of: wrod}}", 'erase.of: no factor "wrod"; did you mean "word"?'),
+        ("{kind: ccs, erase: {of: wrod}}", 'erase.of: no target "wrod"; did you mean "word"?'),
         ("{kind: ccs, erase: {by: leece}}", 'erase.by: no by "leece"; did you mean "leace"?'),
         (
             "{kind: ccs, erase: {times: 3}}",
             "after leace the class means are equal, so that a second time finds nothing",
         ),
+        ("{kind: ccs, erase: {of: truth^word}}", 'no target "truth^word"; add [truth, word] to `xors`'),
         ("{kind: ccs, erase: {off: truth}}", 'no "off"; did you mean "of"?'),
         ("{kind: zero_shot, erase: {}}", "reads the model's own answer, where nothing can be erased"),
     ],

@@ -24,7 +24,7 @@ class ChanceAfterErasure(OfScore, frozen=True, kw_only=True):
     """
 
     of: str = "truth"
-    """The factor that is erased, and that the probe is then scored against: `truth`, or a distractor's name."""
+    """The factor that is erased, and that the probe is then scored against: `truth`, a distractor's name, or an XOR."""
     by: Literal["leace", "mean_difference", "lda", "logistic_regression"] = "leace"
     """How, as in `erase` of a probe: `leace` leaves no linear trace on training rows, `mean_difference` is Roger's."""
     times: Annotated[int, Meta(ge=1, le=1000)] = 1

@@ -112,23 +112,7 @@ def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
             at = first[name].path
             yield problem_at(node, f'two probes are called "{name}" (the other is {at}); give one of them a `name`')
         first.setdefault(name, node)
-    yield from _erasure_problems(resolved)
     yield from _baseline_clashes(resolved)
-
-
-def _erasure_problems(resolved: Resolved) -> Iterator[Problem]:
-    """What is erased must be a factor, and of states."""
-    known = ["truth", *resolved.distractors, *resolved.own_factors()]
-    for node, probe in resolved.probes:
-        if probe is None or probe.erase is None or not isinstance(node, Table):
-            continue
-        erase = node.table("erase") or node
-        if probe.reads == "log_odds":
-            message = f"{probe.kind()} reads the model's own answer, where nothing can be erased; take `erase` out"
-            yield problem_at(erase, message)
-        if probe.erase.of not in known:
-            message = f'no factor "{shorten(probe.erase.of)}"{did_you_mean(probe.erase.of, known)}'
-            yield problem_at(erase.get("of") or erase, message)
 
 
 def _baseline_clashes(resolved: Resolved) -> Iterator[Problem]:
