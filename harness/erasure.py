@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def fit_erasure(erasure: Erasure, pairs: Pairs, targets: Mapping[str, np.ndarray]) -> Erased:
     """The map for normalised training pairs; `targets` are their labels, 0 or 1, by factor.
 
-    Raises DataError for a factor that these rows do not have, NumericalError where the supervised fit does.
+    Raises DataError for a factor that these rows do not have or for more directions than they have, NumericalError where the supervised fit does.
     """
     import torch
 
@@ -60,6 +60,13 @@ def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> tuple[Tensor,
     import torch
 
     probe = cast(Probe, kind.find("probes", erasure.by)())
+    # The directions lie in the span of the centred differences; with as many, rounding would be all that is left.
+    most = min(len(labels) - 1, pairs.states.shape[-1])
+    if erasure.times >= most:
+        raise DataError(
+            f"erase: {erasure.times} times would leave nothing of {len(labels)} training pairs with {pairs.states.shape[-1]} "
+            f"dimensions; ask for fewer than {most}"
+        )
     left = replace(pairs, labels=labels, log_odds=None)
     basis = pairs.states.new_zeros(len(pairs.states), 0, pairs.states.shape[-1], dtype=torch.float64)
     for _ in range(erasure.times):

@@ -154,6 +154,14 @@ def test_an_unknown_factor_is_refused() -> None:
         fit_erasure(Erasure(of="colour"), normalised("mean", rows, rows), rows.factors)
 
 
+def test_more_directions_than_there_are_are_refused() -> None:
+    rows = world(20, 0)
+    pairs = normalised("mean", rows, rows)
+    with pytest.raises(DataError, match=r"19 times would leave nothing of 20 training pairs .* fewer than 19"):
+        fit_erasure(Erasure(by="lda", times=19), pairs, rows.factors)
+    assert fit_erasure(Erasure(by="lda", times=18), pairs, rows.factors).left.shape[1] == 18
+
+
 def test_the_eraser_is_fitted_on_training_rows_alone_and_kept_with_the_probe(tmp_path: Path) -> None:
     rows, others = world(120, 0), world(80, 1)
     template = torch.zeros(120, dtype=torch.int64)

@@ -35,7 +35,7 @@ class ChanceAfterErasure(OfScore, frozen=True, kw_only=True):
     source: ClassVar[str] = (
         'Roger, "What Discovering Latent Knowledge did and did not find" (2023); Belrose et al. 2023'
     )
-    claim: ClassVar[str] = "{probe} scores chance on {of} in {condition} after its erasure (by {by})"
+    claim: ClassVar[str] = "{probe} scores chance on {of} in {condition} after its erasure (by {by} × {times})"
 
     def __post_init__(self) -> None:
         self.erasure()
