@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, fitting
+from harness import artifacts, fitting, kind, normalisers
 from harness.activations.bank import SEEN_S
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates, StoreError
 from harness.fitting import Fitting
 from harness.plan import Stage, probe_name
-from harness.readouts import at_layers, form_of, joined
+from harness.readouts import at_layers, joined
 from harness.scoring import Scored, SplitName
 from harness.store import Artifact, Store, content_key
 from harness.team import Job
@@ -75,7 +75,7 @@ class LayerWork:
             if one.probe.reads == "log_odds":
                 # It has no layers, but states come as pairs of some.
                 items.append(Item(self.layers[:1], (one.name,)))
-            elif one.probe.by_layer:
+            elif _divisible(one.probe):
                 divisible.append(one.name)
             else:
                 items.append(Item(self.layers, (one.name,)))
@@ -136,17 +136,18 @@ class LayerWork:
         if whole:
             self._store(one, readout, states.normaliser(one.probe), scored)
         else:
-            about: dict[str, Any] = {"form": form_of(readout), "still": still, "answers": []}
+            normaliser = states.normaliser(one.probe)
+            about: dict[str, Any] = artifacts.fit_about(readout, normaliser) | {"still": still, "answers": []}
             with self.store.write(_PARTS, key, about) as folder:
                 for number, answers in enumerate(scored):
                     (folder / str(number)).mkdir()
                     about["answers"].append(artifacts.save_scored(answers, folder / str(number)))
-                artifacts.save_fit(readout, states.normaliser(one.probe), folder)
+                artifacts.save_fit(readout, normaliser, folder)
         return between - start, time.perf_counter() - between
 
     def _store(self, one: Wanted, readout: Readout, normaliser: Normaliser | None, scored: Iterable[Scored]) -> None:
         """What the plan asks for."""
-        with self.store.write(one.fit.kind, one.fit.key, {"form": form_of(readout)}) as folder:
+        with self.store.write(one.fit.kind, one.fit.key, artifacts.fit_about(readout, normaliser)) as folder:
             artifacts.save_fit(readout, normaliser, folder)
         for stage, answers in zip(one.scores.values(), scored, strict=True):
             about: dict[str, Any] = {}
@@ -181,7 +182,7 @@ class LayerWork:
             for number in range(len(one.scores))
         )
         readout = joined([readout for readout, _ in fits])
-        self._store(one, readout, _joined_normaliser([normaliser for _, normaliser in fits]), answers)
+        self._store(one, readout, normalisers.joined([own for _, own in fits if own is not None]), answers)
         for item in items:
             self.store.remove(_PARTS, self._part_key(one, item.layers))
 
@@ -229,16 +230,13 @@ class _States:
         return self._tests
 
     def normaliser(self, probe: Probe) -> Normaliser | None:
-        return None if probe.reads == "log_odds" else self.fitting.normaliser(probe.normalise)
+        return None if probe.reads == "log_odds" else self.fitting.normaliser(probe)
 
 
-def _joined_normaliser(parts: Sequence[Normaliser | None]) -> Normaliser | None:
-    import torch
-
-    known = [part for part in parts if part is not None]
-    if not known:
-        return None
-    return Normaliser(torch.cat([part.shift for part in known]), torch.cat([part.scale for part in known]))
+def _divisible(probe: Probe) -> bool:
+    """Whether layers may be fitted apart: probe and normalisation look at one at a time, and nothing is erased."""
+    normalisation = kind.find("normalisations", probe.normalise)
+    return probe.by_layer and probe.erase is None and normalisation.by_layer  # type: ignore[attr-defined]
 
 
 def _joined_answers(parts: Sequence[Scored]) -> Scored:

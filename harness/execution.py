@@ -18,9 +18,9 @@ import numpy as np
 from harness import artifacts, prompts
 from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
-from harness.contracts import Bed, Normaliser, Pairs, PromptTable, Readout
+from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
-from harness.fitting import Fitting, score_shuffled
+from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.laws import examples, relations
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
@@ -333,6 +333,22 @@ class Execution:
             self.pairs(tested_on, "test", at),
             shuffles,
             self.plan.spec.condition(fit_on).data.seed,
+            fit_on=fit_on,
+            tested_on=tested_on,
+            layers=at,
+        )
+
+    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
+        """A probe fitted again at one layer on states without a factor, for the checks; see `harness.evidence.Erase`."""
+        at = (layer,)
+        without = msgspec.structs.replace(self.plan.probe(probe), erase=erase)
+        fitting = self.fitting(fit_on, at)
+        return score(
+            without.fit(training_pairs(without, fitting), self.plan.seeds(without)),
+            without,
+            fitting,
+            self.pairs(tested_on, "test", at),
+            self.labels(tested_on, "test"),
             fit_on=fit_on,
             tested_on=tested_on,
             layers=at,

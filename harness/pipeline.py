@@ -149,7 +149,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
         for part in PARTS
         if len((found := execution.labels(condition.name, part)).group)
     }
-    evidence = RunEvidence(spec, scored, labels, execution.shuffled)
+    evidence = RunEvidence(spec, scored, labels, execution.shuffled, execution.erased)
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)

@@ -13,6 +13,7 @@ from harness.evidence import RunEvidence
 from harness.geometry.components import components
 from harness.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.geometry.variance import Split, split
+from harness.normalisers import at_layers
 from harness.plan import probe_name
 from harness.scoring import fits
 
@@ -96,7 +97,7 @@ def _at_layer(
         if every is None:
             continue
         weight = every[:, place : place + 1]
-        normaliser = None if of_all is None else of_all.at_layers([place])
+        normaliser = None if of_all is None else at_layers(of_all, [place])
         found.directions[name] = raw_directions(weight, normaliser, train)
         found.splits[name] = split(weight, (test if normaliser is None else normaliser(test)).states)
     for factor, labels in execution.labels(condition, "train").targets.items():
