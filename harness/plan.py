@@ -168,7 +168,7 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
             {name: plain(kind) for name, kind in plan.spec.distractors.items()}, condition.distractors
         ),
         "tokenizer": card.tokenizer_identity if card else "",
-        "code": code_version("examples", "templates", "prompts", "lint", "data", "distractors", "models/tokenizer"),
+        "code": code_version("examples", "templates", "sandbox", "prompts", "lint", "data", "distractors", "models/tokenizer"),
     }
 
 
