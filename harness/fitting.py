@@ -47,8 +47,8 @@ class Fitting:
 
 def fit(probe: Probe, seeds: range, fitting: Fitting, stage: Stage, store: Store) -> Readout:
     """The fitted probe, from the store where it is."""
-    if artifact := store.open(stage.kind, stage.key):
-        return artifacts.load_fit(artifact)[0]
+    if stored := artifacts.read(store, stage.kind, stage.key, artifacts.load_fit):
+        return stored[0]
     from harness.readouts import form_of
 
     readout = probe.fit(_with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"]), seeds)

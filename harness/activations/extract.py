@@ -333,6 +333,7 @@ class _ModelRun(_Run):
         import torch
         import transformers
 
+        from harness import artifacts
         from harness.activations.selfcheck import TOLERANCE, Verdict, examine
 
         ways = _ways(self.card)
@@ -345,12 +346,11 @@ class _ModelRun(_Run):
             self.bank.key, ways, str(torch.__version__), transformers.__version__, network.device.type, TOLERANCE
         )
         store = self.bank.store
-        if (about := store.meta("selfchecks", key)) is None:
+        verdict = artifacts.read(store, "selfchecks", key, lambda stored: msgspec.convert(stored.meta, Verdict))
+        if verdict is None:
             verdict = examine(network, groups, ways, self.bank.layers, self.bank.log_prob_wanted)
             with store.write("selfchecks", key, msgspec.to_builtins(verdict)):
                 pass
-        else:
-            verdict = msgspec.convert(about, Verdict)
         self.how = verdict.how
         self.measured = verdict.measured
         return verdict.way

@@ -149,6 +149,7 @@ class Tokenizer:
             raise UsageError(f"the model's chat template cannot be used: {error}") from error
         return environment.template_class.from_code(environment, code, environment.make_globals(None))
 
+
 def load_tokenizer(card: ModelCard) -> Tokenizer:
     """The model's tokenizer, without importing torch once it has been prepared."""
     assert card.path is not None, "a test bed has no tokenizer"
