@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -118,12 +119,13 @@ def _results(content: bytes, name: str) -> dict[Key, Score]:
 
 def _checks(content: bytes, name: str) -> dict[Key, CheckRow]:
     found: dict[Key, CheckRow] = {}
+    seen: Counter[Key] = Counter()
     columns = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high")
     for row in read.rows(content, columns, name):
         check, probe, condition, finding, expect, verdict = (str(cell) for cell in row[:6])
         # The same check may stand there twice with other options; then the order tells them apart.
-        ordinal = 1
-        while (key := (check, probe, condition, str(ordinal))) in found:
-            ordinal += 1
-        found[key] = CheckRow(finding, expect, verdict, Score(*(float(cell) for cell in row[6:])))
+        seen[check, probe, condition] += 1
+        found[check, probe, condition, str(seen[check, probe, condition])] = CheckRow(
+            finding, expect, verdict, Score(*(float(cell) for cell in row[6:]))
+        )
     return found

@@ -129,18 +129,24 @@ def _identity(model: Model, place: Located, weights: list[Path], tokenizer_files
     if model.weights == "random":
         return content_key("random", config, model.weights_seed, combined(tokenizer_files))
     origin = place.folder / gguf.ORIGIN
-    if origin.is_file():
-        # What was converted is known by the file that it came from, whatever wrote the safetensors.
+    if gguf.is_ours(place.folder) and origin.is_file():
+        # What was converted is known by the file that it came from, whatever wrote the safetensors. Only folders of our own
+        # are believed: a stranger's could claim to be any model, and have its states kept under that one's name.
         return content_key("gguf", json.loads(origin.read_bytes())["gguf_sha256"], place.folder.name.rsplit("-", 1)[-1])
     return content_key("weights", combined(weights), config, combined(tokenizer_files))
 
 
 def _weight_files(folder: Path, model: Model) -> list[Path]:
     """The files with weights; empty only where none are needed."""
+    if (folder / "adapter_config.json").exists():
+        # transformers would load the model that the adapter names, wherever that is, and not the one in this folder.
+        raise UsageError(
+            f"model.id: {folder} holds an adapter (adapter_config.json), not a whole model; merge it into its base "
+            "(peft: merge_and_unload, then save_pretrained) and name that folder"
+        )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-        files = [folder / Path(name).name for name in names]
+        files = [folder / name for name in _indexed(index)]
         missing = [file.name for file in files if not file.is_file()]
         if missing and model.weights == "pretrained":
             raise UsageError(f"model.id: {folder} lacks {', '.join(missing)}, which its index names")
@@ -160,6 +166,20 @@ def _weight_files(folder: Path, model: Model) -> list[Path]:
             "them to safetensors, or set model.allow_pickle: true if you trust their authors"
         )
     raise UsageError(f"model.id: {folder} has no weights (*.safetensors); set model.weights: random to go without")
+
+
+def _indexed(index: Path) -> list[str]:
+    """The files that an index names. It comes from a stranger: they lie beside it and are no pickles, or it is refused."""
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{index}: not a readable index of weights: {error}") from error
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0]+\.safetensors", name):
+            raise UsageError(
+                f"{index}: it names the file {str(name)[:80]!r}; weights lie beside their index and end in .safetensors"
+            )
+    return names
 
 
 def _parameters(weights: list[Path], sizes: Shape) -> tuple[int, int]:
@@ -185,6 +205,9 @@ def _header(file: Path) -> dict[str, list[int]]:
             if size > 100_000_000:
                 raise ValueError("its header is too large")
             header = json.loads(opened.read(size))
-        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        shapes = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+        if not all(isinstance(size, int) and size >= 0 for dimensions in shapes.values() for size in dimensions):
+            raise ValueError("a tensor's shape is not made of whole numbers")
+        return shapes
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{file}: not a readable safetensors file: {error}") from error

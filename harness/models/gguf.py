@@ -34,6 +34,11 @@ def is_converted(file: Path) -> bool:
     return (converted_folder(file) / ORIGIN).is_file()
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a model's folder is one that `convert` made, in the user's own cache."""
+    return folder.resolve().parent == (cache_folder() / "models").resolve()
+
+
 def convert(file: Path, progress: Callable[[str, int, int | None], None] | None = None) -> Path:
     """The folder with config.json, model.safetensors and the tokenizer. Takes seconds to minutes, once.
 

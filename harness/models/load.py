@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
@@ -33,13 +34,17 @@ def load(card: ModelCard) -> Network:
                 model = _untrained(card).to(getattr(torch, card.dtype)).to(device)
             else:
                 model = _pretrained(card, device)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        # A stranger's configuration or weights can make the library stumble anywhere.
+        except Exception as error:
+            if isinstance(error, HarnessError):
+                raise
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise HarnessError(
                     f"{card.name}: its weights ({card.weight_bytes / 2**30:.1f} GiB) do not fit on {device}; "
                     "set model.dtype: bfloat16, or hide the GPU (CUDA_VISIBLE_DEVICES=)"
                 ) from error
-            raise HarnessError(f"{card.name}: transformers cannot load it from {card.path}: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise HarnessError(f"{card.name}: transformers cannot load it from {card.path}: {reason}") from error
     return Network(model.eval().requires_grad_(False), card)
 
 
@@ -75,6 +80,12 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
     from transformers import AutoConfig
 
     assert card.path is not None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if card.parameters * 4 > memory:
+        raise HarnessError(
+            f"{card.name}: {card.parameters:,} weights in float32 are more than this machine's memory "
+            f"({memory / 2**30:.0f} GiB); they are drawn on the processor, so use a smaller network"
+        )
     config: PretrainedConfig = AutoConfig.from_pretrained(
         card.path, local_files_only=True, trust_remote_code=card.trust_remote_code
     )

@@ -189,8 +189,9 @@ def _write(folder: Path, draft: Path, trust_remote_code: bool) -> None:
             found = AutoTokenizer.from_pretrained(
                 folder, use_fast=True, local_files_only=True, trust_remote_code=trust_remote_code
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise HarnessError(f"{folder}: its tokenizer cannot be loaded: {error}") from error
+        # A stranger's files can make the library stumble anywhere, and its Rust part raises plain `Exception`.
+        except Exception as error:
+            raise HarnessError(f"{folder}: its tokenizer cannot be loaded: {type(error).__name__}: {error}") from error
     if not getattr(found, "is_fast", False):
         raise HarnessError(
             f"{folder}: it has no fast tokenizer (tokenizer.json), and only those know which characters a token covers; "

@@ -71,8 +71,9 @@ def place_page(path: Path, content: bytes) -> Path:
 def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     """Puts the files into the folder, then removes those of a former report that are not among them."""
     drawer = folder / _FIGURES
-    if drawer.is_symlink():
-        raise UsageError(f"{drawer} is a symbolic link; a report is not written through it: remove it")
+    for link in (folder, drawer):
+        if link.is_symlink():
+            raise UsageError(f"{link} is a symbolic link; a report is not written through it: remove it")
     try:
         drawer.mkdir(parents=True, exist_ok=True)
         paths = [_put(folder / name, content) for name, content in files.items()]
