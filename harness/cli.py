@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,12 +60,12 @@ def run(
     """
     from rich.console import Console
 
-    from harness import pipeline
+    from harness import pipeline, stopping
     from harness.progress import Reporter
 
     console = Console()
     worst = EXIT_EXPECTED
-    signal.signal(signal.SIGTERM, _interrupt)
+    stopping.install()
     for path in specs:
         try:
             outcome = pipeline.run(
@@ -309,11 +308,6 @@ def main() -> None:
         # The reader (head, less) has gone: nothing is wrong, but Python would complain while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_EXPECTED)
-
-
-def _interrupt(*_: object) -> None:
-    """A polite request to stop is answered like Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 def _store(root: Path | None) -> Store:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness import stopping
 from harness.activations import batches
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch, Cost, Layout
@@ -246,9 +247,7 @@ class _Run:
             for shard in layout.shards
         ]
         total = sum(batch.tokens for shard in shards for batch in shard)
-        for shard in shards:
-            if not shard:
-                continue
+        for shard in stopping.whole(filter(None, shards)):
             parts = []
             for batch in shard:
                 parts += self._forward(forward, batch)
