@@ -35,6 +35,11 @@ def within(folder: Path, name: str) -> Path:
 
 def existing(path: Path, name: str) -> Path:
     """The path, if it is a file with an ending that can be read. Raises DataError."""
+    if any(character in name for character in "*?["):
+        # The reader would take it for a pattern, and follow links that match.
+        raise DataError(
+            f"{name}: a name with * ? or [ in it is a pattern; name one file, and rename it if that is its name"
+        )
     if path.is_dir():
         raise DataError(f"{name}: a folder, not a file; name one file in it")
     if not path.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from harness import git
 from harness.errors import UsageError
 from harness.report import plain, read
 from harness.report.score import Score
@@ -94,9 +94,8 @@ def _git_reader(revision: str, inside: str) -> Callable[[str], bytes]:
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     try:
-        return subprocess.run(["git", *arguments], capture_output=True, env=environment, timeout=60, check=False)
+        return git.ask(*arguments)
     except FileNotFoundError as error:
         raise UsageError("a REVISION:FOLDER needs git, which is not installed; give two folders") from error
     except subprocess.TimeoutExpired as error:
