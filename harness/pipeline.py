@@ -18,6 +18,7 @@ from harness.plan import Plan, compile_plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
 from harness.report.manifest import assemble
+from harness.report.plain import line
 from harness.report.write import render, write
 from harness.scoring import score
 from harness.store import FORMAT, Artifact, Store, content_key
@@ -96,7 +97,7 @@ def show(outcome: Outcome, console: Console) -> None:
             value = "" if row["value"] is None else f"{row['value']:.2f}{interval}"
             cells = [f"{row['check']}: {row['probe']}, {row['condition']}", row["finding"], row["expect"] or "–", value]
             colour = {"as_expected": "green", "unexpected": "red"}.get(row["verdict"], "")
-            table.add_row(*(Text(cell) for cell in cells), style=colour)
+            table.add_row(*(Text(line(cell)) for cell in cells), style=colour)
         console.print(table)
     judged = [verdict for verdict in outcome.checks["verdict"] if verdict != "not_judged"]
     if judged:

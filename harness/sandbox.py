@@ -24,7 +24,7 @@ MAX_CHARACTERS = 1_000_000
 MAX_STEPS = 50_000
 """Turns of loops and calls in one rendering."""
 
-MAX_WORK = 20_000_000
+MAX_WORK = 10_000_000
 """Characters and items that one rendering may touch, all operations taken together."""
 
 MAX_SOURCE = 200_000

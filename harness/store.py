@@ -197,7 +197,7 @@ class Store:
         """The description of an artifact that can be read; one that is damaged is set aside."""
         place = self.place(kind, key)
         try:
-            raw = _bytes(place / "meta.json")
+            raw = description(place)
         except FileNotFoundError:
             if _is_folder(place):
                 self.set_aside(kind, key)
@@ -295,8 +295,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def description(place: Path) -> bytes:
+    """An artifact's meta.json as it stands there. Raises OSError."""
+    return _bytes(place / "meta.json")
+
+
 def _bytes(path: Path) -> bytes:
-    """A description: a plain file of ordinary size. What is neither is read as nothing."""
+    """A plain file of ordinary size. What is neither is read as nothing."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_META:
         return b""

@@ -18,7 +18,7 @@ import msgspec
 
 from harness import leases, remembered
 from harness.errors import UsageError
-from harness.store import FORMAT, Store, format_of
+from harness.store import FORMAT, Store, description, format_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,7 +73,7 @@ def entries(store: Store) -> Iterator[Entry]:
         for key in _keys(store, kind):
             place, name = store.place(kind, key), f"{kind}/{key}"
             used = _used(place)
-            about = _description(place)
+            about = _description(store, kind, key)
             yield Entry(
                 kind=kind,
                 key=key,
@@ -192,15 +192,14 @@ def _folders(place: Path) -> list[str]:
         return []
 
 
-def _description(place: Path) -> dict[str, Any]:
+def _description(store: Store, kind: str, key: str) -> dict[str, Any]:
     """Format and time of an artifact; empty where its description cannot be read."""
     try:
-        raw = (place / "meta.json").read_bytes()
+        raw = description(store.place(kind, key))
     except OSError:
         return {}
-    if (number := format_of(raw)) is None:
-        return {}
-    return {"made": json.loads(raw).get("made"), "format": number}
+    number = format_of(raw)
+    return {} if number is None else {"made": json.loads(raw).get("made"), "format": number}
 
 
 def _size(place: Path) -> int:

@@ -5,6 +5,7 @@ The library `datasets` follows links, and reads whatever files or addresses the 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ _LEADS_OUT = re.compile(r"://|::|^[/~\\]|(^|[/\\])\.\.([/\\]|$)")
 def check_folder(folder: Path, name: str) -> None:
     """Raises DataError for a link, or a path in the folder's card, that leads out of the folder."""
     for path in folder.rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(folder):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder):
             raise DataError(
                 f"data.source: {name}/{path.relative_to(folder)} is a link out of the folder; copy the file"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
@@ -57,18 +58,32 @@ def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
         # Sharded over the local GPUs only where one is too small: every border between two costs a copy.
         fits = card.weight_bytes * 1.2 < free
         placement["device_map"] = {"": device} if fits or torch.cuda.device_count() == 1 else "auto"
-    return _build(
-        card,
-        lambda auto, attention: auto.from_pretrained(
+
+    def build(auto: Any, attention: str) -> PreTrainedModel:
+        model, found = auto.from_pretrained(
             card.path,
             dtype=getattr(torch, card.dtype),
             attn_implementation=attention,
             use_safetensors=None if card.allow_pickle else True,
             local_files_only=True,
             trust_remote_code=card.trust_remote_code,
+            output_loading_info=True,
             **placement,
-        ),
-    )
+        )
+        _check_complete(card, found)
+        return model
+
+    return _build(card, build)
+
+
+def _check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
+    """transformers draws weights that the files lack at random and only warns. A pooler is not read, so it may be missing."""
+    missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)
+    if missing:
+        raise HarnessError(
+            f"{card.name}: {len(missing)} weights are not in its files ({', '.join(missing[:3])} …), so the network would not be "
+            "the one that was trained; get the whole model, or set model.weights: random"
+        )
 
 
 def _untrained(card: ModelCard) -> PreTrainedModel:

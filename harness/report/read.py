@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ NUMBERS = frozenset({"value", "low", "high", "n", "seeds", "seed", "threshold", 
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     """The content of an ordinary file that is not too large, in its folder and nowhere else. Raises UsageError."""
     try:
-        if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        if path.is_symlink() and not _real(path).is_relative_to(_real(path.parent)):
             raise UsageError(f"{_shown(path)} is a link that leads out of its folder; put the file itself there")
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{_shown(path)} is not an ordinary file")
@@ -41,6 +42,11 @@ def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     except (OSError, ValueError) as error:
         raise UsageError(f"{_shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return within(content, _shown(path), largest)
+
+
+def _real(path: Path) -> Path:
+    # Unlike `resolve`, it has no objection to links that go round in a loop.
+    return Path(os.path.realpath(path))
 
 
 def within(content: bytes, name: str, largest: int = LARGEST_BYTES) -> bytes:

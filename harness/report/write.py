@@ -52,12 +52,18 @@ def write(
     """
     files = dict(render(report) if rendered is None else rendered)
     manifest = {**report.manifest, "report": msgspec.to_builtins(outline.of(report))}
-    files[MANIFEST] = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    files[MANIFEST] = _json(manifest)
     if page:
         from harness.report import page as html
 
         files[PAGE] = html.render(outline.of(report), report.results, report.seeds, report.checks, manifest)
     return place(files, folder)
+
+
+def _json(content: Mapping[str, object]) -> bytes:
+    text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    # The name of a file need not be UTF-8; what is not becomes an escape, which JSON reads back.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def place_page(path: Path, content: bytes) -> Path:
