@@ -23,8 +23,14 @@ def code_version(*names: str) -> str:
         files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
         for file in files:
             digest.update(f"{file.relative_to(_ROOT).as_posix()}\n".encode())
-            digest.update(_meaning(file.read_text(encoding="utf-8")).encode())
+            digest.update(_of_file(file))
     return digest.hexdigest()[:16]
+
+
+@cache
+def _of_file(file: Path) -> bytes:
+    """What many stages run is read once."""
+    return _meaning(file.read_text(encoding="utf-8")).encode()
 
 
 def _meaning(source: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+from harness.depth import Curve
 from harness.estimate import Estimate, Measured
 from harness.kind import Kind
 
@@ -50,6 +51,8 @@ class Source(Kind, frozen=True):
     """Default template."""
     factors: ClassVar[tuple[Factor, ...]] = ()
     """Columns of the table, besides the label, whose value is known by construction."""
+    lawful: ClassVar[bool] = False
+    """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.laws."""
 
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All examples in an order that is the same everywhere. `folder` is the spec's, for relative paths.
@@ -70,12 +73,21 @@ class Distractor(Kind, frozen=True):
         """The factor under the name that the spec gives to this distractor."""
         raise NotImplementedError
 
+    @property
+    def tied(self) -> bool:
+        """Whether it goes together with the truth on purpose; the linter then does not take it for a leaked label."""
+        return False
+
     def draw(self, examples: pl.DataFrame, seed: int) -> np.ndarray:
-        """A value per example (an index into the factor's values), balanced within each label and split."""
+        """A value per example (an index into the factor's values), balanced within each label and split.
+
+        `examples` has the data's columns, `split`, `truth` (which member of the pair is right, 0 or 1) and `right` (the
+        right answer in words).
+        """
         raise NotImplementedError
 
     def edit_fields(self, fields: Mapping[str, Any], value: int) -> Mapping[str, Any]:
-        """The template's fields with the distractor in them; unchanged by default."""
+        """The template's fields with the distractor in them; unchanged by default. `choices` are the pair's answers."""
         return fields
 
     def edit_text(self, text: str, value: int) -> str:
@@ -139,6 +151,11 @@ class Pairs(msgspec.Struct, frozen=True):
     labels: Tensor | None = None
     """Index of the right answer, int64, (pair,), or (seed, pair) where each seed has labels of its own (a control).
     None for an unsupervised probe, which is never handed labels."""
+    example: Tensor | None = None
+    """Which example each pair is of, int64, (pair,): equal numbers are one example under several templates. None where
+    every pair is an example of its own."""
+    relations: Mapping[str, Tensor] = {}
+    """By law: pairs whose probabilities the law ties together, int64, (relation, member), indices into the pair axis."""
     log_odds: Tensor | None = None
     """log P(answers[1] | prompt) − log P(answers[0] | prompt) by the model itself, float32, (pair,); None if it has
     no language-model head."""
@@ -211,9 +228,12 @@ class Probe(Kind, frozen=True):
     """
 
     name: str = ""
-    """Name in the report; the kind if empty."""
+    """Name in the report; the kind if empty, as in `logistic_regression`, or `logistic_regression@word` with another target."""
     normalise: str = "mean"
     """Normalisation of the states before the fit, with statistics of the training rows: `harness list normalisations`."""
+    target: str = "truth"
+    """What a probe that learns from labels is fitted on: the truth, another factor, or an XOR that the spec declares, such as
+    `truth^word`. It is named after it, and its sign is right for it; against all else it is resolved like any other's."""
 
     supervised: ClassVar[bool] = False
     """Whether `fit` is handed labels."""
@@ -221,6 +241,12 @@ class Probe(Kind, frozen=True):
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
+
+    @property
+    def title(self) -> str:
+        """The name in the report: the one given, or the kind, with `@TARGET` where that is not the truth."""
+        elsewhere = self.supervised and self.target != "truth"
+        return self.name or (f"{self.kind()}@{self.target}" if elsewhere else self.kind())
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         """Fit on training pairs, already normalised. The result's seed axis has one entry per seed.
@@ -254,6 +280,16 @@ class Metric(Kind, frozen=True):
         raise NotImplementedError
 
 
+class LawMetric(Metric, frozen=True):
+    """A score of how answers go together. It is reported once, under `truth`, on answers whose sign was resolved for it."""
+
+    def measure(
+        self, answers: Answers, labels: np.ndarray, group: np.ndarray, relations: Mapping[str, np.ndarray] | None = None
+    ) -> Measured | None:
+        """`relations` by law, (relation, member), indices of rows. None when no law of the metric's is among them."""
+        raise NotImplementedError
+
+
 Finding = Literal["pass", "fail", "inconclusive"]
 
 
@@ -281,6 +317,15 @@ class LayerChoice(msgspec.Struct, frozen=True):
         return f"{'all' if self.layer is None else self.layer} ({self.rule})"
 
 
+class Fits(msgspec.Struct, frozen=True):
+    """Every fit of a probe at one layer, kept or not."""
+
+    loss: np.ndarray
+    """Training loss, (seed, restart)."""
+    accuracy: np.ndarray
+    """Accuracy on test rows, each fit's sign resolved on training rows, (seed, restart)."""
+
+
 class Evidence(Protocol):
     """What a check may ask for. Layers are chosen by the spec's rule, never by the test score."""
 
@@ -303,17 +348,52 @@ class Evidence(Protocol):
         """
 
     def answers(
-        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+        self,
+        probe: str,
+        condition: str,
+        *,
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        signed: bool = True,
     ) -> Answers:
-        """Sign-resolved answers on test rows at that layer, (seed, 1, row)."""
+        """Answers on test rows at that layer, (seed, 1, row), sign resolved; as they were fitted without `signed`."""
+
+    def fits(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        target: str = "truth",
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+    ) -> Fits | None:
+        """Every restart of every seed at that layer; None for a probe without a loss."""
+
+    def by_layer(self, probe: str, condition: str, *, target: str = "truth", fit_on: str | None = None) -> Curve:
+        """The AUROC on test rows at every layer. Raises CheckError for a probe that has no layers."""
 
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""
+
+    def examples(self, condition: str) -> np.ndarray:
+        """Which example each test row is of, (row,): equal numbers are one example under several templates."""
+
+    def relations(self, condition: str) -> Mapping[str, np.ndarray]:
+        """By law: test rows that it ties together, (relation, member), indices of rows."""
+
+    def labels(self, condition: str, target: str = "truth") -> np.ndarray:
+        """Labels of the test rows, 0 or 1, (row,)."""
+
+    def rows(self, condition: str) -> np.ndarray:
+        """Ids of the test rows, (row,): the same (example, template) has the same id in every condition."""
 
     def layer_of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
     ) -> LayerChoice:
         """The layer that would be judged. Its number, given as `layer`, puts another probe at the same one."""
+
+    def target_of(self, probe: str, condition: str, *, fit_on: str | None = None) -> str:
+        """What the probe was fitted on if it learns from labels; else `truth`."""
 
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights."""
@@ -335,6 +415,13 @@ class Check(Kind, frozen=True):
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         """Names used by this check that must exist in the spec: {'probe': …, 'condition': …, 'target': …}."""
         raise NotImplementedError
+
+    def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
+        """What it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted;
+        any other condition that it names is fitted on itself."""
+        condition = getattr(self, "condition", fitted)
+        others = (name for name in self.refers().get("condition", ()) if name not in (condition, fitted))
+        return (fitted, condition), *((name, name) for name in others)
 
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

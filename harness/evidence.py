@@ -8,11 +8,12 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Bed, LayerChoice, Metric
+from harness.contracts import Answers, Bed, Fits, LayerChoice, Metric
+from harness.depth import Curve
 from harness.errors import CheckError
 from harness.estimate import Measured
 from harness.layer_choice import choose_layer
-from harness.scoring import TRUTH, RunLabels, Scored, measure, metric_named, resolved
+from harness.scoring import TRUTH, Labels, RunLabels, Scored, fits, measure, metric_named, resolved
 from harness.spec import Spec
 
 
@@ -60,26 +61,74 @@ class RunEvidence:
         scored = self._find(probe, condition, fit_on)
         choice = self._choose(scored, layer)
         at_layer = self._fitted_again(scored, choice, shuffles) if shuffles else _at(scored, choice.index)
-        train, test = self._labels[scored.fit_on, "train"], self._labels[condition, "test"]
-        if target not in test.targets or target not in train.targets:
-            raise CheckError(f'no "{target}" among the targets of {condition}: {", ".join(sorted(test.targets))}')
+        train, test = self._targeted(scored, target)
         found = measure(at_layer, train, test, target, self._metrics.get(metric) or metric_named(metric))
-        if found is not None:
-            return found
-        seeds, layers, rows = at_layer.test.score.shape
-        return Measured(np.full((seeds, layers), np.nan), np.zeros((seeds, layers, rows)), test.group)
+        return _undefined(at_layer.test.score.shape, test.group) if found is None else found
 
     def answers(
-        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
+        self,
+        probe: str,
+        condition: str,
+        *,
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        signed: bool = True,
     ) -> Answers:
-        """Sign-resolved answers on test rows at the layer, (seed, 1, row)."""
+        """See `Evidence.answers`."""
         scored = self._find(probe, condition, fit_on)
         at_layer = _at(scored, self._choose(scored, layer).index)
-        return resolved(at_layer, self._labels[scored.fit_on, "train"], TRUTH)
+        return resolved(at_layer, self._labels[scored.fit_on, "train"], TRUTH) if signed else at_layer.test
+
+    def fits(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        target: str = TRUTH,
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+    ) -> Fits | None:
+        """See `Evidence.fits`."""
+        scored = self._find(probe, condition, fit_on)
+        index = self._choose(scored, layer).index
+        train, test = self._labels[scored.fit_on, "train"], self._labels[condition, "test"]
+        return fits(scored, index, train, test, target)
+
+    def by_layer(self, probe: str, condition: str, *, target: str = TRUTH, fit_on: str | None = None) -> Curve:
+        """See `Evidence.by_layer`."""
+        scored = self._find(probe, condition, fit_on)
+        if not scored.layers:
+            raise CheckError(
+                f'the probe "{probe}" has no layers, so that there is no depth to compare; name another one'
+            )
+        train, test = self._targeted(scored, target)
+        found = measure(scored, train, test, target, metric_named("auroc"))
+        if found is None:
+            found = _undefined(scored.test.score.shape, test.group)
+        return Curve(scored.layers, found)
 
     def groups(self, condition: str) -> np.ndarray:
         """Cluster ids of the test rows, (row,)."""
         return self._labels[condition, "test"].group
+
+    def examples(self, condition: str) -> np.ndarray:
+        """Which example each test row is of, (row,)."""
+        test = self._labels[condition, "test"]
+        return np.arange(len(test.group)) if test.example is None else test.example
+
+    def relations(self, condition: str) -> Mapping[str, np.ndarray]:
+        """By law: test rows that it ties together, (relation, member)."""
+        return self._labels[condition, "test"].relations
+
+    def labels(self, condition: str, target: str = TRUTH) -> np.ndarray:
+        """Labels of the test rows, 0 or 1, (row,)."""
+        return self._labels[condition, "test"].targets[target]
+
+    def rows(self, condition: str) -> np.ndarray:
+        """Ids of the test rows, (row,)."""
+        row = self._labels[condition, "test"].row
+        assert row is not None, "the labels of a run say which rows they are of"
+        return row
 
     def layer_of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
@@ -87,10 +136,23 @@ class RunEvidence:
         """The layer that would be judged."""
         return self._choose(self._find(probe, condition, fit_on), layer)
 
+    def target_of(self, probe: str, condition: str, *, fit_on: str | None = None) -> str:
+        """See `Evidence.target_of`."""
+        return self._find(probe, condition, fit_on).target
+
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights; a test bed is always trained."""
         model = self._spec.condition(condition).model
         return not isinstance(model, Bed) and model.weights == "random"
+
+    def _targeted(self, scored: Scored, target: str) -> tuple[Labels, Labels]:
+        """Labels of the training and the test rows, both of which have the target."""
+        train, test = self._labels[scored.fit_on, "train"], self._labels[scored.tested_on, "test"]
+        if target not in test.targets or target not in train.targets:
+            raise CheckError(
+                f'no "{target}" among the targets of {scored.tested_on}: {", ".join(sorted(test.targets))}'
+            )
+        return train, test
 
     def _find(self, probe: str, condition: str, fit_on: str | None) -> Scored:
         key = (fit_on or condition, condition, probe)
@@ -121,6 +183,10 @@ class RunEvidence:
             assert again.train_labels is not None, "a refit on shuffled labels says which labels those were"
             self._shuffled[key] = again
         return self._shuffled[key]
+
+
+def _undefined(shape: tuple[int, ...], group: np.ndarray) -> Measured:
+    return Measured(np.full(shape[:2], np.nan), np.zeros(shape), group)
 
 
 def _at(scored: Scored, index: int) -> Scored:

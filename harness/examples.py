@@ -42,7 +42,10 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     """
     source = source_of(data)
     table = source.load(data.seed, folder, data.limit)
-    return arrange(decode(table, answers, title(source)), data, title(source))
+    place = title(source)
+    if data.half is not None and data.half not in answers:
+        raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
+    return arrange(decode(table, answers, place), data, place, None if data.half is None else answers.index(data.half))
 
 
 def fingerprint(data: Data, folder: Path) -> str:
@@ -95,8 +98,11 @@ def decode(table: pl.DataFrame, answers: Sequence[str], place: str) -> pl.DataFr
     return table.with_columns(codes.alias("label"))
 
 
-def arrange(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
-    """Examples once each, in hash order, balanced, limited and split. `label` is an integer. Raises DataError."""
+def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None) -> pl.DataFrame:
+    """Examples once each, in hash order, balanced, limited and split. `label` is an integer. Raises DataError.
+
+    With `half`, that label has as many examples as the others together, which share evenly.
+    """
     import polars as pl
 
     table = table.unique("example", keep="first", maintain_order=True)
@@ -110,7 +116,9 @@ def arrange(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
         )
     ordered = _in_order(table, data.seed)
     if data.balance:
-        share = min(counts.values()) if data.limit is None else min(*counts.values(), data.limit // len(counts))
+        weights = {label: len(counts) - 1 if label == half else 1 for label in counts}
+        units = [count // weights[label] for label, count in counts.items()]
+        share = min(units) if data.limit is None else min(*units, data.limit // sum(weights.values()))
         if share == 0:
             raise DataError(
                 f"{place}: a limit of {data.limit} leaves no example for each of the {len(counts)} labels; raise `limit`"
@@ -118,7 +126,8 @@ def arrange(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
         # First one example of each label from every group, then a second: pairs stay whole, and many groups are heard.
         turn = pl.int_range(pl.len()).over("group", "label").alias("turn")
         chosen = ordered.with_columns(turn).sort("turn", "group_key", "group", "key", "example")
-        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < share)
+        shares = pl.col("label").replace_strict({label: share * weight for label, weight in weights.items()})
+        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < shares)
     else:
         chosen = ordered if data.limit is None else ordered.head(data.limit)
     divided = _split(chosen, data, place).sort("group_key", "group", "key", "example")

@@ -7,7 +7,7 @@ and one whose states are all stored never loads the model.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ import numpy as np
 
 from harness import artifacts, prompts
 from harness.activations.layers import resolve
-from harness.contracts import Bed, Pairs, PromptTable
+from harness.contracts import Bed, Normaliser, Pairs, PromptTable, Readout
+from harness.errors import DataError
 from harness.fitting import Fitting, fit, score, score_shuffled
+from harness.laws import examples, relations
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
-from harness.scoring import Labels, Scored, SplitName, group_ids
+from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids, with_xors
 from harness.store import Store, content_key
 
 if TYPE_CHECKING:
@@ -81,15 +83,15 @@ class Execution:
 
             tokenizer = load_tokenizer(card)
         with self.stage(stage) as (_, counts):
-            spec = self.plan.spec
-            table = prompts.build(spec.condition(condition), spec.distractors, self.plan.folder, tokenizer)
+            chosen = self.plan.spec.condition(condition)
+            table = prompts.build(chosen, self.plan.spec.distractors_of(chosen), self.plan.folder, tokenizer)
             counts["rows"] = table.frame.height
             with self.store.write(stage.kind, stage.key, artifacts.table_about(table)) as folder:
                 artifacts.save_table(table, folder)
         return table
 
     def labels(self, condition: str, part: SplitName) -> Labels:
-        """The labels of every factor for the pairs in one part of the split, in the order of the pairs."""
+        """The labels of every factor and XOR for the pairs in one part of the split, in the order of the pairs."""
         table = self.table(condition)
         frame = table.frame.filter(answer=0, split=part)
         targets = {
@@ -97,7 +99,29 @@ class Execution:
             for factor in table.factors
             if factor.kind == "class" and len(factor.values) == 2
         }
-        return Labels(targets, group_ids(frame["group"], self._data_key(condition)))
+        targets = with_xors(targets, self.plan.spec.xors)
+        data = self._data_key(condition)
+        names = (f"{example}\0{template}" for example, template in frame.select("example", "template").iter_rows())
+        return Labels(
+            targets,
+            group_ids(frame["group"], data),
+            sign_rows=self._sign_rows(condition, targets),
+            example=examples(frame),
+            relations=relations(frame),
+            row=group_ids(names, data),
+        )
+
+    def _sign_rows(self, condition: str, targets: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Which rows may resolve signs, as the condition's data say; None for all."""
+        name = self.plan.spec.condition(condition).data.sign_on
+        if name is None:
+            return None
+        if name not in targets:
+            raise DataError(f'data.sign_on: {condition} has no "{name}"; it has {", ".join(sorted(targets))}')
+        agreeing = targets[name] == targets[TRUTH]
+        if len(agreeing) and not agreeing.any():
+            raise DataError(f"data.sign_on: in {condition}, {name} never agrees with the truth; leave it out")
+        return agreeing
 
     def _data_key(self, condition: str) -> str:
         """Keeps apart groups of different data sets that happen to have the same name."""
@@ -151,9 +175,14 @@ class Execution:
 
     def pairs(self, condition: str, part: SplitName, layers: tuple[int, ...] | None = None) -> Pairs:
         """The states of the contrast pairs in one part of the split."""
+        import torch
+
         table = self.table(condition)
-        numbers = table.frame.filter(answer=0, split=part)["pair"].to_numpy()
-        return self.extracted(self.plan.group_of(condition)).pairs(table, numbers, layers or self.layers(condition))
+        frame = table.frame.filter(answer=0, split=part)
+        extracted = self.extracted(self.plan.group_of(condition))
+        pairs = extracted.pairs(table, frame["pair"].to_numpy(), layers or self.layers(condition))
+        tied = {law: torch.from_numpy(members) for law, members in relations(frame).items()}
+        return msgspec.structs.replace(pairs, example=torch.from_numpy(examples(frame)), relations=tied)
 
     def layers(self, condition: str) -> tuple[int, ...]:
         """The layers kept for a condition."""
@@ -212,6 +241,14 @@ class Execution:
                     with self.store.write(stage.kind, stage.key, about) as folder:
                         about |= artifacts.save_scored(scored, folder)
                 self._scored[fit_on, tested_on, name] = scored
+
+    def fitted(self, fit_on: str, probe: str) -> tuple[Readout, Normaliser | None]:
+        """A fitted probe with the normalisation of its states; fitted again if the store has lost it."""
+        stage, chosen = self.plan.fits[fit_on, probe], self.plan.probe(probe)
+        if not self.store.has(stage.kind, stage.key):
+            fit(chosen, self.plan.seeds(chosen), self._fitting(fit_on, self.layers(fit_on)), stage, self.store)
+        artifact = self.store.open(stage.kind, stage.key)
+        return self.fitted(fit_on, probe) if artifact is None else artifacts.load_fit(artifact)
 
     def _fitting(self, fit_on: str, layers: tuple[int, ...]) -> Fitting:
         labels = {part: self.labels(fit_on, part) for part in PARTS}

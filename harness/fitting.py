@@ -12,6 +12,7 @@ import numpy as np
 
 from harness import artifacts, kind
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
+from harness.errors import DataError
 from harness.plan import Stage, probe_name
 from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
 from harness.store import Store
@@ -81,6 +82,7 @@ def score(
         train=readout.answers(train),
         validation=readout.answers(fitting.part(probe, "validation")) if "validation" in fitting.states else None,
         test=readout.answers(test),
+        target=probe.target,
         signed=knows_its_sign(probe),
         loss=None if loss is None else loss.cpu().numpy(),
     )
@@ -91,8 +93,12 @@ def score(
     shape = (len(targets), *restart_loss.shape)
     answers = {"train": readout.restarts(train).score, "test": readout.restarts(test).score}  # type: ignore[attr-defined]
     labels = {"train": fitting.labels["train"], "test": test_labels}
+    # Training accuracy resolves the restarts' signs, so that only the rows that may do so count.
+    counted = {"train": fitting.labels["train"].sign_rows, "test": None}
     right = {
-        part: np.stack([accuracies(answers[part], labels[part].targets[name]) for name in targets]).reshape(shape)
+        part: np.stack(
+            [accuracies(answers[part], labels[part].targets[name], counted[part]) for name in targets]
+        ).reshape(shape)
         for part in answers
     }
     return msgspec.structs.replace(
@@ -121,7 +127,8 @@ def score_shuffled(
     """
     import torch
 
-    labels = shuffled_labels(fitting.labels["train"].targets["truth"], fitting.labels["train"].group, shuffles, seed)
+    own = fitting.labels["train"]
+    labels = shuffled_labels(fitted_on(probe, own), own.group, shuffles, seed)
     train = fitting.part(probe, "train")
     if probe.supervised:
         shuffled = torch.from_numpy(labels).to(train.states.device)
@@ -138,13 +145,14 @@ def score_shuffled(
         layers=layers if probe.reads == "states" else (),
         train=answers[0],
         test=answers[1],
+        target=probe.target,
         signed=knows_its_sign(probe),
         train_labels=labels,
     )
 
 
 def knows_its_sign(probe: Probe) -> bool:
-    """Whether the probe itself says which side is true: it was handed labels, or it is the model's own answer."""
+    """Whether the probe itself says which side is which: it was handed labels, or it is the model's own answer."""
     return probe.supervised or probe.reads == "log_odds"
 
 
@@ -158,5 +166,15 @@ def _with_labels(probe: Probe, pairs: Pairs, labels: Labels) -> Pairs:
         return pairs
     import torch
 
-    truth = torch.from_numpy(labels.targets["truth"].astype(np.int64))
-    return msgspec.structs.replace(pairs, labels=truth.to(pairs.states.device))
+    own = torch.from_numpy(fitted_on(probe, labels).astype(np.int64))
+    return msgspec.structs.replace(pairs, labels=own.to(pairs.states.device))
+
+
+def fitted_on(probe: Probe, labels: Labels) -> np.ndarray:
+    """The labels of the probe's target, (row,). Raises DataError where the training rows have none."""
+    if probe.target not in labels.targets:
+        raise DataError(
+            f'the probe {probe.title} is to be fitted on "{probe.target}", of which the training rows have no two values; '
+            f"those that they have: {', '.join(labels.targets)}"
+        )
+    return labels.targets[probe.target]

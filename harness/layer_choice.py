@@ -7,14 +7,12 @@ from typing import get_args
 import numpy as np
 
 from harness.contracts import Answers, LayerChoice
+from harness.depth import first_informative
 from harness.errors import UsageError
 from harness.estimate import CONFIDENCE, over_seeds
 from harness.metrics.auroc import Auroc
 from harness.scoring import TRUTH, Labels, Scored, training_sign
 from harness.spec import LayerRule
-
-INFORMATIVE_SHARE = 0.95
-"""Share of the best AUROC − ½ that an informative layer reaches (Mallen & Belrose 2023, §4)."""
 
 
 def choose_layer(scored: Scored, rule: LayerRule | int | str, train: Labels, validation: Labels | None) -> LayerChoice:
@@ -75,7 +73,7 @@ def _best_on_validation(scored: Scored, train: Labels, validation: Labels | None
             f"layer: the validation rows of {scored.fit_on} have one label only, so that no layer can be chosen by them; "
             "raise data.limit or data.split.validation"
         )
-    return _at(scored, int(np.argmax(np.nan_to_num(found[0], nan=-1.0))), "best validation AUROC")
+    return _at(scored, int(np.argmax(np.nan_to_num(found[0], nan=-1.0))), f"best validation AUROC{_of(scored)}")
 
 
 def _earliest_informative(scored: Scored, train: Labels, validation: Labels | None) -> LayerChoice:
@@ -89,21 +87,24 @@ def _earliest_informative(scored: Scored, train: Labels, validation: Labels | No
     value, low = np.nan_to_num(found, nan=-1.0)
     if not low.max() > 0.5:
         return _at(scored, middle, f"the middle layer, because none is informative on {rows} rows")
-    reached = value - 0.5 >= INFORMATIVE_SHARE * (value.max() - 0.5)
-    return _at(scored, int(np.argmax(reached)), f"earliest informative on {rows} rows")
+    return _at(scored, int(first_informative(value)), f"earliest informative{_of(scored)} on {rows} rows")
 
 
 def _auroc(scored: Scored, train: Labels, answers: Answers, labels: Labels) -> tuple[np.ndarray, np.ndarray] | None:
-    """AUROC on the truth and the lower end of its interval, each (layer,), mean over seeds.
+    """AUROC on what the probe was fitted on, as a rule the truth, and the lower end of its interval, each (layer,), mean over seeds.
 
     The interval is corrected for the number of layers (Bonferroni), so that one of many is not informative by luck.
     """
-    turned = answers.flipped(training_sign(scored, train, TRUTH))
-    found = Auroc().measure(turned, labels.targets[TRUTH], labels.group)
+    turned = answers.flipped(training_sign(scored, train, scored.target))
+    found = Auroc().measure(turned, labels.targets[scored.target], labels.group)
     if found is None:
         return None
     mean = over_seeds(found, confidence=1 - (1 - CONFIDENCE) / len(scored.layers))
     return mean.value, mean.low
+
+
+def _of(scored: Scored) -> str:
+    return "" if scored.target == TRUTH else f" on {scored.target}"
 
 
 def _ranges(numbers: tuple[int, ...]) -> str:

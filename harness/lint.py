@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -62,17 +62,22 @@ def check_pairs(frame: pl.DataFrame) -> None:
         )
 
 
+def leak_findings(frame: pl.DataFrame) -> list[str]:
+    """Templates that show the label; `frame` has `start`, `end` and `choice`, the answer that a member was asked for."""
+    return [finding for name, first, second in _by_template(frame) for finding in _leak(name, first, second)]
+
+
 def text_findings(frame: pl.DataFrame) -> list[str]:
-    """What the texts show; `frame` has `start`, `end` and `choice`, the answer that a member was asked for."""
+    """What else the texts show; `frame` has `start` and `end`, the characters of the answer."""
     findings = []
-    for name in frame["template"].unique(maintain_order=True):
-        first, second = _members(frame.filter(frame["template"] == name))
-        findings += _leak(name, first, second) + _difference_outside(name, first, second)
+    for name, first, second in _by_template(frame):
+        findings += _difference_outside(name, first, second)
     return findings + _repeated(frame)
 
 
-def label_findings(frame: pl.DataFrame, factors: Sequence[Factor]) -> list[str]:
-    """Unbalanced classes, and factors that go together with the truth."""
+def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], tied: Collection[str] = ()) -> list[str]:
+    """Unbalanced classes, and factors that go together with the truth; of those that are `tied` to it on purpose it is
+    said, but not held against them."""
     import polars as pl
 
     # One row per example: templates repeat the evidence without adding to it.
@@ -93,7 +98,12 @@ def label_findings(frame: pl.DataFrame, factors: Sequence[Factor]) -> list[str]:
             if factor.name == "truth" or factor.name not in rows.columns:
                 continue
             found = association(truth, rows[factor.name].to_list())
-            if found.p_value < P_VALUE:
+            if found.p_value < P_VALUE and factor.name in tied:
+                findings.append(
+                    f"On purpose, truth goes together with {factor.name} in {part} examples (phi = {found.phi:.2f}, "
+                    f"n = {found.n}): a probe of the one scores on the other."
+                )
+            elif found.p_value < P_VALUE:
                 findings.append(
                     f"Truth goes together with {factor.name} in {part} examples (phi = {found.phi:.2f}, "
                     f"p = {found.p_value:.2g}, n = {found.n}): a probe of the one scores on the other, "
@@ -106,6 +116,12 @@ def shortened(text: str, longest: int = 120) -> str:
     """The text on one line, its middle left out if it is long."""
     line = " ".join(text.split())
     return line if len(line) <= longest else f"{line[: longest // 2]} … {line[-longest // 2 :]}"
+
+
+def _by_template(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
+    """Each template's name with the first and the second members of its pairs."""
+    for name in frame["template"].unique(maintain_order=True):
+        yield name, *_members(frame.filter(frame["template"] == name))
 
 
 def _members(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import artifacts, language, tables
+from harness.autopsy.stage import autopsies
 from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
+from harness.geometry.stage import geometry
 from harness.leases import Lease
 from harness.plan import Plan, compile_plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
+from harness.report.geometries import scatters
 from harness.report.manifest import assemble
 from harness.report.plain import line
 from harness.report.write import render, write
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
 
-TABLES = ("results", "seeds", "checks", "restarts")
+TABLES = ("results", "seeds", "checks", "restarts", "depth")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -126,6 +129,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
+    examined, measured = autopsies(execution, evidence), geometry(execution, evidence)
     with execution.stage(plan.report) as (_, counts):
         scores = list(score(scored.values(), labels, spec.metrics))
         layers = {
@@ -139,11 +143,15 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             seeds=tables.seeds_table(scores),
             checks=tables.checks_table(judged),
             restarts=tables.restarts_table(scored.values(), labels),
+            depth=tables.depth_table(scores),
             summary_layers={
                 key: SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
                 for key, choice in layers.items()
             },
             facts=model_facts(execution) + data_facts(execution),
+            autopsies=examined,
+            geometry=measured,
+            states={} if measured is None else scatters(measured.states),
             findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
         )
         counts["rows"] = report.results.height

@@ -21,7 +21,7 @@ from harness.models.card import ModelCard, describe
 from harness.spec import Condition, Spec
 from harness.store import Store, content_key
 
-StageKind = Literal["prompts", "activations", "fit", "score", "checks", "report"]
+StageKind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "checks", "report"]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -57,12 +57,16 @@ class Plan:
         """By (fit_on, probe)."""
         self.scores: dict[tuple[str, str, str], Stage] = {}
         """By (fit_on, tested_on, probe)."""
+        self.autopsies: dict[tuple[str, str, str], Stage] = {}
+        """By (fit_on, tested_on, probe)."""
+        self.geometries: dict[str, Stage] = {}
+        """By condition."""
         self.checks: Stage
         self.report: Stage
 
     @property
     def stages(self) -> list[Stage]:
-        parts = (self.prompts, self.activations, self.fits, self.scores)
+        parts = (self.prompts, self.activations, self.fits, self.scores, self.autopsies, self.geometries)
         return [stage for part in parts for stage in part.values()] + [self.checks, self.report]
 
     def group_of(self, condition: str) -> tuple[str, ...]:
@@ -98,8 +102,8 @@ class Plan:
 
 
 def probe_name(probe: Probe) -> str:
-    """The name in the report: the one given, or the kind."""
-    return probe.name or probe.kind()
+    """The name in the report."""
+    return probe.title
 
 
 def compile_plan(
@@ -134,13 +138,25 @@ def compile_plan(
         for probe in spec.probes:
             _add_fit(plan, add, transfer.fit_on, transfer.tested_on, probe)
     scores = {f"{fit_on} → {tested} {name}": s.key for (fit_on, tested, name), s in plan.scores.items()}
+    _add_examinations(plan, add)
     plan.checks = add(
         "checks",
         spec.name,
         {
             "checks": content_key([plain(check) for check in spec.checks]),
             "layer rule": str(spec.layer),
-            "code": code_version("checks", "evidence", "layer_choice", "estimate", "scoring", "metrics"),
+            "code": code_version(
+                "checks",
+                "evidence",
+                "layer_choice",
+                "depth",
+                "estimate",
+                "scoring",
+                "metrics",
+                "laws",
+                "solutions",
+                "theorems",
+            ),
         }
         | scores,
     )
@@ -150,9 +166,13 @@ def compile_plan(
         {
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
-            "code": code_version("report", "tables", "metrics", "estimate", "scoring", "layer_choice", "execution"),
+            "code": code_version(
+                "report", "tables", "metrics", "depth", "estimate", "scoring", "layer_choice", "execution", "laws"
+            ),
         }
-        | scores,
+        | scores
+        | {f"autopsy of {probe} on {fitted} → {on}": s.key for (fitted, on, probe), s in plan.autopsies.items()}
+        | {f"geometry of {name}": stage.key for name, stage in plan.geometries.items()},
     )
     return plan
 
@@ -161,6 +181,10 @@ def spec_content(spec: Spec) -> Any:
     """The spec as plain values, without the name of its file: what a comment or a layout cannot change."""
     content = plain(spec)
     del content["file"]
+    # Left out where nothing is asked, so that a spec from before they were there stays the same spec.
+    for name in ("autopsy", "geometry"):
+        if not content[name]:
+            del content[name]
     return content
 
 
@@ -171,12 +195,12 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
     return {
         "data": fingerprint(data, plan.folder) if data.source is not None else "",
         "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
-        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed),
+        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half),
         "template": content_key(prompt.template, prompt.templates),
         "answers": content_key(prompt.answers),
         "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
         "distractors": content_key(
-            {name: plain(kind) for name, kind in plan.spec.distractors.items()}, condition.distractors
+            {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
         ),
         "tokenizer": card.tokenizer_identity if card else "",
         "code": code_version(
@@ -224,7 +248,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "probe": content_key(options),
             "seeds": str(len(plan.seeds(probe))),
             "states": plan.states[fit_on],
-            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting")
+            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting", "laws")
             + _shared_code("probes"),
         },
     )
@@ -236,7 +260,49 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             {
                 "fit": fit.key,
                 "states": plan.states[tested],
+                "sign": plan.spec.condition(fit_on).data.sign_on or "",
+                "xors": content_key(plain(plan.spec.xors)),
                 "code": code_version("readouts", "scoring", "fitting", "artifacts"),
+            },
+        )
+
+
+def _add_examinations(plan: Plan, add: _Adder) -> None:
+    """Stages that look into what the scores are made of; none unless the spec asks for them."""
+    spec = plan.spec
+    transfers = [(transfer.fit_on, tested) for transfer in spec.transfer for tested in transfer.tested_on]
+    read_out = [probe_name(probe) for probe in spec.probes if probe.reads == "log_odds"]
+    for autopsy in spec.autopsy:
+        for fit_on, tested in autopsy.places(transfers):
+            key = (fit_on, tested, autopsy.probe)
+            plan.autopsies[key] = add(
+                "autopsy",
+                f"{fit_on} → {tested} · {autopsy.probe}",
+                {
+                    "scores": content_key(
+                        {name: plan.scores[fit_on, tested, name].key for name in (autopsy.probe, *read_out)}
+                    ),
+                    "prompts": plan.prompts[tested].key,
+                    "training prompts": plan.prompts[fit_on].key,
+                    "options": content_key(autopsy.permutations, autopsy.agreement, autopsy.rows),
+                    "layer rule": str(spec.layer),
+                    "code": code_version("autopsy", "solutions", "evidence", "layer_choice", "scoring"),
+                },
+            )
+    fitted = list(dict.fromkeys(fit_on for fit_on, _ in transfers))
+    wanted = fitted if spec.geometry is True else list(spec.geometry or ())
+    for name in dict.fromkeys(wanted):
+        plan.geometries[name] = add(
+            "geometry",
+            name,
+            {
+                "fits": content_key({probe: s.key for (fit_on, probe), s in plan.fits.items() if fit_on == name}),
+                "scores": content_key(
+                    {probe: s.key for (fit_on, on, probe), s in plan.scores.items() if (fit_on, on) == (name, name)}
+                ),
+                "states": plan.states[name],
+                "layer rule": str(spec.layer),
+                "code": code_version("geometry", "evidence", "layer_choice", "scoring", "readouts"),
             },
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness import lint
+from harness import laws, lint
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
 from harness.data._order import draw
 from harness.distractors._balance import balanced
@@ -96,7 +96,11 @@ def build(
     examples = sample(condition.data, answers, folder)
     known, findings = _known_factors(source.factors, examples)
     choices, truth = _choices(examples, len(answers), condition.data.seed)
-    values = {"truth": truth} | _values(examples, known, distractors, condition.data.seed)
+    right = [answers[label] for label in examples["label"]]
+    drawn_from = _with_truth(examples, truth, right)
+    distractors, impossible = _possible(distractors, condition.distractors, drawn_from, condition.data.seed)
+    findings += impossible
+    values = {"truth": truth} | _values(drawn_from, known, distractors, condition.data.seed)
     names = tuple(answers) if len(answers) == 2 else ("first choice", "second choice")
     factors = _factors(names, known, distractors)
 
@@ -107,8 +111,17 @@ def build(
         rows = [_as_chat(row, tokenizer) for row in rows]
     frame, dropped = _without_too_long(_tokenised(_frame(rows, values), tokenizer), condition.prompt, tokenizer)
     lint.check_pairs(frame)
-    findings += dropped + lint.text_findings(frame) + lint.label_findings(frame, factors)
-    columns = [*_OWN_COLUMNS, *(factor.name for factor in factors[1:])]
+    tied = {name for name, distractor in distractors.items() if distractor.tied}
+    # Whether a label leaks is asked of the prompts without those distractors that are there to tell it.
+    innocent = [edit for edit in edits if edit[0] not in tied]
+    unaided = (
+        frame if innocent == edits else _frame(list(_rows(examples, templates, answers, choices, innocent)), values)
+    )
+    findings += dropped + lint.leak_findings(unaided) + lint.text_findings(frame)
+    findings += lint.label_findings(frame, factors, tied)
+    if source.lawful:
+        frame = frame.with_columns(examples[name].gather(frame["number"]) for name in laws.COLUMNS)
+    columns = [*_OWN_COLUMNS, *(laws.COLUMNS if source.lawful else ()), *(factor.name for factor in factors[1:])]
     return PromptTable(frame.select(columns), factors, tuple(t.name for t in templates), tuple(findings))
 
 
@@ -141,13 +154,40 @@ def _known_factors(declared: Sequence[Factor], examples: pl.DataFrame) -> tuple[
     return tuple(kept), findings
 
 
+def _with_truth(examples: pl.DataFrame, truth: Sequence[int], right: Sequence[str]) -> pl.DataFrame:
+    """What distractors are drawn from: the examples with the right member of the pair and the right answer in words."""
+    import polars as pl
+
+    return examples.with_columns(pl.Series("truth", truth, dtype=pl.Int64), pl.Series("right", right, dtype=pl.String))
+
+
+def _possible(
+    distractors: Mapping[str, Distractor], standing: Sequence[str], examples: pl.DataFrame, seed: int
+) -> tuple[dict[str, Distractor], list[str]]:
+    """The distractors that can be drawn for these examples, and what is said of the others.
+
+    One that stands in the prompts must be. One that is only drawn as a control may make no sense for this data set.
+    """
+    possible, findings = {}, []
+    for name, distractor in distractors.items():
+        try:
+            distractor.draw(examples, seed)
+        except DataError as error:
+            if name in standing:
+                raise DataError(f"distractors.{name}: {error}") from error
+            findings.append(f"{name} is not scored here: {error}.")
+        else:
+            possible[name] = distractor
+    return possible, findings
+
+
 def _values(
     examples: pl.DataFrame, known: Sequence[Factor], distractors: Mapping[str, Distractor], seed: int
 ) -> dict[str, list[int]]:
     """For every factor but the truth: its class in each example."""
     values = {factor.name: examples[factor.name].to_physical().to_list() for factor in known}
     for name, distractor in distractors.items():
-        if name in values or name in _OWN_COLUMNS:
+        if name in values or name in (*_OWN_COLUMNS, *laws.COLUMNS):
             raise DataError(f"distractors.{name}: this name is taken; call the distractor something else")
         # A seed of its own, or two distractors of one kind would be drawn alike.
         values[name] = distractor.draw(examples, draw(seed, "distractor", name)).tolist()
@@ -193,7 +233,7 @@ def _rows(
         for index, template in enumerate(templates):
             members = _edited(template, fields, pair, answers, edits, number, row["example"])
             if number == 0:
-                _check_edits(members, template, fields, pair, answers, edits, row["example"])
+                _check_edits(template, fields, pair, answers, edits, row["example"])
             for answer, member in enumerate(members):
                 yield {
                     "number": number,
@@ -220,6 +260,7 @@ def _edited(
     example: str,
 ) -> list[Rendered]:
     """The pair from one template, with the distractors in it, in their order."""
+    fields = {**fields, "choices": tuple(pair)}
     for _, distractor, values in edits:
         fields = distractor.edit_fields(fields, values[number])
     members = list(template.pair(fields, pair, answers, example))
@@ -239,7 +280,6 @@ def _moved(member: Rendered, text: str, name: str) -> Rendered:
 
 
 def _check_edits(
-    members: Sequence[Rendered],
     template: Template,
     fields: Mapping[str, Any],
     pair: Sequence[str],
@@ -248,9 +288,13 @@ def _check_edits(
     example: str,
 ) -> None:
     """A distractor whose field the template never shows would be measured, and found nowhere."""
-    for left_out, (name, _, _) in enumerate(edits):
-        others = [*edits[:left_out], *edits[left_out + 1 :]]
-        if _edited(template, fields, pair, answers, others, 0, example) == list(members):
+    for place, (name, distractor, _) in enumerate(edits):
+        before, after = edits[:place], edits[place + 1 :]
+        without = _edited(template, fields, pair, answers, [*before, *after], 0, example)
+        # One of its values may be to add nothing.
+        values = range(max(len(distractor.factor(name).values), 1))
+        each = [[*before, (name, distractor, [value]), *after] for value in values]
+        if all(_edited(template, fields, pair, answers, edit, 0, example) == without for edit in each):
             raise DataError(
                 f"distractors.{name}: it changes nothing in template {template.name}; does the template show the field "
                 "that it edits?"
@@ -362,7 +406,9 @@ def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor
     if not set(examples["label"].unique()) <= {0, 1}:
         raise DataError(f"{bed.kind()}: labels must be 0 and 1, the members of a pair")
     known, findings = _known_factors(bed.factors, examples)
-    values = {"truth": examples["label"].to_list()} | _values(examples, known, distractors, data.seed)
+    truth = examples["label"].to_list()
+    drawn_from = _with_truth(examples, truth, [bed.answers[label] for label in truth])
+    values = {"truth": truth} | _values(drawn_from, known, distractors, data.seed)
     factors = _factors(bed.answers, known, distractors)
     rows = []
     for number, row in enumerate(examples.iter_rows(named=True)):
@@ -376,6 +422,7 @@ def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor
             )
     frame = _frame(rows, values).with_columns(pl.col("tokens").cast(pl.List(pl.UInt32)))
     lint.check_pairs(frame)
-    findings += lint.label_findings(frame, factors)
+    tied = {name for name, distractor in distractors.items() if distractor.tied}
+    findings += lint.label_findings(frame, factors, tied)
     columns = [*_OWN_COLUMNS, *(factor.name for factor in factors[1:])]
     return PromptTable(frame.select(columns), factors, (ONLY_TEMPLATE,), tuple(findings))

@@ -2,9 +2,10 @@
 
 The sign, stated once: a probe's answers are turned round, for each seed, layer and target by itself, where its
 accuracy *on the training rows that it was fitted on*, against that target's labels, is below one half. A probe that
-says by itself which side is true (it was handed labels, or it is the model's own answer) keeps its sign against the
-truth; against a distractor it is resolved like any other. Test rows have no say, also where they are those of another
-condition.
+says by itself which side is true (it was handed labels, or it is the model's own answer) keeps its sign against what it
+was fitted on, as a rule the truth; against all else it is resolved like any other. Where the spec says so
+(`data.sign_on`), only some of the training rows resolve signs. Test rows have no say, also where they are those of
+another condition.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Metric
+from harness.contracts import Answers, Fits, LawMetric, Metric
+from harness.depth import Curve, Depth, earliest
 from harness.errors import DataError
 from harness.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.kind import find
+from harness.laws import Relations
 from harness.metrics._right import right
 
 TRUTH = "truth"
@@ -32,9 +35,17 @@ class Labels(msgspec.Struct, frozen=True):
     """What is so of the rows of one split of one condition, in the order of the rows of its answers."""
 
     targets: Mapping[str, np.ndarray]
-    """0 or 1 for each row, (row,), by the name of the factor: `truth` and every distractor."""
+    """0 or 1 for each row, (row,), by the name of the factor: `truth`, every distractor, every XOR of two of them."""
     group: np.ndarray
     """Cluster ids, int64, (row,); see `group_ids`. Equal ids are one group in all conditions of a run."""
+    sign_rows: np.ndarray | None = None
+    """Which rows may resolve a sign, bool, (row,); None for all. See `data.sign_on`."""
+    example: np.ndarray | None = None
+    """Which example each row is of, int64, (row,); None where every row is an example of its own."""
+    relations: Relations = {}
+    """Rows that laws of probability tie together."""
+    row: np.ndarray | None = None
+    """Ids of (example, template), int64, (row,), the same in all conditions; None where nobody compares conditions by row."""
 
 
 RunLabels = Mapping[tuple[str, SplitName], Labels]
@@ -56,12 +67,14 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     """On the test rows of `tested_on`."""
     validation: Answers | None = None
     """On the validation rows of `fit_on`, if there are any."""
+    target: str = TRUTH
+    """What it was fitted on, if it was handed labels."""
     signed: bool = False
-    """Whether the probe itself says which side is true: it was handed labels, or it is the model's own answer."""
+    """Whether the probe itself says which side of `target` is which: it was handed labels, or it is the model's own answer."""
     loss: np.ndarray | None = None
     """Training loss of each kept fit, (seed, layer)."""
     train_labels: np.ndarray | None = None
-    """The truth labels, (seed, row), that took the place of the training rows' own in a control; they resolve the sign."""
+    """Labels of `target`, (seed, row), that took the place of the training rows' own in a control; they resolve the sign."""
     restart_loss: np.ndarray | None = None
     """Training loss of every restart, (seed, restart, layer); None for probes without restarts."""
     restart_targets: Sequence[str] = ()
@@ -85,17 +98,33 @@ class Score(msgspec.Struct, frozen=True):
     """(seed, layer)."""
     mean: Estimates
     """Over seeds, (layer,)."""
+    depth: Depth | None = None
+    """The earliest informative layer, with the AUROC, where there are several layers."""
+
+
+def xor_name(factors: Sequence[str]) -> str:
+    """`truth^word`: the name under which the XOR of two factors is scored."""
+    return "^".join(factors)
+
+
+def with_xors(targets: Mapping[str, np.ndarray], xors: Iterable[Sequence[str]]) -> dict[str, np.ndarray]:
+    """The labels of the factors and, behind them, those of the XORs of which both factors are there."""
+    there = [xor for xor in xors if all(name in targets for name in xor)]
+    return {**targets, **{xor_name(xor): targets[xor[0]] ^ targets[xor[1]] for xor in there}}
 
 
 def training_sign(scored: Scored, labels: Labels, target: str) -> np.ndarray:
     """1 or −1 for each seed and layer, float32, by the rule above; `labels` are the training rows' of `fit_on`."""
     score = scored.train.score
-    if target == TRUTH and scored.signed:
+    if target == scored.target and scored.signed:
         return np.ones(score.shape[:2], dtype=np.float32)
     truth = labels.targets[target]
-    if target == TRUTH and scored.train_labels is not None:
+    if target == scored.target and scored.train_labels is not None:
         truth = scored.train_labels[:, None, :]
-    accuracy = right(score, truth).mean(axis=-1, dtype=np.float64)
+    found = right(score, truth)
+    if labels.sign_rows is not None:
+        found = found[..., labels.sign_rows]
+    accuracy = found.mean(axis=-1, dtype=np.float64)
     return np.where(accuracy < 0.5, np.float32(-1), np.float32(1))
 
 
@@ -107,7 +136,7 @@ def resolved(scored: Scored, labels_train: Labels, target: str) -> Answers:
 def measure(scored: Scored, labels_train: Labels, labels_test: Labels, target: str, metric: Metric) -> Measured | None:
     """The metric on the test rows, sign resolved on the training rows where the metric depends on it."""
     answers = resolved(scored, labels_train, target) if metric.labelled else scored.test
-    return metric.measure(answers, labels_test.targets[target], labels_test.group)
+    return _measured(metric, answers, labels_test, target)
 
 
 def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]) -> list[Score]:
@@ -121,18 +150,26 @@ def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]
 
 def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
     train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
-    for target, truth in test.targets.items():
+    for target in test.targets:
         if target not in train.targets:
             continue
         answers = resolved(one, train, target)
         for metric in metrics:
             if not metric.labelled and target != TRUTH:
                 continue
-            found = metric.measure(answers if metric.labelled else one.test, truth, test.group)
+            found = _measured(metric, answers if metric.labelled else one.test, test, target)
             if found is None:
                 continue
             each, mean = per_seed(found), over_seeds(found)
-            yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.kind(), each, mean)
+            deep = metric.kind() == "auroc" and len(one.layers) > 1
+            depth = earliest(Curve(one.layers, found)) if deep else None
+            yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.kind(), each, mean, depth)
+
+
+def _measured(metric: Metric, answers: Answers, labels: Labels, target: str) -> Measured | None:
+    if not isinstance(metric, LawMetric):
+        return metric.measure(answers, labels.targets[target], labels.group)
+    return metric.measure(answers, labels.targets[target], labels.group, labels.relations) if target == TRUTH else None
 
 
 def with_beside(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
@@ -151,9 +188,14 @@ def metric_named(name: str) -> Metric:
     return found
 
 
-def accuracies(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Accuracy of scores (…, row) against labels (row,), float32, sign as it is: what `restart_train` is made of."""
-    return right(answers, labels).mean(axis=-1, dtype=np.float64).astype(np.float32)
+def accuracies(answers: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Accuracy of scores (…, row) against labels (row,), float32, sign as it is: what `restart_train` is made of.
+
+    `rows` are those that count, bool; all if None.
+    """
+    found = right(answers, labels)
+    found = found if rows is None else found[..., rows]
+    return found.mean(axis=-1, dtype=np.float64).astype(np.float32)
 
 
 def restart_accuracy(scored: Scored, target: str) -> np.ndarray | None:
@@ -162,9 +204,21 @@ def restart_accuracy(scored: Scored, target: str) -> np.ndarray | None:
         return None
     place = list(scored.restart_targets).index(target)
     train, test = scored.restart_train[place], scored.restart_test[place]
-    if target == TRUTH and scored.signed:
+    if target == scored.target and scored.signed:
         return test
     return np.where(train < 0.5, 1 - test, test)
+
+
+def fits(scored: Scored, layer: int, train: Labels, test: Labels, target: str) -> Fits | None:
+    """Loss and test accuracy of every restart of every seed at one layer (its place); None without a loss."""
+    if scored.loss is None or target not in test.targets or target not in train.targets:
+        return None
+    accuracy = restart_accuracy(scored, target)
+    if scored.restart_loss is not None and accuracy is not None:
+        return Fits(scored.restart_loss[..., layer], accuracy[..., layer])
+    # One restart: the fit that is kept is the only one.
+    kept = accuracies(resolved(scored, train, target).score[:, layer], test.targets[target])
+    return Fits(scored.loss[:, layer, None], kept[:, None])
 
 
 def group_ids(groups: Iterable[str], data: str = "") -> np.ndarray:

@@ -6,6 +6,7 @@ Options, defaults and their documentation stand here (and in the kinds); the JSO
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -65,6 +66,13 @@ class Data(Part, frozen=True, kw_only=True):
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True
     """As many examples of each label. Unsupervised probes need it (Burns et al. 2022, §3.1)."""
+    half: str | None = None
+    """An answer that is right in half of the examples, the others sharing the rest evenly; for more than two answers, one
+    of which matters most. Needs `balance`."""
+    sign_on: str | None = None
+    """A distractor or known factor: only training rows on which it agrees with the truth resolve the signs of probes; all
+    rows if empty. For a persona who is wrong on some rows only (Farquhar et al. 2023, §4.3): a probe then has the same sign
+    for the truth and for her."""
     split: Split = Split()
     """Shares of training, validation and test rows; a group never straddles two parts."""
     seed: int = 0
@@ -108,6 +116,33 @@ class Transfer(Part, frozen=True, kw_only=True):
     """Conditions whose test rows are scored."""
 
 
+class Autopsy(Part, frozen=True, kw_only=True):
+    """A look at what a probe latched on to: its answers against every known factor and what can be seen in the text."""
+
+    probe: str
+    """Name of the probe, at the layer that summaries look at."""
+    condition: str | None = None
+    """Condition whose test rows are looked at; every one that the probe is tested on if empty."""
+    fit_on: str | None = None
+    """Condition that it was fitted on; every one of `transfer` if empty."""
+    permutations: Annotated[int, Meta(ge=99, le=100_000)] = 1000
+    """Permutations behind the p-values. The smallest p-value is one over their number plus one."""
+    agreement: Annotated[float, Meta(gt=0.5, le=1)] = 0.9
+    """Share of rows on which seeds must agree, up to sign and on average, to count as one solution. A larger one tells more
+    solutions apart."""
+    rows: Annotated[int, Meta(ge=0, le=100)] = 5
+    """How many rows to show that each solution is surest of, and as many where it is surest and wrong. They stand in the
+    report with their text: 0 for data that must not be shown."""
+
+    def places(self, transfers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of the transfers, (fit_on, tested_on), where it looks."""
+        return [
+            (fitted, tested)
+            for fitted, tested in transfers
+            if self.condition in (None, tested) and self.fit_on in (None, fitted)
+        ]
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
@@ -118,6 +153,8 @@ class Condition(Part, frozen=True, kw_only=True):
     distractors: tuple[str, ...]
     """Names of the distractors that stand in the prompt. The others are still drawn, as a control."""
     activations: Activations
+    altered: dict[str, Distractor] = {}
+    """Distractors of which the condition changes options, as they are in it."""
 
 
 class Spec(Part, frozen=True, kw_only=True):
@@ -132,6 +169,8 @@ class Spec(Part, frozen=True, kw_only=True):
     distractors: dict[str, Distractor]
     probes: tuple[Probe, ...]
     """Names are unique; baselines included."""
+    xors: tuple[tuple[str, ...], ...] = ()
+    """Two factors each; see `harness.scoring.xor_name` for the name under which they are scored."""
     transfer: tuple[Transfer, ...]
     seeds: Annotated[int, Meta(ge=1)] = 1
     """Seeds of the probes that draw random numbers (see `harness list probes`)."""
@@ -139,8 +178,18 @@ class Spec(Part, frozen=True, kw_only=True):
     """Rule for the layer that summaries and checks look at."""
     metrics: tuple[Metric, ...]
     checks: tuple[Check, ...]
+    autopsy: tuple[Autopsy, ...] = ()
+    """Probes to be looked into."""
+    geometry: bool | tuple[str, ...] = False
+    """Conditions whose directions and states are drawn: all that are fitted on, some, or none."""
+    leaderboard: bool = False
+    """Whether the report has one table of all methods and conditions, and of what survives what."""
     file: str = ""
     """Where it was read from; not part of any key."""
 
     def condition(self, name: str) -> Condition:
         return next(c for c in self.conditions if c.name == name)
+
+    def distractors_of(self, condition: Condition) -> dict[str, Distractor]:
+        """All distractors by name, with the options that they have in this condition."""
+        return {**self.distractors, **condition.altered}

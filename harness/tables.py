@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -28,6 +29,14 @@ CHECKS = {
 }
 _SPREAD = ("picked", "min", "p10", "p50", "p90", "max", "loss_min", "loss_p50", "loss_max")
 RESTARTS = {**_WHERE, "seeds": pl.Int64, "restarts": pl.Int64, **dict.fromkeys(_SPREAD, pl.Float64)}
+
+DEPTH = {
+    **dict.fromkeys(("fit_on", "tested_on", "probe", "target"), pl.String),
+    **dict.fromkeys(("layer", "low", "high"), pl.Int64),
+    "best": pl.Float64,
+    "n": pl.Int64,
+    "seeds": pl.Int64,
+}
 
 
 def results_table(scores: Sequence[Score]) -> pl.DataFrame:
@@ -92,6 +101,25 @@ def restarts_table(scored: Iterable[Scored], labels: RunLabels) -> pl.DataFrame 
             if accuracy is not None:
                 frames.append(_restarts(one, target, accuracy, one.restart_loss))
     return _sorted(frames, RESTARTS) if frames else None
+
+
+def depth_table(scores: Iterable[Score]) -> pl.DataFrame | None:
+    """depth.csv: the earliest informative layer of every probe and target, with its interval in layers and the AUROC of the
+    best layer; no layer where none is above chance. None if no probe has several layers, or there is no AUROC."""
+    rows = [
+        {name: getattr(score, name) for name in ("fit_on", "tested_on", "probe", "target")}
+        | msgspec.structs.asdict(score.depth)
+        for score in scores
+        if score.depth is not None
+    ]
+    if not rows:
+        return None
+    frame = (
+        pl.DataFrame(rows, schema={**DEPTH, "low": pl.Float64, "high": pl.Float64})
+        .fill_nan(None)
+        .cast(pl.Schema(DEPTH))
+    )
+    return _rounded(frame.sort("fit_on", "tested_on", "probe", "target"))
 
 
 def to_csv(frame: pl.DataFrame) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -21,6 +22,7 @@ from harness.activations.extract import Extracted, extract, plan_extraction
 from harness.activations.forward import Packed, Whole
 from harness.activations.layers import resolve
 from harness.activations.rows import Row, row_key, stage_of
+from harness.activations.stems import stems
 from harness.contracts import PromptTable
 from harness.errors import HarnessError, NumericalError, UsageError
 from harness.models.card import ModelCard, describe
@@ -154,12 +156,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return folder
 
 
-def table_of(examples: int, seed: int = 0, words: bool = False, start: int = 0) -> PromptTable:
-    """Contrast pairs of random tokens: a shared text, answers of one and two tokens, and perhaps a word after them."""
+def table_of(examples: int, seed: int = 0, words: bool = False, start: int = 0, stem: int = 0) -> PromptTable:
+    """Contrast pairs of random tokens: a shared text, answers of one and two tokens, and perhaps a word after them.
+    All examples begin with the same `stem` tokens."""
     lines = []
     for number in range(start, start + examples):
         random = np.random.default_rng([seed, number])
-        text = random.integers(3, VOCAB, size=int(random.integers(4, 14))).tolist()
+        text = [4] * stem + random.integers(3, VOCAB, size=int(random.integers(4, 14))).tolist()
         for answer, tokens in enumerate(([5], [6, 7])):
             after = [8, 9 + number % 2] if words else [8]
             lines.append(
@@ -275,6 +278,38 @@ def test_states_are_those_of_plain_prompts(family: str, folders: Callable[[str],
         assert found.tokens == found.tokens_unshared
 
 
+@pytest.mark.parametrize("family", PACKED)
+def test_what_examples_begin_with_is_forwarded_once(
+    family: str, folders: Callable[[str], Path], own_store: Path
+) -> None:
+    model, card = spec_of(folders(family))
+    table = table_of(10, stem=7)
+    plan = plan_extraction(card, [table], EVERYTHING, Store())
+    found = extract(model, card, [table], EVERYTHING, Store())
+    oracle = Oracle(folders(family))
+    assert compare(found, table, oracle, family, "last", final_norm(oracle.model, family)) < 1e-5
+    assert "between examples" in found.notes[0]
+    rows = rows_of(table)
+    without = sum(trie.nodes([row.tokens for row in rows[pair : pair + 2]]) for pair in range(0, 20, 2))
+    # The beginning-of-text token and the stem, once instead of ten times.
+    assert found.tokens == plan.todo.tokens == without - 9 * 8
+    packed = Packed(load(card))([rows], [0, 3], True)
+    grafted = Packed(load(card))([rows], [0, 3], True, 8)
+    assert apart(grafted.states, packed.states) < 1e-5
+    torch.testing.assert_close(grafted.log_prob, packed.log_prob, atol=1e-4, rtol=0)
+    # The control: the stem matters.
+    other = [msgspec.structs.replace(row, tokens=(1, *[3] * 7, *row.tokens[8:])) for row in rows]
+    assert apart(Packed(load(card))([other], [3], False, 8).states, packed.states[1:]) > 0.01
+
+
+def test_stems_are_what_enough_examples_share() -> None:
+    first, second = [1, 2, 3, 4, 5], [1, 2, 3, 4, 9, 9]
+    found = stems([[*first, number] for number in range(10, 20)] + [[*second, number] for number in range(9)])
+    assert found == [5] * 10 + [6] * 9
+    assert stems([first] * 7) == [0] * 7  # too few
+    assert stems([[1, 2, 3, number] for number in range(10)]) == [0] * 10  # too short
+
+
 @pytest.mark.parametrize("family", [*PACKED, "bloom"])
 def test_log_odds_are_sums_of_log_softmax(family: str, folders: Callable[[str], Path], own_store: Path) -> None:
     model, card = spec_of(folders(family))
@@ -345,7 +380,7 @@ def test_what_the_fast_ways_guard_against(folders: Callable[[str], Path]) -> Non
     rows = rows_of(table_of(1))
     right = Packed(network)([rows], [3], False).states
     blind = Packed(network)
-    blind._mask = lambda last: torch.ones(1, 1, last.shape[1], last.shape[1]).tril().bool()  # type: ignore[method-assign]
+    blind._mask = lambda last, stem: torch.ones(1, 1, last.shape[1], last.shape[1]).tril().bool()  # type: ignore[method-assign]
     assert apart(blind([rows], [3], False).states[:, 1:], right[:, 1:]) > 0.01
     ids = torch.tensor([[0, 0, *rows[0].tokens]])
     mask = (ids != 0).long()
@@ -504,8 +539,8 @@ def test_states_that_are_not_finite_are_an_error(
     model, card = spec_of(folders("llama"))
     real = Packed.__call__
 
-    def spoiled(self: Packed, groups: Any, layers: Any, log_prob: bool) -> Any:
-        found = real(self, groups, layers, log_prob)
+    def spoiled(self: Packed, groups: Any, layers: Any, log_prob: bool, stem: int = 0) -> Any:
+        found = real(self, groups, layers, log_prob, stem)
         if len(groups) > 2:  # not in the self-check
             found.states[2, 3, 0] = float("inf")
         return found
@@ -537,10 +572,10 @@ def test_out_of_memory_halves_the_batch(
     real = Packed.__call__
     most = 5
 
-    def short(self: Packed, groups: Any, layers: Any, log_prob: bool) -> Any:
+    def short(self: Packed, groups: Any, layers: Any, log_prob: bool, stem: int = 0) -> Any:
         if sum(map(len, groups)) > most:
             raise torch.cuda.OutOfMemoryError("no memory")
-        return real(self, groups, layers, log_prob)
+        return real(self, groups, layers, log_prob, stem)
 
     monkeypatch.setattr(Packed, "__call__", short)
     found = extract(model, card, [table], EVERYTHING, Store(tmp_path / "b"))

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import assume, given, settings
@@ -24,7 +25,7 @@ from harness.spec import Data, Split
 
 HERE = Path()
 TRANSLATIONS = Path(kind.__file__).parent / "data" / "translations.csv"
-GENERATED = ("cities", "negated_cities", "comparisons", "arithmetic", "translations")
+GENERATED = ("cities", "cities_and_negations", "negated_cities", "comparisons", "arithmetic", "translations")
 
 
 def source(name: str, **options: object) -> Source:
@@ -44,6 +45,60 @@ def test_generated_sets_are_balanced_and_follow_their_seed(name: str) -> None:
     # Both labels in every group: a group's label tells nothing.
     assert first.group_by("group").agg(pl.col("label").mean())["label"].unique().to_list() == [0.5]
     assert source(name).fingerprint(0, HERE) == source(name).fingerprint(0, HERE) != source(name).fingerprint(1, HERE)
+
+
+def test_topics_are_many_and_no_word_gives_them_away() -> None:
+    rows = source("topics").load(0, HERE)
+    assert rows.equals(source("topics").load(0, HERE))
+    assert not rows.equals(source("topics").load(1, HERE))
+    assert source("topics").fingerprint(0, HERE) != source("topics").fingerprint(1, HERE)
+    assert rows["text"].n_unique() == len(rows) == 14 * 500
+    assert rows["label"].value_counts()["count"].to_list() == [500] * 14
+    assert not rows["text"].str.contains(r"[{}]|\ba [aeiou]").any()
+    company = (rows["label"] == 0).to_numpy()
+    has = {}
+    for number, text in enumerate(rows["text"]):
+        for word in set(text.lower().split()):
+            has.setdefault(word, []).append(number)
+    # Balanced accuracy of "a company if and only if the word stands there", or the other way round.
+    rates = {w: (company[at].sum() / company.sum(), (~company[at]).sum() / (~company).sum()) for w, at in has.items()}
+    assert max(0.5 + abs(here - there) / 2 for here, there in rates.values()) < 0.75
+    # Yet the words together do: the topic is there to be found.
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    counts = CountVectorizer().fit_transform(rows["text"].to_list())
+    half = np.arange(len(rows)) % 2 == 0
+    fitted = LogisticRegression(max_iter=200).fit(counts[half], company[half])
+    assert fitted.score(counts[~half], company[~half]) > 0.95
+
+
+def test_trivia_ask_each_question_twice() -> None:
+    rows = source("trivia").load(0, HERE)
+    assert len(rows) >= 300
+    assert rows.group_by("group").agg(pl.col("label").sort())["label"].to_list() == [[0, 1]] * (len(rows) // 2)
+    assert source("trivia", questions="myths").load(0, HERE)["is_myth"].unique().to_list() == [1]
+    assert len(source("trivia", questions="plain").load(0, HERE)) == 202
+    # Neither the length of an answer nor words that hedge or deny give it away.
+    right, wrong = (rows.filter(label=label)["reply"] for label in (1, 0))
+    assert abs(right.str.len_chars().mean() - wrong.str.len_chars().mean()) < 3  # type: ignore[operator]
+    for words in (r"(?i)\b(no|not|none|never)\b", r"(?i)\b(yes|only|all|always)\b"):
+        assert abs(right.str.contains(words).sum() - wrong.str.contains(words).sum()) <= 6
+
+
+def test_one_answer_in_half_of_the_examples() -> None:
+    rows = sample(Data(source=source("topics", each=200), limit=260, half="Company"), _topics(), HERE)
+    assert len(rows) == 260
+    assert (rows["label"] == 0).sum() == 130
+    assert rows.filter(pl.col("label") > 0)["label"].value_counts()["count"].to_list() == [10] * 13
+    plain = sample(Data(source=source("topics", each=200), limit=260), _topics(), HERE)
+    assert (plain["label"] == 0).sum() == 18
+    with pytest.raises(DataError, match=r'data\.half: "Firm" is none of the answers'):
+        sample(Data(source=source("topics", each=20), half="Firm"), _topics(), HERE)
+
+
+def _topics() -> tuple[str, ...]:
+    return source("topics").answers
 
 
 @pytest.mark.parametrize("name", kind.names("data"))
@@ -366,6 +421,24 @@ def test_a_local_folder_through_datasets(tmp_path: Path, monkeypatch: pytest.Mon
         source("hub", hub="set", split="nowhere").load(0, tmp_path)
     with pytest.raises(DataError, match="does not lie below the folder"):
         source("hub", hub=str(tmp_path / "set")).load(0, tmp_path / "cache")
+
+
+def test_right_and_wrong_answers_of_the_hub_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    lines = [json.dumps({"question": f"Q{i}?", "best": f"right {i}", "bad": [f"wrong {i}", "worse"]}) for i in range(3)]
+    (tmp_path / "set" / "train.jsonl").write_text("\n".join(lines))
+    made = source("hub", hub="set", text="question", right="best", wrong="bad").load(0, tmp_path)
+    assert sorted(made.select("question", "reply", "label").iter_rows()) == [
+        row for i in range(3) for row in ((f"Q{i}?", f"right {i}", 1), (f"Q{i}?", f"wrong {i}", 0))
+    ]
+    assert made["group"].n_unique() == 3
+    assert made["example"].n_unique() == 6
+    with pytest.raises(DataError, match='no column "bst"; did you mean "best"'):
+        source("hub", hub="set", text="question", right="bst", wrong="bad").load(0, tmp_path)
+    with pytest.raises(msgspec.ValidationError, match="go together"):
+        source("hub", hub="set", right="best")
 
 
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

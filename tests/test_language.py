@@ -430,6 +430,54 @@ conditions:
     assert isinstance(bed.model, Planted)
 
 
+OPINIONS = (
+    BASE.replace("cities", "topics")
+    + """\
+distractors:
+  alice: {kind: explicit_opinion, agreement: 0.25}
+conditions:
+  plain: {}
+  as_is: {distractors: [alice]}
+  louder: {distractors: {alice: {strength: 8}}}
+  unchanged: {distractors: {alice: {}}}
+"""
+)
+
+
+def test_a_condition_may_give_a_distractor_other_options(tmp_path: Path) -> None:
+    spec = read(tmp_path, OPINIONS)
+    found = {c.name: (c.distractors, spec.distractors_of(c)["alice"].strength) for c in spec.conditions}  # type: ignore[attr-defined]
+    assert found == {
+        "plain": ((), 2), "as_is": (("alice",), 2), "louder": (("alice",), 8), "unchanged": (("alice",), 2)
+    }  # fmt: skip
+    assert spec.distractors_of(spec.condition("louder"))["alice"].agreement == 0.25  # type: ignore[attr-defined]
+    assert [bool(c.altered) for c in spec.conditions] == [False, False, True, False]
+    later = read(tmp_path, OPINIONS, "conditions.louder.distractors.alice.strength=5")
+    assert later.distractors_of(later.condition("louder"))["alice"].strength == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "strength: 8",
+            "strength: 9",
+            "spec.yaml:11:44: conditions.louder.distractors.alice.strength: 9 is out of range",
+        ),
+        ("strength: 8", "strenth: 8", 'the distractor explicit_opinion has no "strenth"; did you mean "strength"'),
+        ("{alice: {strength: 8}}", "{alise: {strength: 8}}", 'no distractor "alise"; did you mean "alice"'),
+        ("{alice: {strength: 8}}", "{alice: {views: [a]}}", "two different views are needed"),
+        ("{alice: {strength: 8}}", "{alice: 8}", "conditions.louder.distractors.alice: "),
+        ("plain: {}", "plain: {data: {sign_on: alise}}", 'no distractor or known factor "alise"; did you mean "alice"'),
+        ("plain: {}", "plain: {data: {half: Compny}}", 'no answer "Compny"; did you mean "Company"'),
+        ("plain: {}", "plain: {data: {half: Film, balance: false}}", "`half` says how to balance"),
+    ],
+)
+def test_wrong_options_in_a_condition_are_explained_there(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in OPINIONS
+    assert expected in only_problem(tmp_path, OPINIONS.replace(old, new))
+
+
 def test_an_error_in_a_condition_is_reported_where_it_was_written(tmp_path: Path) -> None:
     text = (
         BASE + "conditions:\n  one: {}\n  two: {model: {dtype: floot32}}\n  three: {data: {split: {validation: 0.2}}}\n"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
 from harness import language, pipeline
 from harness.costs import as_json, estimate
 from harness.errors import DataError
+from harness.execution import Execution
 from harness.plan import compile_plan
+from harness.progress import Reporter
+from harness.scoring import training_sign
 from harness.store import Store
 
 SAME_IN_EVERY_RUN = ("report.md", "results.csv", "seeds.csv", "checks.csv")
@@ -171,3 +175,23 @@ def test_bad_data_is_refused_and_nothing_half_written(
     with pytest.raises(DataError, match=says):
         pipeline.run(path, out=tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
+
+
+def test_signs_on_rows_where_a_factor_agrees_are_a_matter_of_scores_only(tmp_path: Path) -> None:
+    path, store = write_planted(tmp_path), Store(tmp_path / "store")
+    pipeline.run(path, out=tmp_path / "all", store=store, page=False)
+    plan = compile_plan(language.read(path, ["data.sign_on=word"]), tmp_path, store)
+    assert {stage.kind for stage in plan.stages if not stage.cached} == {"score", "checks", "report"}
+    assert plan.scores["main", "main", "crc_tpc"].reason == "changed: sign"
+    execution = Execution(plan, store, Reporter(quiet=True))
+    train = execution.labels("main", "train")
+    assert train.sign_rows is not None
+    assert train.sign_rows.tolist() == (train.targets["truth"] == train.targets["word"]).tolist()
+    assert 0.4 < train.sign_rows.mean() < 0.6
+    # A probe then has one sign for both, so that it cannot be turned round to look truthful; else each has its own.
+    scored = execution.scored("main", "main", "random")
+    signs = [training_sign(scored, train, name).tolist() for name in ("truth", "word")]
+    assert signs[0] == signs[1]
+    everywhere = msgspec.structs.replace(train, sign_rows=None)
+    signs = [training_sign(scored, everywhere, name).tolist() for name in ("truth", "word")]
+    assert signs[0] != signs[1]

@@ -333,7 +333,7 @@ def test_ccs_follows_the_plain_loop(decay: float, count: int) -> None:
 def test_ccs_gradient_is_autograds(bias: bool) -> None:
     objective = Consistency(planted_pairs("ccs").states, bias)
     theta = starts(range(5), 1, 64, "normal", bias).transpose(0, 1).expand(4, 5, 64 + bias).clone().requires_grad_()
-    no, yes = torch.sigmoid(theta @ objective.columns).split(120, dim=-1)
+    no, yes = torch.sigmoid(theta @ objective.rows.transpose(1, 2)).split(120, dim=-1)
     loss = ((yes + no - 1) ** 2).mean(-1) + (torch.minimum(yes, no) ** 2).mean(-1)
     loss.sum().backward()
     torch.testing.assert_close(objective.gradient(theta.detach()), theta.grad, atol=1e-6, rtol=1e-4)
@@ -471,18 +471,27 @@ def test_quasi_newton_solves_every_row_of_a_batch() -> None:
     """Rosenbrock's valley and quadratics of very different scale, side by side."""
     scale = torch.tensor([1e-3, 1.0, 1e3], dtype=torch.float64)
 
-    def objective(x: torch.Tensor, problem: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = x.detach().requires_grad_()
-        valley = (1 - x[:, 0]) ** 2 + 100 * (x[:, 1] - x[:, 0] ** 2) ** 2
-        loss = valley * scale[problem]
-        (gradient,) = torch.autograd.grad(loss.sum(), x)
-        return loss.detach(), gradient
+    class Valleys:
+        def __init__(self, scale: torch.Tensor):
+            self.scale = scale
+
+        def loss_and_gradient(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x = x.detach().requires_grad_()
+            loss = ((1 - x[:, 0]) ** 2 + 100 * (x[:, 1] - x[:, 0] ** 2) ** 2) * self.scale
+            (gradient,) = torch.autograd.grad(loss.sum(), x)
+            return loss.detach(), gradient
+
+        def finished(self, x: torch.Tensor, loss: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+            return gradient.norm(dim=1) < 1e-9
+
+        def only(self, on: torch.Tensor) -> Valleys:
+            return Valleys(self.scale[on])
 
     start = torch.tensor([[-1.2, 1.0], [3.0, -2.0], [0.5, 0.5]], dtype=torch.float64)
-    found = minimise(objective, start, lambda x, loss, gradient: gradient.norm(dim=1) < 1e-9, 500)
+    found = minimise(Valleys(scale), start, 500)
     assert found.converged.all()
     torch.testing.assert_close(found.parameters, torch.ones(3, 2, dtype=torch.float64), atol=1e-5, rtol=0)
-    few = minimise(objective, start, lambda x, loss, gradient: gradient.norm(dim=1) < 1e-9, 3)
+    few = minimise(Valleys(scale), start, 3)
     assert not few.converged.any()
     assert few.evaluations.tolist() == [3, 3, 3]
 

@@ -199,6 +199,23 @@ def test_each_restart_has_a_sign_of_its_own_and_the_lowest_loss_is_picked(labels
     assert restarts_table([scored(labels, [[1.0]])], labels) is None
 
 
+def test_signs_are_resolved_on_the_rows_that_the_spec_allows(labels: dict[Any, Labels]) -> None:
+    # A probe that follows a persona who is wrong on most rows, and says the opposite of the truth there.
+    train = labels["plain", "train"]
+    agrees = np.arange(TRAIN) % 4 == 0
+    truth = train.targets["truth"]
+    persona = np.where(agrees, truth, 1 - truth)
+    told = Labels({"truth": truth, "persona": persona}, train.group)
+    limited = msgspec.structs.replace(told, sign_rows=agrees)
+    parts = {("plain", part): told for part in ("train", "validation", "test")}
+    one = scored(parts, [[5.0]], target="persona")
+    assert training_sign(one, told, "truth") == -1
+    assert training_sign(one, limited, "truth") == 1
+    assert training_sign(one, told, "persona") == training_sign(one, limited, "persona") == 1
+    assert accuracies(one.train.score, truth)[0, 0] < 0.3
+    assert accuracies(one.train.score, truth, agrees)[0, 0] > 0.95
+
+
 # groups and shuffles
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.activations import trie
 from harness.activations.rows import Stage
+from harness.activations.stems import stems
 from harness.models.card import ModelCard
 from harness.models.precision import BYTES
 
@@ -37,13 +38,19 @@ class Group(msgspec.Struct, frozen=True):
 
     rows: tuple[int, ...]
     size: int
-    """Tokens of the sequence."""
+    """Tokens of the sequence, the stem aside."""
+    stem: int = 0
+    """First tokens of every row that are forwarded apart, once for all groups that share them."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Groups that are forwarded together, padded to the longest."""
+    """Groups that are forwarded together, padded to the longest. They have the same stem."""
 
     groups: tuple[Group, ...]
+
+    @property
+    def stem(self) -> int:
+        return self.groups[0].stem
 
     @property
     def longest(self) -> int:
@@ -81,17 +88,23 @@ class Cost(msgspec.Struct, frozen=True):
     """Size of the states in the store."""
 
 
-def lay_out(stage: Stage, card: ModelCard, packed: bool, budget: int) -> Layout:
-    """Plan all rows of a stage. `budget` bounds a batch's tokens, padding included; a longer pack stands alone."""
+def lay_out(stage: Stage, card: ModelCard, packed: bool, budget: int, grafted: bool = False) -> Layout:
+    """Plan all rows of a stage. `budget` bounds a batch's tokens, padding included; a longer pack stands alone.
+
+    `packed` lays an example's rows out as a tree; `grafted` also forwards what many examples begin with once.
+    """
     groups = _groups(stage, card, packed, budget)
+    if grafted:
+        groups = _graft(groups, stage)
     # Ties are broken by content, so that the order in which conditions or examples come does not matter.
-    groups.sort(key=lambda group: (-group.size, stage.keys[group.rows[0]]))
+    groups.sort(key=lambda group: (stem_tokens(group, stage), -group.size, stage.keys[group.rows[0]]))
     batches: list[Batch] = []
     current: list[Group] = []
     for group in groups:
         # Longest first: the first of a batch is what the others are padded to, and a lack of memory shows early.
         if current and (
-            (len(current) + 1) * current[0].size > budget
+            stem_tokens(group, stage) != stem_tokens(current[0], stage)
+            or (len(current) + 1) * current[0].size > budget
             or (group.size < _EVEN * current[0].size and len(current) * current[0].size >= budget * _ENOUGH)
         ):
             batches.append(Batch(tuple(current)))
@@ -108,16 +121,23 @@ def without(batch: Batch, stored: set[int], stage: Stage) -> Batch | None:
     for group in batch.groups:
         rows = tuple(row for row in group.rows if row not in stored)
         if rows:
-            size = group.size if rows == group.rows else trie.nodes([stage.rows[row].tokens for row in rows])
-            groups.append(Group(rows, size))
+            size = group.size
+            if rows != group.rows:
+                size = trie.nodes([stage.rows[row].tokens for row in rows]) - group.stem
+            groups.append(Group(rows, size, group.stem))
     return Batch(tuple(groups)) if groups else None
+
+
+def stem_tokens(group: Group, stage: Stage) -> tuple[int, ...]:
+    """The stem of a group; empty if it has none."""
+    return stage.rows[group.rows[0]].tokens[: group.stem]
 
 
 def cost(batches: Sequence[Batch], stage: Stage, card: ModelCard, layers: int) -> Cost:
     """What forwarding these batches costs, without touching a network."""
     rows = [stage.rows[index] for batch in batches for index in batch.rows]
-    tokens = sum(batch.tokens for batch in batches)
-    square = sum(batch.longest**2 * len(batch.groups) for batch in batches)
+    tokens = sum(batch.tokens for batch in batches) + sum(map(len, {stem_tokens(b.groups[0], stage) for b in batches}))
+    square = sum(batch.longest * (batch.longest + batch.stem) * len(batch.groups) for batch in batches)
     width = card.shape.heads * card.shape.head_dim
     flops = 2.0 * card.body_parameters * tokens + 4.0 * card.blocks * width * square
     if card.has_head:
@@ -165,6 +185,20 @@ def _groups(stage: Stage, card: ModelCard, packed: bool, budget: int) -> list[Gr
     for family in stage.families:
         groups += _split(family, stage, card, budget)
     return groups
+
+
+def _graft(groups: Sequence[Group], stage: Stage) -> list[Group]:
+    """The groups with their stems. A mean needs the states of all of a row's tokens, so its rows have none."""
+    members = [[stage.rows[row] for row in group.rows] for group in groups]
+    if any(row.rule == "mean" for rows in members for row in rows):
+        return list(groups)
+    # What predicts the answer's first token stays in the tree.
+    reach = [max(min(row.start for row in rows) - 1, 0) for rows in members]
+    beginnings = []
+    for rows, end in zip(members, reach, strict=True):
+        shared = min(trie.shared(rows[0].tokens, row.tokens) for row in rows)
+        beginnings.append(rows[0].tokens[: min(shared, end)])
+    return [Group(group.rows, group.size - stem, stem) for group, stem in zip(groups, stems(beginnings), strict=True)]
 
 
 def _split(family: Sequence[int], stage: Stage, card: ModelCard, budget: int) -> list[Group]:

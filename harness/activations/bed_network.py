@@ -63,7 +63,9 @@ class BedForward:
     def __init__(self, bed: Bed):
         self.bed = bed
 
-    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded:
+    def __call__(
+        self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
+    ) -> Forwarded:
         from harness.activations.forward import Forwarded
 
         assert not log_prob, "a bed has no language-model head"

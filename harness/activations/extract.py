@@ -8,6 +8,7 @@ have had, and gives the same bytes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -122,8 +123,9 @@ def plan_extraction(
     """What `extract` would do, without loading the network or importing torch."""
     stage, bank, layers = _prepare(card, tables, activations, store, log_odds)
     packed = "packed" in _ways(card)
-    layout = batches.lay_out(stage, card, packed, token_budget())
-    stored = {number for number, key in enumerate(stage.keys) if key in bank.have(stage.keys)}
+    layout = batches.lay_out(stage, card, packed, token_budget(), grafted=packed)
+    have = bank.have(stage.keys)
+    stored = {number for number, key in enumerate(stage.keys) if key in have}
     everything = [batch for shard in layout.shards for batch in shard]
     left = [rest for batch in everything if (rest := batches.without(batch, stored, stage)) is not None]
     return ExtractionPlan(
@@ -217,7 +219,7 @@ def _lines(table: PromptTable, numbers: Sequence[int] | np.ndarray) -> np.ndarra
 def _ways(card: ModelCard) -> tuple[Way, ...]:
     """Ways to try, fastest first. A tree of tokens makes sense only where a token sees nothing after it."""
     if card.path is not None and card.stacks == "decoder-only" and card.packing == "auto":
-        return ("packed", "whole", "single")
+        return ("grafted", "packed", "whole", "single")
     return ("whole", "single")
 
 
@@ -246,12 +248,15 @@ class _Run:
             [rest for batch in shard if (rest := batches.without(batch, stored, stage)) is not None]
             for shard in layout.shards
         ]
-        total = sum(batch.tokens for shard in shards for batch in shard)
+        total = batches.cost([batch for shard in shards for batch in shard], stage, self.card, 0).tokens
+        stems: set[tuple[int, ...]] = set()
         for shard in stopping.whole(filter(None, shards)):
             parts = []
             for batch in shard:
                 parts += self._forward(forward, batch)
-                extracted.tokens += batch.tokens
+                stem = batches.stem_tokens(batch.groups[0], stage)
+                extracted.tokens += batch.tokens + (0 if stem in stems else len(stem))
+                stems.add(stem)
                 if progress:
                     progress(extracted.tokens, total)
             self._keep(parts, shard)
@@ -269,7 +274,7 @@ class _Run:
 
         groups = [[self.stage.rows[row] for row in group.rows] for group in batch.groups]
         try:
-            found = forward(groups, self.bank.layers, self.bank.log_prob_wanted)
+            found = forward(groups, self.bank.layers, self.bank.log_prob_wanted, batch.stem)
             return [(found.states, found.log_prob)]
         except torch.cuda.OutOfMemoryError as error:
             halves = _halves(batch)
@@ -325,7 +330,8 @@ class _ModelRun(_Run):
 
         network = load(self.card)
         way = self._way(network)
-        return WAYS[way](network), batches.lay_out(self.stage, self.card, way == "packed", token_budget())
+        packed = way in ("grafted", "packed")
+        return WAYS[way](network), batches.lay_out(self.stage, self.card, packed, token_budget(), way == "grafted")
 
     def _way(self, network: Network) -> Way:
         """The way to forward, examined once for a model, a machine's libraries and a set of layers."""
@@ -336,31 +342,38 @@ class _ModelRun(_Run):
         from harness.activations.selfcheck import TOLERANCE, Verdict, examine
 
         ways = _ways(self.card)
-        groups = self._sample()
+        groups, stem = self._sample()
+        if not stem:
+            ways = tuple(way for way in ways if way != "grafted")
         reach = max(len(row.tokens) for row in self.stage.rows)
         if self.card.shape.window is not None and reach > self.card.shape.window:
             # A tree mask of ours has no window in it.
-            ways = tuple(way for way in ways if way != "packed")
+            ways = tuple(way for way in ways if way not in ("grafted", "packed"))
         key = content_key(
             self.bank.key, ways, str(torch.__version__), transformers.__version__, network.device.type, TOLERANCE
         )
         store = self.bank.store
         verdict = artifacts.read(store, "selfchecks", key, lambda stored: msgspec.convert(stored.meta, Verdict))
         if verdict is None:
-            verdict = examine(network, groups, ways, self.bank.layers, self.bank.log_prob_wanted)
+            verdict = examine(network, groups, ways, self.bank.layers, self.bank.log_prob_wanted, stem)
             with store.write("selfchecks", key, msgspec.to_builtins(verdict)):
                 pass
         self.how = verdict.how
         self.measured = verdict.measured
         return verdict.way
 
-    def _sample(self) -> list[list[Row]]:
-        """The rows of two examples, one of middling size and a long one, so that padding is tried as well."""
-        packed = batches.lay_out(self.stage, self.card, True, token_budget())
-        groups = [group for shard in packed.shards for batch in shard for group in batch.groups]
+    def _sample(self) -> tuple[list[list[Row]], int]:
+        """The rows of two examples, one of middling size and a long one, so that padding is tried as well; and the
+        length of their stem."""
+        laid_out = batches.lay_out(self.stage, self.card, True, token_budget(), grafted=True)
+        groups = [group for shard in laid_out.shards for batch in shard for group in batch.groups]
+        frequent = Counter(batches.stem_tokens(group, self.stage) for group in groups if group.stem).most_common(1)
+        if frequent:
+            groups = [group for group in groups if batches.stem_tokens(group, self.stage) == frequent[0][0]]
+        groups.sort(key=lambda group: -group.size)
         fit = [group for group in groups if group.size <= _LONGEST_CHECKED] or groups[-1:]
         chosen = [fit[0], fit[len(fit) // 2]]
-        return [[self.stage.rows[row] for row in group.rows] for group in chosen]
+        return [[self.stage.rows[row] for row in group.rows] for group in chosen], fit[0].stem
 
 
 def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
@@ -373,4 +386,6 @@ def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
     if len(rows) == 1:
         return None
     middle = len(rows) // 2
-    return tuple(Batch((batches.Group(part, groups[0].size),)) for part in (rows[:middle], rows[middle:]))  # type: ignore[return-value]
+    return tuple(
+        Batch((batches.Group(part, groups[0].size, groups[0].stem),)) for part in (rows[:middle], rows[middle:])
+    )  # type: ignore[return-value]

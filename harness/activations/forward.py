@@ -1,6 +1,7 @@
 """Ways to forward rows. All give the same states; they differ in how often a shared beginning is computed.
 
-- `Packed`: an example's rows as one tree of tokens, several trees side by side.
+- `Packed`: an example's rows as one tree of tokens, several trees side by side; `grafted` where the trees grow from a
+  stem that was forwarded before.
 - `Whole`: every prompt by itself, padded on the right.
 - `Single`: one prompt at a time, with nothing but its tokens. Slow, and what the others are checked against.
 """
@@ -8,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -18,9 +19,9 @@ from torch import Tensor
 from harness.activations import trie
 from harness.activations.rows import Row
 from harness.errors import DataError
-from harness.models.network import Gather, Network
+from harness.models.network import Gather, Network, Past
 
-Way = Literal["packed", "whole", "single"]
+Way = Literal["grafted", "packed", "whole", "single"]
 
 _AT_ONCE = 256
 """Places whose logits are held in float32 at a time: a vocabulary is wide."""
@@ -36,9 +37,11 @@ class Forwarded(msgspec.Struct, frozen=True):
 
 
 class Forward(Protocol):
-    """Forwards groups of rows; rows of one group may be laid out together."""
+    """Forwards groups of rows; rows of one group may be laid out together. All rows begin with the same `stem` tokens."""
 
-    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded: ...
+    def __call__(
+        self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
+    ) -> Forwarded: ...
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -70,9 +73,13 @@ class Packed:
         self.network = network
         # Plain attention adds its mask to the scores; the fused kernels take the truth values.
         self.adds_mask = getattr(network.model.config, "_attn_implementation", "sdpa") == "eager"
+        self._stem: tuple[int, ...] = ()
+        self._past: Past = []
 
-    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded:
-        packs = [trie.pack([row.tokens for row in group]) for group in groups]
+    def __call__(
+        self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
+    ) -> Forwarded:
+        packs = [trie.pack([row.tokens[stem:] for row in group]) for group in groups]
         length = max(len(pack.tokens) for pack in packs)
         tokens, positions = (np.zeros((len(packs), length), dtype=np.int64) for _ in range(2))
         # A padding node sees itself: a row of the mask without any place would give NaN, and NaN spreads.
@@ -81,21 +88,31 @@ class Packed:
         for number, (pack, group) in enumerate(zip(packs, groups, strict=True)):
             size = len(pack.tokens)
             tokens[number, :size] = pack.tokens
-            positions[number, :size] = pack.positions
+            positions[number, :size] = pack.positions + stem
             last[number, :size] = pack.last
-            placed += [Placed(row, number, path, 0, None) for row, path in zip(group, pack.paths, strict=True)]
+            placed += [Placed(row, number, path, stem, None) for row, path in zip(group, pack.paths, strict=True)]
         network = self.network
-        inputs = {
+        inputs: dict[str, Any] = {
             "input_ids": _send(tokens, network),
             "position_ids": _send(positions, network),
-            "attention_mask": self._mask(_send(last, network)),
+            "attention_mask": self._mask(_send(last, network), stem),
         }
+        if stem:
+            inputs["past_key_values"] = network.recall(self._remembered(groups[0][0].tokens[:stem]), len(packs))
         return _read(network, inputs, placed, length, layers, log_prob)
 
-    def _mask(self, last: Tensor) -> Tensor:
-        """Who sees whom, (batch, 1, token, token): j ≤ i ≤ last[j]."""
+    def _remembered(self, stem: tuple[int, ...]) -> Past:
+        """Keys and values of a stem. Batches come in the order of their stems, so that one is kept at a time."""
+        if stem != self._stem:
+            self._past = self.network.remember(_send(np.asarray([stem], dtype=np.int64), self.network))
+            self._stem = stem
+        return self._past
+
+    def _mask(self, last: Tensor, stem: int) -> Tensor:
+        """Who sees whom, (batch, 1, token, stem + token): the whole stem, and j ≤ i ≤ last[j]."""
         place = torch.arange(last.shape[1], device=last.device)
         sees = (place[None, None, :] <= place[None, :, None]) & (place[None, :, None] <= last[:, None, :])
+        sees = torch.nn.functional.pad(sees, (stem, 0), value=True)
         if not self.adds_mask:
             return sees[:, None]
         dtype = self.network.dtype
@@ -110,7 +127,9 @@ class Whole:
     def __init__(self, network: Network):
         self.network = network
 
-    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded:
+    def __call__(
+        self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
+    ) -> Forwarded:
         rows = [row for group in groups for row in group]
         network = self.network
         if network.two_stacks:
@@ -130,7 +149,9 @@ class Single:
     def __init__(self, network: Network):
         self.network = network
 
-    def __call__(self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool) -> Forwarded:
+    def __call__(
+        self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
+    ) -> Forwarded:
         found = [self._one(row, layers, log_prob) for group in groups for row in group]
         return Forwarded(
             torch.cat([one.states for one in found], dim=1),
@@ -145,7 +166,12 @@ class Single:
         return _read(network, inputs, [_plain(row, 0)], len(row.tokens), layers, log_prob)
 
 
-WAYS: dict[Way, type[Packed] | type[Whole] | type[Single]] = {"packed": Packed, "whole": Whole, "single": Single}
+WAYS: dict[Way, type[Packed] | type[Whole] | type[Single]] = {
+    "grafted": Packed,
+    "packed": Packed,
+    "whole": Whole,
+    "single": Single,
+}
 
 
 def _plain(row: Row, sequence: int) -> Placed:
@@ -195,7 +221,7 @@ def _send(array: np.ndarray, network: Network) -> Tensor:
 
 def _read(
     network: Network,
-    inputs: dict[str, Tensor],
+    inputs: dict[str, Any],
     placed: Sequence[Placed],
     length: int,
     layers: Sequence[int],

@@ -39,9 +39,15 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def examine(
-    network: Network, groups: Sequence[Sequence[Row]], ways: Sequence[Way], layers: Sequence[int], log_prob: bool
+    network: Network,
+    groups: Sequence[Sequence[Row]],
+    ways: Sequence[Way],
+    layers: Sequence[int],
+    log_prob: bool,
+    stem: int = 0,
 ) -> Verdict:
-    """The first of `ways` that gives what single prompts give. `groups` are a few examples, forwarded as one batch.
+    """The first of `ways` that gives what single prompts give. `groups` are a few examples, forwarded as one batch; they
+    share a stem of so many tokens.
 
     Raises NumericalError when the model's own states are not finite.
     """
@@ -54,7 +60,7 @@ def examine(
     for way in ways:
         if way == "single":
             break
-        found = _try(network, way, groups, compared, reference, layers, log_prob)
+        found = _try(network, way, groups, compared, reference, layers, log_prob, stem if way == "grafted" else 0)
         measured.append(f"{way}: {found.said}")
         if not found.fault:
             bound = f"self-check: states as of single prompts, to {TOLERANCE[network.card.dtype]:g}"
@@ -73,7 +79,8 @@ class _Trial(msgspec.Struct, frozen=True):
 
 
 _NAMES: dict[Way, str] = {
-    "packed": "packed (shared beginnings once)",
+    "grafted": "packed (beginnings shared within and between examples once)",
+    "packed": "packed (beginnings shared within an example once)",
     "whole": "whole prompts, padded on the right",
     "single": "one prompt at a time",
 }
@@ -87,9 +94,10 @@ def _try(
     reference: Forwarded,
     layers: Sequence[int],
     log_prob: bool,
+    stem: int,
 ) -> _Trial:
     try:
-        found = WAYS[way](network)(groups, layers, log_prob)
+        found = WAYS[way](network)(groups, layers, log_prob, stem)
     except torch.cuda.OutOfMemoryError:
         raise
     except (ValueError, RuntimeError, TypeError, IndexError, AttributeError, KeyError, HarnessError) as error:

@@ -15,7 +15,7 @@ def compared(
     values = [number(float(side.value.mean())) for side in (one, other)]
     statement = f"{metric} of {this} ({values[0]}) minus that of {that} ({values[1]}), {where}"
     finding = above(gap, margin)
-    bar = f"{margin:g}"
+    bar = f"{margin:g}".replace("-", "−")
     rule = {
         "pass": f"the whole interval is above {bar}",
         "fail": f"no part of the interval is above {bar}",

@@ -56,6 +56,21 @@ class OfScore(OfProbe, frozen=True, kw_only=True):
         )
 
 
+class OfTarget(OfScore, frozen=True, kw_only=True):
+    """A claim about one probe's score on the truth, or on anything else that the spec scores."""
+
+    target: str = "truth"
+    """What is looked for: the truth, another factor, or an XOR that the spec declares, such as `truth^word`."""
+
+    def refers(self) -> Mapping[str, tuple[str, ...]]:
+        return {**super().refers(), "target": (self.target,)}
+
+    @property
+    def on_target(self) -> str:
+        """For a `why`: nothing for the truth, which is what is meant where nothing is said."""
+        return "" if self.target == "truth" else f" on {self.target}"
+
+
 def above(estimate: Estimate, threshold: float) -> Finding:
     """pass where the whole interval is above the threshold, fail where it is nowhere above it, else inconclusive."""
     if estimate.low > threshold:
@@ -63,6 +78,16 @@ def above(estimate: Estimate, threshold: float) -> Finding:
     if estimate.high <= threshold:
         return "fail"
     return "inconclusive"
+
+
+def at_least(estimate: Estimate, threshold: float) -> tuple[Finding, str]:
+    """pass where the whole interval is at the threshold or above, fail where it is wholly below, and the rule in words."""
+    bar = f"{threshold:g}"
+    if estimate.low >= threshold:
+        return "pass", f"the whole interval is at {bar} or above"
+    if estimate.high < threshold:
+        return "fail", f"the whole interval is below {bar}"
+    return "inconclusive", f"{bar} lies within the interval"
 
 
 def judged(

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from harness.checks._comparison import compared
-from harness.checks._of_probe import OfScore, different
+from harness.checks._of_probe import OfTarget, different
 from harness.contracts import Evidence, Judgement
 
 
-class BeatsRandom(OfScore, frozen=True, kw_only=True):
+class BeatsRandom(OfTarget, frozen=True, kw_only=True):
     """The probe finds more truth than random directions do whose sign was resolved on the same labels.
 
     Statistic: the probe's score minus the mean score of the random directions, at the probe's layer, paired by row and
@@ -27,7 +27,7 @@ class BeatsRandom(OfScore, frozen=True, kw_only=True):
     """How much better the probe must be. Larger is a stronger claim."""
 
     source: ClassVar[str] = 'Roger, "What Discovering Latent Knowledge did and did not find" (2023)'
-    claim: ClassVar[str] = "{probe} finds more truth in {condition} than random directions"
+    claim: ClassVar[str] = "{probe} finds more {target} in {condition} than random directions"
 
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         names = super().refers()
@@ -37,13 +37,13 @@ class BeatsRandom(OfScore, frozen=True, kw_only=True):
         different("beats_random", self.probe, self.against)
         chosen = self.chosen(evidence)
         floor = evidence.measure(
-            self.against, self.condition, metric=self.metric, fit_on=self.fit_on, layer=chosen.layer
+            self.against, self.condition, metric=self.metric, target=self.target, fit_on=self.fit_on, layer=chosen.layer
         )
         return compared(
-            self.measured(evidence),
+            self.measured(evidence, target=self.target),
             floor,
             metric=self.metric,
-            this=self.subject,
+            this=self.subject + self.on_target,
             that=f"{self.against} directions",
             where=f"layer {chosen}",
             margin=self.margin,

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from harness.checks._comparison import compared
-from harness.checks._of_probe import OfScore
+from harness.checks._of_probe import OfTarget
 from harness.contracts import Evidence, Judgement
 from harness.errors import CheckError
 
 
-class BeatsUntrained(OfScore, frozen=True, kw_only=True):
+class BeatsUntrained(OfTarget, frozen=True, kw_only=True):
     """The probe finds more truth in the trained network than in the same one with random weights.
 
     What it finds there too is in the text and not learnt. Statistic: the score in `condition` minus the score in
@@ -27,7 +27,7 @@ class BeatsUntrained(OfScore, frozen=True, kw_only=True):
     """How much better the probe must be. Larger is a stronger claim."""
 
     source: ClassVar[str] = 'Marks, "What\'s up with LLMs representing XORs of arbitrary features?" (2024)'
-    claim: ClassVar[str] = "{probe} finds more truth in {condition} than in the untrained network ({against})"
+    claim: ClassVar[str] = "{probe} finds more {target} in {condition} than in the untrained network ({against})"
 
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         names = super().refers()
@@ -44,12 +44,14 @@ class BeatsUntrained(OfScore, frozen=True, kw_only=True):
                 f'beats_untrained: the condition "{self.condition}" is untrained itself; name a trained one'
             )
         chosen = self.chosen(evidence)
-        untrained = evidence.measure(self.probe, self.against, metric=self.metric, layer=chosen.layer)
+        untrained = evidence.measure(
+            self.probe, self.against, metric=self.metric, target=self.target, layer=chosen.layer
+        )
         return compared(
-            self.measured(evidence),
+            self.measured(evidence, target=self.target),
             untrained,
             metric=self.metric,
-            this=self.subject,
+            this=self.subject + self.on_target,
             that=f"the same in {self.against}",
             where=f"layer {chosen}",
             margin=self.margin,

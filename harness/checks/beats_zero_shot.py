@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from harness.checks._comparison import compared
-from harness.checks._of_probe import OfScore, different
+from harness.checks._of_probe import OfTarget, different
 from harness.contracts import Evidence, Judgement
 
 
-class BeatsZeroShot(OfScore, frozen=True, kw_only=True):
+class BeatsZeroShot(OfTarget, frozen=True, kw_only=True):
     """The probe finds more truth in the states than the model's own answer shows.
 
     Statistic: the probe's score minus that of the model's answer on the same rows, clustered by group. Test: the 95 %
@@ -26,7 +26,7 @@ class BeatsZeroShot(OfScore, frozen=True, kw_only=True):
     """How much better the probe must be. Larger is a stronger claim."""
 
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §3.2, Table 1"
-    claim: ClassVar[str] = "{probe} finds more truth in {condition} than the model's own answer ({against}) shows"
+    claim: ClassVar[str] = "{probe} finds more {target} in {condition} than the model's own answer ({against}) shows"
 
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         names = super().refers()
@@ -34,12 +34,14 @@ class BeatsZeroShot(OfScore, frozen=True, kw_only=True):
 
     def decide(self, evidence: Evidence) -> Judgement:
         different("beats_zero_shot", self.probe, self.against)
-        answer = evidence.measure(self.against, self.condition, metric=self.metric, fit_on=self.fit_on)
+        answer = evidence.measure(
+            self.against, self.condition, metric=self.metric, target=self.target, fit_on=self.fit_on
+        )
         return compared(
-            self.measured(evidence),
+            self.measured(evidence, target=self.target),
             answer,
             metric=self.metric,
-            this=self.subject,
+            this=self.subject + self.on_target,
             that=self.against,
             where=f"layer {self.chosen(evidence)}",
             margin=self.margin,

@@ -13,12 +13,13 @@ from harness.estimate import over_seeds
 
 
 class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
-    """Fitted on training labels that were shuffled, the probe scores chance on the truth: nothing leaks into the score.
+    """Fitted on training labels that were shuffled, the probe scores chance: nothing leaks into the score.
 
-    Statistic: test score minus one half, mean over `shuffles` fits, each on its own permutation of the groups' training
-    labels (an unsupervised probe has only its sign from them). Test: equivalence, by the 95 % interval over rows and
-    shuffles: wholly within ± `margin` passes, wholly outside fails. Threshold: `margin`, 0.05 unless you set it, a
-    convention of ours: smaller than any effect that these reports argue about.
+    Statistic: test score minus one half on what the probe was fitted on (the truth, unless it has another `target`), mean
+    over `shuffles` fits, each on its own permutation of the groups' training labels (an unsupervised probe has only its
+    sign from them). Test: equivalence, by the 95 % interval over rows and shuffles: wholly within ± `margin` passes,
+    wholly outside fails. Threshold: `margin`, 0.05 unless you set it, a convention of ours: smaller than any effect that
+    these reports argue about.
     """
 
     shuffles: Annotated[int, Meta(ge=2, le=10_000)] = 50
@@ -33,7 +34,8 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
     claim: ClassVar[str] = "{probe} scores chance in {condition} when its training labels are shuffled"
 
     def decide(self, evidence: Evidence) -> Judgement:
-        found = self.measured(evidence, shuffles=self.shuffles)
+        target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
+        found = self.measured(evidence, target=target, shuffles=self.shuffles)
         score = over_seeds(found).one(0)
         gap = msgspec.structs.replace(score, value=score.value - 0.5, low=score.low - 0.5, high=score.high - 0.5)
         finding: Finding = "inconclusive"
@@ -47,7 +49,8 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
             "fail": f"the whole interval is outside {bar}",
             "inconclusive": f"the interval reaches across {bar}",
         }[finding]
+        on = "" if target == "truth" else f" on {target}"
         statement = (
-            f"{self.metric} of {self.subject} minus 0.5, training labels shuffled, layer {self.chosen(evidence)}"
+            f"{self.metric} of {self.subject}{on} minus 0.5, training labels shuffled, layer {self.chosen(evidence)}"
         )
         return judged(finding, gap, self.margin, statement, rule, draws="shuffles")

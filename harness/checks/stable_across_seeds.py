@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, judged
-from harness.contracts import Evidence, Finding, Judgement
+from harness.checks._of_probe import OfProbe, at_least, judged
+from harness.contracts import Evidence, Judgement
 from harness.estimate import Estimate, Measured, over_seeds
 
 if TYPE_CHECKING:
@@ -39,17 +39,7 @@ class StableAcrossSeeds(OfProbe, frozen=True, kw_only=True):
             missing = Estimate(math.nan, math.nan, math.nan, rows, seeds, why)
             return judged("inconclusive", missing, self.threshold, statement, "")
         agreement = over_seeds(pairwise_agreement(answers.score[:, 0], evidence.groups(self.condition))).one(0)
-        finding: Finding = "inconclusive"
-        if agreement.low >= self.threshold:
-            finding = "pass"
-        elif agreement.high < self.threshold:
-            finding = "fail"
-        bar = f"{self.threshold:g}"
-        rule = {
-            "pass": f"the whole interval is at {bar} or above",
-            "fail": f"the whole interval is below {bar}",
-            "inconclusive": f"{bar} lies within the interval",
-        }[finding]
+        finding, rule = at_least(agreement, self.threshold)
         return judged(finding, agreement, self.threshold, statement, rule)
 
 

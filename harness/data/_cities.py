@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -44,7 +45,7 @@ class City(NamedTuple):
 
 
 class CityStatements(Source, frozen=True):
-    """What `cities` and `negated_cities` share: which cities, and which wrong country."""
+    """What the sets of statements about cities share: which cities, and which wrong country."""
 
     population: Annotated[int, Meta(ge=SMALLEST)] = 500_000
     """Only cities with at least so many inhabitants. Fewer means more examples, and more that a small model never read of."""
@@ -66,23 +67,22 @@ class CityStatements(Source, frozen=True):
         import polars as pl
 
         del folder, limit
+        return pl.DataFrame(list(self._statements(seed, self.relation, affirms=self.affirms)))
+
+    def _statements(self, seed: int, relation: str, *, affirms: bool) -> Iterator[dict[str, Any]]:
         cities = self._cities()
         wrong = self._wrong_countries(cities, seed)
-        rows = []
         for city, elsewhere in zip(cities, wrong, strict=True):
             for country in (city.country, elsewhere):
-                rows.append(
-                    {
-                        "example": f"{city.name} / {country}",
-                        "group": city.name,
-                        "label": int((country == city.country) == self.affirms),
-                        "population": city.population,
-                        "city": city.name,
-                        "country": country,
-                        "statement": f"The city of {city.name} {self.relation} {country}.",
-                    }
-                )
-        return pl.DataFrame(rows)
+                yield {
+                    "example": f"{city.name} / {country}",
+                    "group": city.name,
+                    "label": int((country == city.country) == affirms),
+                    "population": city.population,
+                    "city": city.name,
+                    "country": country,
+                    "statement": f"The city of {city.name} {relation} {country}.",
+                }
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         from importlib.metadata import version

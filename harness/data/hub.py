@@ -8,6 +8,7 @@ import msgspec
 from harness.contracts import Factor, Source
 from harness.data._local_folder import check_folder
 from harness.data._reading import within
+from harness.data._replies import IS_RIGHT, check_columns, one_by_one
 from harness.data._table import Columns
 from harness.errors import DataError, UsageError
 
@@ -37,10 +38,19 @@ class Hub(Source, frozen=True):
     """Column that tells what belongs together and must not straddle a split. If empty, only rows of the same text are."""
     fields: tuple[str, ...] = ()
     """Columns to read for the template, besides the text; all if empty."""
+    right: str | None = None
+    """Column with a right answer, instead of a label. With `wrong`, each row becomes two examples: the field `reply` has the
+    right answer in one (label 1) and the wrong one in the other (label 0)."""
+    wrong: str | None = None
+    """Column with a wrong answer, or a list of them, of which the first is taken."""
     factor_columns: tuple[str, ...] = msgspec.field(default=(), name="factors")
     """Columns of two values that are known of each row, to score the probes against."""
 
     source: ClassVar[str] = "huggingface.co/datasets"
+
+    def __post_init__(self) -> None:
+        if (self.right is None) != (self.wrong is None):
+            raise ValueError("`right` and `wrong` go together: give both, or a label")
 
     @property
     def title(self) -> str:
@@ -56,15 +66,20 @@ class Hub(Source, frozen=True):
         """All rows of the split. Raises DataError for what is wrong with the data, UsageError without the library."""
         del seed, limit
         dataset = self._dataset(folder)
-        columns = Columns(self.title, self.text, self.label, self.group, self.fields, self.factor_columns)
+        label = self.label if self.right is None else IS_RIGHT
+        columns = Columns(self.title, self.text, label, self.group, self.fields, self.factor_columns)
         # Pictures and sound would be decoded; a template cannot show them.
         plain = [
             name
             for name, feature in dataset.features.items()
             if getattr(feature, "_type", None) in ("Value", "ClassLabel")
         ]
-        chosen = columns.needed(plain)
-        return columns.examples(dataset.select_columns(chosen).to_polars())
+        if self.right is None or self.wrong is None:
+            return columns.examples(dataset.select_columns(columns.needed(plain)).to_polars())
+        check_columns(self.title, self.right, self.wrong, list(dataset.features))
+        chosen = [name for name in columns.needed([*plain, IS_RIGHT]) if name != IS_RIGHT]
+        table = dataset.select_columns(list(dict.fromkeys([*chosen, self.right, self.wrong]))).to_polars()
+        return columns.examples(one_by_one(table, self.right, self.wrong))
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the name and revision; of the files' content where it is a local folder."""
@@ -79,7 +94,7 @@ class Hub(Source, frozen=True):
             for path in sorted(p for p in local.rglob("*") if p.is_file()):
                 digest.update(path.relative_to(local).as_posix().encode() + b"\0")
                 digest.update(sha256(path.read_bytes()).digest())
-        code = code_version("data/hub", "data/_table", "data/_order", "data/_local_folder")
+        code = code_version("data/hub", "data/_table", "data/_replies", "data/_order", "data/_local_folder")
         return content_key(code, msgspec.to_builtins(self), digest.hexdigest())
 
     def _local(self, folder: Path) -> Path | None:

@@ -1,8 +1,10 @@
-"""Drawing a distractor's values: as many of each, whatever the truth and the split."""
+"""Drawing a distractor's values: as many of each, whatever the truth and the split, or right at a given rate."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
+from math import floor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,17 +20,33 @@ def balanced(examples: pl.DataFrame, count: int, seed: int) -> np.ndarray:
     """
     import numpy as np
 
-    salt = blake2b(str(seed).encode(), digest_size=16).digest()
-    strata: dict[tuple, list[tuple[bytes, str, int]]] = {}
-    for row, (example, label, split) in enumerate(examples.select("example", "label", "split").iter_rows()):
-        key = blake2b(example.encode(), digest_size=8, salt=salt).digest()
-        strata.setdefault((split, label), []).append((key, example, row))
     values = np.zeros(len(examples), dtype=np.int64)
-    handed_out = 0
-    for stratum in sorted(strata):
-        for key, example, row in sorted(strata[stratum]):
-            del key, example
-            # Going on where the last stratum stopped keeps the whole balanced, too, when strata are odd.
-            values[row] = handed_out % count
-            handed_out += 1
+    # Going on where the last stratum stopped keeps the whole balanced, too, when strata are odd.
+    for handed_out, row in enumerate(_in_turn(examples, ("split", "label"), seed)):
+        values[row] = handed_out % count
     return values
+
+
+def agreeing(examples: pl.DataFrame, rate: float, seed: int) -> np.ndarray:
+    """0 or 1 per example, which is `truth` in a share `rate` of the examples of every split, truth and label, up to rounding."""
+    import numpy as np
+
+    truth = examples["truth"].to_numpy()
+    values = 1 - truth
+    for turn, row in enumerate(_in_turn(examples, ("split", "truth", "label"), seed)):
+        # As many have agreed by each turn as the rate asks for. 0.29 × 100 is a little under 29 in binary fractions.
+        if floor((turn + 1) * rate + 1e-9) > floor(turn * rate + 1e-9):
+            values[row] = truth[row]
+    return values.astype(np.int64)
+
+
+def _in_turn(examples: pl.DataFrame, strata: tuple[str, ...], seed: int) -> Iterator[int]:
+    """The rows, stratum after stratum, in the order of their hashes within each."""
+    salt = blake2b(str(seed).encode(), digest_size=16).digest()
+    members: dict[tuple, list[tuple[bytes, str, int]]] = {}
+    for row, (example, *stratum) in enumerate(examples.select("example", *strata).iter_rows()):
+        key = blake2b(example.encode(), digest_size=8, salt=salt).digest()
+        members.setdefault(tuple(stratum), []).append((key, example, row))
+    for _, found in sorted(members.items()):
+        for _, _, row in sorted(found):
+            yield row

@@ -80,9 +80,8 @@ def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterato
     condition, fitted = getattr(check, "condition", None), resolved.fitted_on(check)
     if condition is None or fitted is None:
         return
-    others = [name for name in check.refers().get("condition", ()) if name not in (condition, fitted)]
     run = resolved.transfers()
-    for pair in ((fitted, condition), *((name, name) for name in others)):
+    for pair in check.runs(fitted):
         if pair not in run and any(transfer is None for _, transfer in resolved.transfer):
             continue
         if pair not in run:
@@ -103,7 +102,7 @@ def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
     return {
         "probe": list(dict.fromkeys([*probes, *baselines, *meant])),
         "condition": list(resolved.conditions),
-        "target": ["truth", *resolved.distractors, *resolved.own_factors()],
+        "target": [*resolved.factors(), *map("^".join, resolved.xors())],
         "metric": kind.names("metrics"),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness import kind
 from harness.contracts import Bed
-from harness.errors import Problem
+from harness.errors import Problem, did_you_mean
 from harness.language.document import shorten
 from harness.language.nodes import Array, Node, Scalar, Table, child_path, plain, problem_at, text_of
 from harness.language.templates import template_problems
@@ -104,6 +104,17 @@ def _repeated(array: Array, what: str) -> Iterator[Problem]:
         seen.append(value)
 
 
+def _half_problems(setting: Table, condition: Condition, answers: tuple[str, ...]) -> Iterator[Problem]:
+    half, data = condition.data.half, setting.table("data")
+    if half is None or data is None:
+        return
+    node = data.entries["half"].node
+    if answers and half not in answers:
+        yield problem_at(node, f'no answer "{shorten(half)}"{did_you_mean(half, answers)}')
+    if not condition.data.balance:
+        yield problem_at(node, "`half` says how to balance, and `balance` is false; take one of them out")
+
+
 def _source_problems(setting: Table, condition: Condition) -> Iterator[Problem]:
     source = condition.data.source
     if source is None:
@@ -113,6 +124,7 @@ def _source_problems(setting: Table, condition: Condition) -> Iterator[Problem]:
             yield where.place.problem(child_path(setting.path, "data"), message)
         return
     prompt = setting.get("prompt") or setting
+    yield from _half_problems(setting, condition, condition.prompt.answers or source.answers)
     if not (
         condition.prompt.template or condition.prompt.templates or source.template or isinstance(condition.model, Bed)
     ):

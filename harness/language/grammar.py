@@ -6,12 +6,12 @@ The JSON Schema and the documentation are made from these structs and those of `
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
-from harness.spec import Activations, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
+from harness.spec import Activations, Autopsy, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
 
 VERSION = 1
 """Of the language. A spec says which one it is written in."""
@@ -39,8 +39,9 @@ class Override(Part, frozen=True, kw_only=True):
     """Merged over the spec's `prompt`."""
     activations: Activations
     """Merged over the spec's `activations`."""
-    distractors: tuple[str, ...] = ()
-    """Which of the declared distractors stand in the prompt. None of them, if left out."""
+    distractors: tuple[str, ...] | dict[Slug, dict[str, Any]] = ()
+    """Which of the declared distractors stand in the prompt: a list of names, or a mapping from names to options that
+    differ here, as in `{alice: {strength: 5}}`. None of them, if left out."""
 
 
 class Written(Part, frozen=True, kw_only=True):
@@ -66,6 +67,8 @@ class Written(Part, frozen=True, kw_only=True):
     """Named overrides of model, data, prompt, activations and distractors. With none there is one, `main`, with every distractor."""
     activations: Activations = Activations()
     """Which states of the network to keep."""
+    xors: tuple[Annotated[tuple[str, ...], Meta(min_length=2, max_length=2)], ...] = ()
+    """Pairs of factors whose XOR is scored beside them: `[[truth, word]]` is the target `truth^word`. Each factor has two values."""
     probes: Annotated[tuple[Probe, ...], Meta(min_length=1)]
     """Methods to compare: `harness list probes`. Two of a kind need names."""
     baselines: bool = True
@@ -78,5 +81,12 @@ class Written(Part, frozen=True, kw_only=True):
     """The layer that summaries and checks look at: a number, or a rule that never sees the test score."""
     metrics: Annotated[tuple[Metric, ...], Meta(min_length=1)] = ("accuracy", "auroc")  # type: ignore[assignment]
     """Scores of every probe against the truth and each distractor: `harness list metrics`."""
+    leaderboard: bool | None = None
+    """One table of which method survives which distractor; empty for one where at least three conditions have distractors."""
     checks: tuple[Check, ...] = ()
     """Claims about the numbers, and what you expect of each: `harness list checks`."""
+    autopsy: tuple[Autopsy, ...] = ()
+    """Probes to look into, by name or with options: what do their answers go with, and how many solutions do seeds find?"""
+    geometry: bool | tuple[str, ...] = False
+    """Add how directions lie to each other, what makes them vary, and where the states lie: `true`, or a list of the
+    conditions that are fitted on."""

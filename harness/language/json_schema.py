@@ -16,7 +16,7 @@ from harness import kind
 from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Probe, Source
 from harness.language.grammar import Override, Written
 from harness.language.shorthand import own_option
-from harness.spec import Data, Model
+from harness.spec import Autopsy, Data, Model
 
 Schema = dict[str, Any]
 
@@ -108,6 +108,8 @@ class _Builder:
             made = self.struct(struct, partial)
             if struct is Data:
                 made = {**made, "type": ["string", "object"], "if": {"type": "string"}, "then": self.any_kind("data")}
+            if struct is Autopsy:
+                made = {**made, "type": ["string", "object"]}
             self.defs[name] = made
         return {"$ref": f"#/$defs/{name}"}
 

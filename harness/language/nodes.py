@@ -135,6 +135,11 @@ def scalars(node: Node) -> Iterator[Scalar]:
             yield from scalars(entry.node)
 
 
+def items_of(node: Node) -> tuple[Node, ...]:
+    """The items of a list; empty for anything else."""
+    return node.items if isinstance(node, Array) else ()
+
+
 def text_of(node: Node | None) -> str | None:
     """The node's text, if it is text."""
     return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None

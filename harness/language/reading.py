@@ -12,6 +12,7 @@ from harness.language.including import Loader
 from harness.language.references import reference_problems
 from harness.language.resolving import Resolved
 from harness.language.settings import apply
+from harness.language.targets import target_problems
 from harness.language.validation import faults
 from harness.spec import Spec
 
@@ -35,6 +36,7 @@ def _deeper(resolved: Resolved) -> Iterator[Problem]:
     for name, setting in resolved.settings.items():
         yield from setting_problems(setting, resolved.conditions[name])
     yield from reference_problems(resolved)
+    yield from target_problems(resolved)
     yield from claim_problems(resolved)
 
 

@@ -11,7 +11,7 @@ from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
 from harness.language.document import shorten
 from harness.language.nodes import Node, Table, child_path, problem_at, text_of
-from harness.language.resolving import Resolved, probe_name
+from harness.language.resolving import Resolved, on_truth, probe_name
 
 RESERVED = (
     *("truth", "label", "pair", "example", "group", "split", "template"),
@@ -23,10 +23,13 @@ RESERVED = (
 def reference_problems(resolved: Resolved) -> Iterator[Problem]:
     """Everything that can be wrong between parts that are each right by themselves."""
     yield from _distractor_problems(resolved)
+    yield from _sign_problems(resolved)
     yield from _bed_problems(resolved)
     yield from _probe_problems(resolved)
     yield from _metric_problems(resolved)
     yield from _transfer_problems(resolved)
+    yield from _autopsy_problems(resolved)
+    yield from _geometry_problems(resolved)
 
 
 def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -37,18 +40,37 @@ def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
             message = f'a distractor cannot be called "{name}": the data have a column of that name; choose another'
             yield entry.place.problem(child_path("distractors", name), message)
     for _, override in resolved.entries("conditions"):
-        items = override.node.items_of("distractors") if isinstance(override.node, Table) else ()
+        if not isinstance(override.node, Table):
+            continue
+        if (changed := override.node.table("distractors")) is not None:
+            for key, entry in changed.entries.items():
+                if key not in declared:
+                    yield entry.place.problem(child_path(changed.path, key), _undeclared(key, declared))
         seen: set[str] = set()
-        for item in items:
+        for item in override.node.items_of("distractors"):
             standing = text_of(item)
             if standing is None:
                 continue
             if standing not in declared:
-                hint = did_you_mean(standing, declared) or "; none is declared, so add it under `distractors`"
-                yield problem_at(item, f'no distractor "{shorten(standing)}"{hint}')
+                yield problem_at(item, _undeclared(standing, declared))
             if standing in seen:
                 yield problem_at(item, f'the distractor "{standing}" stands here twice; take one of them out')
             seen.add(standing)
+
+
+def _undeclared(name: str, declared: list[str]) -> str:
+    hint = did_you_mean(name, declared) or "; none is declared, so add it under `distractors`"
+    return f'no distractor "{shorten(name)}"{hint}'
+
+
+def _sign_problems(resolved: Resolved) -> Iterator[Problem]:
+    """Signs are resolved where something agrees with the truth; it must be something that is known of each row."""
+    known = [*resolved.distractors, *resolved.own_factors()]
+    for setting in resolved.settings.values():
+        node = data.get("sign_on") if (data := setting.table("data")) is not None else None
+        if node is not None and (name := text_of(node)) is not None and name not in known:
+            hint = did_you_mean(name, known) or "; none is declared, so add it under `distractors`"
+            yield problem_at(node, f'no distractor or known factor "{shorten(name)}"{hint}')
 
 
 def _bed_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -94,7 +116,7 @@ def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _baseline_clashes(resolved: Resolved) -> Iterator[Problem]:
-    kinds = {probe.kind() for _, probe in resolved.probes if probe is not None}
+    kinds = on_truth(resolved.probes)
     added = [name for name in resolved.baselines(tuple(resolved.conditions.values())) if name not in kinds]
     for node, probe in resolved.probes:
         if probe is not None and probe.name in added:
@@ -128,3 +150,50 @@ def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
                 message = f"fitted on {pair[0]} and tested on {pair[1]} stands here twice; take one of them out"
                 yield problem_at(item, message)
             seen.add(pair)
+
+
+def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
+    probes = [name for node, probe in resolved.probes if (name := probe_name(node, probe)) is not None]
+    known = {
+        "probe": [*probes, *resolved.baselines(tuple(resolved.conditions.values()))],
+        "condition": list(resolved.conditions),
+        "fit_on": list(resolved.conditions),
+    }
+    seen: dict[tuple[str, str, str], Node] = {}
+    for node, autopsy in resolved.autopsy:
+        if autopsy is None or not isinstance(node, Table):
+            continue
+        wrong = False
+        for key, names in known.items():
+            name = getattr(autopsy, key)
+            if name is not None and name not in names:
+                wrong = True
+                what = "probe" if key == "probe" else "condition"
+                yield problem_at(node.get(key) or node, f'no {what} "{shorten(name)}"{did_you_mean(name, names)}')
+        if wrong or any(transfer is None for _, transfer in resolved.transfer):
+            continue
+        places = autopsy.places(resolved.transfers())
+        if not places:
+            message = (
+                "no probe is fitted and tested there; the spec runs "
+                f"{', '.join(f'{fitted} → {tested}' for fitted, tested in resolved.transfers())}"
+            )
+            yield problem_at(node, message)
+        for place in places:
+            key_of = (*place, autopsy.probe)
+            if key_of in seen:
+                message = (
+                    f"{autopsy.probe} on {place[1]} is looked into at {seen[key_of].path} already; keep one of them"
+                )
+                yield problem_at(node, message)
+                break
+            seen[key_of] = node
+
+
+def _geometry_problems(resolved: Resolved) -> Iterator[Problem]:
+    fitted = list(dict.fromkeys(fit_on for fit_on, _ in resolved.transfers()))
+    for item in resolved.root.items_of("geometry"):
+        name = text_of(item)
+        if name is not None and name not in fitted:
+            message = f'no probe is fitted on a condition "{shorten(name)}"{did_you_mean(name, fitted)}'
+            yield problem_at(item, message)

@@ -8,18 +8,21 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from harness import kind
-from harness.contracts import Bed, Check, Distractor, Metric, Probe, Source
+from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, Source
 from harness.errors import Problem
 from harness.language.grammar import BASELINES, SETTING, Written
 from harness.language.merging import overlay
-from harness.language.nodes import Node, Table, plain, problem_at, text_of
+from harness.language.nodes import Node, Table, items_of, plain, problem_at, text_of
 from harness.language.validation import faults, sound
-from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
+from harness.spec import Activations, Autopsy, Condition, Data, Model, Prompt, Spec, Transfer
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAIN = "main"
 """The condition of a spec that names none."""
+
+MANY = 3
+"""From so many conditions with distractors on, a report has a leaderboard unasked."""
 
 
 class Resolved:
@@ -41,6 +44,7 @@ class Resolved:
         ]
         self.checks = [(node, cast("Check | None", self.decode("checks", node))) for node in root.items_of("checks")]
         self.transfer = [(node, self.part("Transfer", Transfer, node)) for node in root.items_of("transfer")]
+        self.autopsy = [(node, self.part("Autopsy", Autopsy, node)) for node in root.items_of("autopsy")]
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         table = self.root.table(key)
@@ -82,9 +86,14 @@ class Resolved:
         activations = self.part("Activations", Activations, setting.get("activations"))
         if model is None or data is None or prompt is None or activations is None:
             return None
-        standing = self.standing(name)
         return Condition(
-            name=name, model=model, data=data, prompt=prompt, distractors=standing, activations=activations
+            name=name,
+            model=model,
+            data=data,
+            prompt=prompt,
+            distractors=self.standing(name),
+            activations=activations,
+            altered=self.altered(name),
         )
 
     def standing(self, name: str) -> tuple[str, ...]:
@@ -93,8 +102,32 @@ class Resolved:
         if conditions is None or not conditions.entries:
             return tuple(key for key, _ in self.entries("distractors"))
         override = conditions.table(name)
+        if override is not None and (changed := override.table("distractors")) is not None:
+            return tuple(changed.entries)
         items = override.items_of("distractors") if override is not None else ()
         return tuple(text for item in items if (text := text_of(item)) is not None)
+
+    def altered(self, name: str) -> dict[str, Distractor]:
+        """The distractors to which a condition gives other options; what is wrong with these is noted."""
+        conditions, declared = self.root.table("conditions"), self.root.table("distractors")
+        override = conditions.table(name) if conditions is not None else None
+        changed = override.table("distractors") if override is not None else None
+        made: dict[str, Distractor] = {}
+        if changed is None or declared is None:
+            return made
+        for key, entry in changed.entries.items():
+            base = declared.get(key)
+            if base is None or not isinstance(entry.node, Table) or not entry.node.entries:
+                continue
+            whole = overlay(base, entry.node, ("distractors", key))
+            # What is wrong with the distractor itself is told where it is declared.
+            if not sound(base, "distractors"):
+                continue
+            self.problems += faults(whole, "distractors")
+            decoded = cast("Distractor | None", self.decode("distractors", whole))
+            if decoded is not None:
+                made[key] = decoded
+        return made
 
     def model(self, node: Node) -> Model | Bed | None:
         if isinstance(node, Table) and "bed" in node.entries:
@@ -134,8 +167,27 @@ class Resolved:
 
     def own_factors(self) -> list[str]:
         """Names of what the data sets and beds know of each row besides the truth."""
+        return [factor.name for factor in self._own()]
+
+    def _own(self) -> list[Factor]:
         makers = [maker for c in self.conditions.values() if c is not None for maker in (c.model, c.data.source)]
-        return [factor.name for maker in makers for factor in getattr(maker, "factors", ())]
+        return [factor for maker in makers for factor in getattr(maker, "factors", ())]
+
+    def factors(self) -> list[str]:
+        """Names of everything that is known of each row, the truth first: what a probe can be scored on or fitted on."""
+        return list(dict.fromkeys(["truth", *self.distractors, *self.own_factors()]))
+
+    def values(self, factor: str) -> int | None:
+        """How many values a factor has, 0 if it is no class; None where only the data can tell."""
+        if (distractor := self.distractors.get(factor)) is not None:
+            return len(distractor.factor(factor).values)
+        own = [one for one in self._own() if one.name == factor]
+        return next((len(one.values) or (None if one.kind == "class" else 0) for one in own), None)
+
+    def xors(self) -> list[tuple[str, ...]]:
+        """The pairs of factors whose XORs are scored, as far as they can be read."""
+        pairs = [tuple(text_of(name) or "" for name in items_of(node)) for node in self.root.items_of("xors")]
+        return [pair for pair in pairs if len(pair) == 2 and all(pair)]
 
     def transfers(self) -> list[tuple[str, str]]:
         """(fitted on, tested on), in order."""
@@ -162,15 +214,19 @@ class Resolved:
             conditions=conditions,
             distractors={name: made for name, made in self.distractors.items() if made is not None},
             probes=self.all_probes(conditions),
+            xors=tuple(self.xors()),
             transfer=self.all_transfers(),
             metrics=self.all_metrics(),
+            leaderboard=self.leaderboard(conditions),
             checks=tuple(self.placed(_named(check)) for _, check in self.checks if check is not None),
+            autopsy=tuple(autopsy for _, autopsy in self.autopsy if autopsy is not None),
+            geometry=self.geometry(),
             file=file,
         )
 
     def all_probes(self, conditions: tuple[Condition, ...]) -> tuple[Probe, ...]:
         probes = [_named(probe) for _, probe in self.probes if probe is not None]
-        missing = [name for name in self.baselines(conditions) if name not in {probe.kind() for probe in probes}]
+        missing = [name for name in self.baselines(conditions) if name not in on_truth(self.probes)]
         return (*probes, *(_named(cast(Probe, kind.find("probes", name)())) for name in missing))
 
     def baselines(self, conditions: tuple[Condition | None, ...]) -> list[str]:
@@ -186,12 +242,21 @@ class Resolved:
             return tuple(transfer for _, transfer in self.transfer if transfer is not None)
         return tuple(Transfer(fit_on=name, tested_on=(name,)) for name in self.conditions)
 
+    def leaderboard(self, conditions: tuple[Condition, ...]) -> bool:
+        """As the spec says, or where there is something to be survived in several conditions."""
+        wanted = None if (node := self.root.get("leaderboard")) is None else plain(node)
+        return sum(bool(c.distractors) for c in conditions) >= MANY if wanted is None else bool(wanted)
+
     def placed(self, check: Check) -> Check:
         """A check with `fit_on` filled in where it is another condition than the one that is tested."""
         fitted = self.fitted_on(check)
         if fitted is None or fitted == getattr(check, "condition", None):
             return check
         return msgspec.structs.replace(check, fit_on=fitted)
+
+    def geometry(self) -> bool | tuple[str, ...]:
+        wanted = None if (node := self.root.get("geometry")) is None else plain(node)
+        return tuple(wanted) if isinstance(wanted, list) else bool(wanted)
 
     def all_metrics(self) -> tuple[Metric, ...]:
         """The metrics, each followed by those that always stand beside it."""
@@ -209,16 +274,20 @@ class Resolved:
         return tuple(metrics.values())
 
 
+def on_truth(probes: list[tuple[Node, Probe | None]]) -> set[str]:
+    """Kinds of the probes that are fitted on the truth, if they learn from labels: no other one is a baseline."""
+    return {probe.kind() for _, probe in probes if probe is not None and probe.target == "truth"}
+
+
 def probe_name(node: Node, probe: Probe | None) -> str | None:
     """The name under which a probe is reported, also where its options are wrong."""
     if probe is not None:
-        return probe.name or probe.kind()
+        return probe.title
     return text_of(node.get("name")) or text_of(node.get("kind")) if isinstance(node, Table) else None
 
 
 def _named(thing: Any) -> Any:
     """A probe or check with its name filled in, and a probe's normalisation in its one spelling."""
-    changes = {"name": thing.name or thing.kind()}
     if isinstance(thing, Probe):
-        changes["normalise"] = kind.canonical(thing.normalise)
-    return msgspec.structs.replace(thing, **changes)
+        return msgspec.structs.replace(thing, name=thing.title, normalise=kind.canonical(thing.normalise))
+    return msgspec.structs.replace(thing, name=thing.name or thing.kind())

@@ -17,6 +17,7 @@ def written_out(root: Table) -> Table:
     root = _setting(root)
     for folder in ("probes", "metrics", "checks"):
         root = _changed(root, folder, _each(folder))
+    root = _changed(root, "autopsy", _items(lambda node: node if text_of(node) is None else _short("probe", node)))
     root = _changed(root, "distractors", _values(lambda node: choice("distractors", node)))
     return _changed(root, "conditions", _values(lambda node: _setting(node) if isinstance(node, Table) else node))
 
@@ -79,12 +80,16 @@ def _changed(table: Table, key: str, change: Callable[[Node], Node]) -> Table:
 
 
 def _each(folder: str) -> Callable[[Node], Node]:
-    def change(node: Node) -> Node:
+    return _items(lambda item: choice(folder, item))
+
+
+def _items(change: Callable[[Node], Node]) -> Callable[[Node], Node]:
+    def changed(node: Node) -> Node:
         if not isinstance(node, Array):
             return node
-        return Array(tuple(choice(folder, item) for item in node.items), node.place, node.path)
+        return Array(tuple(change(item) for item in node.items), node.place, node.path)
 
-    return change
+    return changed
 
 
 def _values(change: Callable[[Node], Node]) -> Callable[[Node], Node]:

@@ -19,10 +19,14 @@ from harness.errors import HarnessError
 from harness.models.card import ModelCard
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import Cache, PreTrainedModel
 
 Gather = Callable[[Tensor], Tensor]
 """Takes a layer's states, (batch, token, d_model), and gives those that are wanted, (row, d_model)."""
+
+
+Past = list[tuple[Tensor, Tensor]]
+"""Keys and values of tokens that were forwarded before, for each block, (1, head, token, d_head)."""
 
 
 class _Deep(Exception):
@@ -64,7 +68,7 @@ class Network:
 
     def read(
         self,
-        inputs: dict[str, Tensor],
+        inputs: dict[str, Any],
         layers: Sequence[int],
         gather: Gather,
         heads_at: Tensor | None = None,
@@ -91,6 +95,25 @@ class Network:
         if missing:
             raise HarnessError(f"{self.card.name}: the forward pass never reached layer {missing[0]}")
         return out
+
+    def remember(self, tokens: Tensor) -> Past:
+        """Keys and values of one text, tokens int64, (1, token)."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        with torch.inference_mode():
+            self._body()(input_ids=tokens, past_key_values=cache, use_cache=True)
+        # The layers of a cache without a configuration are plain ones, and filled.
+        return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[misc, union-attr]
+
+    def recall(self, past: Past, count: int) -> Cache:
+        """A cache that begins with `past` for each of `count` sequences. A pass adds to it: it serves once."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        for number, (keys, values) in enumerate(past):
+            cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), number)
+        return cache
 
     def _body(self) -> nn.Module:
         """What to call when no logits are wanted."""

@@ -28,13 +28,11 @@ class Consistency:
         # a column of ones, as in the paper's code: one product instead of a product, a sum and a broadcast.
         rows = states.transpose(1, 2).flatten(1, 2)
         self.rows = torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], dim=2) if bias else rows.contiguous()
-        # Laid out both ways: each of the two products then streams through memory in order.
-        self.columns = self.rows.transpose(1, 2).contiguous()
 
     def only(self, layers: Tensor) -> Consistency:
         """The same for some of the layers."""
         kept = object.__new__(Consistency)
-        kept.pairs, kept.rows, kept.columns = self.pairs, self.rows[layers], self.columns[layers]
+        kept.pairs, kept.rows = self.pairs, self.rows[layers]
         return kept
 
     def loss(self, theta: Tensor) -> Tensor:
@@ -75,4 +73,4 @@ class Consistency:
         """p(x), (layer, fit, 2 · pair)."""
         import torch
 
-        return torch.bmm(theta, self.columns).sigmoid_()
+        return torch.bmm(theta, self.rows.transpose(1, 2)).sigmoid_()

@@ -78,16 +78,25 @@ def descend(states: Tensor, objective: Callable[[Tensor], Objective], start: Ten
     """Minimises `objective(states of some layers)` from the same starts, (fit, size), at all layers."""
     import torch
 
-    def fit(group: Tensor) -> Fits:
-        if isinstance(rule, LBFGS):
-            return _descend_layer(objective(group), start, rule)
-        return _descend_group(objective(group), start.expand(len(group), -1, -1), rule)
-
-    if states.device.type == "cpu" or isinstance(rule, LBFGS):
-        groups = each(fit, states.split(1))
+    if isinstance(rule, LBFGS):
+        # A few large groups: steps are short, and threads that each take one layer wait for the interpreter instead.
+        fits = each(
+            lambda group: _descend_together(group, objective, start, rule), states.tensor_split(_threads(states))
+        )
+    elif states.device.type == "cpu":
+        fits = each(lambda group: _descend_group(objective(group), start[None], rule), states.split(1))
     else:
-        groups = [fit(group) for group in states.split(_layers_at_once(states, len(start)))]
-    return Fits(*(torch.cat([getattr(group, name) for group in groups]) for name in Fits.__struct_fields__))
+        fits = [
+            _descend_group(objective(group), start.expand(len(group), -1, -1), rule)
+            for group in states.split(_layers_at_once(states, len(start)))
+        ]
+    return Fits(*(torch.cat([getattr(group, name) for group in fits]) for name in Fits.__struct_fields__))
+
+
+def _threads(states: Tensor) -> int:
+    import torch
+
+    return min(torch.get_num_threads(), len(states)) if states.device.type == "cpu" else 1
 
 
 def _layers_at_once(states: Tensor, fits: int) -> int:
@@ -111,18 +120,36 @@ def _descend_group(objective: Objective, start: Tensor, rule: AdamW) -> Fits:
     return batch.result
 
 
-def _descend_layer(objective: Objective, start: Tensor, rule: LBFGS) -> Fits:
-    """All fits of one layer."""
+def _descend_together(states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: LBFGS) -> Fits:
+    """All fits of some layers; those of one layer are evaluated together, while its states are in the cache."""
+    layers = [objective(layer) for layer in states.split(1)]
+    problems = _Layered(layers, [len(start)] * len(layers), rule.solved)
+    found = minimise(problems, start.repeat(len(layers), 1), rule.evaluations)
+    shape = (len(layers), len(start))
+    return Fits(found.parameters.unflatten(0, shape), found.loss.view(shape), found.evaluations.view(shape))
 
-    def evaluate(theta: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
-        loss, gradient = objective.loss_and_gradient(theta[None])
-        return loss[0], gradient[0]
 
-    def solved(theta: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-        return loss < rule.solved
+class _Layered:
+    """Fits of several layers, one after another, as rows."""
 
-    found = minimise(evaluate, start, solved, rule.evaluations)
-    return Fits(found.parameters[None], found.loss[None], found.evaluations[None])
+    def __init__(self, layers: list[Objective], counts: list[int], solved: float):
+        self.layers = layers
+        self.counts = counts
+        """Fits of each layer that still go on."""
+        self.solved = solved
+
+    def loss_and_gradient(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
+        rows = parameters.split(self.counts)
+        found = [layer.loss_and_gradient(own[None]) for layer, own in zip(self.layers, rows, strict=True) if len(own)]
+        return torch.cat([loss[0] for loss, _ in found]), torch.cat([gradient[0] for _, gradient in found])
+
+    def finished(self, parameters: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        return loss < self.solved
+
+    def only(self, on: Tensor) -> _Layered:
+        return _Layered(self.layers, [int(part.sum()) for part in on.split(self.counts)], self.solved)
 
 
 class _Batch:

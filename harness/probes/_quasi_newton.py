@@ -2,24 +2,20 @@
 
 Each row of the parameters is a problem of its own with its own step length and its own history; all are evaluated
 together, so that the states are read once for all of them, and rows that have finished are set aside.
+
+The direction is found from inner products alone (Chen, Wang & Zhou 2014, "Large-scale L-BFGS using MapReduce", §3): the
+two-loop recursion then runs on a few coefficients for each row, and the vectors of the history are read twice a step
+instead of four times for each of its entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Objective = Callable[["Tensor", "Tensor"], "tuple[Tensor, Tensor]"]
-"""Parameters (row, size) and the numbers of their problems (row,) to losses (row,) and gradients (row, size)."""
-Finished = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
-"""Parameters, losses and gradients to whether each row has converged, (row,)."""
-Precondition = Callable[["Tensor"], "Tensor"]
-"""Gradients (row, size) times a fixed guess of the inverse Hessian, the same for all problems."""
 
 MEMORY = 10
 """Steps that the curvature is estimated from."""
@@ -29,6 +25,21 @@ FLAT = 1e-30
 """Curvature whose inverse would not be a number in float32."""
 HALVINGS = 40
 """A row whose step still brings no fall after so many halvings is at the limit of its arithmetic, and finished."""
+LOOK = 5
+"""Evaluations between looks at which rows have finished; a look makes a processor wait for its GPU."""
+
+
+class Problems(Protocol):
+    """Independent minimisations, one to a row."""
+
+    def loss_and_gradient(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """(row, size) to losses (row,) and gradients (row, size)."""
+
+    def finished(self, parameters: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        """Whether each row has converged, (row,)."""
+
+    def only(self, on: Tensor) -> Problems:
+        """Those of the rows where `on`, (row,), is true."""
 
 
 class Minimum(msgspec.Struct, frozen=True):
@@ -44,16 +55,11 @@ class Minimum(msgspec.Struct, frozen=True):
     """Evaluations after the first, (row,)."""
 
 
-def minimise(
-    objective: Objective, start: Tensor, finished: Finished, evaluations: int, precondition: Precondition | None = None
-) -> Minimum:
-    """From `start`, (row, size), with at most so many evaluations after the first.
-
-    Without a guess of the inverse Hessian it is the identity, and the first step has length at most one.
-    """
+def minimise(problems: Problems, start: Tensor, evaluations: int) -> Minimum:
+    """From `start`, (row, size), with at most so many evaluations after the first. The first step has length at most one."""
     import torch
 
-    run = _Run(objective, start, precondition)
+    run = _Run(problems, start)
     result = Minimum(
         start.clone(),
         run.loss.clone(),
@@ -61,15 +67,18 @@ def minimise(
         torch.zeros(len(start), dtype=torch.int64, device=start.device),
     )
     for number in range(evaluations + 1):
-        converged = finished(run.x, run.loss, run.gradient)
-        at = run.problem
-        result.parameters[at], result.loss[at], result.converged[at] = run.x, run.loss, converged
-        result.evaluations[at] = number
-        done = converged | (run.length < 2.0**-HALVINGS)
-        if bool(done.all()) or number == evaluations:
-            break
-        if bool(done.any()):
-            run.keep(~done)
+        if number % LOOK == 0 or number == evaluations:
+            converged = run.problems.finished(run.x, run.loss, run.gradient)
+            done = converged | (run.length < 2.0**-HALVINGS)
+            if number == evaluations:
+                done = torch.ones_like(done)
+            if bool(done.any()):
+                at = run.row[done]
+                result.parameters[at], result.loss[at] = run.x[done], run.loss[done]
+                result.converged[at], result.evaluations[at] = converged[done], number
+                if bool(done.all()):
+                    break
+                run.keep(~done)
         run.advance()
     return result
 
@@ -78,88 +87,99 @@ class _Run:
     """Those minimisations that still go on. Each evaluation is a trial of every one of them: where the loss falls
     enough the step is taken, elsewhere it is halved."""
 
-    def __init__(self, objective: Objective, start: Tensor, precondition: Precondition | None):
+    def __init__(self, problems: Problems, start: Tensor):
         import torch
 
-        self.objective = objective
-        self.precondition = precondition or _identity
+        self.problems = problems
         self.x = start.clone()
-        self.problem = torch.arange(len(start), device=start.device)
-        self.loss, self.gradient = objective(self.x, self.problem)
-        self.history: list[_Step] = []
-        self.scale = start.new_ones(len(start), 1)
-        """Curvature of the last step relative to the guess: what the guess is multiplied with."""
-        self.direction = -self.precondition(self.gradient)
-        self.length = start.new_ones(len(start), 1)
-        if precondition is None:
-            self.length /= self.gradient.norm(dim=1, keepdim=True).clamp_min(1)
-        self.length = self.length[:, 0]
+        self.row = torch.arange(len(start), device=start.device)
+        self.loss, self.gradient = problems.loss_and_gradient(self.x)
+        self.direction = -self.gradient
+        self.length = 1 / self.gradient.norm(dim=1).clamp_min(1)
+        self.history = _History(self.gradient)
 
     def keep(self, on: Tensor) -> None:
         """Goes on with some of the rows."""
-        for name in ("x", "problem", "loss", "gradient", "scale", "direction", "length"):
+        self.problems = self.problems.only(on)
+        for name in ("x", "row", "loss", "gradient", "direction", "length"):
             setattr(self, name, getattr(self, name)[on])
-        self.history = [_Step(*(part[on] for part in past)) for past in self.history]
+        self.history.keep(on)
 
     def advance(self) -> None:
         """One evaluation."""
         import torch
 
-        move = self.length[:, None] * self.direction
-        loss, gradient = self.objective(self.x + move, self.problem)
-        enough = loss <= self.loss + ARMIJO * (move * self.gradient).sum(dim=1)
+        slope = torch.linalg.vecdot(self.direction, self.gradient)
+        x = torch.addcmul(self.x, self.length[:, None], self.direction)
+        loss, gradient = self.problems.loss_and_gradient(x)
+        enough = loss <= self.loss + ARMIJO * self.length * slope
         # A step that is not taken leaves a blank in the history.
         taken = enough[:, None]
-        step = _step(torch.where(taken, move, 0.0), torch.where(taken, gradient - self.gradient, 0.0))
-        self.history = [*self.history[-MEMORY + 1 :], step]
-        size = step.inverse * (step.bend * self.precondition(step.bend)).sum(dim=1, keepdim=True)
-        self.scale = torch.where(size > FLAT, 1 / size, self.scale)
-        self.x = self.x + step.move
+        x, gradient = torch.where(taken, x, self.x), torch.where(taken, gradient, self.gradient)
+        self.history.add(x - self.x, gradient - self.gradient, gradient)
+        self.x, self.gradient = x, gradient
         self.loss = torch.where(enough, loss, self.loss)
-        self.gradient = torch.where(taken, gradient, self.gradient)
-        new = _direction(self.gradient, self.history, lambda v: self.scale * self.precondition(v))
-        # Rounding can turn a direction uphill; the gradient itself never is.
-        uphill = (new * self.gradient).sum(dim=1, keepdim=True) >= 0
-        new = torch.where(uphill, -self.precondition(self.gradient), new)
-        self.direction = torch.where(taken, new, self.direction)
+        self.direction = torch.where(taken, self.history.direction(), self.direction)
         self.length = torch.where(enough, 1.0, self.length / 2)
 
 
-def _identity(gradient: Tensor) -> Tensor:
-    return gradient
+class _History:
+    """The last moves and the bends of the gradient along them, with their inner products."""
 
+    def __init__(self, gradient: Tensor):
+        import torch
 
-class _Step(NamedTuple):
-    """A step that was taken, and what it tells of the curvature."""
+        rows, size = gradient.shape
+        self.vectors = gradient.new_zeros(rows, 2 * MEMORY + 1, size)
+        """Moves, then bends, then the gradient, (row, vector, size). Old ones are overwritten in turn."""
+        # Products in float64: their small differences decide the direction.
+        self.products = gradient.new_zeros(rows, 2 * MEMORY + 1, 2 * MEMORY + 1, dtype=torch.float64)
+        self.inverse = gradient.new_zeros(rows, MEMORY, dtype=torch.float64)
+        """1 / (move · bend); 0 where the curvature along the move is not positive, which leaves it out."""
+        self.scale = gradient.new_ones(rows, dtype=torch.float64)
+        """Inverse curvature along the last move: the first guess of the inverse Hessian."""
+        self.count = 0
 
-    move: Tensor
-    """Change of the parameters, (row, size)."""
-    bend: Tensor
-    """Change of the gradient, (row, size)."""
-    inverse: Tensor
-    """1 / (move · bend), (row, 1); 0 where the curvature along the step is not positive, which leaves the step out."""
+    def keep(self, on: Tensor) -> None:
+        for name in ("vectors", "products", "inverse", "scale"):
+            setattr(self, name, getattr(self, name)[on])
 
+    def add(self, move: Tensor, bend: Tensor, gradient: Tensor) -> None:
+        import torch
 
-def _step(move: Tensor, bend: Tensor) -> _Step:
-    import torch
+        slot = self.count % MEMORY
+        self.count += 1
+        changed = (slot, MEMORY + slot, 2 * MEMORY)
+        for place, vector in zip(changed, (move, bend, gradient), strict=True):
+            self.vectors[:, place] = vector
+        products = torch.bmm(self.vectors, torch.stack([move, bend, gradient], dim=2)).double()
+        for column, place in enumerate(changed):
+            self.products[:, :, place] = products[:, :, column]
+            self.products[:, place] = products[:, :, column]
+        along = self.products[:, slot, MEMORY + slot]
+        bending = self.products[:, MEMORY + slot, MEMORY + slot]
+        sound = along > (1e-12 * (bending * self.products[:, slot, slot]).sqrt()).clamp_min(FLAT)
+        self.inverse[:, slot] = torch.where(sound, 1 / along, 0.0)
+        self.scale = torch.where(sound, along / bending, self.scale)
 
-    product = (move * bend).sum(dim=1, keepdim=True)
-    sound = product > (1e-12 * bend.norm(dim=1, keepdim=True) * move.norm(dim=1, keepdim=True)).clamp_min(FLAT)
-    return _Step(move, bend, torch.where(sound, 1 / product, 0.0))
+    def direction(self) -> Tensor:
+        """−H · gradient by the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), for each row."""
+        import torch
 
-
-def _direction(gradient: Tensor, history: list[_Step], precondition: Precondition) -> Tensor:
-    """−H · gradient by the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), for each row."""
-    import torch
-
-    result = -gradient
-    weights = []
-    for past in reversed(history):
-        weight = past.inverse * (past.move * result).sum(dim=1, keepdim=True)
-        result = torch.addcmul(result, weight, past.bend, value=-1)
-        weights.append(weight)
-    result = precondition(result)
-    for past, weight in zip(history, reversed(weights), strict=True):
-        back = past.inverse * (past.bend * result).sum(dim=1, keepdim=True)
-        result = torch.addcmul(result, weight - back, past.move)
-    return result
+        newest_first = [number % MEMORY for number in range(self.count - 1, max(self.count - MEMORY, 0) - 1, -1)]
+        weights = self.products.new_zeros(self.products.shape[:2])
+        weights[:, -1] = -1
+        steps = {}
+        for slot in newest_first:
+            steps[slot] = self.inverse[:, slot] * torch.linalg.vecdot(self.products[:, slot], weights)
+            weights[:, MEMORY + slot] -= steps[slot]
+        weights *= self.scale[:, None]
+        for slot in reversed(newest_first):
+            back = self.inverse[:, slot] * torch.linalg.vecdot(self.products[:, MEMORY + slot], weights)
+            weights[:, slot] += steps[slot] - back
+        # Rounding can turn a direction uphill; the gradient itself never is.
+        uphill = torch.linalg.vecdot(self.products[:, -1], weights) >= 0
+        steepest = torch.zeros_like(weights)
+        steepest[:, -1] = -1
+        weights = torch.where(uphill[:, None], steepest, weights)
+        return torch.bmm(weights.to(self.vectors)[:, None], self.vectors)[:, 0]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from harness.autopsy.tables import Autopsies
+    from harness.geometry.tables import Geometry
+
 
 class SummaryLayer(msgspec.Struct, frozen=True):
     """The layer that summaries of one probe show, and the rule that chose it (never the test score)."""
@@ -47,6 +50,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """check, probe, condition, finding, expect, verdict, value, low, high, threshold, why."""
     restarts: pl.DataFrame | None = None
     """How the restarts of all seeds spread, by layer and target: see `harness.tables`; None if no probe has restarts."""
+    depth: pl.DataFrame | None = None
+    """The earliest informative layer of every probe and target: see `harness.tables`; None if there are no layers."""
     summary_layers: Mapping[tuple[str, str], SummaryLayer] = {}
     """By (fit_on, probe). A probe with one layer only needs no entry."""
     facts: Sequence[tuple[str, str]] = ()
@@ -55,5 +60,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What linting the prompts found, one sentence each."""
     states: Mapping[str, Scatter] = {}
     """By condition; empty if no picture of the states is wanted."""
+    autopsies: Autopsies | None = None
+    """What probes latched on to; None if the spec asks for none."""
+    geometry: Geometry | None = None
+    """How directions lie to each other and what makes them vary; None if the spec does not ask."""
     manifest: Mapping[str, Any] = {}
     """What may differ between two honest runs: see `harness.report.manifest`."""

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
-from harness.report import plain
+from harness.report import autopsies, depth, geometries, leaderboard, plain
+from harness.report.markup import folded as _folded
+from harness.report.markup import table as _table
 from harness.report.outline import Outline
 from harness.report.score import Score
 from harness.report.scores import ALL_LAYERS, NEITHER, UNCLEAR, Scores, Summary, Transfer
@@ -32,9 +34,13 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
     parts = [
         *_head(report),
         *_checks(report, judged),
+        *leaderboard.section(scores),
         *_found(scores),
+        *_autopsies(report),
+        *_geometry(report, scores),
         *_figures(figures),
         *_layers(scores),
+        *depth.section(report.depth, scores),
         *_other_metrics(scores),
         *_restarts(report, scores),
         *_facts(report),
@@ -122,7 +128,13 @@ def _summary_table(scores: Scores, summaries: Sequence[Summary]) -> str:
     rows = []
     for s in summaries:
         cells = [_emphasised(scores, s.scores.get(target)) for target in targets]
-        row = [plain.code(s.probe), scores.role(s.probe), s.layer, *cells, plain.markdown(s.follows) or "–"]
+        row = [
+            plain.code(s.probe),
+            plain.markdown(scores.learns_from(s.probe)),
+            s.layer,
+            *cells,
+            plain.markdown(s.follows) or "–",
+        ]
         rows.append([*row, _seeds(s)] if seeded else row)
     return _table([*head, "seeds"] if seeded else head, rows)
 
@@ -152,6 +164,54 @@ def _rules(summaries: Sequence[Summary]) -> Iterable[str]:
             + "; ".join(f"{plain.markdown(rule)} ({', '.join(names)})" for rule, names in by_rule.items())
             + "."
         )
+
+
+def _autopsies(report: Report) -> Iterable[str]:
+    if report.autopsies is None:
+        return
+    yield "## What the probes latched on to"
+    yield plain.markdown(autopsies.HOW_TO_READ)
+    tables = report.autopsies
+    for examined in autopsies.told(*(t.to_dicts() for t in (tables.solutions, tables.features, tables.rows))):
+        yield f"### {plain.markdown(examined.title)}"
+        yield plain.markdown(examined.lead)
+        yield "\n".join(f"- {_latched(solution)}" for solution in examined.solutions)
+        if examined.rest:
+            yield plain.markdown(examined.rest)
+        for i, solution in enumerate(examined.solutions, 1):
+            yield from _evidence_of(solution, f"solution {i}: " if len(examined.solutions) > 1 else "")
+
+
+def _geometry(report: Report, scores: Scores) -> Iterable[str]:
+    if report.geometry is None:
+        return
+    yield "## How the directions lie to each other"
+    yield plain.markdown(geometries.HOW_TO_READ)
+    layers = {name: scatter.layer for name, scatter in report.states.items()}
+    for told in geometries.told(report.geometry.measures.to_dicts(), layers):
+        yield f"### {plain.markdown(told.title)}"
+        for title, table in (("|cos|", told.cosines), ("score", told.scores)):
+            if len(table) > 1:
+                cells = [[plain.markdown(cell) for cell in row] for row in table]
+                cells[0][0] = plain.markdown(title)
+                yield _table(cells[0], cells[1:], numbers=len(cells[0]) - 1)
+
+
+def _latched(solution: autopsies.Told) -> str:
+    seeds = f" ({plain.markdown(solution.seeds)})" if solution.seeds else ""
+    return f"**{plain.markdown(solution.name)}**{seeds}. {plain.markdown(' '.join(solution.sentences))}"
+
+
+def _evidence_of(solution: autopsies.Told, which: str) -> Iterable[str]:
+    name = plain.markdown(solution.name)
+    if solution.features:
+        cells = [[plain.markdown(cell) for cell in row] for row in solution.features]
+        table = _table(("feature", "association", "p", "the same on these rows"), cells)
+        yield _folded(f"{which}strongest features ({name})", table)
+    if solution.rows:
+        cells = [[plain.markdown(cell) for cell in row] for row in solution.rows]
+        table = _table(("", "score", "answer", "right answer", "text"), cells)
+        yield _folded(f"{which}the rows that it is surest of, and most wrong about ({name})", table)
 
 
 def _figures(figures: Mapping[str, str]) -> Iterable[str]:
@@ -287,13 +347,3 @@ def _title(transfer: Transfer) -> str:
     if transfer.fit_on == transfer.tested_on:
         return f"Fitted and tested on {plain.markdown(transfer.fit_on)}"
     return f"Fitted on {plain.markdown(transfer.fit_on)}, tested on {plain.markdown(transfer.tested_on)}"
-
-
-def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
-    """A table whose last `numbers` columns are aligned to the right."""
-    rule = ["---"] * (len(head) - numbers) + ["---:"] * numbers
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))

@@ -36,6 +36,13 @@ class ProbeOutline(msgspec.Struct, frozen=True):
     name: str
     role: Role
     """What it learns from; a baseline is the model's own answer or a direction drawn at random."""
+    target: str = TRUTH
+    """What it was fitted on, if it learns from labels."""
+
+    @property
+    def learns_from(self) -> str:
+        """For a table: `no labels`, `labels`, or `labels of word`, so that nobody takes it for a probe of the truth."""
+        return self.role if self.target == TRUTH else f"{self.role} of {self.target}"
 
 
 class ChosenLayer(msgspec.Struct, frozen=True):
@@ -63,6 +70,9 @@ class Outline(msgspec.Struct, frozen=True):
     """One for each row of checks.csv, in words."""
     facts: tuple[tuple[str, str], ...]
     findings: tuple[str, ...]
+    leaderboard: bool = False
+    standing: Mapping[str, tuple[str, ...]] = {}
+    """By condition: the distractors that stand in its prompts."""
 
 
 def of(report: Report) -> Outline:
@@ -70,7 +80,9 @@ def of(report: Report) -> Outline:
     spec, results = report.spec, report.results
     wanted = [name for m in spec.metrics for name in (m.kind(), *m.beside)]
     transfers = [(t.fit_on, tested) for t in spec.transfer for tested in t.tested_on]
-    probes = {probe.name or probe.kind(): probe for probe in spec.probes}
+    probes = {probe.title: probe for probe in spec.probes}
+    xors = ["^".join(xor) for xor in spec.xors]
+    targets = _in_order([TRUTH, *spec.distractors], results["target"].unique())
     return Outline(
         name=spec.name,
         about=spec.about,
@@ -78,9 +90,11 @@ def of(report: Report) -> Outline:
         spec_text=report.spec_text,
         metrics=tuple(_metric(name, spec.metrics) for name in _in_order(wanted, results["metric"].unique())),
         transfers=tuple(_in_order(transfers, results.select("fit_on", "tested_on").unique().rows())),
-        targets=tuple(_in_order([TRUTH, *spec.distractors], results["target"].unique())),
+        # XORs last, in the order of the spec: they say little without the factors that they are made from.
+        targets=(*(t for t in targets if t not in xors), *(x for x in xors if x in targets)),
         probes=tuple(
-            ProbeOutline(name, _role(probes.get(name))) for name in _in_order(list(probes), results["probe"].unique())
+            ProbeOutline(name, _role(probes.get(name)), probes[name].target if name in probes else TRUTH)
+            for name in _in_order(list(probes), results["probe"].unique())
         ),
         layers=tuple(
             ChosenLayer(fit_on, probe, str(chosen.layer), chosen.rule)
@@ -89,6 +103,8 @@ def of(report: Report) -> Outline:
         claims=tuple(_claims(report.checks, spec.checks)),
         facts=tuple(report.facts),
         findings=tuple(report.findings),
+        leaderboard=spec.leaderboard,
+        standing={condition.name: condition.distractors for condition in spec.conditions if condition.distractors},
     )
 
 

@@ -12,12 +12,13 @@ import secrets
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.errors import UsageError
-from harness.report import plain, read
+from harness.report import autopsies, geometries, plain, read
 from harness.report.outline import Outline, from_manifest
 from harness.report.scores import Scores, Transfer
 from harness.report.verdicts import headline, verdicts
@@ -27,12 +28,22 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DIGITS = 4
+_STATES = "states.csv"
+_GEOMETRY = "geometry.csv"
+_FACTOR = "factor_"
+EXTRA = (*read.AUTOPSY, _GEOMETRY, _STATES)
+"""Files of the report that the page shows where they are there."""
 
 
 def render(
-    outline: Outline, results: pl.DataFrame, seeds: pl.DataFrame, checks: pl.DataFrame, manifest: Mapping[str, Any]
+    outline: Outline,
+    results: pl.DataFrame,
+    seeds: pl.DataFrame,
+    checks: pl.DataFrame,
+    manifest: Mapping[str, Any],
+    tables: Mapping[str, bytes] = MappingProxyType({}),
 ) -> bytes:
-    """The page, about 5 MB, most of it plotly.js."""
+    """The page, about 5 MB, most of it plotly.js. `tables` are those CSV files of the report that not every one has."""
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -46,8 +57,13 @@ def render(
         summaries=[(transfer, scores.summaries(transfer)) for transfer in scores.transfers],
         verdicts=verdicts(checks, outline.claims),
         headline=headline(checks),
+        examined=_examined(tables),
+        how_to_read_autopsies=autopsies.HOW_TO_READ,
+        geometry=_geometry(tables, clouds := _clouds(tables)),
+        how_to_read_geometry=geometries.HOW_TO_READ,
+        has_clouds=any(cloud["factors"] for cloud in clouds),
         manifest=plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
-        data=_embedded(chart_data(scores)),
+        data=_embedded({**chart_data(scores), "clouds": clouds}),
         nonce=secrets.token_urlsafe(18),
         plotly=get_plotlyjs(),
         line=plain.line,
@@ -79,6 +95,7 @@ def from_folder(folder: Path) -> Path:
         _table(folder / "seeds.csv", read.SEEDS),
         checks,
         manifest,
+        {name: read.file_bytes(folder / name) for name in EXTRA if (folder / name).exists()},
     )
     return place_page(folder / PAGE, content)
 
@@ -128,6 +145,58 @@ def _seeds(scores: Scores, transfer: Transfer) -> list[Any]:
         else None
         for probe in scores.probes
     ]
+
+
+def _examined(tables: Mapping[str, bytes]) -> list[autopsies.Examined]:
+    """What the autopsies say; nothing without their tables."""
+    if not set(tables) >= set(read.AUTOPSY):
+        return []
+    rows = (
+        [dict(zip(columns, row, strict=True)) for row in read.rows(tables[name], columns, name)]
+        for name, columns in read.AUTOPSY.items()
+    )
+    return autopsies.told(*rows)
+
+
+def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """For each condition, three coordinates of every row and its class by each factor, as small numbers."""
+    if _STATES not in tables:
+        return []
+    head = read.columns(tables[_STATES], _STATES)
+    factors = [name for name in head if name.startswith(_FACTOR)]
+    by_condition: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for row in read.rows(tables[_STATES], (*read.STATES, *factors), _STATES):
+        by_condition.setdefault((str(row[0]), str(row[1])), []).append(row[2:])
+    clouds = []
+    for (condition, layer), rows in by_condition.items():
+        columns = list(zip(*rows, strict=True))
+        classes = {name: sorted(set(column)) for name, column in zip(factors, columns[3:], strict=True)}
+        clouds.append(
+            {
+                "condition": plain.line(condition),
+                "layer": plain.line(layer),
+                "places": [[_short(value) for value in column] for column in columns[:3]],
+                "factors": [
+                    {
+                        "name": plain.line(name.removeprefix(_FACTOR)),
+                        "classes": [plain.line(text) for text in classes[name]],
+                        "of": [classes[name].index(text) for text in column],
+                    }
+                    for name, column in zip(factors, columns[3:], strict=True)
+                    if classes[name] != [""]
+                ],
+            }
+        )
+    return clouds
+
+
+def _geometry(tables: Mapping[str, bytes], clouds: list[dict[str, Any]]) -> list[geometries.Told]:
+    if _GEOMETRY not in tables:
+        return []
+    rows = [
+        dict(zip(read.GEOMETRY, row, strict=True)) for row in read.rows(tables[_GEOMETRY], read.GEOMETRY, _GEOMETRY)
+    ]
+    return geometries.told(rows, {cloud["condition"]: cloud["layer"] for cloud in clouds})
 
 
 def _short(value: float) -> float | None:

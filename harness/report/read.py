@@ -25,7 +25,43 @@ RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
 SEEDS = (*KEY, "seed", "value", "low", "high", "n")
 CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
 
-NUMBERS = frozenset({"value", "low", "high", "n", "seeds", "seed", "threshold", "loss"})
+AUTOPSY = {
+    "autopsy_solutions.csv": (
+        *("fit_on", "tested_on", "probe", "layer", "solution", "seeds", "latched_on", "meaning", "association", "p"),
+        *("explained_by_it", "explained_by_all", "yes", "named", "tested"),
+        *("share_question", "share_answer", "share_both"),
+    ),
+    "autopsy.csv": (
+        *("fit_on", "tested_on", "probe", "layer", "solution", "feature", "family", "association", "p", "same_as"),
+    ),
+    "autopsy_rows.csv": (
+        *("fit_on", "tested_on", "probe", "layer", "solution", "list", "place", "score", "answer", "truth", "text"),
+    ),
+}
+GEOMETRY = ("condition", "layer", "measure", "a", "b", "mean", "p10", "p50", "p90", "n")
+STATES = ("condition", "layer", "pc1", "pc2", "pc3")
+"""Further columns are factors."""
+
+NUMBERS = frozenset(
+    {
+        "value",
+        "low",
+        "high",
+        "n",
+        "seeds",
+        "seed",
+        "threshold",
+        "loss",
+        "solution",
+        "association",
+        "p",
+        "place",
+        "score",
+        "yes",
+    }
+    | {"pc1", "pc2", "pc3", "mean", "p10", "p50", "p90"}
+    | {"explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"}
+)
 
 
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
@@ -84,6 +120,14 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
             )
     except csv.Error as error:
         raise UsageError(f"{name}:{max(line, reader.line_num)}: not CSV: {error}") from error
+
+
+def columns(content: bytes, name: str) -> list[str]:
+    """What the first line names. Raises UsageError."""
+    try:
+        return next(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{name}:1: not a report's CSV: {error}") from error
 
 
 def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) -> int:

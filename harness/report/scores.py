@@ -63,7 +63,7 @@ class Scores:
         self.targets = list(outline.targets)
         self.probes = [probe.name for probe in outline.probes]
         self._layers = {(chosen.fit_on, chosen.probe): chosen for chosen in outline.layers}
-        self._roles = {probe.name: probe.role for probe in outline.probes}
+        self._probes = {probe.name: probe for probe in outline.probes}
         self._results = _cells(results)
         self._seeds = _cells(seeds, "seed", metric=self.headline)
 
@@ -90,7 +90,11 @@ class Scores:
         return [probe for probe in self.probes if most[probe] > 1]
 
     def role(self, probe: str) -> Role:
-        return self._roles[probe]
+        return self._probes[probe].role
+
+    def learns_from(self, probe: str) -> str:
+        """Its role and, where that is not the truth, what its labels were of."""
+        return self._probes[probe].learns_from
 
     def by_layer(self, transfer: Transfer, probe: str, target: str, metric: str | None = None) -> dict[str, Score]:
         """Scores by layer, shallowest first; `all` stands alone."""

@@ -17,11 +17,16 @@ import msgspec
 from harness.errors import HarnessError, UsageError
 from harness.report import figures, markdown, outline
 from harness.report.content import Report
+from harness.report.geometries import GEOMETRY
+from harness.report.read import AUTOPSY
 from harness.report.scores import Scores
 
 MANIFEST = "manifest.json"
 PAGE = "report.html"
 RESTARTS = "restarts.csv"
+DEPTH = "depth.csv"
+OPTIONAL = (RESTARTS, DEPTH, *AUTOPSY, *GEOMETRY)
+"""Tables that not every report has."""
 _FIGURES = "figures"
 
 
@@ -30,11 +35,22 @@ def render(report: Report) -> dict[str, bytes]:
     from harness.tables import to_csv
 
     scores = Scores(outline.of(report), report.results, report.seeds)
-    pictures = figures.render(scores, report.states)
+    fits = None if report.geometry is None else report.geometry.fits
+    pictures = figures.render(scores, report.states, fits)
     captions = {name: picture.caption for name, picture in pictures.items()}
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
     if report.restarts is not None and report.restarts.height:
         tables[RESTARTS] = report.restarts
+    if report.autopsies is not None:
+        names = zip(
+            AUTOPSY, (report.autopsies.solutions, report.autopsies.features, report.autopsies.rows), strict=True
+        )
+        tables |= dict(names)
+    if report.geometry is not None:
+        names = zip(GEOMETRY, (report.geometry.measures, report.geometry.states, report.geometry.fits), strict=True)
+        tables |= dict(names)
+    if report.depth is not None:
+        tables[DEPTH] = report.depth
     return {
         **{f"{_FIGURES}/{name}": picture.svg for name, picture in pictures.items()},
         **{name: to_csv(frame).encode() for name, frame in tables.items()},
@@ -56,7 +72,8 @@ def write(
     if page:
         from harness.report import page as html
 
-        files[PAGE] = html.render(outline.of(report), report.results, report.seeds, report.checks, manifest)
+        tables = {name: content for name, content in files.items() if name in html.EXTRA}
+        files[PAGE] = html.render(outline.of(report), report.results, report.seeds, report.checks, manifest, tables)
     return place(files, folder)
 
 
@@ -83,7 +100,7 @@ def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     try:
         drawer.mkdir(parents=True, exist_ok=True)
         paths = [_put(folder / name, content) for name, content in files.items()]
-        for old in (*drawer.glob("*.svg"), folder / RESTARTS, folder / PAGE):
+        for old in (*drawer.glob("*.svg"), *(folder / name for name in OPTIONAL), folder / PAGE):
             if old not in paths:
                 old.unlink(missing_ok=True)
     except OSError as error:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.report.content import Scatter
 from harness.report.scores import Scores
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -18,9 +22,9 @@ class Picture(msgspec.Struct, frozen=True):
     caption: str
 
 
-def render(scores: Scores, states: Mapping[str, Scatter]) -> dict[str, Picture]:
-    """File name → picture, in the order of the report; empty if nothing was measured."""
-    from harness.report.figures import canvas, layers, overview, seeds
+def render(scores: Scores, states: Mapping[str, Scatter], fits: pl.DataFrame | None = None) -> dict[str, Picture]:
+    """File name → picture, in the order of the report; empty if nothing was measured. `fits` are the rows of fits.csv."""
+    from harness.report.figures import canvas, layers, losses, overview, seeds
     from harness.report.figures import states as rows
 
     if not scores.transfers:
@@ -33,6 +37,7 @@ def render(scores: Scores, states: Mapping[str, Scatter]) -> dict[str, Picture]:
             "overview.svg": (overview.draw(scores), overview.caption(scores)),
             "layers.svg": (layers.draw(scores), layers.caption(scores)),
             "seeds.svg": (seeds.draw(scores), seeds.caption(scores)),
+            "losses.svg": (losses.draw(scores, fits), losses.caption(scores)),
             "states.svg": (rows.draw(states), rows.caption(states)),
         }
         for name, (figure, caption) in drawn.items():

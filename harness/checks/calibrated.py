@@ -1,0 +1,78 @@
+"""Probabilities that mean what they say."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from harness.checks._folds import held_out
+from harness.checks._of_probe import OfProbe, judged
+from harness.contracts import Evidence, Finding, Judgement
+from harness.estimate import Estimate, Measured, over_seeds, row_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Calibrated(OfProbe, frozen=True, kw_only=True):
+    """Of the rows to which the probe gives 80 %, about 80 % are so.
+
+    Statistic: the calibration error, mean |P − share| over bins of P(answers[1]), with the side to which a bin errs in one
+    half of the test groups taken from the other half. The plain ECE counts noise as error, so that no interval of it can
+    ever reach 0; this one is 0 on average for a calibrated probe. Test: its 95 % interval, clustered by group and as wide as
+    if only one of the halves had been scored, since both rest on the same rows: wholly at or below the threshold passes, wholly above fails. Threshold: `threshold`, 0.1 unless you set it, a convention of ours: a
+    probability that is off by a tenth on average still says which of two rows to trust more.
+    """
+
+    threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    """Largest error that still counts as calibrated. A smaller one needs more test rows: 0.05 about a thousand."""
+    bins: Annotated[int, Meta(ge=2, le=100)] = 10
+    """Bins of equal width. More of them see finer faults, but the side that a bin errs to is known less well."""
+
+    source: ClassVar[str] = "Naeini et al. 2015 (AAAI); the bias of the plain ECE: Bröcker 2012, Kumar et al. 2019"
+    claim: ClassVar[str] = "the probabilities of {probe} are calibrated in {condition} (error at most {threshold})"
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        answers = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
+        statement = f"calibration error of {self.subject}, layer {self.chosen(evidence)}"
+        if answers.probability is None:
+            seeds, _, rows = answers.score.shape
+            why = "it gives a score and claims no probability; name a probe that does, such as logistic_regression"
+            missing = Estimate(math.nan, math.nan, math.nan, rows, seeds, why)
+            return judged("inconclusive", missing, self.threshold, statement, "")
+        labels, group = evidence.labels(self.condition), evidence.groups(self.condition)
+        error = over_seeds(calibration_error(answers.probability, labels, group, self.bins)).one(0)
+        finding: Finding = "inconclusive"
+        if error.high <= self.threshold:
+            finding = "pass"
+        elif error.low > self.threshold:
+            finding = "fail"
+        bar = f"{self.threshold:g}"
+        rule = {
+            "pass": f"the whole interval is at {bar} or below",
+            "fail": f"the whole interval is above {bar}",
+            "inconclusive": f"{bar} lies within the interval",
+        }[finding]
+        return judged(finding, error, self.threshold, statement, rule)
+
+
+def calibration_error(probability: np.ndarray, labels: np.ndarray, group: np.ndarray, bins: int) -> Measured:
+    """Mean of ±(P − label) over rows, the sign being that of the row's bin in the other half; (seed, layer, row).
+
+    A bin that has no row there adds nothing. The two halves' errors go together in an unknown way, so that the standard
+    error of their mean is bounded by that of one: √2 times what independent rows would give.
+    """
+    import numpy as np
+
+    gap = probability.astype(np.float64) - labels
+    lines = np.arange(gap[..., 0].size).reshape(gap.shape[:-1])[..., None] * bins
+    place = lines + np.minimum(np.nan_to_num(probability) * bins, bins - 1).astype(np.int64)
+    rows = np.zeros_like(gap)
+    for out in held_out(group, folds=2):
+        elsewhere = np.bincount(place[..., ~out].ravel(), gap[..., ~out].ravel(), minlength=gap[..., 0].size * bins)
+        rows[..., out] = np.sign(elsewhere)[place[..., out]] * gap[..., out]
+    found = row_mean(rows, group)
+    return msgspec.structs.replace(found, influence=found.influence * math.sqrt(2))

@@ -1,0 +1,74 @@
+"""The same answers however one asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from msgspec import Meta
+
+from harness.checks._of_probe import OfProbe, judged
+from harness.contracts import Evidence, Finding, Judgement
+from harness.errors import CheckError
+from harness.estimate import Measured, over_seeds, row_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class InvariantToPrompt(OfProbe, frozen=True, kw_only=True):
+    """Asked by two templates about one example, the probe mostly gives the same answer.
+
+    Statistic: share of agreement between two different templates on the same example, mean over pairs of templates,
+    then over examples and seeds; a score of exactly 0 agrees half. Test: its 95 % interval, clustered by group.
+    Threshold: `threshold`, 0.9 unless you set it: a convention of ours; answers that have nothing to do with the example
+    agree on one half. It says nothing of truth: a probe that follows a word in the text, or always says yes, is
+    invariant, too.
+    """
+
+    threshold: Annotated[float, Meta(ge=0, le=1)] = 0.9
+    """Least agreement that counts as invariant."""
+
+    source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §4.4 and the first principle of §6"
+    claim: ClassVar[str] = "{probe} answers alike in all templates of {condition} (agreement above {threshold})"
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        answers = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
+        example, group = evidence.examples(self.condition), evidence.groups(self.condition)
+        found = agreement_across_prompts(answers.score[:, 0], example, group)
+        if found is None:
+            raise CheckError(
+                f"invariant_to_prompt: every example of {self.condition} is asked in one way only; give prompt.templates "
+                "two templates or more"
+            )
+        agreement = over_seeds(found).one(0)
+        finding: Finding = "inconclusive"
+        if agreement.low >= self.threshold:
+            finding = "pass"
+        elif agreement.high < self.threshold:
+            finding = "fail"
+        bar = f"{self.threshold:g}"
+        rule = {
+            "pass": f"the whole interval is at {bar} or above",
+            "fail": f"the whole interval is below {bar}",
+            "inconclusive": f"{bar} lies within the interval",
+        }[finding]
+        statement = f"agreement of two templates by {self.subject}, layer {self.chosen(evidence)}"
+        return judged(finding, agreement, self.threshold, statement, rule)
+
+
+def agreement_across_prompts(score: np.ndarray, example: np.ndarray, group: np.ndarray) -> Measured | None:
+    """Mean agreement of two rows of one example, from scores (seed, row), on a layer axis of length one.
+
+    None where no example has two rows; one that has only one is left out.
+    """
+    import numpy as np
+
+    _, first, members, count = np.unique(example, return_index=True, return_inverse=True, return_counts=True)
+    several = count > 1
+    if not several.any():
+        return None
+    # np.sign keeps NaN, and with it the answer that there is no number.
+    answer = np.sign(score).astype(np.float64)
+    total, square = (np.stack([np.bincount(members, weights=line) for line in part]) for part in (answer, answer**2))
+    agreement = (1 + (total**2 - square)[:, several] / (count * (count - 1))[several]) / 2
+    return row_mean(agreement[:, None], group[first[several]], 0.0, 1.0)

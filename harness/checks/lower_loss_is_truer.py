@@ -1,0 +1,88 @@
+"""Fits with a lower loss are truer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from harness.checks._of_probe import OfProbe, above, judged
+from harness.contracts import Evidence, Judgement
+from harness.errors import CheckError
+from harness.estimate import Estimate
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RESAMPLES = 2000
+
+
+class LowerLossIsTruer(OfProbe, frozen=True, kw_only=True):
+    """Of all fits of the probe, every restart of every seed, those with a lower loss are more accurate.
+
+    Where that is not so, choosing the restart of lowest loss chooses something else than the truth. Statistic: minus the rank
+    correlation (Spearman) of training loss with test accuracy, signs resolved on training rows. Test: its 95 % interval
+    by bootstrap over the fits (2000 resamples, percentiles), for these rows. Threshold: 0, where the loss says nothing.
+    """
+
+    target: str = "truth"
+    """What the accuracy is about: the truth, or a distractor's name to see what a low loss means instead."""
+
+    source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §3.1: the restart of lowest loss is kept"
+    claim: ClassVar[str] = "fits of {probe} with a lower loss are more accurate on {target} in {condition}"
+
+    def refers(self) -> Mapping[str, tuple[str, ...]]:
+        return {**super().refers(), "target": () if self.target == "truth" else (self.target,)}
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        import numpy as np
+
+        fits = evidence.fits(self.probe, self.condition, target=self.target, fit_on=self.fit_on, layer=self.layer)
+        if fits is None:
+            raise CheckError(
+                f'lower_loss_is_truer: "{self.probe}" has no loss to compare; name a probe that is fitted by one, such as ccs'
+            )
+        loss, accuracy = fits.loss.ravel().astype(np.float64), fits.accuracy.ravel().astype(np.float64)
+        kept = np.isfinite(loss) & np.isfinite(accuracy)
+        loss, accuracy = loss[kept], accuracy[kept]
+        statement = (
+            f"minus the rank correlation of loss with accuracy on {self.target}, {len(loss)} fits of {self.subject}, "
+            f"layer {self.chosen(evidence)}"
+        )
+        estimate = _estimate(loss, accuracy, len(fits.loss))
+        finding = above(estimate, 0.0)
+        rule = {
+            "pass": "the whole interval is above 0",
+            "fail": "no part of the interval is above 0",
+            "inconclusive": "0 lies within the interval",
+        }[finding]
+        return judged(finding, estimate, 0.0, statement, rule)
+
+
+def _estimate(loss: np.ndarray, accuracy: np.ndarray, seeds: int) -> Estimate:
+    import numpy as np
+
+    count = len(loss)
+    why = ""
+    if count < 5:
+        why = f"{count} of the 5 fits that it takes at least; raise `seeds` or the probe's `restarts`"
+    elif np.ptp(loss) == 0 or np.ptp(accuracy) == 0:
+        why = "all fits have the same loss or the same accuracy"
+    if why:
+        return Estimate(math.nan, math.nan, math.nan, count, seeds, why)
+    drawn = np.random.default_rng(0x1055).integers(count, size=(RESAMPLES, count))
+    correlations = -_rank_correlation(loss[drawn], accuracy[drawn])
+    low, high = np.quantile(correlations[np.isfinite(correlations)], [0.025, 0.975])
+    value = float(-_rank_correlation(loss[None], accuracy[None])[0])
+    return Estimate(value, min(float(low), value), max(float(high), value), count, seeds)
+
+
+def _rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Spearman's, along the last axis; NaN where one side does not vary."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (one, other)]
+    size = np.sqrt((ranks[0] ** 2).sum(axis=-1) * (ranks[1] ** 2).sum(axis=-1))
+    product: np.ndarray = (ranks[0] * ranks[1]).sum(axis=-1)
+    return np.where(size > 0, product / np.where(size > 0, size, 1), np.nan)

@@ -1,0 +1,102 @@
+"""Minimises Σ log-loss + ½ · l2 · ‖w‖² over weights and a free intercept, exactly, for many labellings of the same rows.
+
+Stopping: minimised over the intercept, the loss is l2-strongly convex, so that a gradient of norm g leaves an error of
+at most g / l2 in the weights. A fit ends when g ≤ PRECISION · l2 · ‖w‖.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.probes._quasi_newton import minimise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRECISION = 1e-5
+"""Weights are this exact, relative to their norm."""
+EVALUATIONS = 3000
+"""More than any fit has needed; one that does not converge is an error of the caller's, not a result."""
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """Log-odds are row · weight + bias."""
+
+    weight: Tensor
+    """(labelling, feature)."""
+    bias: Tensor
+    """(labelling,)."""
+    converged: Tensor
+    """(labelling,)."""
+
+
+def minimum(rows: Tensor, labels: Tensor, l2: float) -> Fitted:
+    """The minimum of every labelling, for rows (row, feature) and labels (labelling, row), in float64.
+
+    Changes of coordinates leave the minimum where it is: centring (the intercept is free), rotating into the row space
+    where there are fewer rows than features (weights outside it only cost), and those in which ¼ XᵀX + l2 is the
+    identity. That bounds the Hessian everywhere and is the Hessian at zero: one factorisation for all labellings makes
+    the search by L-BFGS short.
+    """
+    import torch
+
+    mean = rows.mean(dim=0)
+    rows = rows - mean
+    basis: Tensor | None = None
+    if rows.shape[0] < rows.shape[1]:
+        basis, triangle = torch.linalg.qr(rows.T)
+        rows = triangle.T.contiguous()
+
+    bound = rows.T @ rows / 4
+    bound.diagonal().add_(l2)
+    unit = torch.eye(len(bound), dtype=bound.dtype, device=bound.device)
+    inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(bound), unit, upper=False)
+    problems = _Labellings(rows, labels, inverse, l2)
+    found = minimise(problems, rows.new_zeros(len(labels), rows.shape[1] + 1), EVALUATIONS)
+    weight = problems.weight(found.parameters)
+    if basis is not None:
+        weight = weight @ basis.T
+    return Fitted(weight, problems.intercept(found.parameters) - weight @ mean, found.converged)
+
+
+class _Labellings:
+    """The loss of each labelling in coordinates u = Rᵀw, where R Rᵀ = ¼ XᵀX + l2."""
+
+    def __init__(self, rows: Tensor, labels: Tensor, inverse: Tensor, l2: float):
+        self.rows = rows
+        self.labels = labels
+        self.inverse = inverse
+        """R⁻¹."""
+        self.l2 = l2
+        # The Hessian's bound for the intercept is n / 4.
+        self.unit = 2 / len(rows) ** 0.5
+
+    def weight(self, parameters: Tensor) -> Tensor:
+        return parameters[:, :-1] @ self.inverse
+
+    def intercept(self, parameters: Tensor) -> Tensor:
+        return parameters[:, -1] * self.unit
+
+    def loss_and_gradient(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
+        weight = self.weight(parameters)
+        logits = torch.addmm(self.intercept(parameters)[:, None], weight, self.rows.T)
+        loss = (torch.nn.functional.softplus(logits) - self.labels * logits).sum(dim=1)
+        loss = loss + self.l2 / 2 * weight.square().sum(dim=1)
+        residual = logits.sigmoid_().sub_(self.labels)
+        slope = torch.addmm(weight, residual, self.rows, beta=self.l2) @ self.inverse.T
+        return loss, torch.cat([slope, residual.sum(dim=1, keepdim=True) * self.unit], dim=1)
+
+    def finished(self, parameters: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        import torch
+
+        # Back to the gradient by w: R times the gradient by u.
+        slope = torch.linalg.solve_triangular(self.inverse, gradient[:, :-1].T, upper=False).norm(dim=0)
+        allowed = PRECISION * self.l2 * self.weight(parameters).norm(dim=1).clamp_min(1e-12)
+        return (slope <= allowed) & (gradient[:, -1].abs() / self.unit <= PRECISION * len(self.rows))
+
+    def only(self, on: Tensor) -> _Labellings:
+        return _Labellings(self.rows, self.labels[on], self.inverse, self.l2)
