@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +49,11 @@ def load_frame(path: Path) -> pl.DataFrame:
     if count > MOST_ROWS:
         raise ValueError(f"{path} claims {count:,} rows")
     return pl.read_parquet(path, glob=False)
+
+
+def load_frames(artifact: Artifact, names: Iterable[str]) -> dict[str, pl.DataFrame]:
+    """Tables of these names, each a file of its own."""
+    return {name: load_frame(artifact / f"{name}.parquet") for name in names}
 
 
 def save_table(table: PromptTable, folder: Path) -> None:

@@ -21,7 +21,8 @@ from uuid import uuid4
 
 import msgspec
 
-from harness.store import Store
+from harness import ordinary
+from harness.store import LARGEST_META, Store
 
 FOLDER = "leases"
 HEARTBEAT_S = 15.0
@@ -51,7 +52,7 @@ class Lease:
         self.store = store
         self.note = Note(_host(), os.getpid(), _born(os.getpid()), time.time(), list(uses))
         name = f"{re.sub(r'[^A-Za-z0-9.]', '', self.note.host)[:60]}-{self.note.pid}-{uuid4().hex[:8]}.json"
-        self.path = store.root / FOLDER / name
+        self.path = store.folder(FOLDER) / name
         self._over = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
 
@@ -100,13 +101,13 @@ def clear(store: Store) -> int:
 
 
 def _notes(store: Store) -> list[tuple[Path, Note | None]]:
-    return [(path, _read(path)) for path in sorted((store.root / FOLDER).glob("*.json"))]
+    return [(path, _read(path)) for path in sorted(store.folder(FOLDER).glob("*.json"))]
 
 
 def _read(path: Path) -> Note | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Note)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(ordinary.content(path, LARGEST_META, links=False), type=Note)
+    except (OSError, msgspec.DecodeError, RecursionError):
         return None
 
 
@@ -121,7 +122,7 @@ def _is_alive(note: Note, silence_s: float) -> bool:
 
 def _silence_s(path: Path) -> float:
     try:
-        return max(0.0, time.time() - path.stat().st_mtime)
+        return max(0.0, time.time() - path.lstat().st_mtime)
     except OSError:
         return float("inf")
 

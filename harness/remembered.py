@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import msgspec
 
-from harness.store import Store, sealed, unsealed
+from harness import ordinary
+from harness.store import LARGEST_META, Store, sealed, unsealed
 
 FOLDER = "plans"
 
@@ -38,7 +39,7 @@ def refers(uses: list[str], artifact: str) -> bool:
 
 def keep(store: Store, remembered: Remembered) -> None:
     """Raises StoreError when the disk is full. A store that may not be written goes without."""
-    place = store.root / FOLDER / f"{remembered.name}.json"
+    place = store.folder(FOLDER) / f"{remembered.name}.json"
     draft = place.with_name(f"{place.name}~{os.getpid()}-{uuid4().hex[:8]}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +56,7 @@ def keep(store: Store, remembered: Remembered) -> None:
 
 def recall(store: Store, name: str) -> Remembered | None:
     """The last run of the spec of that name; None if there was none, or its note is damaged or of an older layout."""
-    place = store.root / FOLDER / f"{name}.json"
+    place = store.folder(FOLDER) / f"{name}.json"
     found = _read(place)
     if found is None and _was_sealed(place):
         store.damaged.append(f"{FOLDER}/{place.name}")
@@ -64,13 +65,13 @@ def recall(store: Store, name: str) -> Remembered | None:
 
 def everything(store: Store) -> list[Remembered]:
     """The last run of every spec, by name."""
-    notes = sorted((store.root / FOLDER).glob("*.json"))
+    notes = sorted(store.folder(FOLDER).glob("*.json"))
     return [found for path in notes if (found := _read(path)) is not None]
 
 
 def _read(path: Path) -> Remembered | None:
     try:
-        content = unsealed(path.read_bytes())
+        content = unsealed(ordinary.content(path, LARGEST_META, links=False))
         return None if content is None else msgspec.convert(content, Remembered)
     except (OSError, msgspec.ValidationError):
         return None
@@ -79,6 +80,9 @@ def _read(path: Path) -> Remembered | None:
 def _was_sealed(path: Path) -> bool:
     """Whether it is a note of this layout, damaged. Those of the first layout had neither word in them."""
     try:
-        return any(word in path.read_bytes() for word in (b'"seal"', b'"uses"'))
-    except OSError:
+        content = ordinary.content(path, LARGEST_META, links=False)
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True
+    return any(word in content for word in (b'"seal"', b'"uses"'))

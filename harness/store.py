@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
+from harness import ordinary
 from harness.errors import StoreError
 
 FORMAT = 2
@@ -89,6 +90,15 @@ class Store:
     def place(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 
+    def folder(self, kind: str) -> Path:
+        """Where everything of a kind lies. Raises StoreError for a link: it could lead to files that are not the store's."""
+        place = self.root / kind
+        if place.is_symlink():
+            raise StoreError(
+                f"{place} is a symbolic link, and a store's folders are none; remove it, or set HARNESS_STORE"
+            )
+        return place
+
     def has(self, kind: str, key: str) -> bool:
         """Whether there is one, without verifying it."""
         return self._meta(kind, key) is not None
@@ -96,9 +106,11 @@ class Store:
     def keys(self, kind: str, prefix: str = "") -> list[str]:
         """Keys of all artifacts of a kind that begin with `prefix`, sorted."""
         try:
-            entries = [e.name for e in os.scandir(self.root / kind) if e.name.startswith(prefix) and "~" not in e.name]
+            entries = [e.name for e in os.scandir(self.folder(kind)) if e.name.startswith(prefix) and "~" not in e.name]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise StoreError(f"the store cannot be read ({self.root}): {error.strerror}; set HARNESS_STORE") from error
         return sorted(entries)
 
     def meta(self, kind: str, key: str) -> dict[str, Any] | None:
@@ -138,6 +150,7 @@ class Store:
         place = self.place(kind, key)
         draft = place.with_name(f"{key}~{os.getpid()}-{uuid4().hex[:8]}")
         about = {} if about is None else about
+        self.folder(kind)
         try:
             self._found()
             draft.mkdir(parents=True)
@@ -176,13 +189,17 @@ class Store:
             os.rename(place, aside)
         except FileNotFoundError:
             return
-        shutil.rmtree(aside, ignore_errors=True)
+        if ordinary.is_folder(aside):
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                aside.unlink()
 
     @property
     def is_store(self) -> bool:
         """Whether the root is marked as a store of this program."""
         try:
-            return b"elk-harness" in _bytes(self.root / TAG)
+            return b"elk-harness" in ordinary.content(self.root / TAG, LARGEST_META)
         except OSError:
             return False
 
@@ -195,12 +212,20 @@ class Store:
 
     def _meta(self, kind: str, key: str) -> dict[str, Any] | None:
         """The description of an artifact that can be read; one that is damaged is set aside."""
-        place = self.place(kind, key)
+        place = self.folder(kind) / key
+        if place.is_symlink():
+            self.set_aside(kind, key)
+            return None
         try:
             raw = description(place)
         except FileNotFoundError:
-            if _is_folder(place):
+            if ordinary.is_folder(place):
                 self.set_aside(kind, key)
+            return None
+        except NotADirectoryError:
+            if not ordinary.is_folder(self.root / kind):
+                raise StoreError(f"{self.root / kind} is not a folder; remove it, or set HARNESS_STORE") from None
+            self.set_aside(kind, key)
             return None
         except OSError:
             return None
@@ -279,7 +304,7 @@ def _sound(folder: Path, name: str, digest: str) -> bool:
         return False
     try:
         for depth in range(1, len(parts)):
-            if not _is_folder(folder.joinpath(*parts[:depth])):
+            if not ordinary.is_folder(folder.joinpath(*parts[:depth])):
                 return False
         path = folder.joinpath(*parts)
         return stat.S_ISREG(path.lstat().st_mode) and _sha256(path) == digest
@@ -287,25 +312,14 @@ def _sound(folder: Path, name: str, digest: str) -> bool:
         return False
 
 
-def _is_folder(path: Path) -> bool:
-    """Whether it is a folder, and not a link to one."""
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
 def description(place: Path) -> bytes:
-    """An artifact's meta.json as it stands there. Raises OSError."""
-    return _bytes(place / "meta.json")
-
-
-def _bytes(path: Path) -> bytes:
-    """A plain file of ordinary size. What is neither is read as nothing."""
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_META:
+    """An artifact's meta.json as it stands there; nothing if it is no ordinary file. Raises OSError where there is none."""
+    try:
+        return ordinary.content(place / "meta.json", LARGEST_META, links=False)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        raise
+    except OSError:
         return b""
-    return path.read_bytes()
 
 
 def _os_error(error: Exception) -> OSError | None:

@@ -160,7 +160,7 @@ def _sweep(store: Store) -> None:
     """Removes what killed processes left behind."""
     leases.clear(store)
     for folder in (*_kinds(store), *_NOT_ARTIFACTS):
-        for draft in (store.root / folder).glob("*~*"):
+        for draft in store.folder(folder).glob("*~*"):
             if draft.is_symlink() or time.time() - draft.stat().st_mtime < DRAFT_AGE_S:
                 continue
             if draft.is_dir():

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness import ordinary
 from harness.errors import DataError
 
 _CARDS = ("README.md", ".huggingface.yaml")
@@ -21,6 +22,10 @@ _LEADS_OUT = re.compile(r"://|::|^[/~\\]|(^|[/\\])\.\.([/\\]|$)")
 def check_folder(folder: Path, name: str) -> None:
     """Raises DataError for a link, or a path in the folder's card, that leads out of the folder."""
     for path in folder.rglob("*"):
+        if ordinary.is_irregular(path):
+            raise DataError(
+                f"data.source: {name}/{path.relative_to(folder)} is neither a file nor a folder; take it away"
+            )
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder):
             raise DataError(
                 f"data.source: {name}/{path.relative_to(folder)} is a link out of the folder; copy the file"

@@ -83,7 +83,7 @@ class Hub(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the name and revision; of the files' content where it is a local folder."""
-        from hashlib import sha256
+        from hashlib import file_digest, sha256
 
         from harness.code_version import code_version
         from harness.store import content_key
@@ -93,7 +93,8 @@ class Hub(Source, frozen=True):
         if (local := self._local(folder)) is not None:
             for path in sorted(p for p in local.rglob("*") if p.is_file()):
                 digest.update(path.relative_to(local).as_posix().encode() + b"\0")
-                digest.update(sha256(path.read_bytes()).digest())
+                with path.open("rb") as file:
+                    digest.update(file_digest(file, "sha256").digest())
         code = code_version("data/hub", "data/_table", "data/_replies", "data/_order", "data/_local_folder")
         return content_key(code, msgspec.to_builtins(self), digest.hexdigest())
 

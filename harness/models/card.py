@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from harness import ordinary
 from harness.errors import UsageError
 from harness.models import gguf, precision, tokenizer
 from harness.models.fingerprint import combined, meaning
@@ -23,6 +24,10 @@ __all__ = ["ModelCard", "ModelMissing", "Progress", "describe"]
 _EMBEDDING = re.compile(
     r"(^|\.)(embed\w*|wte|wpe|word_embeddings\w*|\w*_embeddings|shared|lm_head|embed_out|output_projection)\."
 )
+
+_TEXT = frozenset({".jinja", ".json", ".model", ".txt"})
+LARGEST_TEXT = 256 * 2**20
+"""A larger tokenizer or configuration is none; those of the largest vocabularies have a tenth of that."""
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +100,7 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     ModelMissing when it is not here and `bring` is false, HarnessError when it cannot be had.
     """
     place = locate(model, folder, bring, progress)
+    _check_files(place.folder)
     config = read_config(place.folder)
     sizes = shape(config, place.folder, model.side)
     weights = _weight_files(place.folder, model)
@@ -136,6 +142,15 @@ def _identity(model: Model, place: Located, weights: list[Path], tokenizer_files
     return content_key("weights", combined(weights), config, combined(tokenizer_files))
 
 
+def _check_files(folder: Path) -> None:
+    """The libraries that read a model's folder wait for pipes, and read devices and text of any size to the end."""
+    for path in sorted(folder.iterdir()):
+        if ordinary.is_irregular(path):
+            raise UsageError(f"{path} is neither a file nor a folder; take it away")
+        if path.suffix in _TEXT and path.is_file() and path.stat().st_size > LARGEST_TEXT:
+            raise UsageError(f"{path} is larger than {LARGEST_TEXT >> 20} MiB, and no model's is")
+
+
 def _weight_files(folder: Path, model: Model) -> list[Path]:
     """The files with weights; empty only where none are needed."""
     if (folder / "adapter_config.json").exists():
@@ -171,7 +186,7 @@ def _weight_files(folder: Path, model: Model) -> list[Path]:
 def _indexed(index: Path) -> list[str]:
     """The files that an index names. It comes from a stranger: they lie beside it and are no pickles, or it is refused."""
     try:
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        names = sorted(set(json.loads(ordinary.content(index, LARGEST_TEXT))["weight_map"].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{index}: not a readable index of weights: {error}") from error
     for name in names:

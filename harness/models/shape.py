@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from harness import ordinary
 from harness.errors import UsageError
 
 Stacks = Literal["decoder-only", "encoder-only", "encoder-decoder"]
@@ -35,6 +36,7 @@ _OFFSET_POSITIONS = {
     "xmod",
 }
 
+LARGEST_CONFIG = 16 * 2**20
 LARGEST = 10**8
 """A larger size is that of no network."""
 MOST_BLOCKS = 10_000
@@ -81,7 +83,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json. Raises UsageError when it is missing or no configuration."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_bytes())
+        config = json.loads(ordinary.content(path, LARGEST_CONFIG))
     except FileNotFoundError as error:
         raise UsageError(f"{folder}: no config.json in it, so it is no model folder") from error
     except (OSError, ValueError, RecursionError) as error:
