@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from harness.contracts import Answers, Factor, Normaliser, PromptTable, Readout
+from harness.errors import HarnessError
 from harness.scoring import Scored
 from harness.store import Artifact, Store
 
@@ -36,7 +37,7 @@ def read(store: Store, kind: str, key: str, load: Callable[[Artifact], T]) -> T 
         return None
     try:
         return load(artifact)
-    except (AttributeError, LookupError, TypeError, ValueError, OSError, PolarsError, SafetensorError):
+    except (AttributeError, LookupError, TypeError, ValueError, OSError, HarnessError, PolarsError, SafetensorError):
         store.set_aside(kind, key)
         return None
 

@@ -6,11 +6,13 @@ import csv
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.data._bombs import MOST_COLUMNS, check_file, check_parquet
 from harness.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def existing(path: Path, name: str) -> Path:
         )
     if path.stat().st_size == 0:
         raise DataError(f"{name}: the file is empty")
+    check_file(path, name)
     return path
 
 
@@ -71,7 +74,10 @@ def read(path: Path, name: str, choose: Callable[[list[str]], list[str]]) -> pl.
             table = pl.scan_ndjson(path, infer_schema_length=None)
         else:
             table = pl.scan_parquet(path, glob=False)
-        rows = table.select(choose(table.collect_schema().names())).collect()
+        columns = choose(table.collect_schema().names())
+        if ending == ".parquet":
+            check_parquet(table, columns, name)
+        rows = table.select(columns).collect()
     except (PolarsError, OSError) as error:
         _explain(path, name)
         raise DataError(f"{name}: {str(error).splitlines()[0]}") from error
@@ -94,7 +100,11 @@ def _without_last_blanks(rows: pl.DataFrame) -> pl.DataFrame:
 def _check_header(path: Path, name: str) -> None:
     with _csv_rows(path, errors="replace") as rows:
         header = next(rows, [])
-    twice = sorted({column for column in header if header.count(column) > 1})
+    if len(header) > MOST_COLUMNS:
+        raise DataError(
+            f"{name}:1: {len(header):,} columns, and {MOST_COLUMNS:,} are allowed; take out what is not needed"
+        )
+    twice = sorted(column for column, count in Counter(header).items() if count > 1)
     if twice:
         raise DataError(f'{name}:1: two columns are called "{twice[0]}"; rename one')
 

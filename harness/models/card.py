@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -220,6 +221,9 @@ def _header(file: Path) -> dict[str, list[int]]:
             if size > 100_000_000:
                 raise ValueError("its header is too large")
             header = json.loads(opened.read(size))
+            end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+            if os.fstat(opened.fileno()).st_size != 8 + size + end:
+                raise ValueError("it is shorter or longer than its header says; get it again")
         shapes = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
         if not all(isinstance(size, int) and size >= 0 for dimensions in shapes.values() for size in dimensions):
             raise ValueError("a tensor's shape is not made of whole numbers")

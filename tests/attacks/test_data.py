@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import os
 import pickle
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from harness.data import _bombs
 from tests.attacks.scene import Scene
 from tests.attacks.table import Attack, names, refused
 from tests.test_pipeline import TEXT
@@ -49,7 +54,45 @@ def card(path: str) -> str:
 
 FORMAT_STRING = "text,label\n{{ 7 * 7 }}{0.__class__}%s%n,0\n"
 
+
+def repeated(length: int, rows: int, **options: bool) -> bytes:
+    """A parquet file of a few kilobytes in which one long text stands in every other row."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    texts = pa.DictionaryArray.from_arrays(pa.array([n % 2 for n in range(rows)]), pa.array(["x" * length, "blue"]))
+    table = pa.table({"text": texts, "label": pa.array([n % 2 for n in range(rows)])})
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(table, out, compression="zstd", **options)
+    return out.getvalue()
+
+
+def pipe(name: str) -> Callable[[Scene], Sequence[str]]:
+    def prepare(scene: Scene) -> Sequence[str]:
+        (scene.inside / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(scene.inside / name)
+        return (dataset() if "/" in name else data(name))(scene)
+
+    return prepare
+
+
 DATA: list[Attack] = [
+    (
+        "text that is compressed",
+        data("x.csv", gzip.compress(b"text,label\n" + b"red,0\n" * 1_000_000)),
+        "is compressed",
+    ),
+    ("lines that are compressed", data("x.jsonl", zlib.compress(b'{"text": "red"}\n' * 1000)), "is compressed"),
+    ("a category of ten million characters", data("x.parquet", repeated(10_000_000, 1000)), "longer than"),
+    ("a text by the thousand", data("x.parquet", repeated(3_000_000, 5000, store_schema=False)), "6 GiB written out"),
+    ("rows without end", data("x.parquet", repeated(1, 60_000)), "60,000 rows, and 50,000 are allowed"),
+    (
+        "columns without end",
+        data("x.csv", "text,label" + "".join(f",c{n}" for n in range(20_000)) + "\n"),
+        "20,002 columns",
+    ),
+    ("a pipe", pipe("x.csv"), "no such file"),
+    ("a pipe in a data set", pipe("set/x.csv"), "neither a file nor a folder"),
     ("a path that climbs", data("../outside/secret.csv"), "below the folder of the spec"),
     ("an absolute path", data("/etc/passwd"), "below the folder of the spec"),
     ("a link out", data("mine.csv", link="../outside/secret.csv"), "below the folder of the spec"),
@@ -79,6 +122,7 @@ DATA: list[Attack] = [
 
 
 @pytest.mark.parametrize("attack", DATA, ids=names(DATA))
-def test_data_from_strangers(scene: Scene, attack: Attack, tiny_llama: Path) -> None:
+def test_data_from_strangers(scene: Scene, attack: Attack, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bombs, "MOST_ROWS", 50_000)
     shutil.copytree(tiny_llama, scene.inside / "model")
     refused(scene, attack)

@@ -91,6 +91,26 @@ def shadowed_gguf(scene: Scene) -> None:
         scene.write(f"{name}.py", f"open({str(scene.canary)!r}, 'w')\n")
 
 
+def pipe(name: str) -> Callable[[Scene], None]:
+    def spoil(scene: Scene) -> None:
+        (scene.inside / "model" / name).unlink()
+        os.mkfifo(scene.inside / "model" / name)
+
+    return spoil
+
+
+def device(name: str) -> Callable[[Scene], None]:
+    def spoil(scene: Scene) -> None:
+        (scene.inside / "model" / name).unlink()
+        (scene.inside / "model" / name).symlink_to("/dev/zero")
+
+    return spoil
+
+
+def endless(name: str) -> Callable[[Scene], None]:
+    return lambda scene: os.truncate(scene.inside / "model" / name, 10**10)
+
+
 MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
     ("a pickle", pickled, "only pickled weights"),
     ("a pickle that the index names", pickled_by_index, "end in .safetensors"),
@@ -126,6 +146,10 @@ MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
         file("tokenizer_config.json", '{"added_tokens_decoder": 5}'),
         "tokenizer",
     ),
+    *((f"a pipe for {name}", pipe(name), "neither a file") for name in ("config.json", "model.safetensors")),
+    *((f"a device for {name}", device(name), "neither a file") for name in ("config.json", "tokenizer.json")),
+    *((f"{name} without end", endless(name), "larger than") for name in ("config.json", "tokenizer_config.json")),
+    ("weights without end", endless("model.safetensors"), "longer than its header says"),
     ("modules beside a .gguf", shadowed_gguf, "model.gguf"),
 ]
 

@@ -35,6 +35,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
+MANY = ", ".join(f"{{kind: mean_difference, name: p{n}}}" for n in range(150))
+PRODUCT = PLANTED.replace("mean_difference", MANY) + "conditions:\n" + "".join(f"  c{n}: {{}}\n" for n in range(150))
+
 SPECS: list[Attack] = [
     ("a billion laughs", spec(BOMB), "once aliases are expanded"),
     ("an alias to itself", spec("a: &a [*a]\n"), "contains itself"),
@@ -84,6 +87,14 @@ SPECS: list[Attack] = [
     ("a file name with a line break", named("a\nb.yaml"), "seeds"),
     ("a kind that is a path", spec(PLANTED.replace("mean_difference", "../../outside/evil")), "no probe"),
     ("a kind that is a module", spec(PLANTED.replace("mean_difference", "_descent")), "no probe"),
+    ("conditions times probes", spec(PRODUCT), "22,500 scores, and 20,000 are allowed"),
+    ("a bed without end", spec(PLANTED.replace("60", "1000000000"), command="run"), "would fill the memory"),
+    (
+        "a network without end",
+        spec(PLANTED.replace("{bed: planted}", "{bed: planted, d_model: 1000000000}")),
+        "at most",
+    ),
+    ("restarts without end", spec(PLANTED.replace("mean_difference", "{kind: ccs, restarts: 1e9}")), "restarts"),
     ("a bed that is a path", spec(PLANTED.replace("planted", "os.system")), "os.system"),
 ]
 

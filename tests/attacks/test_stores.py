@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -53,6 +54,21 @@ def resigned(folder: Path, name: str, content: bytes) -> None:
     resealed(folder, lambda meta: meta["files"].update({name: hashlib.sha256(content).hexdigest()}))
 
 
+def others(folder: Path) -> None:
+    """Sound files of the right formats that hold something else."""
+    import numpy as np
+    import polars as pl
+    from safetensors.numpy import save
+
+    table = io.BytesIO()
+    pl.DataFrame({"x": [1]}).write_parquet(table)
+    for path in folder.iterdir():
+        if path.suffix == ".parquet":
+            resigned(folder, path.name, table.getvalue())
+        elif path.suffix == ".safetensors":
+            resigned(folder, path.name, save({"x": np.zeros(3)}))
+
+
 STORES: list[tuple[str, Callable[[Path, Scene], Any]]] = [
     (
         "a file that climbs",
@@ -80,6 +96,7 @@ STORES: list[tuple[str, Callable[[Path, Scene], Any]]] = [
         "files of nonsense",
         lambda f, s: [resigned(f, p.name, b"nonsense") for p in f.iterdir() if p.name != "meta.json"],
     ),
+    ("tables and tensors of other names", lambda f, s: others(f)),
     (
         "empty files",
         lambda f, s: [resigned(f, p.name, b"") for p in f.iterdir() if p.is_file() and p.name != "meta.json"],
@@ -113,6 +130,62 @@ def test_stores_from_strangers(
     for name in ("results.csv", "checks.csv", "seeds.csv"):
         new = scene.inside / "reports" / "x" / name
         assert new.read_bytes() == (honest / "reports" / "x" / name).read_bytes()
+
+
+NOTES: list[tuple[str, Callable[[Path], Any]]] = [
+    ("nonsense", lambda path: path.write_bytes(b"\xff" * 100)),
+    ("brackets", lambda path: path.write_text("[" * 200_000)),
+    ("a device", lambda path: path.symlink_to("/dev/zero")),
+    ("a pipe", os.mkfifo),
+    ("without end", lambda path: path.write_text("{}") and os.truncate(path, 10**10)),
+    (
+        "a process that lives for ever",
+        lambda path: path.write_text('{"host": "x", "pid": 1e400, "uses": [], "born": 0}'),
+    ),
+]
+
+
+@pytest.mark.parametrize("note", NOTES, ids=[note[0] for note in NOTES])
+def test_notes_of_strangers(scene: Scene, honest: Path, note: tuple[str, Callable[[Path], Any]]) -> None:
+    """What the store says of the last runs and of running processes; no result depends on it."""
+    root = stored(scene, honest)
+    (root / "plans" / "x.json").unlink()
+    for folder in ("plans", "leases"):
+        note[1](root / folder / "x.json")
+    for arguments in (("store", "ls"), ("run", scene.inside / "x.yaml", "--no-page"), ("store", "verify")):
+        said = scene.run(*arguments)
+        scene.assert_unharmed(said)
+        assert said.code == 0, said.err
+    said = scene.run("store", "prune", "--older-than", "0s")
+    scene.assert_unharmed(said)
+    assert said.code == 0 and "removed" in said.out
+
+
+@pytest.mark.parametrize("folder", ["prompts", "states", "report", "plans", "leases"])
+def test_folders_of_a_store_that_are_links(scene: Scene, honest: Path, folder: str) -> None:
+    """Nothing is written, touched or tidied up where they lead."""
+    root = stored(scene, honest)
+    for name in ("old.json", "draft~1"):
+        (scene.outside / name).write_text("{}")
+        os.utime(scene.outside / name, (0, 0))
+    shutil.rmtree(root / folder)
+    (root / folder).symlink_to(scene.outside)
+    for arguments in (("run", scene.inside / "x.yaml", "--no-page"), ("store", "prune", "--older-than", "0s")):
+        said = scene.run(*arguments)
+        scene.assert_unharmed(said)
+    said = scene.run("run", scene.inside / "x.yaml", "--no-page")
+    scene.assert_unharmed(said)
+    assert said.code == 3 and "is a symbolic link" in said.err
+
+
+@pytest.mark.parametrize("folder", ["", "prompts", "fit", "report", "plans", "leases"])
+def test_folders_of_a_store_that_are_files(scene: Scene, honest: Path, folder: str) -> None:
+    root = stored(scene, honest)
+    shutil.rmtree(root / folder)
+    (root / folder).write_text("x")
+    said = scene.run("run", scene.inside / "x.yaml", "--no-page")
+    scene.assert_unharmed(said)
+    assert said.code == 3 and "HARNESS_STORE" in said.err
 
 
 def test_housekeeping_stays_in_the_store(scene: Scene, honest: Path) -> None:
