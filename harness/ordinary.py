@@ -25,7 +25,8 @@ def content(path: Path, largest: int, *, links: bool = True) -> bytes:
             raise OSError(errno.EINVAL, "not an ordinary file", str(path))
         if found.st_size > largest:
             raise OSError(errno.EFBIG, f"larger than {largest >> 20} MiB", str(path))
-        return file.read(largest)
+        # Not `read(largest)`, for which Python sets aside so much at once.
+        return file.read(found.st_size)
 
 
 def is_folder(path: Path) -> bool:

@@ -8,6 +8,7 @@ is refused on every machine or on none.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import Any, cast
@@ -127,7 +128,10 @@ class Bounded(ImmutableSandboxedEnvironment):
         self.size = _size(tree)
         if self.size > MAX_NODES:
             raise SecurityError(f"it has {self.size:,} parts, and {MAX_NODES:,} are allowed; put text into the data")
-        return self.compile(_Guard(self).visit(tree), filename=filename)
+        with warnings.catch_warnings():
+            # Python's advice on the code that Jinja makes of it is none to the template's author.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return self.compile(_Guard(self).visit(tree), filename=filename)
 
     def step(self) -> None:
         self.steps += 1

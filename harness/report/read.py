@@ -72,7 +72,8 @@ def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{_shown(path)} is not an ordinary file")
         with path.open("rb") as file:
-            content = file.read(largest + 1)
+            # What is asked for is set aside at once, so not more than there is.
+            content = file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
     except FileNotFoundError as error:
         raise UsageError(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
     except (OSError, ValueError) as error:

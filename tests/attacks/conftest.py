@@ -19,10 +19,11 @@ MOST_S = 60
 
 @pytest.fixture(scope="session", autouse=True)
 def libraries() -> None:
-    """matplotlib looks for fonts with another program, and Python for the processor, when they are first asked."""
+    """What is large or runs something when it is first imported: matplotlib looks for fonts with another program, Python for
+    the processor, and torch takes two gigabytes of addresses."""
     import platform
 
-    import matplotlib.font_manager  # noqa: F401
+    import transformers.modeling_utils  # noqa: F401
 
     platform.processor()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,23 @@ class Alive(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
+def assert_tame(folder: Path) -> list[str]:
+    """No cell of a report's tables is a formula, and nothing in its Markdown is HTML or a link; the cells come back."""
+    cells = []
+    for path in folder.glob("*.csv"):
+        with path.open(newline="") as opened:
+            cells += [cell for row in csv.reader(opened) for cell in row]
+    for cell in cells:
+        numeric = cell.replace(".", "").replace("-", "").isdigit()
+        assert numeric or not cell.lstrip().startswith(tuple("=+-@＝＋－＠\t\r")), cell
+    report = (folder / "report.md").read_text()
+    outside_code = "".join(part for i, part in enumerate(report.split("```")) if i % 2 == 0)
+    outside_code = "\n".join("".join(line.split("`")[::2]) for line in outside_code.splitlines())
+    for alive in ("<img", "<script", "](javascript", "](http"):
+        assert alive not in outside_code.replace("\\]", "]\\")
+    return cells
+
+
 @pytest.mark.parametrize("name", LIVE)
 def test_names_come_alive_nowhere(scene: Scene, name: str) -> None:
     """The name of a probe, of a check, and the description, from the spec to csv, Markdown, page and screen."""
@@ -49,19 +68,8 @@ def test_names_come_alive_nowhere(scene: Scene, name: str) -> None:
     scene.assert_unharmed(said)
     assert said.code == 0, said.err
     folder = scene.inside / "reports" / "x"
-    cells = []
-    for path in folder.glob("*.csv"):
-        with path.open(newline="") as opened:
-            cells += [cell for row in csv.reader(opened) for cell in row]
+    cells = assert_tame(folder)
     assert any(name.strip() in cell for cell in cells), "the name itself is still there"
-    for cell in cells:
-        numeric = cell.replace(".", "").replace("-", "").isdigit()
-        assert numeric or not cell.lstrip().startswith(tuple("=+-@＝＋－＠\t\r")), cell
-    report = (folder / "report.md").read_text()
-    outside_code = "".join(part for i, part in enumerate(report.split("```")) if i % 2 == 0)
-    outside_code = "\n".join("".join(line.split("`")[::2]) for line in outside_code.splitlines())
-    for alive in ("<img", "<script", "](javascript", "](http"):
-        assert alive not in outside_code.replace("\\]", "]\\")
     # And back: the report of a stranger is compared and rendered without harm.
     assert scene.run("diff", folder, folder).code == 0
 
@@ -96,3 +104,38 @@ def test_settings_of_matplotlib_in_the_folder_change_no_figure(scene: Scene) -> 
         {path.name: path.read_bytes() for path in (scene.inside / out / "x" / "figures").glob("*.svg")} for out in "ab"
     ]
     assert figures[0] == figures[1] != {}
+
+
+TEXTS = """
+harness: 1
+name: x
+model: {id: model, dtype: float32}
+data: {source: {file: d.csv, group: who, factors: [tone]}, limit: 60}
+prompt: {template: "Is {{ text }} warm: {{ answer }}", answers: ANSWERS}
+distractors: {word: {kind: random_word, words: WORDS}}
+conditions: {plain: {}, live: {distractors: [word]}}
+probes: [{kind: ccs, restarts: 2, epochs: 20}]
+autopsy: [ccs]
+geometry: true
+leaderboard: true
+"""
+
+
+def test_data_come_alive_nowhere(scene: Scene, tiny_llama: Path) -> None:
+    """Texts, answers, groups, factors and the words of distractors, in every table, figure and page that shows them."""
+    shutil.copytree(tiny_llama, scene.inside / "model")
+    rows = [(f"{LIVE[n % 12]} {n}", n % 2, LIVE[(n // 2) % 2], LIVE[n % 12] + str(n)) for n in range(80)]
+    with (scene.inside / "d.csv").open("w", newline="") as opened:
+        csv.writer(opened).writerows([("text", "label", "tone", "who"), *rows])
+    spec = TEXTS.replace("ANSWERS", json.dumps(LIVE[6:8])).replace("WORDS", json.dumps([LIVE[0], LIVE[8]]))
+    said = scene.run("run", scene.write("x.yaml", spec), "--quiet")
+    scene.assert_unharmed(said)
+    assert said.code == 0, said.err
+    folder = scene.inside / "reports" / "x"
+    assert_tame(folder)
+    assert "onerror" in (folder / "autopsy_rows.csv").read_text(), "the text itself is still there"
+    for figure in (folder / "figures").glob("*.svg"):
+        assert not {tag for tag, _ in Alive(figure.read_text()).tags} & {"img", "script", "a"}
+    tags = Alive((folder / "report.html").read_text()).tags
+    assert "img" not in [tag for tag, _ in tags]
+    assert not [key for _, attributes in tags for key in attributes if key.startswith("on")]
