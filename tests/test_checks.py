@@ -53,7 +53,7 @@ class World:
                     {name: rng.permutation(np.arange(rows) % 2) for name in ("truth", "word")}, [("truth", "word")]
                 ),
                 group_ids(f"{part}{i % (groups or rows)}" for i in range(rows)),
-                np.arange(rows),
+                row=np.arange(rows),
             )
             for condition in CONDITIONS
             for part, rows in ROWS.items()

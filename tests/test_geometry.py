@@ -202,7 +202,17 @@ def test_a_run_without_it_leaves_none_of_its_files(run: Path) -> None:
 
 
 def test_told_by_condition_and_layer() -> None:
-    row = {"condition": "main", "layer": "2", "a": "ccs", "b": "ccs", "mean": 0.5, "p10": 0.25, "p90": 0.75, "n": 6}
+    row = {
+        "condition": "main",
+        "layer": "2",
+        "a": "ccs",
+        "b": "ccs",
+        "mean": 0.5,
+        "p50": 0.5,
+        "p10": 0.25,
+        "p90": 0.75,
+        "n": 6,
+    }
     (one,) = told(
         [{**row, "measure": "cosine"}, {**row, "measure": "cosine", "layer": "1", "mean": 0.9}], {"main": "2"}
     )

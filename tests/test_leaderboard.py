@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from harness import language
+from harness.distractors.token_cue import TokenCue
 from harness.report import leaderboard
 from harness.report.content import Report
 from harness.report.score import Score
@@ -66,6 +67,16 @@ def test_the_section_says_truth_and_distractor() -> None:
     assert "| banana: truth / word |" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| `random`")]
     assert line.endswith("| – |")
+
+
+def test_what_goes_together_with_the_truth_on_purpose_is_no_rival() -> None:
+    report = with_distractors(make_report())
+    cue = {"word": TokenCue(words=("Circle", "Square"))}
+    cued = msgspec.structs.replace(report, spec=msgspec.structs.replace(report.spec, distractors=cue))
+    found = {line.probe: line for line in leaderboard.lines(scores_of(cued))}
+    assert found["ccs"].cells[BANANA].distractors == {}
+    drawn = {line.probe: line for line in leaderboard.lines(scores_of(report))}
+    assert set(drawn["ccs"].cells[BANANA].distractors) == {"word"}, "the control: one that is drawn at random"
 
 
 def test_there_is_none_unasked() -> None:

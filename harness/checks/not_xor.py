@@ -22,8 +22,8 @@ class NotXor(OfScore, frozen=True, kw_only=True):
     over: str
     """The XOR as a target, such as `truth^word`; it must be declared under `xors`."""
     against: str = ""
-    """Name of a probe that was fitted on the XOR (`target: truth^word`), which is what Marks compares. Empty for the same
-    answers: has a method without labels found the XOR instead?"""
+    """Name of a probe that was fitted on the XOR (`target: truth^word`), which is what Marks compares. Empty to ask
+    whether the same answers follow the XOR instead of the truth."""
 
     source: ClassVar[str] = 'Marks, "What\'s up with LLMs representing XORs of arbitrary features?" (2024)'
     claim: ClassVar[str] = "{probe} finds the truth in {condition} rather than the XOR {over}"

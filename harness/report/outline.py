@@ -14,6 +14,7 @@ from harness import kind
 from harness.contracts import Check, Metric, Probe
 from harness.errors import UsageError
 from harness.report.content import Report
+from harness.spec import Condition, Spec
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,7 +73,7 @@ class Outline(msgspec.Struct, frozen=True):
     findings: tuple[str, ...]
     leaderboard: bool = False
     standing: Mapping[str, tuple[str, ...]] = {}
-    """By condition: the distractors that stand in its prompts."""
+    """By condition: the distractors that stand in its prompts, save those that go together with the truth on purpose."""
 
 
 def of(report: Report) -> Outline:
@@ -104,7 +105,7 @@ def of(report: Report) -> Outline:
         facts=tuple(report.facts),
         findings=tuple(report.findings),
         leaderboard=spec.leaderboard,
-        standing={condition.name: condition.distractors for condition in spec.conditions if condition.distractors},
+        standing={condition.name: rivals for condition in spec.conditions if (rivals := _rivals(spec, condition))},
     )
 
 
@@ -145,6 +146,12 @@ def _is(check: Check, row: Mapping[str, Any]) -> bool:
     # A check without a probe or condition of its own has whatever the row says.
     same = all(str(getattr(check, name, row[name]) or "") == str(row[name] or "") for name in ("probe", "condition"))
     return same and (check.name or check.kind()) == row["check"]
+
+
+def _rivals(spec: Spec, condition: Condition) -> tuple[str, ...]:
+    """What a probe could find instead of the truth."""
+    found = spec.distractors_of(condition)
+    return tuple(name for name in condition.distractors if not found[name].tied)
 
 
 def _role(probe: Probe | None) -> Role:

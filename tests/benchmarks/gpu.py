@@ -76,7 +76,8 @@ def forward(config: dict[str, Any], dtype: str, pairs: int) -> Iterator[Line]:
 
         taken = race({"ours": extraction, "bare": bare}, REPEATS)
         ratio = taken["bare"].wall_s / taken["ours"].wall_s
-        peak = matrix_peak(getattr(torch, dtype), network.device.type, 8192)
+        size = 8192 if network.device.type == "cuda" else 512
+        peak = matrix_peak(getattr(torch, dtype), network.device.type, size)
         used = 2.0 * network.card.body_parameters * tokens / taken["ours"].wall_s / peak
         yield Line(
             f"tokens per second, {network.card.body_parameters / 1e9:.1f}B weights in {dtype}, against a bare loop",

@@ -12,11 +12,11 @@ TRIES = 10
 EPOCHS = 1000
 
 
-def losses(negative: Tensor, positive: Tensor, seed: int = 0) -> list[float]:
+def losses(negative: Tensor, positive: Tensor, seed: int = 0, tries: int = TRIES) -> list[float]:
     """Final loss of every try, for the normalised states of one layer, (pair, d_model) each."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return [_one(negative, positive) for _ in range(TRIES)]
+        return [_one(negative, positive) for _ in range(tries)]
 
 
 def _one(negative: Tensor, positive: Tensor) -> float:
