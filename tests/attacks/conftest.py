@@ -3,6 +3,8 @@ the machine with it."""
 
 from __future__ import annotations
 
+import importlib
+import platform
 import resource
 import signal
 from collections.abc import Iterator
@@ -21,10 +23,8 @@ MOST_S = 60
 def libraries() -> None:
     """What is large or runs something when it is first imported: matplotlib looks for fonts with another program, Python for
     the processor, and torch takes two gigabytes of addresses."""
-    import platform
-
-    import transformers.modeling_utils  # noqa: F401
-
+    for name in ("matplotlib.font_manager", "polars", "transformers.modeling_utils"):
+        importlib.import_module(name)
     platform.processor()
 
 

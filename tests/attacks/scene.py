@@ -143,7 +143,7 @@ class Scene:
 
     def assert_unharmed(self, said: Said) -> None:
         """Nothing of ours was touched or shown, nothing was run, and nothing steers the terminal."""
-        assert self.noted == []
+        assert self.noted == [], self.noted
         assert not self.canary.exists()
         for text in (said.out, said.err):
             assert "Traceback" not in text
