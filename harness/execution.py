@@ -73,8 +73,7 @@ class Execution:
         return self._tables[condition]
 
     def _table(self, stage: Stage, condition: str) -> PromptTable:
-        if artifact := self.store.open(stage.kind, stage.key):
-            table = artifacts.load_table(artifact)
+        if table := artifacts.read(self.store, stage.kind, stage.key, artifacts.load_table):
             self._answered(stage, rows=table.frame.height)
             return table
         card = self.plan.cards[condition]
@@ -171,7 +170,8 @@ class Execution:
         """How the states were got: packed or not, and the self-check."""
         stage = self.plan.activations[group]
         meta = self.store.meta(stage.kind, stage.key)
-        return list(meta["notes"]) if meta else list(self.extracted(group).notes)
+        notes = meta.get("notes") if meta else None
+        return notes if isinstance(notes, list) else list(self.extracted(group).notes)
 
     def pairs(self, condition: str, part: SplitName, layers: tuple[int, ...] | None = None) -> Pairs:
         """The states of the contrast pairs in one part of the split."""
@@ -202,10 +202,10 @@ class Execution:
         key = (fit_on, tested_on, probe)
         if key not in self._scored:
             stage = self.plan.scores[key]
-            if artifact := self.store.open(stage.kind, stage.key):
+            if found := artifacts.read(self.store, stage.kind, stage.key, artifacts.load_scored):
                 # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
                 names = {"fit_on": fit_on, "tested_on": tested_on, "probe": probe}
-                self._scored[key] = msgspec.structs.replace(artifacts.load_scored(artifact), **names)
+                self._scored[key] = msgspec.structs.replace(found, **names)
                 self._answered(stage)
                 self._answered(self.plan.fits[fit_on, probe])
             else:

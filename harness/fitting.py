@@ -68,8 +68,8 @@ def _space(probe: Probe) -> _Space:
 
 def fit(probe: Probe, seeds: range, fitting: Fitting, stage: Stage, store: Store) -> Readout:
     """The fitted probe, from the store where it is."""
-    if artifact := store.open(stage.kind, stage.key):
-        return artifacts.load_fit(artifact)[0]
+    if stored := artifacts.read(store, stage.kind, stage.key, artifacts.load_fit):
+        return stored[0]
     readout = fit_anew(probe, seeds, fitting)
     normaliser = None if probe.reads == "log_odds" else fitting.normaliser(probe)
     with store.write(stage.kind, stage.key, artifacts.fit_about(readout, normaliser)) as folder:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness import stopping
 from harness.activations import batches
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch, Cost, Layout
@@ -249,9 +250,7 @@ class _Run:
         ]
         total = batches.cost([batch for shard in shards for batch in shard], stage, self.card, 0).tokens
         stems: set[tuple[int, ...]] = set()
-        for shard in shards:
-            if not shard:
-                continue
+        for shard in stopping.whole(filter(None, shards)):
             parts = []
             for batch in shard:
                 parts += self._forward(forward, batch)
@@ -339,6 +338,7 @@ class _ModelRun(_Run):
         import torch
         import transformers
 
+        from harness import artifacts
         from harness.activations.selfcheck import TOLERANCE, Verdict, examine
 
         ways = _ways(self.card)
@@ -353,12 +353,11 @@ class _ModelRun(_Run):
             self.bank.key, ways, str(torch.__version__), transformers.__version__, network.device.type, TOLERANCE
         )
         store = self.bank.store
-        if (about := store.meta("selfchecks", key)) is None:
+        verdict = artifacts.read(store, "selfchecks", key, lambda stored: msgspec.convert(stored.meta, Verdict))
+        if verdict is None:
             verdict = examine(network, groups, ways, self.bank.layers, self.bank.log_prob_wanted, stem)
             with store.write("selfchecks", key, msgspec.to_builtins(verdict)):
                 pass
-        else:
-            verdict = msgspec.convert(about, Verdict)
         self.how = verdict.how
         self.measured = verdict.measured
         return verdict.way
