@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from harness.contracts import Answers, Factor, Normaliser, PromptTable, Readout
+from harness.errors import HarnessError
 from harness.scoring import Scored
-from harness.store import Artifact
+from harness.store import Artifact, Store
 
 if TYPE_CHECKING:
+    import polars as pl
     from torch import Tensor
+
+T = TypeVar("T")
+
+MOST_ROWS = 100_000_000
+"""A table of more rows is none of ours. A few bytes of parquet can claim any number."""
+
+
+def read(store: Store, kind: str, key: str, load: Callable[[Artifact], T]) -> T | None:
+    """What `load` makes of a stored artifact; None where there is none.
+
+    One whose checksums hold and that is nevertheless not what this program writes (a stranger's store) is set aside.
+    """
+    from polars.exceptions import PolarsError
+    from safetensors import SafetensorError
+
+    artifact = store.open(kind, key)
+    if artifact is None:
+        return None
+    try:
+        return load(artifact)
+    except (AttributeError, LookupError, TypeError, ValueError, OSError, HarnessError, PolarsError, SafetensorError):
+        store.set_aside(kind, key)
+        return None
+
+
+def load_frame(path: Path) -> pl.DataFrame:
+    """A table of ordinary size. Raises ValueError."""
+    import polars as pl
+
+    count = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    if count > MOST_ROWS:
+        raise ValueError(f"{path} claims {count:,} rows")
+    return pl.read_parquet(path, glob=False)
+
+
+def load_frames(artifact: Artifact, names: Iterable[str]) -> dict[str, pl.DataFrame]:
+    """Tables of these names, each a file of its own."""
+    return {name: load_frame(artifact / f"{name}.parquet") for name in names}
 
 
 def save_table(table: PromptTable, folder: Path) -> None:
@@ -32,13 +73,14 @@ def table_about(table: PromptTable) -> dict[str, Any]:
 
 
 def load_table(artifact: Artifact) -> PromptTable:
-    import polars as pl
-
+    about = artifact.meta
+    frame = load_frame(artifact / "prompts.parquet")
+    frame.select("pair", "example", "group", "split", "template", "answer", "tokens", "truth")
     return PromptTable(
-        frame=pl.read_parquet(artifact / "prompts.parquet"),
-        factors=tuple(msgspec.convert(factor, Factor) for factor in artifact.meta["factors"]),
-        templates=tuple(artifact.meta["templates"]),
-        findings=tuple(artifact.meta["findings"]),
+        frame=frame,
+        factors=msgspec.convert(about["factors"], tuple[Factor, ...]),
+        templates=msgspec.convert(about["templates"], tuple[str, ...]),
+        findings=msgspec.convert(about["findings"], tuple[str, ...]),
     )
 
 

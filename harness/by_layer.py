@@ -156,8 +156,8 @@ class LayerWork:
 
     def _fitted(self, one: Wanted, item: Item, states: _States) -> tuple[Readout, str]:
         """The probe at some layers, and why it found nothing to fit there, if that is so."""
-        if artifact := self.store.open(one.fit.kind, one.fit.key):
-            readout = artifacts.load_fit(artifact)[0]
+        if stored := artifacts.read(self.store, one.fit.kind, one.fit.key, artifacts.load_fit):
+            readout = stored[0]
             if self._whole(one, item):
                 return readout, ""
             return at_layers(readout, [self.layers.index(layer) for layer in item.layers]), ""
@@ -177,7 +177,10 @@ class LayerWork:
         fits = [artifacts.load_fit(part) for part in parts]
         answers = (
             _joined_answers(
-                [artifacts.load_scored(Artifact(part / str(number), part.meta["answers"][number])) for part in parts]
+                [
+                    artifacts.load_scored(Artifact(part / str(number), part.meta["answers"][number], ()))
+                    for part in parts
+                ]
             )
             for number in range(len(one.scores))
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,6 +91,7 @@ def run(
 
     Example: `harness run specs/banana_shed.yaml --set seeds=10`
     """
+    from harness import stopping
     from harness.launch import die_with_parent, launch, launched_by_us
     from harness.resources import Resources, size_of
     from harness.team import launched, membership
@@ -107,7 +108,7 @@ def run(
         raise typer.Exit(launch(sys.argv[1:], processes))
     if processes > 1 and not launched_by_us():
         _fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
-    signal.signal(signal.SIGTERM, _interrupt)
+    stopping.install()
     die_with_parent()
     with membership() as team:
         worst = _run_all(
@@ -220,7 +221,7 @@ def validate(specs: SpecPaths, sets: Sets = None) -> None:
         else:
             count = len(spec.conditions)
             print(
-                f"{path}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
+                f"{_printable(str(path))}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
             )
     if problems:
         raise typer.Exit(EXIT_USAGE)
@@ -305,7 +306,7 @@ def init(
             file.write(text)
     except FileExistsError:
         _fail(f"{place} is there already; choose another name, or remove it first")
-    print(f"wrote {place}; next: harness run {place}")
+    print(_printable(f"wrote {place}; next: harness run {place}"))
 
 
 @app.command()
@@ -320,17 +321,27 @@ def report(
     from harness.report import page
 
     folder = Path(name) if (Path(name) / "results.csv").is_file() else out / name
-    print(f"wrote {page.from_folder(folder)}")
+    print(_printable(f"wrote {page.from_folder(folder)}"))
 
 
 @store_app.command("ls")
-def store_ls(store: StoreRoot = None) -> None:
-    """Shows what the store holds, by kind: how many artifacts, how large, how old."""
+def store_ls(
+    kind: Annotated[
+        str | None, typer.Argument(help="One kind, to see every artifact of it, such as fit.", show_default=False)
+    ] = None,
+    store: StoreRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every artifact as JSON.")] = False,
+) -> None:
+    """Shows what the store holds: how many artifacts, how large, how old, and which specs' last runs refer to them."""
     from rich.console import Console
 
     from harness import storekeeping
 
-    Console().print(storekeeping.overview(_store(store)))
+    the_store = _store(store)
+    if as_json:
+        print(json.dumps(storekeeping.as_json(the_store), indent=1))
+    else:
+        Console().print(storekeeping.overview(the_store) if kind is None else storekeeping.listing(the_store, kind))
 
 
 @store_app.command("verify")
@@ -338,9 +349,12 @@ def store_verify(store: StoreRoot = None) -> None:
     """Reads every file of the store and compares checksums; what is damaged is set aside and made again when needed."""
     from harness import storekeeping
 
-    sound, damaged = storekeeping.verify(_store(store))
+    the_store = _store(store)
+    sound, damaged = storekeeping.verify(the_store)
     for line in damaged:
-        print(f"damaged: {line}")
+        print(f"damaged: {_printable(line)}")
+    for name, number in the_store.outdated.items():
+        print(f"of format {number}, not read: {_printable(name)}")
     print(f"{sound} artifacts are sound, {len(damaged)} were damaged and are removed")
     raise typer.Exit(EXIT_UNEXPECTED if damaged else EXIT_EXPECTED)
 
@@ -348,14 +362,24 @@ def store_verify(store: StoreRoot = None) -> None:
 @store_app.command("prune")
 def store_prune(
     store: StoreRoot = None,
-    older_than_days: Annotated[float, typer.Option(help="Only artifacts that were not used for so many days.")] = 30.0,
+    older_than: Annotated[
+        str | None, typer.Option(help="Only what was not used for so long: 30d, 12h, 2w.", show_default="30d")
+    ] = None,
+    unused: Annotated[
+        bool, typer.Option("--unused", help="Only what no spec's last run refers to; of any age, unless one is given.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
 ) -> None:
-    """Removes artifacts that were not used for a while, and what killed runs left behind."""
+    """Removes artifacts that are not needed any more, and what killed runs left behind; never what a run is using.
+
+    Example: `harness store prune --unused --dry-run`
+    """
     from harness import storekeeping
 
-    count, size = storekeeping.prune(_store(store), older_than_days * 86400, dry_run=dry_run)
-    print(f"{'would remove' if dry_run else 'removed'} {count} artifacts, {size / 2**20:.1f} MiB")
+    age = None if unused and older_than is None else storekeeping.seconds(older_than or "30d")
+    done = storekeeping.prune(_store(store), age, unused, dry_run)
+    kept = f"; {done.in_use} more are in use by a running process" if done.in_use else ""
+    print(f"{'would remove' if dry_run else 'removed'} {done.count} artifacts, {done.bytes / 2**20:.1f} MiB{kept}")
 
 
 @app.callback(invoke_without_command=True)
@@ -369,6 +393,10 @@ def options(
 
 def main() -> None:
     """Entry point: failures meant for people become a message and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character shows its number.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except HarnessError as error:
@@ -378,11 +406,6 @@ def main() -> None:
         # The reader (head, less) has gone: nothing is wrong, but Python would complain while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_EXPECTED)
-
-
-def _interrupt(*_: object) -> None:
-    """A polite request to stop is answered like Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 def _store(root: Path | None) -> Store:

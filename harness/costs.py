@@ -17,6 +17,7 @@ from harness.activations.extract import plan_extraction
 from harness.execution import Execution
 from harness.plan import Plan, Stage
 from harness.progress import Reporter
+from harness.report.plain import line
 from harness.store import Store
 
 
@@ -104,7 +105,7 @@ def as_table(plan: Plan, costs: dict[str, Costs]) -> Table:
     table.add_column("stored?", max_width=30)
     for stages in _lines(plan):
         cost = costs.get(stages[0].key, Costs())
-        table.add_row(stages[0].kind, Text(_label(stages)), Text(_cost(cost)), _reuse(stages, cost))
+        table.add_row(stages[0].kind, Text(line(_label(stages))), Text(_cost(cost)), _reuse(stages, cost))
     return table
 
 
@@ -140,4 +141,6 @@ def _reuse(stages: list[Stage], cost: Costs) -> Text:
     if stored == len(stages) and not cost.rows_to_do:
         return Text("stored", style="green")
     reasons = Counter(stage.reason for stage in stages if not stage.cached)
-    return Text((f"{stored} of {len(stages)} stored; " if stored else "") + "; ".join(reasons), style="yellow")
+    return Text(
+        (f"{stored} of {len(stages)} stored; " if stored else "") + "; ".join(map(line, reasons)), style="yellow"
+    )

@@ -86,8 +86,7 @@ class Execution:
         return self._tables[condition]
 
     def _table(self, stage: Stage, condition: str) -> PromptTable:
-        if artifact := self.store.open(stage.kind, stage.key):
-            table = artifacts.load_table(artifact)
+        if table := artifacts.read(self.store, stage.kind, stage.key, artifacts.load_table):
             self._answered(stage, rows=table.frame.height)
             return table
         card = self.plan.cards[condition]
@@ -212,7 +211,8 @@ class Execution:
         """How the states were got: packed or not, and the self-check."""
         stage = self.plan.activations[group]
         meta = self.store.meta(stage.kind, stage.key)
-        return list(meta["notes"]) if meta else list(self.extracted(group).notes)
+        notes = meta.get("notes") if meta else None
+        return notes if isinstance(notes, list) else list(self.extracted(group).notes)
 
     def pairs(self, condition: str, part: SplitName, layers: tuple[int, ...] | None = None) -> Pairs:
         """The states of the contrast pairs in one part of the split."""
@@ -251,8 +251,8 @@ class Execution:
         key = (fit_on, tested_on, probe)
         if key not in self._scored:
             stage = self.plan.scores[key]
-            if artifact := self.store.open(stage.kind, stage.key):
-                self._scored[key] = _named(artifacts.load_scored(artifact), *key)
+            if found := artifacts.read(self.store, stage.kind, stage.key, artifacts.load_scored):
+                self._scored[key] = _named(found, *key)
                 self._answered(stage)
                 self._answered(self.plan.fits[fit_on, probe])
             else:
@@ -309,14 +309,14 @@ class Execution:
     def fitted(self, fit_on: str, probe: str) -> tuple[Readout, Normaliser | None]:
         """A fitted probe with the normalisation of its states; fitted again if the store has lost it."""
         stage, chosen = self.plan.fits[fit_on, probe], self.plan.probe(probe)
-        artifact = self.store.open(stage.kind, stage.key)
-        if artifact is None:
+        stored = artifacts.read(self.store, stage.kind, stage.key, artifacts.load_fit)
+        if stored is None:
             work = LayerWork(self, fit_on, [Wanted(chosen, self.plan.seeds(chosen), stage, {})])
             items = work.items(1)
             work.do(Alone(), items, lambda done: None)
             work.finish(items)
-            artifact = seen(self.store, stage.kind, stage.key)
-        return artifacts.load_fit(artifact)
+            stored = artifacts.load_fit(seen(self.store, stage.kind, stage.key))
+        return stored
 
     def fitting(self, fit_on: str, layers: tuple[int, ...]) -> Fitting:
         """The states of a condition at some layers, ready for many probes."""

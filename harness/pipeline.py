@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import language, tables
+from harness import artifacts, language, tables
 from harness.autopsy.stage import autopsies
 from harness.errors import UsageError
 from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
 from harness.geometry.stage import geometry
+from harness.leases import Lease
 from harness.plan import Plan, compile_plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
 from harness.report.geometries import scatters
 from harness.report.manifest import assemble
+from harness.report.plain import line
 from harness.report.write import render, write
 from harness.resources import Resources
 from harness.scoring import score
-from harness.store import Store, content_key
+from harness.store import FORMAT, Artifact, Store, content_key
 from harness.team import Team
 
 if TYPE_CHECKING:
@@ -78,7 +80,8 @@ def run(
     if team is not None:
         team.begin({"do": "run", "plan": plan.report.key, "resources": msgspec.to_builtins(resources.settled())})
     execution = Execution(plan, store, reporter, resources, team)
-    report, rendered = _stored(plan, store) or _made(execution)
+    with Lease(store, plan.uses):
+        report, rendered = _stored(plan, store) or _made(execution)
     folder = out / spec.name
     report = msgspec.structs.replace(report, manifest=_provenance(execution, started, path))
     write(report, folder, page=page, rendered=rendered)
@@ -87,6 +90,12 @@ def run(
         team.begin({"do": "end"})
     for damaged in store.damaged:
         reporter.say(f"{damaged} was damaged in the store; it was set aside and made again")
+    if store.outdated:
+        formats = ", ".join(sorted({str(number) for number in store.outdated.values()}))
+        reporter.say(
+            f"{len(store.outdated)} artifacts in the store are of format {formats}, which another version of this program "
+            f"wrote (this one writes {FORMAT}); they were not read, and made again"
+        )
     return Outcome(folder, report.checks, plan.report.cached)
 
 
@@ -124,7 +133,7 @@ def show(outcome: Outcome, console: Console) -> None:
             value = "" if row["value"] is None else f"{row['value']:.2f}{interval}"
             cells = [f"{row['check']}: {row['probe']}, {row['condition']}", row["finding"], row["expect"] or "–", value]
             colour = {"as_expected": "green", "unexpected": "red"}.get(row["verdict"], "")
-            table.add_row(*(Text(cell) for cell in cells), style=colour)
+            table.add_row(*(Text(line(cell)) for cell in cells), style=colour)
         console.print(table)
     judged = [verdict for verdict in outcome.checks["verdict"] if verdict != "not_judged"]
     if judged:
@@ -206,18 +215,20 @@ def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) 
 
 def _stored(plan: Plan, store: Store) -> tuple[Report, dict[str, bytes]] | None:
     """The report's contents and files from the store, if they are there."""
-    import polars as pl
+    return artifacts.read(store, plan.report.kind, plan.report.key, lambda artifact: _report_of(artifact, plan))
 
-    artifact = store.open(plan.report.kind, plan.report.key)
-    if artifact is None:
-        return None
+
+def _report_of(artifact: Artifact, plan: Plan) -> tuple[Report, dict[str, bytes]]:
+    meta = artifact.meta
     frames = {
-        name: pl.read_parquet(artifact / f"{name}.parquet") if (artifact / f"{name}.parquet").exists() else None
+        name: artifacts.load_frame(artifact / f"{name}.parquet") if f"{name}.parquet" in artifact.files else None
         for name in TABLES
     }
-    meta = artifact.meta
-    files = artifact / "files"
-    rendered = {p.relative_to(files).as_posix(): p.read_bytes() for p in sorted(files.rglob("*")) if p.is_file()}
+    rendered = {
+        name.removeprefix("files/"): (artifact / name).read_bytes()
+        for name in sorted(artifact.files)
+        if name.startswith("files/")
+    }
     report = Report(
         spec=plan.spec,
         spec_text=meta["spec_text"],
@@ -226,6 +237,7 @@ def _stored(plan: Plan, store: Store) -> tuple[Report, dict[str, bytes]] | None:
         findings=meta["findings"],
         **frames,  # type: ignore[arg-type]
     )
+    report.checks.select("check", "verdict")
     return report, rendered
 
 

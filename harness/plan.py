@@ -7,13 +7,13 @@ the spec's last run says why.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from harness import remembered
 from harness.code_version import code_version
 from harness.contracts import Bed, Erasure, Probe
 from harness.kind import Kind
@@ -81,14 +81,25 @@ class Plan:
         """Seeds that a probe is fitted with: one only where the seed makes no difference."""
         return range(self.spec.seeds if probe.seeded else 1)
 
+    @property
+    def uses(self) -> list[str]:
+        """The artifacts that the plan refers to, KIND/KEY; for states, the beginning of the keys of the network's shards."""
+        from harness.activations.bed_network import describe_bed
+        from harness.activations.extract import bank_key
+
+        networks = set()
+        for condition in self.spec.conditions:
+            card = self.cards[condition.name]
+            if card is None:
+                assert isinstance(condition.model, Bed)
+                card = describe_bed(condition.model)
+            networks.add(f"states/{bank_key(card)}-")
+        return [*sorted({f"{stage.kind}/{stage.key}" for stage in self.stages}), *sorted(networks)]
+
     def remember(self, store: Store) -> None:
         """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""
-        place = _memory(store, self.spec.name)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({_title(stage.kind, stage.label): stage.ingredients for stage in self.stages})
-        draft = place.with_suffix(".draft")
-        draft.write_text(text)
-        draft.replace(place)
+        stages = {_title(stage.kind, stage.label): stage.ingredients for stage in self.stages}
+        remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses))
 
 
 def probe_name(probe: Probe) -> str:
@@ -194,7 +205,9 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
             {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
         ),
         "tokenizer": card.tokenizer_identity if card else "",
-        "code": code_version("examples", "templates", "prompts", "lint", "data", "distractors", "models/tokenizer"),
+        "code": code_version(
+            "examples", "templates", "sandbox", "prompts", "lint", "data", "distractors", "models/tokenizer"
+        ),
     }
 
 
@@ -316,10 +329,8 @@ class _Adder:
 
     def __init__(self, store: Store, name: str):
         self.store = store
-        try:
-            self.before: dict[str, dict[str, str]] = json.loads(_memory(store, name).read_text())
-        except (OSError, ValueError):
-            self.before = {}
+        last = remembered.recall(store, name)
+        self.before = {} if last is None else last.stages
 
     def __call__(self, kind: StageKind, label: str, ingredients: dict[str, str]) -> Stage:
         key = content_key(kind, ingredients)
@@ -339,10 +350,6 @@ class _Adder:
 
 def _title(kind: str, label: str) -> str:
     return f"{kind} {label}"
-
-
-def _memory(store: Store, name: str) -> Path:
-    return store.root / "plans" / f"{name}.json"
 
 
 def plain(value: Any) -> Any:

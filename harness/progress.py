@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from harness.report import plain
+
 
 class StageProgress:
     """Progress of one stage."""
@@ -49,7 +51,7 @@ class Reporter:
     def say(self, text: str) -> None:
         """A line above the bars."""
         if not self.quiet:
-            self.console.print(text, highlight=False, markup=False)
+            self.console.print(plain.block(text), highlight=False, markup=False)
 
     def download(self, what: str, done: int, total: int | None) -> None:
         """Told while something is brought or converted; `done` and `total` in bytes or parts."""
@@ -78,7 +80,7 @@ class Reporter:
         if self.quiet:
             yield StageProgress()
             return
-        name = f"{kind:<11} {label}"
+        name = f"{kind:<11} {plain.line(label)}"
         if not self.console.is_terminal:
             start = time.perf_counter()
             yield StageProgress()

@@ -49,6 +49,7 @@ _AT_ONCE = 2000
 
 # Of a bed that is asked for all it has: it makes as many as one wants.
 _BED_EXAMPLES = 1000
+_MOST_BED_EXAMPLES = 1_000_000
 
 
 class Encoded(Protocol):
@@ -417,7 +418,13 @@ def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor
             "nothing can be written into them"
         )
     data = condition.data
-    table = bed.load(_BED_EXAMPLES if data.limit is None else data.limit, data.seed)
+    count = _BED_EXAMPLES if data.limit is None else data.limit
+    if count > _MOST_BED_EXAMPLES:
+        raise DataError(
+            f"data.limit: {bed.kind()} makes as many examples as it is asked for, and {count:,} would fill the memory; "
+            f"at most {_MOST_BED_EXAMPLES:,}"
+        )
+    table = bed.load(count, data.seed)
     examples = arrange(table, data, title(bed))
     if not set(examples["label"].unique()) <= {0, 1}:
         raise DataError(f"{bed.kind()}: labels must be 0 and 1, the members of a pair")

@@ -130,9 +130,10 @@ def to_csv(frame: pl.DataFrame) -> str:
 
 
 def _dangerous(name: str) -> pl.Expr:
-    # What spreadsheets take for a formula, also after white space that they strip (OWASP, CSV injection). The layer
+    # What spreadsheets take for a formula, also after white space that they strip (OWASP, CSV injection), the full-width
+    # forms included. The layer
     # is a number in a text column, and one that counts from the last would be negative: it is left alone.
-    return pl.col(name).str.contains(r"^[\s\x00]*[=+\-@]|^[\t\r]") & ~pl.col(name).str.contains(r"^-?[0-9]+$")
+    return pl.col(name).str.contains(r"^[\s\x00]*[=+\-@＝＋－＠]|^[\t\r]") & ~pl.col(name).str.contains(r"^-?[0-9]+$")
 
 
 def _frame(

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from harness import stopping
 from harness.errors import EXIT_UNFINISHED, HarnessError
 
 BEAT_S = 1.0
@@ -311,10 +312,8 @@ class Team:
 
     def _stop(self, failure: Failure) -> None:
         """Ends this process: the main thread by an interrupt, and if it does not come to hear it, the hard way."""
-        import _thread
-
         self.failure = failure
-        _thread.interrupt_main()
+        stopping.ask()
         if not self._ended.wait(_GRACE_S):
             if self.speaks:
                 print(f"harness: {PeerFailed(failure, self.size)}", file=sys.stderr, flush=True)

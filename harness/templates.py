@@ -1,7 +1,7 @@
 """Templates: Jinja in a sandbox, rendered to text and the place of the answer in it.
 
 A spec may come from a stranger, so a template can neither reach out nor run long: no globals, a short list of filters
-and string methods, and a budget of steps and characters for each rendering.
+and string methods, and a budget for each rendering (see `harness.sandbox`).
 
 The answer is found by marking it, not by searching for it: "true" may stand in the text as well. It goes into the
 template as a string of a class of its own, and what Jinja prints of exactly that value is put between two characters
@@ -11,23 +11,16 @@ that occur nowhere else, which are taken out again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
-from jinja2.exceptions import SecurityError, TemplateError
-from jinja2.runtime import LoopContext, Macro, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import LoopContext, Macro
 
 from harness.errors import DataError, did_you_mean
-
-MAX_CHARACTERS = 1_000_000
-"""Longest rendering, and longest text on the way to it."""
-
-MAX_STEPS = 50_000
-"""Turns of loops and calls in one rendering."""
+from harness.sandbox import FAULTS, MAX_CHARACTERS, Bounded, too_long
 
 VARIABLES = ("answer", "choices", "answer_number", "label_names")
 """What a template may use besides the example's fields."""
@@ -50,6 +43,9 @@ METHODS = frozenset(
 _MARKS = [chr(code) for code in range(0x10FFFD, 0x10FF00, -1)]
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 class Rendered(msgspec.Struct, frozen=True):
     """A prompt, and the characters of the answer in it, end exclusive."""
 
@@ -67,15 +63,14 @@ class Template:
         # Named in the traceback's frames, which is how an error finds its line.
         self._filename = f"<template {name}>"
         try:
-            tree = self._environment.parse(source)
-            used = meta.find_undeclared_variables(tree)
-            tree = _Guard(self._environment).visit(tree)
-            code = self._environment.compile(tree, filename=self._filename)
+            code = self._environment.compiled(source, self._filename)
+            used = meta.find_undeclared_variables(self._environment.parse(source))
         except TemplateSyntaxError as error:
             raise DataError(f"{self._place(error.lineno)}: {error.message}") from error
-        except (TemplateError, SyntaxError, RecursionError) as error:
-            # Blocks or brackets that are nested deeper than Python compiles.
-            raise DataError(f"{self._place()}: {error}; write it more simply") from error
+        except (*FAULTS, SyntaxError) as error:
+            # Blocks or brackets that are nested deeper than Python compiles, numbers of thousands of digits.
+            remedy = "" if isinstance(error, SecurityError) else "; write it more simply"
+            raise DataError(f"{self._place()}: {error}{remedy}") from error
         if not used & {"answer", "answer_number"}:
             raise DataError(f"{self._place()}: the answer is nowhere in it; add {{{{ answer }}}} where it belongs")
         self._source = source
@@ -100,7 +95,7 @@ class Template:
         return first, second
 
     def _render(self, variables: Mapping[str, Any], fields: Mapping[str, Any], example: str) -> str:
-        self._environment.steps = self._environment.characters = 0
+        self._environment.start()
         pieces = []
         length = 0
         try:
@@ -108,12 +103,20 @@ class Template:
                 pieces.append(piece)
                 length += len(piece)
                 if length > MAX_CHARACTERS:
-                    raise _too_long()
+                    raise too_long()
         except UndefinedError as error:
             raise DataError(f"{self._place_of(error, example)}: {self._missing(error, variables, fields)}") from error
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except FAULTS as error:
             raise DataError(f"{self._place_of(error, example)}: {error}") from error
-        return "".join(pieces)
+        text = "".join(pieces)
+        if found := _SURROGATE.search(text):
+            raise DataError(
+                f"{self._place()}"
+                + (f', example "{example}"' if example else "")
+                + f": it makes U+{ord(found[0]):04X}, "
+                "half a character that no tokenizer reads; write the whole character"
+            )
+        return text
 
     def _missing(self, error: UndefinedError, variables: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
         message = str(error)
@@ -203,101 +206,23 @@ def _widened(text: str, head: int, tail: int) -> Rendered:
     return Rendered(text, start, end)
 
 
-def _too_long() -> SecurityError:
-    return SecurityError(f"the text grows beyond {MAX_CHARACTERS:,} characters; shorten it")
-
-
-class _Guard(NodeTransformer):
-    """Puts a counter on every loop and a limit on every joined text; neither passes through the sandbox by itself."""
-
-    def __init__(self, environment: ImmutableSandboxedEnvironment):
-        self._environment = environment
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:
-        if node.recursive:
-            raise TemplateSyntaxError("recursive loops are not allowed; write the loop out", node.lineno)
-        self.generic_visit(node)
-        node.iter = self._filtered(cast(nodes.Expr, node.iter), "counted")
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:
-        self.generic_visit(node)
-        return self._filtered(node, "limited")
-
-    def _filtered(self, node: nodes.Expr, name: str) -> nodes.Expr:
-        return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=self._environment)
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja with nothing in it that can run long, reach out, or give something else the next time."""
-
-    intercepted_binops = frozenset(["+", "*", "**", "%"])
+class _Sandbox(Bounded):
+    """The sandbox with a short list of what may be used, and answers that are marked."""
 
     def __init__(self) -> None:
-        super().__init__(undefined=StrictUndefined, autoescape=False, finalize=self._finalize)
-        self.steps = 0
-        self.characters = 0
+        super().__init__(undefined=StrictUndefined, autoescape=False)
         self.globals.clear()
-        self.filters = {name: function for name, function in self.filters.items() if name in FILTERS}
-        self.filters |= {"counted": self._counted, "limited": _limited, "join": _join, "replace": _replace}
+        ours = ("counted", "limited", "weighed", "join", "replace")
+        self.filters = {name: function for name, function in self.filters.items() if name in FILTERS or name in ours}
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         known = isinstance(obj, LoopContext) or (isinstance(obj, str) and attr in METHODS)
         return known and super().is_safe_attribute(obj, attr, value)
 
-    def wrap_str_format(self, value: Any) -> None:
-        """No `format` at all: it can ask for a text of any length."""
-
     def is_safe_callable(self, obj: Any) -> bool:
-        self._step()
-        if isinstance(obj, Undefined):
-            obj._fail_with_undefined_error()
-        return isinstance(obj, Macro) or isinstance(getattr(obj, "__self__", None), str | LoopContext)
+        known = isinstance(obj, Macro) or isinstance(getattr(obj, "__self__", None), str | LoopContext)
+        # Asked first: an undefined name has an error of its own.
+        return super().is_safe_callable(obj) and known
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "+":
-            return _limited(super().call_binop(context, operator, left, right))
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        if operator == "**" or not numbers or max(abs(left), abs(right)) > 1e15:
-            allowed = "is not allowed" if operator == "**" else "is only allowed between numbers of ordinary size"
-            raise SecurityError(f'"{operator}" {allowed}')
-        return super().call_binop(context, operator, left, right)
-
-    def _finalize(self, value: Any) -> Any:
-        if isinstance(value, _Answer | _Number):
-            return value.marked
-        if isinstance(value, str):
-            self.characters += len(value)
-            if self.characters > MAX_CHARACTERS:
-                raise _too_long()
-        return value
-
-    def _counted(self, values: Iterable[Any]) -> Iterator[Any]:
-        for value in values:
-            self._step()
-            yield value
-
-    def _step(self) -> None:
-        self.steps += 1
-        if self.steps > MAX_STEPS:
-            raise SecurityError(f"more than {MAX_STEPS:,} turns of loops and calls; do this in the data instead")
-
-
-def _limited(value: Any) -> Any:
-    if isinstance(value, str | list | tuple) and len(value) > MAX_CHARACTERS:
-        raise _too_long()
-    return value
-
-
-def _join(values: Iterable[Any], separator: str = "") -> str:
-    texts = [str(value) for value in values]
-    if sum(map(len, texts)) + len(separator) * len(texts) > MAX_CHARACTERS:
-        raise _too_long()
-    return separator.join(texts)
-
-
-def _replace(text: Any, old: str, new: str) -> str:
-    text = str(text)
-    if len(text) + text.count(old) * len(new) > MAX_CHARACTERS:
-        raise _too_long()
-    return cast(str, text.replace(old, new))
+    def shown(self, value: Any) -> Any:
+        return value.marked if isinstance(value, _Answer | _Number) else super().shown(value)

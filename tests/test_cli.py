@@ -136,6 +136,6 @@ def test_the_store_can_be_looked_at_checked_and_emptied(tmp_path: Path) -> None:
     damaged = harness("store", "verify", "--store", store)
     assert damaged.returncode == 1
     assert "scored.safetensors" in damaged.stdout
-    kept = harness("store", "prune", "--older-than-days", "1", "--store", store)
+    kept = harness("store", "prune", "--older-than", "1d", "--store", store)
     assert "removed 0 artifacts" in kept.stdout
-    assert "removed 0" not in harness("store", "prune", "--older-than-days", "0", "--store", store).stdout
+    assert "removed 0" not in harness("store", "prune", "--older-than", "0d", "--store", store).stdout

@@ -60,7 +60,10 @@ class Bank:
         """Look at what the store holds now."""
         for name in self.store.keys(_KIND, f"{self.key}-"):
             if name not in self._shards and (about := self.store.meta(_KIND, name)) is not None:
-                self._add(name, msgspec.convert(about, _Shard))
+                try:
+                    self._add(name, msgspec.convert(about, _Shard))
+                except msgspec.ValidationError:
+                    self.store.set_aside(_KIND, name)
 
     def await_rows(self, keys: Sequence[str]) -> None:
         """Wait until rows that another process has stored are seen here, which a shared disk may delay. Raises StoreError."""
@@ -158,6 +161,9 @@ class Bank:
         """A shard's file, verified the first time; None and forgotten if it is damaged."""
         if name not in self._opened:
             artifact = self.store.open(_KIND, name)
+            if artifact is not None and not _fits(artifact / _FILE, self._shards[name]):
+                self.store.set_aside(_KIND, name)
+                artifact = None
             if artifact is None:
                 self._forget(name)
                 return None
@@ -169,3 +175,16 @@ class Bank:
         self._index = {}
         for other, shard in sorted(self._shards.items()):
             self._add(other, shard)
+
+
+def _fits(file: Path, shard: _Shard) -> bool:
+    """Whether a shard's file holds what its description says. Checksums say only that nobody changed it since."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            shape = opened.get_slice("states").get_shape()
+            chances = opened.get_slice("log_prob").get_shape() if shard.log_prob else [len(shard.rows)]
+    except (OSError, SafetensorError):
+        return False
+    return len(shape) == 3 and shape[:2] == [len(shard.layers), len(shard.rows)] and chances == [len(shard.rows)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness import stopping
 from harness.activations import batches
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch, Cost
@@ -346,7 +347,7 @@ class _Run:
         forward: Forward | None = None
         done = 0
         stems: set[tuple[int, ...]] = set()
-        for number in job.claims(len(shards)):
+        for number in stopping.whole(job.claims(len(shards))):
             # Not before there is something to do: loading a network takes memory and time.
             forward = forward or self.forward(orders.way)  # type: ignore[arg-type]
             parts = []
@@ -467,6 +468,7 @@ class _ModelRun(_Run):
         import torch
         import transformers
 
+        from harness import artifacts
         from harness.activations.selfcheck import TOLERANCE, Verdict, examine
 
         ways = _ways(self.card)
@@ -482,11 +484,11 @@ class _ModelRun(_Run):
             self.bank.key, ways, str(torch.__version__), transformers.__version__, network.device.type, TOLERANCE
         )
         store = self.bank.store
-        if (about := store.meta("selfchecks", key)) is not None:
-            return msgspec.convert(about, Verdict)
-        verdict = examine(network, groups, ways, self.bank.layers, self.bank.log_prob_wanted, stem)
-        with store.write("selfchecks", key, msgspec.to_builtins(verdict)):
-            pass
+        verdict = artifacts.read(store, "selfchecks", key, lambda stored: msgspec.convert(stored.meta, Verdict))
+        if verdict is None:
+            verdict = examine(network, groups, ways, self.bank.layers, self.bank.log_prob_wanted, stem)
+            with store.write("selfchecks", key, msgspec.to_builtins(verdict)):
+                pass
         return verdict
 
     def _sample(self) -> tuple[list[list[Row]], int]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness import artifacts
 from harness.autopsy.examine import Body, examine
 from harness.autopsy.features import TRUTH, library
 from harness.contracts import Bed
@@ -44,12 +45,12 @@ def autopsies(execution: Execution, evidence: RunEvidence) -> Autopsies | None:
 def _carried_out(
     execution: Execution, evidence: RunEvidence, autopsy: Autopsy, where: tuple[str, str, str], stage: Stage
 ) -> dict[str, pl.DataFrame]:
-    import polars as pl
-
     from harness.autopsy.tables import SCHEMAS, framed
 
-    if artifact := execution.store.open(stage.kind, stage.key):
-        return {name: pl.read_parquet(artifact / f"{name}.parquet") for name in SCHEMAS}
+    if stored := artifacts.read(
+        execution.store, stage.kind, stage.key, lambda found: artifacts.load_frames(found, SCHEMAS)
+    ):
+        return stored
     with execution.stage(stage) as (_, counts):
         body = _body(execution, evidence, where)
         counts["rows"] = len(body.truth)

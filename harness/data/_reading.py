@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.data._bombs import MOST_COLUMNS, check_file, check_parquet
 from harness.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -24,8 +27,9 @@ def within(folder: Path, name: str) -> Path:
 
     A spec may come from a stranger and its report be published, so that it can read nothing else. Raises DataError.
     """
-    path = (folder / name).resolve()
-    if Path(name).is_absolute() or not path.is_relative_to(folder.resolve()):
+    # Unlike `resolve`, it has no objection to links that go round in a loop, nor to a NUL.
+    path = Path(os.path.realpath(folder / name)) if "\0" not in name else Path("/")
+    if Path(name).is_absolute() or not path.is_relative_to(os.path.realpath(folder)):
         raise DataError(
             f'data.source: "{name}" does not lie below the folder of the spec; copy it there and name it by its path '
             "from the spec"
@@ -35,6 +39,11 @@ def within(folder: Path, name: str) -> Path:
 
 def existing(path: Path, name: str) -> Path:
     """The path, if it is a file with an ending that can be read. Raises DataError."""
+    if any(character in name for character in "*?["):
+        # The reader would take it for a pattern, and follow links that match.
+        raise DataError(
+            f"{name}: a name with * ? or [ in it is a pattern; name one file, and rename it if that is its name"
+        )
     if path.is_dir():
         raise DataError(f"{name}: a folder, not a file; name one file in it")
     if not path.is_file():
@@ -46,6 +55,7 @@ def existing(path: Path, name: str) -> Path:
         )
     if path.stat().st_size == 0:
         raise DataError(f"{name}: the file is empty")
+    check_file(path, name)
     return path
 
 
@@ -64,7 +74,10 @@ def read(path: Path, name: str, choose: Callable[[list[str]], list[str]]) -> pl.
             table = pl.scan_ndjson(path, infer_schema_length=None)
         else:
             table = pl.scan_parquet(path, glob=False)
-        rows = table.select(choose(table.collect_schema().names())).collect()
+        columns = choose(table.collect_schema().names())
+        if ending == ".parquet":
+            check_parquet(table, columns, name)
+        rows = table.select(columns).collect()
     except (PolarsError, OSError) as error:
         _explain(path, name)
         raise DataError(f"{name}: {str(error).splitlines()[0]}") from error
@@ -87,7 +100,11 @@ def _without_last_blanks(rows: pl.DataFrame) -> pl.DataFrame:
 def _check_header(path: Path, name: str) -> None:
     with _csv_rows(path, errors="replace") as rows:
         header = next(rows, [])
-    twice = sorted({column for column in header if header.count(column) > 1})
+    if len(header) > MOST_COLUMNS:
+        raise DataError(
+            f"{name}:1: {len(header):,} columns, and {MOST_COLUMNS:,} are allowed; take out what is not needed"
+        )
+    twice = sorted(column for column, count in Counter(header).items() if count > 1)
     if twice:
         raise DataError(f'{name}:1: two columns are called "{twice[0]}"; rename one')
 
@@ -117,7 +134,7 @@ def _explain_json(content: bytes, name: str) -> None:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{name}:{number}: not JSON ({error}); each line must be one object") from error
         if not isinstance(row, dict):
             raise DataError(f"{name}:{number}: each line must be one JSON object, such as {{...}}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from harness.contracts import Factor, Source
+from harness.data._local_folder import check_folder
 from harness.data._reading import within
 from harness.data._replies import IS_RIGHT, check_columns, one_by_one
 from harness.data._table import Columns
@@ -82,7 +83,7 @@ class Hub(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the name and revision; of the files' content where it is a local folder."""
-        from hashlib import sha256
+        from hashlib import file_digest, sha256
 
         from harness.code_version import code_version
         from harness.store import content_key
@@ -92,14 +93,18 @@ class Hub(Source, frozen=True):
         if (local := self._local(folder)) is not None:
             for path in sorted(p for p in local.rglob("*") if p.is_file()):
                 digest.update(path.relative_to(local).as_posix().encode() + b"\0")
-                digest.update(sha256(path.read_bytes()).digest())
-        code = code_version("data/hub", "data/_table", "data/_replies", "data/_order")
+                with path.open("rb") as file:
+                    digest.update(file_digest(file, "sha256").digest())
+        code = code_version("data/hub", "data/_table", "data/_replies", "data/_order", "data/_local_folder")
         return content_key(code, msgspec.to_builtins(self), digest.hexdigest())
 
     def _local(self, folder: Path) -> Path | None:
         """The folder beside the spec, if there is one of that name."""
         path = within(folder, self.hub)
-        return path if path.is_dir() else None
+        if not path.is_dir():
+            return None
+        check_folder(path, self.hub)
+        return path
 
     def _dataset(self, folder: Path) -> Any:
         try:

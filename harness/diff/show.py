@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 SHOWN_ROWS = 40
-"""Rows of results in text and Markdown; JSON has them all."""
+"""Rows of results, and of checks, in text and Markdown; JSON has them all."""
 
 _RULE = (
     "Beyond its interval: the 95 % interval of the change, squared and added from the two intervals, excludes zero. "
@@ -65,7 +65,9 @@ def as_text(difference: Difference) -> Group:
     style = "green" if exit_code(difference) == EXIT_EXPECTED else "bold red"
     parts: list[Any] = [Text(summary(difference), style=style)]
     if difference.checks:
-        parts.append(table("Checks", _CHECK_HEAD, (_check_cells(check, plain.line) for check in difference.checks)))
+        checks = difference.checks[:SHOWN_ROWS]
+        parts.append(table("Checks", _CHECK_HEAD, (_check_cells(check, plain.line) for check in checks)))
+        parts += [Text(line) for line in (_more_checks(difference),) if line]
     if difference.moved:
         shown = difference.moved[:SHOWN_ROWS]
         parts.append(table("Results", _ROW_HEAD, (_row_cells(row, plain.line) for row in shown)))
@@ -81,7 +83,9 @@ def as_markdown(difference: Difference) -> str:
         f"{mark} **{plain.code(difference.old)} → {plain.code(difference.new)}**: {summary(difference)}.",
     ]
     if difference.checks:
-        parts.append(_table(_CHECK_HEAD, (_check_cells(check, plain.markdown) for check in difference.checks)))
+        checks = difference.checks[:SHOWN_ROWS]
+        parts.append(_table(_CHECK_HEAD, (_check_cells(check, plain.markdown) for check in checks)))
+        parts += [line for line in (_more_checks(difference),) if line]
     if difference.moved:
         shown = difference.moved[:SHOWN_ROWS]
         parts.append(_table(_ROW_HEAD, (_row_cells(row, plain.markdown) for row in shown)))
@@ -146,6 +150,11 @@ def _row_cells(row: Moved, clean: Callable[[str], str]) -> tuple[str, ...]:
     fit_on, tested_on, *rest = row.key
     names = (clean(Transfer(fit_on, tested_on).title), *map(clean, rest))
     return (*names, evidence(row.old), evidence(row.new), f"{sign}{number(row.change)}", beyond)
+
+
+def _more_checks(difference: Difference) -> str:
+    left = len(difference.checks) - SHOWN_ROWS
+    return f"{_count(left, 'further check')} moved; --json has all." if left > 0 else ""
 
 
 def _rest(difference: Difference) -> str:

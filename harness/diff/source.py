@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from harness import git
 from harness.errors import UsageError
 from harness.report import plain, read
 from harness.report.score import Score
@@ -93,9 +94,8 @@ def _git_reader(revision: str, inside: str) -> Callable[[str], bytes]:
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     try:
-        return subprocess.run(["git", *arguments], capture_output=True, env=environment, timeout=60, check=False)
+        return git.ask(*arguments)
     except FileNotFoundError as error:
         raise UsageError("a REVISION:FOLDER needs git, which is not installed; give two folders") from error
     except subprocess.TimeoutExpired as error:
@@ -118,12 +118,13 @@ def _results(content: bytes, name: str) -> dict[Key, Score]:
 
 def _checks(content: bytes, name: str) -> dict[Key, CheckRow]:
     found: dict[Key, CheckRow] = {}
+    seen: Counter[Key] = Counter()
     columns = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high")
     for row in read.rows(content, columns, name):
         check, probe, condition, finding, expect, verdict = (str(cell) for cell in row[:6])
         # The same check may stand there twice with other options; then the order tells them apart.
-        ordinal = 1
-        while (key := (check, probe, condition, str(ordinal))) in found:
-            ordinal += 1
-        found[key] = CheckRow(finding, expect, verdict, Score(*(float(cell) for cell in row[6:])))
+        seen[check, probe, condition] += 1
+        found[check, probe, condition, str(seen[check, probe, condition])] = CheckRow(
+            finding, expect, verdict, Score(*(float(cell) for cell in row[6:]))
+        )
     return found

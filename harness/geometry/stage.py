@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from harness import artifacts
 from harness.evidence import RunEvidence
 from harness.geometry.components import components
 from harness.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
@@ -36,13 +37,13 @@ def geometry(execution: Execution, evidence: RunEvidence) -> Geometry | None:
 
 
 def _of_condition(execution: Execution, evidence: RunEvidence, condition: str) -> dict[str, pl.DataFrame]:
-    import polars as pl
-
     from harness.geometry.tables import TABLES, frame
 
     stage = execution.plan.geometries[condition]
-    if artifact := execution.store.open(stage.kind, stage.key):
-        return {name: pl.read_parquet(artifact / f"{name}.parquet") for name in TABLES}
+    if stored := artifacts.read(
+        execution.store, stage.kind, stage.key, lambda found: artifacts.load_frames(found, TABLES)
+    ):
+        return stored
     with execution.stage(stage) as (_, counts):
         made = {
             "measures": frame(_measures(execution, condition)),

@@ -103,6 +103,11 @@ class _Composer:
         self.anchors: dict[str, _Anchored] = {}
         self.weight = 0
         self.deepest = 0
+        if found := _CONTROL.search(text):
+            # The reader would refuse it with an error that has no place.
+            message = f"the control character U+{ord(found.group()):04X} cannot stand in a spec; remove it"
+            raise Unreadable(Place(file).problem("", message))
+        self.reached = Place(file) if outside else Place(file, 1, 1)
         self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
 
     def document(self, path: str) -> Node | None:
@@ -118,9 +123,15 @@ class _Composer:
 
     def next(self) -> yaml.Event:
         try:
-            return next(self.events)
+            event = next(self.events)
+            self.reached = self.at(event.end_mark)
+            return event
         except yaml.MarkedYAMLError as error:
             raise Unreadable(self.syntax_problem(error)) from error
+        except (ValueError, OverflowError) as error:
+            # PyYAML hands the digits of \U00110000 and of %YAML to Python, which has limits of its own.
+            message = f"a number that YAML reads here is too large ({error}); check escapes such as \\U"
+            raise Unreadable(self.reached.problem("", message)) from error
 
     def node(self, event: yaml.Event, path: str, depth: int) -> Node:
         """The node that begins with `event`; consumes its events to the end."""

@@ -80,8 +80,8 @@ class Loader:
             self.problems.append(problem_at(node, message))
             return None
         path = Path(os.path.normpath(parent.parent / name))
-        real = path.resolve()
-        if real in [link.resolve() for link in chain]:
+        real = _real(path)
+        if real in [_real(link) for link in chain]:
             loop = " → ".join(str(link) for link in (*chain, path))
             self.problems.append(problem_at(node, f"includes go round in a loop: {loop}; take one of them out"))
             return None
@@ -96,6 +96,11 @@ class Loader:
             return None
         self.read[real] = self.parsed(raw, path, (*chain, path))
         return self.read[real]
+
+
+def _real(path: Path) -> Path:
+    # Unlike `resolve`, it has no objection to links that go round in a loop.
+    return Path(os.path.realpath(path))
 
 
 def _read(path: Path, place: Place, where: str) -> bytes | Problem:

@@ -19,6 +19,9 @@ RESERVED = (
 )
 """Columns of the table of prompts; a distractor's name becomes one more beside them."""
 
+MOST_SCORES = 20_000
+"""Probes × pairs of conditions in one spec. Planning takes some seconds for so many; without a limit a page of YAML asks for billions."""
+
 
 def reference_problems(resolved: Resolved) -> Iterator[Problem]:
     """Everything that can be wrong between parts that are each right by themselves."""
@@ -150,6 +153,13 @@ def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
                 message = f"fitted on {pair[0]} and tested on {pair[1]} stands here twice; take one of them out"
                 yield problem_at(item, message)
             seen.add(pair)
+    pairs, probes = len(resolved.transfers()), len(resolved.probes)
+    if pairs * probes > MOST_SCORES:
+        yield problem_at(
+            resolved.transfer[0][0] if resolved.transfer else resolved.root,
+            f"{pairs:,} pairs of conditions × {probes:,} probes are {pairs * probes:,} scores, and {MOST_SCORES:,} are "
+            "allowed; name fewer, or split the spec",
+        )
 
 
 def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:

@@ -11,6 +11,9 @@ from harness.language.merging import Position, overlay
 from harness.language.nodes import Array, Entry, Node, Place, Table, child_path
 from harness.language.shorthand import written_out
 
+MAX_STEPS = 40
+"""Keys on the way to a value. A spec is not that deep."""
+
 _STEP = re.compile(r"(?:^|\.)(?P<key>[^.\[\]=\s]+)|\[(?P<index>[0-9]{1,6})\]")
 
 
@@ -20,7 +23,7 @@ def apply(root: Table, sets: Sequence[str], problems: list[Problem]) -> Table:
         place = Place(f"--set {shorten(text)}")
         target, equals, written = text.partition("=")
         steps = _steps(target)
-        if not equals or not steps:
+        if not equals or not 0 < len(steps) <= MAX_STEPS:
             problems.append(
                 place.problem("", "write KEY=VALUE, such as --set model.dtype=float32 or --set probes[0].restarts=5")
             )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from harness import ordinary
 from harness.errors import UsageError
 from harness.models import gguf, precision, tokenizer
 from harness.models.fingerprint import combined, meaning
@@ -23,6 +25,10 @@ __all__ = ["ModelCard", "ModelMissing", "Progress", "describe"]
 _EMBEDDING = re.compile(
     r"(^|\.)(embed\w*|wte|wpe|word_embeddings\w*|\w*_embeddings|shared|lm_head|embed_out|output_projection)\."
 )
+
+_TEXT = frozenset({".jinja", ".json", ".model", ".txt"})
+LARGEST_TEXT = 256 * 2**20
+"""A larger tokenizer or configuration is none; those of the largest vocabularies have a tenth of that."""
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +101,7 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     ModelMissing when it is not here and `bring` is false, HarnessError when it cannot be had.
     """
     place = locate(model, folder, bring, progress)
+    _check_files(place.folder)
     config = read_config(place.folder)
     sizes = shape(config, place.folder, model.side)
     weights = _weight_files(place.folder, model)
@@ -129,18 +136,33 @@ def _identity(model: Model, place: Located, weights: list[Path], tokenizer_files
     if model.weights == "random":
         return content_key("random", config, model.weights_seed, combined(tokenizer_files))
     origin = place.folder / gguf.ORIGIN
-    if origin.is_file():
-        # What was converted is known by the file that it came from, whatever wrote the safetensors.
+    if gguf.is_ours(place.folder) and origin.is_file():
+        # What was converted is known by the file that it came from, whatever wrote the safetensors. Only folders of our own
+        # are believed: a stranger's could claim to be any model, and have its states kept under that one's name.
         return content_key("gguf", json.loads(origin.read_bytes())["gguf_sha256"], place.folder.name.rsplit("-", 1)[-1])
     return content_key("weights", combined(weights), config, combined(tokenizer_files))
 
 
+def _check_files(folder: Path) -> None:
+    """The libraries that read a model's folder wait for pipes, and read devices and text of any size to the end."""
+    for path in sorted(folder.iterdir()):
+        if ordinary.is_irregular(path):
+            raise UsageError(f"{path} is neither a file nor a folder; take it away")
+        if path.suffix in _TEXT and path.is_file() and path.stat().st_size > LARGEST_TEXT:
+            raise UsageError(f"{path} is larger than {LARGEST_TEXT >> 20} MiB, and no model's is")
+
+
 def _weight_files(folder: Path, model: Model) -> list[Path]:
     """The files with weights; empty only where none are needed."""
+    if (folder / "adapter_config.json").exists():
+        # transformers would load the model that the adapter names, wherever that is, and not the one in this folder.
+        raise UsageError(
+            f"model.id: {folder} holds an adapter (adapter_config.json), not a whole model; merge it into its base "
+            "(peft: merge_and_unload, then save_pretrained) and name that folder"
+        )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-        files = [folder / Path(name).name for name in names]
+        files = [folder / name for name in _indexed(index)]
         missing = [file.name for file in files if not file.is_file()]
         if missing and model.weights == "pretrained":
             raise UsageError(f"model.id: {folder} lacks {', '.join(missing)}, which its index names")
@@ -160,6 +182,20 @@ def _weight_files(folder: Path, model: Model) -> list[Path]:
             "them to safetensors, or set model.allow_pickle: true if you trust their authors"
         )
     raise UsageError(f"model.id: {folder} has no weights (*.safetensors); set model.weights: random to go without")
+
+
+def _indexed(index: Path) -> list[str]:
+    """The files that an index names. It comes from a stranger: they lie beside it and are no pickles, or it is refused."""
+    try:
+        names = sorted(set(json.loads(ordinary.content(index, LARGEST_TEXT))["weight_map"].values()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{index}: not a readable index of weights: {error}") from error
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0]+\.safetensors", name):
+            raise UsageError(
+                f"{index}: it names the file {str(name)[:80]!r}; weights lie beside their index and end in .safetensors"
+            )
+    return names
 
 
 def _parameters(weights: list[Path], sizes: Shape) -> tuple[int, int]:
@@ -185,6 +221,12 @@ def _header(file: Path) -> dict[str, list[int]]:
             if size > 100_000_000:
                 raise ValueError("its header is too large")
             header = json.loads(opened.read(size))
-        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+            if os.fstat(opened.fileno()).st_size != 8 + size + end:
+                raise ValueError("it is shorter or longer than its header says; get it again")
+        shapes = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+        if not all(isinstance(size, int) and size >= 0 for dimensions in shapes.values() for size in dimensions):
+            raise ValueError("a tensor's shape is not made of whole numbers")
+        return shapes
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{file}: not a readable safetensors file: {error}") from error

@@ -62,8 +62,13 @@ def combined(files: Sequence[Path], values: Sequence[object] = ()) -> str:
 
 def meaning(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without the keys that do not change the network."""
-    return {
-        key: meaning(value) if isinstance(value, dict) else value
-        for key, value in config.items()
-        if key not in _VOLATILE
-    }
+    return {key: _plain(value) for key, value in config.items() if key not in _VOLATILE}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return meaning(value)
+    if isinstance(value, list):
+        return [_plain(item) if isinstance(item, int) else item for item in value]
+    # A whole number that no 64 bits hold cannot be hashed as one.
+    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value

@@ -34,6 +34,11 @@ def is_converted(file: Path) -> bool:
     return (converted_folder(file) / ORIGIN).is_file()
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a model's folder is one that `convert` made, in the user's own cache."""
+    return folder.resolve().parent == (cache_folder() / "models").resolve()
+
+
 def convert(file: Path, progress: Callable[[str, int, int | None], None] | None = None) -> Path:
     """The folder with config.json, model.safetensors and the tokenizer. Takes seconds to minutes, once.
 
@@ -68,7 +73,8 @@ def _write(file: Path, folder: Path) -> None:
     package = Path(__file__).parents[2]
     path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-m", "harness.models.gguf_worker", str(file.resolve()), str(folder)],
+        # -P: no module is taken from the folder that we happen to be in, which may be a stranger's.
+        [sys.executable, "-P", "-m", "harness.models.gguf_worker", str(file.resolve()), str(folder)],
         env=os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1"},
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, UsageError
@@ -34,13 +35,17 @@ def load(card: ModelCard) -> Network:
                 model = _untrained(card).to(getattr(torch, card.dtype)).to(device)
             else:
                 model = _pretrained(card, device)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        # A stranger's configuration or weights can make the library stumble anywhere.
+        except Exception as error:
+            if isinstance(error, HarnessError):
+                raise
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise HarnessError(
                     f"{card.name}: its weights ({card.weight_bytes / 2**30:.1f} GiB) do not fit on {device}; "
                     "set model.dtype: bfloat16, or hide the GPU (CUDA_VISIBLE_DEVICES=)"
                 ) from error
-            raise HarnessError(f"{card.name}: transformers cannot load it from {card.path}: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise HarnessError(f"{card.name}: transformers cannot load it from {card.path}: {reason}") from error
     return Network(model.eval().requires_grad_(False), card)
 
 
@@ -50,18 +55,32 @@ def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
     placement: dict[str, Any] = {}
     if device.type == "cuda":
         placement["device_map"] = _on_gpus(card, device)
-    return build(
-        card,
-        lambda auto, attention: auto.from_pretrained(
+
+    def make(auto: Any, attention: str) -> PreTrainedModel:
+        model, found = auto.from_pretrained(
             card.path,
             dtype=getattr(torch, card.dtype),
             attn_implementation=attention,
             use_safetensors=None if card.allow_pickle else True,
             local_files_only=True,
             trust_remote_code=card.trust_remote_code,
+            output_loading_info=True,
             **placement,
-        ),
-    )
+        )
+        _check_complete(card, found)
+        return model
+
+    return build(card, make)
+
+
+def _check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
+    """transformers draws weights that the files lack at random and only warns. A pooler is not read, so it may be missing."""
+    missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)
+    if missing:
+        raise HarnessError(
+            f"{card.name}: {len(missing)} weights are not in its files ({', '.join(missing[:3])} …), so the network would not be "
+            "the one that was trained; get the whole model, or set model.weights: random"
+        )
 
 
 def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:
@@ -93,6 +112,12 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
     from transformers import AutoConfig
 
     assert card.path is not None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if card.parameters * 4 > memory:
+        raise HarnessError(
+            f"{card.name}: {card.parameters:,} weights in float32 are more than this machine's memory "
+            f"({memory / 2**30:.0f} GiB); they are drawn on the processor, so use a smaller network"
+        )
     config: PretrainedConfig = AutoConfig.from_pretrained(
         card.path, local_files_only=True, trust_remote_code=card.trust_remote_code
     )

@@ -7,12 +7,13 @@ leaves its defaults out is completed by transformers itself, which costs a slow 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from harness import ordinary
 from harness.errors import UsageError
 
 Stacks = Literal["decoder-only", "encoder-only", "encoder-decoder"]
@@ -34,6 +35,11 @@ _OFFSET_POSITIONS = {
     "longformer",
     "xmod",
 }
+
+LARGEST_CONFIG = 16 * 2**20
+LARGEST = 10**8
+"""A larger size is that of no network."""
+MOST_BLOCKS = 10_000
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "blocks": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
@@ -77,10 +83,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json. Raises UsageError when it is missing or no configuration."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_bytes())
+        config = json.loads(ordinary.content(path, LARGEST_CONFIG))
     except FileNotFoundError as error:
         raise UsageError(f"{folder}: no config.json in it, so it is no model folder") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a readable configuration: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise UsageError(f"{path}: no model_type in it, so transformers cannot tell what network it is")
@@ -95,26 +101,31 @@ def shape(config: Mapping[str, Any], folder: Path, side: Literal["auto", "decode
         raise UsageError(f"model.side: {side}: this model ({text['model_type']}) is {stacks}; leave `side` out")
     if any(_get(text, *names) is None for names in _NAMES.values()):
         text = _text_part(_completed(folder))
-    sizes = {name: _get(text, *names) for name, names in _NAMES.items()}
-    missing = [name for name, value in sizes.items() if not isinstance(value, int)]
+
+    def size(*names: str, most: int = LARGEST) -> int | None:
+        return _whole(text, folder, names, most)
+
+    sizes = {name: size(*names) for name, names in _NAMES.items()}
+    missing = [name for name, value in sizes.items() if value is None]
     if missing:
         raise UsageError(f"{folder}/config.json: cannot find the network's {', '.join(missing)} in it")
-    d_model, heads = int(sizes["d_model"]), int(sizes["heads"])
-    blocks = int(sizes["blocks"])
+    d_model, heads, blocks, vocab = (sizes[name] or 0 for name in ("d_model", "heads", "blocks", "vocab"))
     if stacks == "encoder-decoder" and side != "encoder":
-        blocks = int(_get(text, "num_decoder_layers", "decoder_layers") or blocks)
-    kv_heads = _get(text, "num_key_value_heads", "num_kv_heads")
+        blocks = size("num_decoder_layers", "decoder_layers") or blocks
+    if blocks > MOST_BLOCKS:
+        raise UsageError(f"{folder}/config.json: {blocks:,} blocks are those of no network; at most {MOST_BLOCKS:,}")
+    kv_heads = size("num_key_value_heads", "num_kv_heads")
     return Shape(
         family=text["model_type"],
         stacks=stacks,
         blocks=blocks,
         d_model=d_model,
         heads=heads,
-        kv_heads=1 if text.get("multi_query") else int(kv_heads or heads),
-        head_dim=int(_get(text, "head_dim", "d_kv") or d_model // heads),
-        d_mlp=int(_get(text, "intermediate_size", "n_inner", "ffn_dim", "d_ff", "hidden_dim", "encoder_ffn_dim") or 4 * d_model),
-        vocab=int(sizes["vocab"]),
-        context=_context(text),
+        kv_heads=1 if text.get("multi_query") else kv_heads or heads,
+        head_dim=size("head_dim", "d_kv") or d_model // heads,
+        d_mlp=size("intermediate_size", "n_inner", "ffn_dim", "d_ff", "hidden_dim", "encoder_ffn_dim") or 4 * d_model,
+        vocab=vocab,
+        context=_context(text, folder),
         window=_window(text),
         gated=any(word in str(_get(text, "hidden_act", "hidden_activation", "feed_forward_proj", "activation_function"))
                   for word in ("silu", "swiglu", "gated", "gelu_pytorch_tanh")),
@@ -131,7 +142,7 @@ def _text_part(config: Mapping[str, Any]) -> dict[str, Any]:
 def _stacks(text: Mapping[str, Any], config: Mapping[str, Any]) -> Stacks:
     if text.get("is_encoder_decoder") or text["model_type"] in ("t5", "mt5", "umt5", "bart", "mbart", "pegasus"):
         return "encoder-decoder"
-    built_as = " ".join(config.get("architectures") or ())
+    built_as = str(config.get("architectures"))
     if "ForCausalLM" in built_as or "LMHeadModel" in built_as or text.get("is_decoder"):
         return "decoder-only"
     if text["model_type"] in _ENCODERS or "ForMaskedLM" in built_as:
@@ -139,11 +150,11 @@ def _stacks(text: Mapping[str, Any], config: Mapping[str, Any]) -> Stacks:
     return "decoder-only"
 
 
-def _context(text: Mapping[str, Any]) -> int | None:
-    found = _get(text, "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+def _context(text: Mapping[str, Any], folder: Path) -> int | None:
+    found = _whole(text, folder, ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 2**62)
     if found is None or text["model_type"] in ("t5", "mt5", "umt5"):
         return None
-    return int(found) - (2 if text["model_type"] in _OFFSET_POSITIONS else 0)
+    return found - (2 if text["model_type"] in _OFFSET_POSITIONS else 0)
 
 
 def _window(text: Mapping[str, Any]) -> int | None:
@@ -155,6 +166,19 @@ def _get(text: Mapping[str, Any], *names: str) -> Any:
     return next((text[name] for name in names if text.get(name) is not None), None)
 
 
+def _whole(text: Mapping[str, Any], folder: Path, names: Sequence[str], most: int) -> int | None:
+    """A size; None where there is none of these names. Raises UsageError for what is no size."""
+    value = _get(text, *names)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= most:
+        name = next(name for name in names if text.get(name) is not None)
+        raise UsageError(f"{folder}/config.json: {name} is {str(value)[:40]!r}, not a whole number from 1 to {most:,}")
+    return value
+
+
 def _completed(folder: Path) -> dict[str, Any]:
     from transformers import AutoConfig
 
@@ -163,5 +187,6 @@ def _completed(folder: Path) -> dict[str, Any]:
     with quiet_transformers():
         try:
             return dict(AutoConfig.from_pretrained(folder, local_files_only=True).to_dict())
-        except (OSError, ValueError, KeyError) as error:
+        # A stranger's configuration can make the library stumble anywhere.
+        except Exception as error:
             raise UsageError(f"{folder}: transformers cannot read its config.json: {error}") from error

@@ -106,13 +106,16 @@ class Tokenizer:
         The text can be encoded as it is: a beginning-of-text token that encoding adds is left out of it.
         Raises UsageError if the model has no chat template or the template refuses.
         """
-        from jinja2 import TemplateError
+        from harness.sandbox import FAULTS, Bounded
 
+        template = self._chat
+        assert isinstance(template.environment, Bounded)
+        template.environment.start()
         try:
-            text = self._chat.render(
+            text = template.render(
                 messages=[{"role": "user", "content": user}], add_generation_prompt=True, **self.about.special
             )
-        except TemplateError as error:
+        except FAULTS as error:
             raise UsageError(f"the model's chat template cannot be used: {error}") from error
         bos = self.about.special.get("bos_token", "")
         if self.about.adds_bos and bos and text.startswith(bos):
@@ -126,7 +129,8 @@ class Tokenizer:
             raise UsageError("this model has no chat template; leave out `chat: true`, or use a chat model")
         from jinja2 import TemplateError
         from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        from harness.sandbox import FAULTS, Bounded
 
         def refuse(message: str) -> None:
             raise TemplateError(message)
@@ -134,15 +138,16 @@ class Tokenizer:
         def tojson(value: Any, indent: int | None = None, **_: Any) -> str:
             return json.dumps(value, ensure_ascii=False, indent=indent)
 
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment = Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = tojson
         environment.globals["raise_exception"] = refuse
         # A prompt that carries today's date would be another prompt tomorrow.
         environment.globals["strftime_now"] = lambda pattern: _FIXED_DAY.strftime(pattern)
         try:
-            return environment.from_string(self.about.chat_template)
-        except TemplateError as error:
+            code = environment.compiled(self.about.chat_template, "<chat template>")
+        except (*FAULTS, SyntaxError) as error:
             raise UsageError(f"the model's chat template cannot be used: {error}") from error
+        return environment.template_class.from_code(environment, code, environment.make_globals(None))
 
 
 def load_tokenizer(card: ModelCard) -> Tokenizer:
@@ -184,8 +189,9 @@ def _write(folder: Path, draft: Path, trust_remote_code: bool) -> None:
             found = AutoTokenizer.from_pretrained(
                 folder, use_fast=True, local_files_only=True, trust_remote_code=trust_remote_code
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise HarnessError(f"{folder}: its tokenizer cannot be loaded: {error}") from error
+        # A stranger's files can make the library stumble anywhere, and its Rust part raises plain `Exception`.
+        except Exception as error:
+            raise HarnessError(f"{folder}: its tokenizer cannot be loaded: {type(error).__name__}: {error}") from error
     if not getattr(found, "is_fast", False):
         raise HarnessError(
             f"{folder}: it has no fast tokenizer (tokenizer.json), and only those know which characters a token covers; "

@@ -48,7 +48,7 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
     """`sphere`: direction and bias uniform with norm one (Burns et al.). `truncated_normal`: standard deviation 1/√d,
     cut at two of them, bias 0 (Farquhar et al.). `normal`: the same, not cut. `uniform`: direction and bias within ±1/√d
     (PyTorch's default, which the public repository leaves in place). `pca`: restart k begins at the k-th principal component
-    of x⁺ − x⁻, bias 0, whatever the seed: does the loss move away from what varies most?"""
+    of x⁺ − x⁻, bias 0, whatever the seed, which shows whether the loss moves away from what varies most."""
     bias: bool = True
     """Fit a bias. Without one the probe is forced through the origin, where the normalised states are centred."""
     confidence: Literal["min", "symmetrised"] = "min"

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from harness import git
+
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
     "polars", "msgspec", "jinja2", "matplotlib",
@@ -87,11 +89,13 @@ def versions() -> dict[str, str]:
 
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Commit and whether anything tracked was changed; None outside a repository or without git."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
+    try:
+        commit = git.ask("rev-parse", "HEAD", folder=folder, timeout_s=20)
+        if commit.returncode:
+            return None
+        return {"commit": commit.stdout.decode().strip(), "dirty": git.is_changed(folder, timeout_s=20)}
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if changed is None else bool(changed)}
 
 
 def hardware() -> dict[str, Any]:
@@ -126,13 +130,3 @@ def _memory_gib() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    command = ["git", "-C", str(folder), *arguments]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

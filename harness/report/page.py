@@ -81,7 +81,7 @@ def from_folder(folder: Path) -> Path:
     name = plain.line(str(folder / "manifest.json"))
     try:
         manifest = msgspec.json.decode(read.file_bytes(folder / "manifest.json"))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UsageError(f"{name} is not JSON: {error}") from error
     if not isinstance(manifest, dict):
         raise UsageError(f"{name} is not a JSON object; make it again with harness run")

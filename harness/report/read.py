@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,9 @@ from harness.report import plain
 
 LARGEST_BYTES = 256 * 2**20
 """A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
+
+MOST_ROWS = 1_000_000
+"""More rows are no report of ours either, and would take minutes to compare."""
 
 KEY = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
 RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
@@ -61,17 +65,25 @@ NUMBERS = frozenset(
 
 
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
-    """The content of an ordinary file that is not too large. Raises UsageError."""
+    """The content of an ordinary file that is not too large, in its folder and nowhere else. Raises UsageError."""
     try:
+        if path.is_symlink() and not _real(path).is_relative_to(_real(path.parent)):
+            raise UsageError(f"{_shown(path)} is a link that leads out of its folder; put the file itself there")
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{_shown(path)} is not an ordinary file")
         with path.open("rb") as file:
-            content = file.read(largest + 1)
+            # What is asked for is set aside at once, so not more than there is.
+            content = file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
     except FileNotFoundError as error:
         raise UsageError(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{_shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return within(content, _shown(path), largest)
+
+
+def _real(path: Path) -> Path:
+    # Unlike `resolve`, it has no objection to links that go round in a loop.
+    return Path(os.path.realpath(path))
 
 
 def within(content: bytes, name: str, largest: int = LARGEST_BYTES) -> bytes:
@@ -95,8 +107,10 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
     try:
         head = next(reader, [])
         places = [_place(head, column, columns, name) for column in columns]
-        for cells in reader:
+        for number, cells in enumerate(reader):
             line = reader.line_num
+            if number >= MOST_ROWS:
+                raise UsageError(f"{name} has more than {MOST_ROWS:,} rows; that is no report of this program")
             if not cells:
                 continue
             if len(cells) != len(head):
@@ -135,7 +149,7 @@ def _number(cell: str, column: str, name: str, line: int) -> float:
 
 def _text(cell: str) -> str:
     """Without the apostrophe that keeps a spreadsheet from executing the cell (see `harness.tables.to_csv`)."""
-    return cell[1:] if re.match(r"'(?:[\s\0]*[=+\-@]|[\t\r])", cell) else cell
+    return cell[1:] if re.match(r"'(?:[\s\0]*[=+\-@＝＋－＠]|[\t\r])", cell) else cell
 
 
 def _shown(path: Path) -> str:

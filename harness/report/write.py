@@ -68,13 +68,19 @@ def write(
     """
     files = dict(render(report) if rendered is None else rendered)
     manifest = {**report.manifest, "report": msgspec.to_builtins(outline.of(report))}
-    files[MANIFEST] = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    files[MANIFEST] = _json(manifest)
     if page:
         from harness.report import page as html
 
         tables = {name: content for name, content in files.items() if name in html.EXTRA}
         files[PAGE] = html.render(outline.of(report), report.results, report.seeds, report.checks, manifest, tables)
     return place(files, folder)
+
+
+def _json(content: Mapping[str, object]) -> bytes:
+    text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    # The name of a file need not be UTF-8; what is not becomes an escape, which JSON reads back.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def place_page(path: Path, content: bytes) -> Path:
@@ -88,8 +94,9 @@ def place_page(path: Path, content: bytes) -> Path:
 def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     """Puts the files into the folder, then removes those of a former report that are not among them."""
     drawer = folder / _FIGURES
-    if drawer.is_symlink():
-        raise UsageError(f"{drawer} is a symbolic link; a report is not written through it: remove it")
+    for link in (folder, drawer):
+        if link.is_symlink():
+            raise UsageError(f"{link} is a symbolic link; a report is not written through it: remove it")
     try:
         drawer.mkdir(parents=True, exist_ok=True)
         paths = [_put(folder / name, content) for name, content in files.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ def render(scores: Scores, states: Mapping[str, Scatter], fits: pl.DataFrame | N
     if not scores.transfers:
         return {}
     pictures = {}
-    with canvas.styled():
+    with canvas.styled(), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the tables have it in full.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         drawn = {
             "overview.svg": (overview.draw(scores), overview.caption(scores)),
             "layers.svg": (layers.draw(scores), layers.caption(scores)),

@@ -144,11 +144,17 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), facecolor="white")
 
 
+_PROGRAM = {"backend", "backend_fallback", "interactive", "toolbar"}
+"""Settings of matplotlib that are about windows, which we open none of."""
+
+
 def styled() -> AbstractContextManager[None]:
     """The context in which figures are made and saved."""
     import matplotlib as mpl
 
-    return mpl.rc_context(_STYLE)
+    # A matplotlibrc of the user's, or in the folder that we happen to be in, changes no figure.
+    plain = {name: value for name, value in mpl.rcParamsDefault.items() if name not in _PROGRAM}
+    return mpl.rc_context(plain | _STYLE)
 
 
 def boxes(axes: Axes, corners: Iterable[tuple[float, float, float, float]], color: str, opacity: float = 1.0) -> None:

@@ -1,0 +1,46 @@
+"""Files that a stranger may have put there: what is not an ordinary file of ordinary size is refused, not read.
+
+A link to a device never ends, a named pipe waits for a writer that never comes, and a sparse file of a few bytes on disk fills
+the memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def content(path: Path, largest: int, *, links: bool = True) -> bytes:
+    """The bytes of an ordinary file. Raises OSError for any other, and for more than `largest` bytes.
+
+    Without `links`, the file itself must not be a symbolic link.
+    """
+    # O_NONBLOCK: opening a pipe must not wait. It makes no difference to ordinary files.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not an ordinary file", str(path))
+        if found.st_size > largest:
+            raise OSError(errno.EFBIG, f"larger than {largest >> 20} MiB", str(path))
+        # Not `read(largest)`, for which Python sets aside so much at once.
+        return file.read(found.st_size)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, and not a link to one."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def is_irregular(path: Path) -> bool:
+    """Whether it is there, or leads there, and is neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -1,0 +1,88 @@
+"""What the last run of each spec was made from, and which artifacts it refers to.
+
+It lies in the store beside the artifacts. It says why a stage has to be computed again, and what may be tidied up; no result
+depends on it, so that one that cannot be read is as good as none.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from harness import ordinary
+from harness.store import LARGEST_META, Store, sealed, unsealed
+
+FOLDER = "plans"
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """The last run of the spec of a name."""
+
+    name: str
+    stages: dict[str, dict[str, str]]
+    """By a stage's title, its ingredients."""
+    uses: list[str]
+    """KIND/KEY of artifacts; KIND/PREFIX- where it stands for all artifacts whose keys begin so."""
+
+    def refers_to(self, artifact: str) -> bool:
+        return refers(self.uses, artifact)
+
+
+def refers(uses: list[str], artifact: str) -> bool:
+    """Whether KIND/KEY is among those, or begins as one that ends in a hyphen."""
+    return any(artifact == use or (use.endswith("-") and artifact.startswith(use)) for use in uses)
+
+
+def keep(store: Store, remembered: Remembered) -> None:
+    """Raises StoreError when the disk is full. A store that may not be written goes without."""
+    place = store.folder(FOLDER) / f"{remembered.name}.json"
+    draft = place.with_name(f"{place.name}~{os.getpid()}-{uuid4().hex[:8]}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(sealed(msgspec.to_builtins(remembered)))
+            draft.replace(place)
+        finally:
+            with suppress(OSError):
+                draft.unlink()
+    except OSError as error:
+        if not store.is_read_only(error):
+            raise store.explain(error) from error
+
+
+def recall(store: Store, name: str) -> Remembered | None:
+    """The last run of the spec of that name; None if there was none, or its note is damaged or of an older layout."""
+    place = store.folder(FOLDER) / f"{name}.json"
+    found = _read(place)
+    if found is None and _was_sealed(place):
+        store.damaged.append(f"{FOLDER}/{place.name}")
+    return found
+
+
+def everything(store: Store) -> list[Remembered]:
+    """The last run of every spec, by name."""
+    notes = sorted(store.folder(FOLDER).glob("*.json"))
+    return [found for path in notes if (found := _read(path)) is not None]
+
+
+def _read(path: Path) -> Remembered | None:
+    try:
+        content = unsealed(ordinary.content(path, LARGEST_META, links=False))
+        return None if content is None else msgspec.convert(content, Remembered)
+    except (OSError, msgspec.ValidationError):
+        return None
+
+
+def _was_sealed(path: Path) -> bool:
+    """Whether it is a note of this layout, damaged. Those of the first layout had neither word in them."""
+    try:
+        content = ordinary.content(path, LARGEST_META, links=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(word in content for word in (b'"seal"', b'"uses"'))

@@ -1,0 +1,57 @@
+"""Every attack has a stranger's folder to itself, little memory and little time: what gets through fails, it does not take
+the machine with it."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.scene import Scene
+
+MOST_MORE_BYTES = 2 * 2**30
+"""Address space that one attack may add. Most of it is reserved by libraries and never touched."""
+MOST_S = 60
+
+
+@pytest.fixture(scope="session", autouse=True)
+def libraries() -> None:
+    """What is large or runs something when it is first imported: matplotlib looks for fonts with another program, Python for
+    the processor, and torch takes two gigabytes of addresses."""
+    for name in ("matplotlib.font_manager", "polars", "transformers.modeling_utils"):
+        importlib.import_module(name)
+    platform.processor()
+
+
+@pytest.fixture(autouse=True)
+def bounds(libraries: None) -> Iterator[None]:
+    """Not more than so much memory and time, on systems that can tell how much there is already."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = Path("/proc/self/statm")
+    if pages.exists():
+        now = int(pages.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MORE_BYTES, hard))
+    before = signal.signal(signal.SIGALRM, _late)
+    signal.alarm(MOST_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _late(*_: object) -> None:
+    raise AssertionError(f"an attack took more than {MOST_S} seconds")
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    for name, folder in (("HARNESS_STORE", "store"), ("XDG_CACHE_HOME", "cache"), ("MPLCONFIGDIR", "mpl")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    return Scene(tmp_path)

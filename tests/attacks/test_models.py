@@ -1,0 +1,182 @@
+"""Models from strangers: pickles, indexes that climb, code, sizes of no network, weights that are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.attacks.scene import Scene
+from tests.test_pipeline import TEXT
+
+
+class Evil:
+    """Its pickle touches the canary when it is loaded."""
+
+    def __init__(self, canary: Path):
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.canary}",)
+
+
+def config(changes: dict[str, Any]) -> Callable[[Scene], None]:
+    def spoil(scene: Scene) -> None:
+        path = scene.inside / "model" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return spoil
+
+
+def file(name: str, content: str | bytes) -> Callable[[Scene], None]:
+    return lambda scene: void(scene.write(f"model/{name}", content))
+
+
+def void(_: object) -> None:
+    """Nothing comes back."""
+
+
+def index(name: str) -> Callable[[Scene], None]:
+    return file("model.safetensors.index.json", json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": name}}))
+
+
+def pickled(scene: Scene) -> None:
+    (scene.inside / "model" / "model.safetensors").unlink()
+    (scene.inside / "model" / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(scene.canary)))
+
+
+def pickled_by_index(scene: Scene) -> None:
+    pickled(scene)
+    index("pytorch_model.bin")(scene)
+
+
+def pickled_as_safetensors(scene: Scene) -> None:
+    (scene.inside / "model" / "model.safetensors").write_bytes(pickle.dumps(Evil(scene.canary)))
+
+
+def code(scene: Scene) -> None:
+    """A class of its own, in the configuration and in the tokenizer's."""
+    scene.write("model/evil.py", f"open({str(scene.canary)!r}, 'w')\n")
+    classes = {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M", "AutoTokenizer": ["evil.T", "evil.T"]}
+    config({"auto_map": classes, "model_type": "evil"})(scene)
+    path = scene.inside / "model" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": classes, "tokenizer_class": "Evil"}))
+
+
+def header(shape: object) -> bytes:
+    text = json.dumps({"x": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
+    return struct.pack("<Q", len(text)) + text + b"\0" * 4
+
+
+def adapter(scene: Scene) -> None:
+    scene.write("model/adapter_config.json", json.dumps({"base_model_name_or_path": str(scene.outside)}))
+
+
+def gguf(scene: Scene) -> None:
+    scene.write("model.gguf", b"GGUF" + b"\xff" * 200)
+    scene.write("x.yaml", TEXT.replace("MODEL", "model.gguf"))
+
+
+def shadowed_gguf(scene: Scene) -> None:
+    """Modules in the folder that the conversion would import, if it took any from where it stands."""
+    gguf(scene)
+    for name in ("gguf", "torch", "transformers", "typing_extensions"):
+        scene.write(f"{name}.py", f"open({str(scene.canary)!r}, 'w')\n")
+
+
+def pipe(name: str) -> Callable[[Scene], None]:
+    def spoil(scene: Scene) -> None:
+        (scene.inside / "model" / name).unlink()
+        os.mkfifo(scene.inside / "model" / name)
+
+    return spoil
+
+
+def device(name: str) -> Callable[[Scene], None]:
+    def spoil(scene: Scene) -> None:
+        (scene.inside / "model" / name).unlink()
+        (scene.inside / "model" / name).symlink_to("/dev/zero")
+
+    return spoil
+
+
+def endless(name: str) -> Callable[[Scene], None]:
+    return lambda scene: os.truncate(scene.inside / "model" / name, 10**10)
+
+
+MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
+    ("a pickle", pickled, "only pickled weights"),
+    ("a pickle that the index names", pickled_by_index, "end in .safetensors"),
+    ("a pickle by another name", pickled_as_safetensors, "not a readable safetensors"),
+    ("an index that climbs", index("../../outside/x.safetensors"), "beside their index"),
+    ("an index with an absolute path", index("/etc/passwd.safetensors"), "beside their index"),
+    ("an index of numbers", file("model.safetensors.index.json", '{"weight_map": {"a": 1}}'), "beside their index"),
+    ("an index that is a list", file("model.safetensors.index.json", "[1]"), "not a readable index"),
+    ("an index in brackets", file("model.safetensors.index.json", "[" * 200_000), "not a readable index"),
+    ("an adapter", adapter, "holds an adapter"),
+    ("code", code, "model"),
+    ("no layers", config({"num_hidden_layers": 0}), "not a whole number from 1"),
+    ("a billion layers", config({"num_hidden_layers": 10**9}), "not a whole number from 1"),
+    ("a million layers", config({"num_hidden_layers": 10**6}), "those of no network"),
+    ("no heads", config({"num_attention_heads": 0}), "not a whole number from 1"),
+    ("layers in words", config({"num_hidden_layers": "\x1b[2Jmany"}), "not a whole number from 1"),
+    ("a width of lists", config({"hidden_size": [[1]]}), "not a whole number from 1"),
+    ("a context in words", config({"max_position_embeddings": "long"}), "not a whole number from 1"),
+    ("a number that no 64 bits hold", config({"num_key_value_heads": 10**400}), "not a whole number from 1"),
+    ("a family of no name", config({"model_type": 7}), "no model_type"),
+    ("a family unheard of", config({"model_type": "\x1b[2J../../x"}), "model"),
+    ("a configuration in brackets", file("config.json", "[" * 200_000), "not a readable configuration"),
+    ("a configuration of bytes", file("config.json", b"\xff\xfe\x00"), "not a readable configuration"),
+    ("a header beyond the file", file("model.safetensors", struct.pack("<Q", 2**63) + b"{}"), "header is too large"),
+    ("a header that is a list", file("model.safetensors", struct.pack("<Q", 2) + b"[]"), "not a readable safetensors"),
+    ("a header in brackets", file("model.safetensors", struct.pack("<Q", 10**6) + b"[" * 10**6), "not a readable"),
+    ("a shape in words", file("model.safetensors", header(["many"])), "not made of whole numbers"),
+    ("a shape beyond the file", file("model.safetensors", header([10**12, 10**12])), "model"),
+    ("weights of another model", file("model.safetensors", header([1])), "weights are not in its files"),
+    ("a tokenizer of nonsense", file("tokenizer.json", '{"model": {"type": "Evil"}}'), "tokenizer cannot be loaded"),
+    (
+        "a tokenizer's configuration of numbers",
+        file("tokenizer_config.json", '{"added_tokens_decoder": 5}'),
+        "tokenizer",
+    ),
+    *((f"a pipe for {name}", pipe(name), "neither a file") for name in ("config.json", "model.safetensors")),
+    *((f"a device for {name}", device(name), "neither a file") for name in ("config.json", "tokenizer.json")),
+    *((f"{name} without end", endless(name), "larger than") for name in ("config.json", "tokenizer_config.json")),
+    ("weights without end", endless("model.safetensors"), "longer than its header says"),
+    ("modules beside a .gguf", shadowed_gguf, "model.gguf"),
+]
+
+
+@pytest.mark.parametrize("attack", MODELS, ids=[attack[0] for attack in MODELS])
+def test_models_from_strangers(scene: Scene, attack: tuple[str, Any, str], tiny_llama: Path) -> None:
+    _, spoil, says = attack
+    shutil.copytree(tiny_llama, scene.inside / "model")
+    scene.write("colours.csv", "colour,label\n" + "".join(f"shade {n},{n % 2}\n" for n in range(40)))
+    scene.write("x.yaml", TEXT.replace("MODEL", "model"))
+    spoil(scene)
+    said = scene.run("run", "x.yaml", "--no-page", "--quiet")
+    # The conversion of a .gguf is a process of our own.
+    scene.noted = [line for line in scene.noted if "harness.models.gguf_worker" not in line]
+    scene.assert_unharmed(said)
+    assert said.code in (2, 3), said
+    assert says in said.err
+
+
+def test_a_forged_origin_is_not_believed(scene: Scene, tiny_llama: Path) -> None:
+    """A folder that claims to be made from another model's file must not be taken for that model."""
+    from harness.models.card import describe
+    from harness.spec import Model
+
+    honest = scene.inside / "honest"
+    shutil.copytree(tiny_llama, honest)
+    forged = scene.inside / "forged"
+    shutil.copytree(tiny_llama, forged)
+    (forged / "harness-origin.json").write_text(json.dumps({"gguf_sha256": "0" * 64}))
+    assert describe(Model(id="forged"), scene.inside).identity == describe(Model(id="honest"), scene.inside).identity

@@ -1,0 +1,204 @@
+"""Stores from strangers: every artifact spoiled in one way; the run notices, computes again, and gives the same."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.attacks.scene import Scene
+from tests.attacks.table import LONGEST_S, PLANTED
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a spec, a store with its whole run in it, and the report."""
+    from harness import pipeline
+    from harness.store import Store
+
+    folder = tmp_path_factory.mktemp("honest")
+    (folder / "x.yaml").write_text(PLANTED)
+    pipeline.run(folder / "x.yaml", out=folder / "reports", store=Store(folder / "store"), page=False)
+    return folder
+
+
+def stored(scene: Scene, honest: Path) -> Path:
+    """A store that somebody sends us."""
+    shutil.copy(honest / "x.yaml", scene.inside)
+    shutil.copytree(honest / "store", scene.home / "store")
+    return scene.home / "store"
+
+
+def resealed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Changes an artifact's description as somebody would who knows the format."""
+    from harness.store import sealed
+
+    meta = json.loads((folder / "meta.json").read_bytes())
+    del meta["seal"]
+    change(meta)
+    (folder / "meta.json").write_bytes(sealed(meta))
+
+
+def resigned(folder: Path, name: str, content: bytes) -> None:
+    """Changes an artifact's file, and its checksum with it."""
+    import hashlib
+
+    (folder / name).write_bytes(content)
+    resealed(folder, lambda meta: meta["files"].update({name: hashlib.sha256(content).hexdigest()}))
+
+
+def others(folder: Path) -> None:
+    """Sound files of the right formats that hold something else."""
+    import numpy as np
+    import polars as pl
+    from safetensors.numpy import save
+
+    table = io.BytesIO()
+    pl.DataFrame({"x": [1]}).write_parquet(table)
+    for path in folder.iterdir():
+        if path.suffix == ".parquet":
+            resigned(folder, path.name, table.getvalue())
+        elif path.suffix == ".safetensors":
+            resigned(folder, path.name, save({"x": np.zeros(3)}))
+
+
+STORES: list[tuple[str, Callable[[Path, Scene], Any]]] = [
+    (
+        "a file that climbs",
+        lambda f, s: resealed(f, lambda m: m["files"].update({"../../../../outside/secret.csv": "0"})),
+    ),
+    ("a device", lambda f, s: resealed(f, lambda m: m["files"].update({"/dev/zero": "0"}))),
+    ("a name of no file", lambda f, s: resealed(f, lambda m: m["files"].update({"a\0b": "0"}))),
+    ("a link", lambda f, s: (f / "x").symlink_to("/dev/zero") or resealed(f, lambda m: m["files"].update({"x": "0"}))),
+    ("a pipe", lambda f, s: os.mkfifo(f / "x") or resealed(f, lambda m: m["files"].update({"x": "0"}))),
+    ("files that are a list", lambda f, s: resealed(f, lambda m: m.update(files=["x"]))),
+    ("files of numbers", lambda f, s: resealed(f, lambda m: m.update(files={"x": 1}))),
+    ("about nothing", lambda f, s: resealed(f, lambda m: m.pop("about"))),
+    ("about a list", lambda f, s: resealed(f, lambda m: m.update(about=[1]))),
+    ("about something else", lambda f, s: resealed(f, lambda m: m.update(about={"rows": "x", "layers": 7}))),
+    ("no files", lambda f, s: resealed(f, lambda m: m.update(files={}))),
+    ("a number for a description", lambda f, s: (f / "meta.json").write_text("7")),
+    ("a description of brackets", lambda f, s: (f / "meta.json").write_text("[" * 200_000)),
+    ("a description without end", lambda f, s: os.truncate(f / "meta.json", 10**10)),
+    (
+        "a description that is a link",
+        lambda f, s: (f / "meta.json").unlink() or (f / "meta.json").symlink_to("/dev/zero"),
+    ),
+    ("a description of NaN", lambda f, s: (f / "meta.json").write_text('{"format": NaN, "files": {}}')),
+    (
+        "files of nonsense",
+        lambda f, s: [resigned(f, p.name, b"nonsense") for p in f.iterdir() if p.name != "meta.json"],
+    ),
+    ("tables and tensors of other names", lambda f, s: others(f)),
+    (
+        "empty files",
+        lambda f, s: [resigned(f, p.name, b"") for p in f.iterdir() if p.is_file() and p.name != "meta.json"],
+    ),
+]
+
+
+@pytest.mark.parametrize("attack", STORES, ids=[attack[0] for attack in STORES])
+def test_stores_from_strangers(
+    scene: Scene, honest: Path, attack: tuple[str, Callable[[Path, Scene], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every artifact of a store is spoiled in one way; the run notices, computes it again, and gives the same."""
+    # Drawing takes most of the time, and is not what this is about.
+    monkeypatch.setattr("harness.report.figures.render", lambda *scores: {})
+    root = stored(scene, honest)
+    spoil = attack[1]
+    for folder in sorted(path.parent for path in root.glob("*/*/meta.json")):
+        if any(p.is_dir() for p in folder.iterdir()) and "files of nonsense" in attack[0]:
+            shutil.rmtree(folder / "files", ignore_errors=True)
+        spoil(folder, scene)
+    for arguments in (("store", "ls"), ("store", "ls", "--json")):
+        said = scene.run(*arguments)
+        scene.assert_unharmed(said)
+        assert said.code == 0
+    started = time.perf_counter()
+    said = scene.run("run", scene.inside / "x.yaml", "--no-page")
+    assert time.perf_counter() - started < LONGEST_S
+    scene.assert_unharmed(said)
+    assert said.code == 0, said.err
+    assert "damaged in the store" in said.err
+    for name in ("results.csv", "checks.csv", "seeds.csv"):
+        new = scene.inside / "reports" / "x" / name
+        assert new.read_bytes() == (honest / "reports" / "x" / name).read_bytes()
+
+
+NOTES: list[tuple[str, Callable[[Path], Any]]] = [
+    ("nonsense", lambda path: path.write_bytes(b"\xff" * 100)),
+    ("brackets", lambda path: path.write_text("[" * 200_000)),
+    ("a device", lambda path: path.symlink_to("/dev/zero")),
+    ("a pipe", os.mkfifo),
+    ("without end", lambda path: path.write_text("{}") and os.truncate(path, 10**10)),
+    (
+        "a process that lives for ever",
+        lambda path: path.write_text('{"host": "x", "pid": 1e400, "uses": [], "born": 0}'),
+    ),
+]
+
+
+@pytest.mark.parametrize("note", NOTES, ids=[note[0] for note in NOTES])
+def test_notes_of_strangers(scene: Scene, honest: Path, note: tuple[str, Callable[[Path], Any]]) -> None:
+    """What the store says of the last runs and of running processes; no result depends on it."""
+    root = stored(scene, honest)
+    (root / "plans" / "x.json").unlink()
+    for folder in ("plans", "leases"):
+        note[1](root / folder / "x.json")
+    for arguments in (("store", "ls"), ("run", scene.inside / "x.yaml", "--no-page"), ("store", "verify")):
+        said = scene.run(*arguments)
+        scene.assert_unharmed(said)
+        assert said.code == 0, said.err
+    said = scene.run("store", "prune", "--older-than", "0s")
+    scene.assert_unharmed(said)
+    assert said.code == 0 and "removed" in said.out
+
+
+@pytest.mark.parametrize("folder", ["prompts", "states", "report", "plans", "leases"])
+def test_folders_of_a_store_that_are_links(scene: Scene, honest: Path, folder: str) -> None:
+    """Nothing is written, touched or tidied up where they lead."""
+    root = stored(scene, honest)
+    for name in ("old.json", "draft~1"):
+        (scene.outside / name).write_text("{}")
+        os.utime(scene.outside / name, (0, 0))
+    shutil.rmtree(root / folder)
+    (root / folder).symlink_to(scene.outside)
+    for arguments in (("run", scene.inside / "x.yaml", "--no-page"), ("store", "prune", "--older-than", "0s")):
+        said = scene.run(*arguments)
+        scene.assert_unharmed(said)
+    said = scene.run("run", scene.inside / "x.yaml", "--no-page")
+    scene.assert_unharmed(said)
+    assert said.code == 3 and "is a symbolic link" in said.err
+
+
+@pytest.mark.parametrize("folder", ["", "prompts", "fit", "report", "plans", "leases"])
+def test_folders_of_a_store_that_are_files(scene: Scene, honest: Path, folder: str) -> None:
+    root = stored(scene, honest)
+    shutil.rmtree(root / folder)
+    (root / folder).write_text("x")
+    said = scene.run("run", scene.inside / "x.yaml", "--no-page")
+    scene.assert_unharmed(said)
+    assert said.code == 3 and "HARNESS_STORE" in said.err
+
+
+def test_housekeeping_stays_in_the_store(scene: Scene, honest: Path) -> None:
+    """A kind that is a link, an artifact that is one, and a folder that is no store at all."""
+    root = stored(scene, honest)
+    (root / "kind").symlink_to(scene.outside)
+    (root / "fit" / "0123").symlink_to(scene.outside)
+    for arguments in (("prune", "--older-than", "0s"), ("prune", "--unused"), ("verify",)):
+        said = scene.run("store", *arguments)
+        scene.assert_unharmed(said)
+        assert said.code == 0, said.err
+    said = scene.run("store", "prune", "--older-than", "0s", "--store", scene.home)
+    scene.assert_unharmed(said)
+    assert said.code == 2
+    assert "not marked as a store" in said.err
+    assert scene.inside.is_dir() and root.is_dir()

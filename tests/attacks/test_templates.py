@@ -1,0 +1,121 @@
+"""Templates from strangers: reaching out, running long, growing without end; in a spec and in a tokenizer."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DataError, UsageError
+from harness.templates import Template
+from tests.attacks.scene import Scene
+from tests.attacks.table import LONGEST_S
+
+LONG = "x" * 100_000
+GROWN = "{% set t = text ~ text ~ text ~ text %}"
+DAG = "{% set a = ['x'] %}{% set b = ['x'] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 40
+MUCH = "more than 10,000,000 characters"
+
+TEMPLATES = [
+    # Reaching out.
+    ("{{ text.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
+    ("{{ text['__class__'] }}", "unsafe"),
+    ("{{ self.__init__.__globals__ }}", "unsafe"),
+    ("{{ ''['__cl' ~ 'ass__'] }}", "unsafe"),
+    ("{{ text | attr('__class__') }}", "No filter"),
+    ("{{ [text] | map(attribute='__class__') | list }}", "No filter"),
+    ("{{ [text] | max(attribute='__class__.__mro__') }}", "unsafe"),
+    ("{{ [text] | sum(attribute='__class__') }}", "unsafe"),
+    ("{% macro m() %}{% endmacro %}{{ m.__init__.__globals__ }}", "unsafe"),
+    ("{% for a in [1] %}{{ loop.__init__.__globals__ }}{% endfor %}", "unsafe"),
+    ("{{ '{0.__class__}'.format(text) }}", "unsafe"),
+    ("{{ '{0.__class__}'.format_map({}) }}", "unsafe"),
+    ("{{ cycler.__init__.__globals__.os.system('touch canary') }}", "unsafe"),
+    ("{{ lipsum.__globals__ }}", 'no field "lipsum"'),
+    ("{% include '/etc/passwd' %}", "no loader"),
+    ("{% import '/etc/passwd' as x %}", "no loader"),
+    ("{% extends '/etc/passwd' %}", "no loader"),
+    ("{{ answer.marked }}", "unsafe"),
+    # Running long.
+    ("{% for i in range(1000000000) %}{% endfor %}", "range"),
+    ("{% for a in text %}{% for b in text %}{% endfor %}{% endfor %}", "turns of loops"),
+    ("{% for a in text recursive %}{{ loop(text) }}{% endfor %}", "recursive loops"),
+    ("{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}", "template main"),
+    (GROWN + "{% for a in text[:40000] %}{% set y = t | upper %}{% endfor %}", MUCH),
+    (GROWN + "{% for a in text[:40000] %}{% set y = t.title() %}{% endfor %}", MUCH),
+    (GROWN + "{% for a in text[:40000] %}{% set y = t[::-1] %}{% endfor %}", MUCH),
+    (GROWN + "{% for a in text[:40000] %}{% set y = 'q' in t %}{% endfor %}", MUCH),
+    (GROWN + "{% set u = t ~ '' %}{% for a in text[:40000] %}{% set y = u == t %}{% endfor %}", MUCH),
+    ("{% for a in text[:40000] %}" + "{% set y = 1 %}" * 3000 + "{% endfor %}", MUCH),
+    (GROWN + "{{ t.strip(t | replace('x', 'y')) }}", "characters to strip"),
+    ("{{ 1.5 | round(3000000, 'ceil') }}", "round: a number above"),
+    ("{{ (text | replace('x', 'f')) | int(0, 16) // 7 }}", "1,000 digits"),
+    ("{{ 9 ** 9 ** 9 }}", '"**" is not allowed'),
+    ("{{ " + "1" * 5000 + " }}", "integer string conversion"),
+    ("{{ text[0] }}" * 15_000, "parts"),
+    ("{{ '" + "x" * 300_000 + "' }}", "200,000 characters"),
+    ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "more simply"),
+    # Growing without end.
+    ("{{ text * 100000000 }}", '"*" is only allowed between numbers'),
+    ("{{ '%1000000000d' % 1 }}", '"%" is only allowed between numbers'),
+    ("{{ 'x'.ljust(10000000000) }}", "ljust"),
+    ("{{ text | center(10000000000) }}", "No filter"),
+    ("{{ text | join(text) }}", "1,000,000 characters"),
+    ("{{ text | replace('', text) }}", "1,000,000 characters"),
+    ("{% set a = text %}" + "{% set a = a ~ a %}" * 40, "1,000,000 characters"),
+    ("{% set a = text %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 40, "1,000,000 characters"),
+    (DAG + "{{ a }}", MUCH),
+    (DAG + "{{ a == b }}", MUCH),
+    (DAG + "{{ a in [b] }}", MUCH),
+    (DAG + "{{ a ~ '' }}", MUCH),
+    (DAG + "{{ a | string | length }}", MUCH),
+    (DAG.replace("[a, a]", "(a, a)") + "{{ {a: 1} | length }}", MUCH),
+    (DAG.replace("[a, a]", "(a, a)") + "{{ [a] | unique | list | length }}", MUCH),
+    # Breaking what comes after.
+    ("{{ '\\ud800' }}", "half a character"),
+    ("{{ text | truncate(2, False, '....') }}", "expected length"),
+    ("{% if %}", "line 1"),
+    ("{{ 1 / 0 }}", "division by zero"),
+]
+
+
+@pytest.mark.parametrize(("template", "says"), TEMPLATES, ids=[template[:60] for template, _ in TEMPLATES])
+def test_templates_from_strangers(scene: Scene, template: str, says: str) -> None:
+    started = time.perf_counter()
+    with scene.watched(), pytest.raises(DataError, match="template main") as caught:
+        Template("main", template + "{{ answer }}").pair({"text": LONG}, ["no", "yes"], ["no", "yes"])
+    assert time.perf_counter() - started < LONGEST_S
+    assert says in str(caught.value)
+    assert scene.noted == []
+
+
+CHATS = [
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "{{ ''.__class__.__mro__ }}",
+    "{{ '{:1000000000}'.format(1) }}",
+    "{{ '%1000000000d' | format(1) }}",
+    "{% set ns = namespace(a='x') %}{% for i in range(99) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}",
+    "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+    "{{ strftime_now.__globals__['json'] }}",
+    "{{ raise_exception.__globals__['json'] }}",
+    "{{ messages[0].pop('role') }}",
+    "{{ 'x' * 10000000000 }}",
+]
+
+
+@pytest.mark.parametrize("template", CHATS)
+def test_chat_templates_from_strangers(scene: Scene, template: str, tiny_llama: Path) -> None:
+    import msgspec
+
+    from harness.models.tokenizer import About, Tokenizer
+
+    shutil.copy(tiny_llama / "tokenizer.json", scene.inside)
+    about = About(adds_bos=False, special={}, chat_template=template)
+    scene.write("about.json", msgspec.json.encode(about))
+    started = time.perf_counter()
+    with scene.watched(), pytest.raises(UsageError, match="chat template"):
+        Tokenizer(scene.inside, None).chat("hello", "yes")
+    assert time.perf_counter() - started < LONGEST_S
+    assert scene.noted == []
