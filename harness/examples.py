@@ -7,7 +7,7 @@ draws the same, and a larger limit keeps the examples of a smaller one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,16 @@ from harness.contracts import Source
 from harness.data._order import keys
 from harness.errors import DataError, did_you_mean
 from harness.kind import Kind, names
-from harness.spec import Data
+from harness.spec import Data, Value
 
 if TYPE_CHECKING:
     import polars as pl
 
 PARTS = ("train", "validation", "test")
 _ORDER = ("group_key", "group", "key", "example")
+
+PART = "\x1fpart"
+"""Column of a split that was made before rows were chosen; no data set has one of this name."""
 
 
 class Association(msgspec.Struct, frozen=True):
@@ -42,11 +45,16 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     Rows are in the order of their groups' hashes, then of their own. Raises DataError.
     """
     source = source_of(data)
-    table = source.load(data.seed, folder, data.limit)
+    # With `where`, a limit is one on what is kept.
+    table = source.load(data.seed, folder, data.limit if data.where is None else None)
     place = title(source)
     if data.half is not None and data.half not in answers:
         raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
-    return arrange(decode(table, answers, place), data, place, None if data.half is None else answers.index(data.half))
+    decoded = decode(table, answers, place)
+    if data.where is not None:
+        shown = {factor.name: factor.values for factor in source.factors if factor.values}
+        decoded = kept_where(with_parts(decoded, data, place), data.where, shown, place)
+    return arrange(decoded, data, place, None if data.half is None else answers.index(data.half))
 
 
 def fingerprint(data: Data, folder: Path) -> str:
@@ -106,7 +114,7 @@ def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None
     """
     import polars as pl
 
-    table = table.unique("example", keep="first", maintain_order=True)
+    table = _once(table)
     counts = dict(table["label"].value_counts().sort("label").iter_rows())
     if len(counts) < 2:
         only = next(iter(counts), None)
@@ -132,10 +140,64 @@ def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None
         chosen = chosen.filter(pl.int_range(pl.len()).over("label") < shares)
     else:
         chosen = _sorted(keyed) if data.limit is None else _sorted(keyed.bottom_k(data.limit, by=list(_ORDER)))
-    divided = _split(chosen, data, place).sort("group_key", "group", "key", "example")
+    if PART in table.columns:
+        divided = chosen.rename({PART: "split"})
+        _check_parts(divided, data, sorted(counts), place)
+    else:
+        divided = _split(chosen, data, place)
+    divided = divided.sort("group_key", "group", "key", "example")
     columns = ["example", "group", "label", "split"]
-    rest = [name for name in table.columns if name not in columns]
+    rest = [name for name in table.columns if name not in (*columns, PART)]
     return divided.select(*columns, *rest)
+
+
+def _once(table: pl.DataFrame) -> pl.DataFrame:
+    return table.unique("example", keep="first", maintain_order=True)
+
+
+def with_parts(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
+    """All examples, with the split of their groups: it hangs on the data set, its seed and the shares, on nothing else."""
+    # In another order than that in which groups are chosen: a small limit would else take training rows only.
+    keyed = _keyed(_once(table), f"parts of {data.seed}")
+    return _split(keyed, data, place).rename({"split": PART}).drop("key", "group_key")
+
+
+def kept_where(
+    table: pl.DataFrame, where: Mapping[str, Value | tuple[Value, ...]], shown: Mapping[str, Sequence[str]], place: str
+) -> pl.DataFrame:
+    """The rows whose columns have these values. `shown` are the names of a column's classes, index = value.
+
+    Raises DataError with what there is for a column or a value that is not there.
+    """
+    import polars as pl
+
+    columns = [name for name in table.columns if name not in (PART, "example")]
+    for name, wanted in where.items():
+        if name not in columns:
+            raise DataError(f'data.where: {place} has no column "{name}"{did_you_mean(name, columns)}')
+        cells = table[name]
+        names = shown.get(name, ())
+        texts = cells.cast(pl.String) if not cells.dtype.is_integer() or not names else _named(cells, names)
+        values = sorted(texts.unique().drop_nulls())
+        asked = [_text(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
+        for value in asked:
+            if value not in values:
+                some = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")
+                among = "" if name == next(iter(where)) else " of those that are left"
+                raise DataError(f'data.where.{name}: no row{among} has "{value}"; there is: {some}')
+        table = table.filter(texts.is_in(asked))
+    return table
+
+
+def _named(cells: pl.Series, names: Sequence[str]) -> pl.Series:
+    import polars as pl
+
+    return cells.replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+
+
+def _text(value: Value) -> str:
+    """As a table's cells are written."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _first_groups(keyed: pl.DataFrame, share: int) -> pl.DataFrame:
@@ -158,7 +220,7 @@ def _sorted(keyed: pl.DataFrame) -> pl.DataFrame:
     return keyed.sort(_ORDER)
 
 
-def _keyed(table: pl.DataFrame, seed: int) -> pl.DataFrame:
+def _keyed(table: pl.DataFrame, seed: int | str) -> pl.DataFrame:
     """With `key` and `group_key`, by which groups, and examples in them, are ordered."""
     import polars as pl
 

