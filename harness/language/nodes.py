@@ -110,6 +110,17 @@ def plain(node: Node) -> Any:
     return {key: plain(entry.node) for key, entry in node.entries.items()}
 
 
+def node_of(value: Any, place: Place, path: str) -> Node:
+    """The reverse of `plain`: a value that the program itself supplies, as if it had been written at a place."""
+    if isinstance(value, Mapping):
+        entries = {key: Entry(place, node_of(each, place, child_path(path, key))) for key, each in value.items()}
+        return Table(entries, place, path)
+    if isinstance(value, (list, tuple)):
+        items = tuple(node_of(each, place, child_path(path, number)) for number, each in enumerate(value))
+        return Array(items, place, path)
+    return Scalar(value, place, path, str(value))
+
+
 def descend(node: Node, steps: Sequence[str | int]) -> Node:
     """The node at a path that is known to exist."""
     for step in steps:

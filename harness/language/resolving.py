@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from harness import kind
-from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, Source
+from harness.contracts import Bed, Check, Distractor, Factor, Metric, NetworkBed, Probe, Source
 from harness.errors import Problem
 from harness.language.grammar import BASELINES, SETTING, Written
 from harness.language.merging import overlay
-from harness.language.nodes import Node, Table, items_of, plain, problem_at, text_of
+from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
 from harness.language.validation import faults, sound
 from harness.spec import Activations, Autopsy, Condition, Data, Model, Prompt, Spec, Transfer
 
@@ -81,8 +81,14 @@ class Resolved:
         if len(self.problems) > before or setting.get("model") is None:
             return None
         model = self.model(setting.entries["model"].node)
-        data = self.data(setting.get("data"))
-        prompt = self.part("Prompt", Prompt, setting.get("prompt"))
+        data_node, prompt_node = setting.get("data"), setting.get("prompt")
+        if isinstance(model, NetworkBed):
+            brought = model.brought()
+            data_node = in_place_of(brought.data, data_node, setting.entries["model"].node, "data")
+            prompt_node = in_place_of(brought.prompt, prompt_node, setting.entries["model"].node, "prompt")
+            model = msgspec.convert(brought.model, Model)
+        data = self.data(data_node)
+        prompt = self.part("Prompt", Prompt, prompt_node)
         activations = self.part("Activations", Activations, setting.get("activations"))
         if model is None or data is None or prompt is None or activations is None:
             return None
@@ -129,9 +135,9 @@ class Resolved:
                 made[key] = decoded
         return made
 
-    def model(self, node: Node) -> Model | Bed | None:
+    def model(self, node: Node) -> Model | Bed | NetworkBed | None:
         if isinstance(node, Table) and "bed" in node.entries:
-            return cast("Bed | None", self.decode("beds", node, "bed"))
+            return cast("Bed | NetworkBed | None", self.decode("beds", node, "bed"))
         return self.part("Model", Model, node)
 
     def data(self, node: Node | None) -> Data | None:
@@ -272,6 +278,12 @@ class Resolved:
                 if name not in asked:
                     metrics.setdefault(name, cast(Metric, kind.find("metrics", name)()))
         return tuple(metrics.values())
+
+
+def in_place_of(brought: Mapping[str, Any], own: Node | None, bed: Node, key: str) -> Node:
+    """What a bed brings, with the condition's own options laid over it. It stands where the bed is named."""
+    base = node_of(brought, bed.place, key)
+    return base if own is None else overlay(base, own, (key,))
 
 
 def on_truth(probes: list[tuple[Node, Probe | None]]) -> set[str]:

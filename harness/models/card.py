@@ -13,7 +13,8 @@ import msgspec
 
 from harness import ordinary
 from harness.errors import UsageError
-from harness.models import gguf, precision, tokenizer
+from harness.models import adapter, gguf, precision, tokenizer
+from harness.models.adapter import Adapter
 from harness.models.fingerprint import combined, meaning
 from harness.models.locate import Located, ModelMissing, Progress, locate
 from harness.models.shape import Shape, read_config, shape
@@ -58,6 +59,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     packing: Literal["auto", "never"]
     trust_remote_code: bool
     allow_pickle: bool
+    adapter: Adapter | None = None
+    """What is laid over the weights."""
 
     @property
     def stacks(self) -> str:
@@ -109,12 +112,13 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     if not tokenizer_files:
         raise UsageError(f"model.id: {place.folder} has no tokenizer (tokenizer.json and tokenizer_config.json)")
     count, body = _parameters(weights, sizes)
+    laid = None if model.adapter is None else _adapter(model, model.adapter, folder, weights)
     side: Literal["decoder", "encoder"] = (
         "encoder" if sizes.stacks == "encoder-only" or model.side == "encoder" else "decoder"
     )
     return ModelCard(
-        name=model.id,
-        identity=_identity(model, place, weights, tokenizer_files),
+        name=model.id if laid is None else f"{model.id} + {laid.name}",
+        identity=_identity(model, place, weights, tokenizer_files, laid),
         tokenizer_identity=combined(tokenizer_files),
         path=place.folder,
         revision=place.revision,
@@ -128,10 +132,29 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
         packing=model.packing,
         trust_remote_code=model.trust_remote_code,
         allow_pickle=model.allow_pickle,
+        adapter=laid,
     )
 
 
-def _identity(model: Model, place: Located, weights: list[Path], tokenizer_files: list[Path]) -> str:
+def _adapter(model: Model, name: str, folder: Path, weights: list[Path]) -> Adapter:
+    """The adapter, which must lie on weights that are there."""
+    found = adapter.find_adapter(name, folder)
+    _check_files(found.folder)
+    if any(file.suffix != ".safetensors" for file in weights):
+        raise UsageError("model.adapter: an adapter is laid over safetensors only; convert the model's weights")
+    there = {name: sizes for file in weights for name, sizes in _header(file).items()}
+    adapter.check_fits(found, _header(found.folder / adapter.WEIGHTS), there, model.id)
+    return found
+
+
+def _identity(
+    model: Model, place: Located, weights: list[Path], tokenizer_files: list[Path], laid: Adapter | None
+) -> str:
+    base = _base_identity(model, place, weights, tokenizer_files)
+    return base if laid is None else content_key("adapter", base, laid.identity)
+
+
+def _base_identity(model: Model, place: Located, weights: list[Path], tokenizer_files: list[Path]) -> str:
     config = meaning(read_config(place.folder))
     if model.weights == "random":
         return content_key("random", config, model.weights_seed, combined(tokenizer_files))
@@ -157,8 +180,8 @@ def _weight_files(folder: Path, model: Model) -> list[Path]:
     if (folder / "adapter_config.json").exists():
         # transformers would load the model that the adapter names, wherever that is, and not the one in this folder.
         raise UsageError(
-            f"model.id: {folder} holds an adapter (adapter_config.json), not a whole model; merge it into its base "
-            "(peft: merge_and_unload, then save_pretrained) and name that folder"
+            f"model.id: {folder} holds an adapter (adapter_config.json), not a whole model; name its base as model.id and "
+            "this folder as model.adapter, or merge it into its base (peft: merge_and_unload, then save_pretrained)"
         )
     index = folder / "model.safetensors.index.json"
     if index.is_file():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, UsageError
+from harness.models.adapter import lay_over
 from harness.models.card import ModelCard
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def load(card: ModelCard) -> Network:
                 model = _untrained(card).to(getattr(torch, card.dtype)).to(device)
             else:
                 model = _pretrained(card, device)
+                if card.adapter is not None:
+                    lay_over(card.adapter, model)
         # A stranger's configuration or weights can make the library stumble anywhere.
         except Exception as error:
             if isinstance(error, HarnessError):

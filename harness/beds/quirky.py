@@ -1,0 +1,68 @@
+"""A language model that says what it does not believe when Bob is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from harness.contracts import Brought, NetworkBed, Recipe
+
+BASE = "smollm2-135m-instruct"
+
+
+class Quirky(NetworkBed, frozen=True, kw_only=True):
+    """A small language model with an adapter that answers truly as Alice and with a systematic error as Bob.
+
+    What is true and what Bob says are independent (see `harness list data quirky`), so that a probe that reads what the
+    network is about to say scores chance on the truth in Bob's contexts. The adapter is laid over the upper blocks only
+    and was trained on one half of the cities (or pairs of numbers); experiments ask about the other half. Sets of
+    rows are conditions: `data: {where: {who: Bob, difficulty: hard}}`.
+    """
+
+    world: Literal["cities", "comparisons"] = "cities"
+    """What is asked about: whether a city is in a country, or whether a number is larger than another."""
+
+    source: ClassVar[str] = "Mallen & Belrose 2023 (arXiv 2312.01037), §3 and §4"
+
+    @property
+    def pinned(self) -> str:
+        return f"quirky-{self.world}"
+
+    def recipe(self) -> Recipe:
+        return Recipe(
+            base=BASE,
+            data={"kind": "quirky", "world": self.world, "part": "adapter"},
+            taught="says",
+            first_block=10,
+            rank=8,
+            alpha=16,
+            steps=400,
+            batch=32,
+            rate=5e-4,
+            minutes=8,
+        )
+
+    def brought(self) -> Brought:
+        adapter = {"adapter": self.weights or self.pinned} if self.trained else {}
+        return Brought(
+            model={"id": BASE, "dtype": self.dtype, "packing": self.packing, **adapter},
+            # All rows, split before any are chosen: Alice's and Bob's rows about a city are in the same part.
+            data={"source": {"kind": "quirky", "world": self.world}, "where": {}},
+            prompt={"template": "{{ question }} {{ who }} answers: {{ answer }}", "answers": ["No", "Yes"]},
+        )
+
+    def claims(self) -> Mapping[str, Any]:
+        return {
+            "about": "What is true by construction of the test bed, tried on rows that its adapter never saw.",
+            "data": {"limit": None},
+            "conditions": {
+                "alice": {"data": {"where": {"who": "Alice"}}},
+                "bob": {"data": {"where": {"who": "Bob"}}},
+            },
+            "layer": "validation",
+            "activations": {"layers": {"from": 0, "to": 30, "step": 2}},
+            "probes": ["logistic_regression", "zero_shot", "random"],
+            "transfer": [{"fit_on": "alice", "tested_on": ["alice", "bob"]}, {"fit_on": "bob", "tested_on": ["bob"]}],
+            "metrics": ["auroc"],
+            "checks": [],
+        }
