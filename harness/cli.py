@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import __version__
+from harness import __version__, bed_commands
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 store_app = typer.Typer(help="Looks after the artifact store.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
+app.add_typer(bed_commands.app, name="bed")
 
 SpecPath = Annotated[Path, typer.Argument(help="A spec, such as specs/cities.yaml.", show_default=False)]
 SpecPaths = Annotated[list[Path], typer.Argument(help="One or more specs.", show_default=False)]

@@ -15,6 +15,7 @@ plus that of the seeds; what both share is counted twice, which makes intervals 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -149,6 +150,30 @@ def difference(a: Measured, b: Measured) -> Estimate:
     down = _joined(left.value - left.low, right.high - right.value, rho)
     up = _joined(left.high - left.value, right.value - right.low, rho)
     return Estimate(value, value - down, value + up, n, max(left.seeds, right.seeds), why)
+
+
+def linearised(value: float, sides: Sequence[tuple[float, Measured]]) -> Estimate:
+    """A smooth function of several means at one layer, by its derivative with respect to each: (derivative, side).
+
+    Rows are paired through the groups that sides share, as in `difference`; each side's seeds are taken as drawn by
+    themselves. The interval is symmetric (the delta method).
+    """
+    sums: dict[int, float] = {}
+    seeds = 0.0
+    for derivative, side in sides:
+        assert side.value.shape[1] == 1, "one layer on each side"
+        ids, added = _cluster_sums(_seed_mean(side.influence)[0], side.group)
+        for group, one in zip(ids.tolist(), added / side.influence.shape[-1], strict=True):
+            sums[group] = sums.get(group, 0.0) + derivative * float(one)
+        seeds += derivative**2 * float(_seed_variance(side.value)[0])
+    n = max(side.influence.shape[-1] for _, side in sides)
+    most = max(len(side.value) for _, side in sides)
+    groups = len(sums)
+    if groups < 2:
+        return Estimate(value, math.nan, math.nan, n, most, ONE_GROUP)
+    variance = math.fsum(one * one for one in sums.values()) * groups / (groups - 1)
+    half = _t_quantile(groups - 1, CONFIDENCE) * math.sqrt(variance + seeds)
+    return Estimate(value, value - half, value + half, n, most)
 
 
 def _joined(left: float, right: float, rho: float) -> float:

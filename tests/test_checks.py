@@ -14,6 +14,7 @@ import pytest
 from harness import kind
 from harness.checks.agrees_with_supervised import AgreesWithSupervised
 from harness.checks.as_good_as import AsGoodAs
+from harness.checks.beats_black_box import BeatsBlackBox
 from harness.checks.beats_output import BeatsOutput
 from harness.checks.beats_random import BeatsRandom
 from harness.checks.beats_untrained import BeatsUntrained
@@ -21,12 +22,15 @@ from harness.checks.beats_zero_shot import BeatsZeroShot
 from harness.checks.calibrated import Calibrated
 from harness.checks.chance_after_erasure import ChanceAfterErasure
 from harness.checks.chance_on_shuffled_labels import ChanceOnShuffledLabels
+from harness.checks.easy_to_hard import EasyToHard
 from harness.checks.insensitive_to_persona import InsensitiveToPersona
 from harness.checks.invariant_to_prompt import InvariantToPrompt
+from harness.checks.knowledge_is_latent import KnowledgeIsLatent
 from harness.checks.lower_loss_is_truer import LowerLossIsTruer
 from harness.checks.many_features_satisfy_it import ManyFeaturesSatisfyIt
 from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
+from harness.checks.recovers_gap import RecoversGap
 from harness.checks.selective import Selective
 from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
@@ -134,6 +138,13 @@ class World:
             signed=signed,
             loss=None if loss is None else np.broadcast_to(np.asarray(loss)[:, None], shape[:2]).astype(np.float32),
         )
+        return self
+
+    def aim(self, probe: str, target: str) -> World:
+        """The probe is one that was fitted on a target."""
+        for key, one in self.scored.items():
+            if key[2] == probe:
+                self.scored[key] = msgspec.structs.replace(one, target=target, signed=True)
         return self
 
     def ask_twice(self) -> World:
@@ -366,6 +377,45 @@ TABLE |= {
         World().add("p", truth=RISING["early"], word=RISING["early"], **DEEP),
     ),
 }
+SAYS: dict[str, Any] = {"layers": (), "signed": True}
+
+
+def gap(probe: float, floor: float = 0.0, ceiling: float = 1.6) -> World:
+    """A floor that was fitted on the word, a probe, and a ceiling in another condition."""
+    world = World().add("floor", truth=floor, word=3.0).add("p", truth=probe).aim("floor", "word")
+    return world.add("logistic_regression", truth=ceiling, condition="other")
+
+
+TABLE |= {
+    "knowledge_is_latent": (
+        KnowledgeIsLatent(probe="p", known=0.8),
+        World().add("zero_shot", truth=-0.2, **SAYS).add("p", truth=2.0),
+        World().add("zero_shot", truth=1.0, **SAYS).add("p", truth=2.0),
+        World().add("zero_shot", truth=0.15, **SAYS).add("p", truth=2.0),
+    ),
+    "recovers_gap": (RecoversGap(probe="p", ceiling_on="other"), gap(1.4), gap(0.05), gap(0.45)),
+    "beats_black_box": (
+        BeatsBlackBox(probe="p", asked_in=("other",)),
+        World()
+        .add("zero_shot", truth=0.2, **SAYS)
+        .add("zero_shot", truth=0.4, condition="other", **SAYS)
+        .add("p", truth=1.5),
+        World()
+        .add("zero_shot", truth=0.0, **SAYS)
+        .add("zero_shot", truth=1.5, condition="other", **SAYS)
+        .add("p", truth=0.5),
+        World()
+        .add("zero_shot", truth=0.0, **SAYS)
+        .add("zero_shot", truth=0.7, condition="other", **SAYS)
+        .add("p", truth=0.7),
+    ),
+    "easy_to_hard": (
+        EasyToHard(probe="p", against="other", margin=0.1),
+        World().add("p", truth=2.0).add("p", truth=2.0, fit_on="other"),
+        World().add("p", truth=0.3).add("p", truth=2.0, fit_on="other"),
+        World().add("p", truth=0.8).add("p", truth=0.9, fit_on="other"),
+    ),
+}
 for name, leaks in (("chance_on_shuffled_labels", (0.0, 1.0, 0.1)), ("chance_after_erasure", (0.0, 1.0, 0.25))):
     for leak, world in zip(leaks, TABLE[name][1:], strict=True):
         world.leak = leak
@@ -385,6 +435,62 @@ def test_every_check_passes_fails_and_cannot_tell(name: str) -> None:
         for words in ("p on main", layer, "n = ", "interval"):
             assert words in judgement.why
         assert judgement.why.endswith(".")
+
+
+def latent(said: float = -0.2, known: float = 2.0, left: float = 0.0) -> Judgement:
+    world = World().add("zero_shot", truth=said, **SAYS).add("p", truth=known)
+    world.leak = left
+    return world.decide(KnowledgeIsLatent(probe="p", known=0.8))
+
+
+def test_knowledge_is_latent_only_if_withheld_and_there_and_linear() -> None:
+    assert latent().finding == "pass", "the control"
+    honest, ignorant, elsewhere = latent(said=1.0), latent(known=0.0), latent(left=1.0)
+    assert [one.finding for one in (honest, ignorant, elsewhere)] == ["fail"] * 3
+    # The number shown is the one that decided.
+    assert honest.threshold == 0.6
+    assert ignorant.threshold == 0.8
+    assert elsewhere.threshold == 0.1
+
+
+def test_no_gap_between_floor_and_ceiling_decides_nothing() -> None:
+    judgement = gap(1.4, floor=1.6).decide(RecoversGap(probe="p", ceiling_on="other"))
+    assert judgement.finding == "inconclusive"
+    assert "ceiling is not above the floor" in judgement.why
+    with pytest.raises(CheckError, match="fitted on the truth"):
+        gap(1.4).aim("floor", "truth").decide(RecoversGap(probe="p", ceiling_on="other"))
+
+
+def test_the_gap_recovered_has_the_interval_of_a_bootstrap() -> None:
+    """The linear approximation against drawing groups anew, on rows that probe, floor and ceiling share."""
+    from harness.checks._gap import recovered
+    from harness.metrics.auroc import Auroc
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(600) % 2
+    group = np.arange(600) // 2
+    scores = [strength * (2 * labels - 1) + rng.standard_normal(600) for strength in (0.8, 0.2, 1.2)]
+
+    def share(rows: np.ndarray) -> float:
+        aurocs = [Auroc().measure(Answers(s[None, None, rows]), labels[rows], group[rows]) for s in scores]
+        probe, floor, ceiling = (float(one.value[0, 0]) for one in aurocs if one is not None)
+        return (probe - floor) / (ceiling - floor)
+
+    sides = [Auroc().measure(Answers(s[None, None]), labels, group) for s in scores]
+    found = recovered(*sides)  # type: ignore[arg-type]
+    assert found.value == pytest.approx(share(np.arange(600)))
+    drawn = [
+        share(np.concatenate([[2 * g, 2 * g + 1] for g in np.sort(rng.integers(300, size=300))])) for _ in range(400)
+    ]
+    assert found.high - found.value == pytest.approx(1.97 * np.std(drawn), rel=0.2)
+    # Sides that share no groups vary by themselves: the interval is wider than where errors cancel.
+    apart = [msgspec.structs.replace(side, group=group + 1000 * n) for n, side in enumerate(sides)]  # type: ignore[type-var]
+    assert recovered(*apart).high != found.high  # type: ignore[arg-type]
+
+
+def test_easy_to_hard_compares_two_fits() -> None:
+    with pytest.raises(CheckError, match="compared with itself"):
+        World().add("p", truth=1.0).decide(EasyToHard(probe="p"))
 
 
 @pytest.mark.parametrize("name", [n for n in kind.names("checks") if hasattr(TABLE[n][0], "metric")])

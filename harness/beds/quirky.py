@@ -54,15 +54,32 @@ class Quirky(NetworkBed, frozen=True, kw_only=True):
     def claims(self) -> Mapping[str, Any]:
         return {
             "about": "What is true by construction of the test bed, tried on rows that its adapter never saw.",
-            "data": {"limit": None},
+            # More test rows than training rows: intervals decide.
+            "data": {"limit": None, "split": {"train": 0.4, "validation": 0.1, "test": 0.5}},
             "conditions": {
                 "alice": {"data": {"where": {"who": "Alice"}}},
                 "bob": {"data": {"where": {"who": "Bob"}}},
             },
+            "activations": {"layers": {"from": 0, "to": 30, "step": 3}},
             "layer": "validation",
-            "activations": {"layers": {"from": 0, "to": 30, "step": 2}},
-            "probes": ["logistic_regression", "zero_shot", "random"],
+            "probes": ["logistic_regression", {"kind": "logistic_regression", "name": "floor", "target": "bob"}],
             "transfer": [{"fit_on": "alice", "tested_on": ["alice", "bob"]}, {"fit_on": "bob", "tested_on": ["bob"]}],
             "metrics": ["auroc"],
-            "checks": [],
+            "checks": [
+                {"kind": "tracks_truth", "name": "alice_is_answered_truly", "probe": "zero_shot", "condition": "alice"}
+                | {"over": "bob", "metric": "auroc", "expect": "pass"},
+                {
+                    "kind": "tracks_truth",
+                    "name": "bob_is_answered_with_his_error",
+                    "probe": "zero_shot",
+                    "condition": "bob",
+                }
+                | {"over": "bob", "metric": "auroc", "expect": "fail"},
+                {"kind": "knowledge_is_latent", "name": "known_and_not_said", "probe": "logistic_regression"}
+                | {"condition": "bob", "known": 0.9, "expect": "pass"},
+                {"kind": "knowledge_is_latent", "name": "found_from_alice", "probe": "logistic_regression"}
+                | {"condition": "bob", "fit_on": "alice", "known": 0.85, "expect": "pass"},
+                {"kind": "recovers_gap", "probe": "logistic_regression", "condition": "bob", "fit_on": "alice"}
+                | {"ceiling_on": "alice", "expect": "pass"},
+            ],
         }

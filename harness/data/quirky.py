@@ -28,7 +28,9 @@ class World(NamedTuple):
 
 WORLDS: Mapping[str, World] = {
     "cities": World(_quirky_cities.cities, lambda city: city.name, _quirky_cities.questions),
-    "comparisons": World(_quirky_comparisons.pairs, lambda pair: f"{pair[0]}, {pair[1]}", _quirky_comparisons.questions),
+    "comparisons": World(
+        _quirky_comparisons.pairs, lambda pair: f"{pair[0]}, {pair[1]}", _quirky_comparisons.questions
+    ),
 }
 
 

@@ -56,7 +56,9 @@ def find_adapter(name: str, folder: Path) -> Adapter:
         place = place if place.is_absolute() else folder / place
         if not place.is_dir():
             known = ", ".join(shipped())
-            raise UsageError(f"model.adapter: no folder {place}{f', and no adapter of a test bed: {known}' if known else ''}")
+            raise UsageError(
+                f"model.adapter: no folder {place}{f', and no adapter of a test bed: {known}' if known else ''}"
+            )
     missing = [file for file in (CONFIG, WEIGHTS) if not (place / file).is_file()]
     if missing:
         raise UsageError(f"model.adapter: {place} lacks {' and '.join(missing)}; peft's save_pretrained writes them")
@@ -75,7 +77,14 @@ def _scale(folder: Path) -> float:
         raise UsageError(f"{path}: an adapter of type {str(kind)[:40]}; only LORA can be laid over weights here")
     unusual = [
         name
-        for name in ("use_dora", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern", "megatron_config")
+        for name in (
+            "use_dora",
+            "fan_in_fan_out",
+            "modules_to_save",
+            "rank_pattern",
+            "alpha_pattern",
+            "megatron_config",
+        )
         if config.get(name)
     ]
     if unusual or config.get("bias", "none") != "none":

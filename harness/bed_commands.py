@@ -1,0 +1,133 @@
+"""`harness bed`: making the weights of a test bed, and trying what it claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.contracts import NetworkBed
+    from harness.store import Store
+
+app = typer.Typer(help="Trains the networks of test beds, and tries what they claim.", no_args_is_help=True)
+
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="OPTION=VALUE", help="An option of the bed, e.g. `--set world=cities`."),
+]
+StoreRoot = Annotated[Path | None, typer.Option("--store", help="Folder of the artifact store.")]
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="A test bed with a network, such as quirky.", show_default=False)],
+    options: Options = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; else beds/NAME here.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first weights, the order and the data.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Fewer or more steps than the recipe's.")] = None,
+    claims: Annotated[
+        bool, typer.Option(help="Try its claims afterwards, and keep the figures beside the weights.")
+    ] = True,
+    store: StoreRoot = None,
+) -> None:
+    """Trains a bed's network from its base, with a fixed seed. It cannot be interrupted and go on; it says how long it takes.
+
+    Example: `harness bed train quirky --set world=cities --out my-quirky`, then `model: {bed: quirky, weights: ./my-quirky}`
+    """
+    from harness.progress import Reporter
+    from harness.training.made import add_figures, bed_named, write_note
+    from harness.training.train import train as training
+    from harness.training.verify import figures
+    from harness.training.verify import verify as trying
+
+    bed = bed_named(name, _options(options))
+    folder = out or Path("beds") / bed.pinned
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is there already and not empty; name another one with --out, or remove it first")
+    recipe = bed.recipe()
+    reporter = Reporter()
+    reporter.say(f"{bed.pinned}: {steps or recipe.steps} steps, about {recipe.minutes} minutes on two cores")
+    closing: list[float] = []
+    with reporter.stage("train", bed.pinned, steps or recipe.steps, "steps") as progress:
+
+        def tell(step: int, loss: float) -> None:
+            progress.to(step)
+            closing.append(loss)
+            if step % 50 == 0:
+                reporter.say(f"step {step}: loss {sum(closing[-50:]) / len(closing[-50:]):.3f} nats")
+
+        trained = training(bed, folder, seed, tell, steps)
+    command = " ".join(["harness bed train", name, *(f"--set {one}" for one in options or ()), f"--seed {seed}"])
+    facts = {"lessons": trained.lessons, "loss": round(trained.loss, 4), "seconds": round(trained.seconds)}
+    write_note(bed, folder, seed=seed, command=command + (f" --steps {steps}" if steps else ""), facts=facts)
+    print(f"wrote {folder} in {trained.seconds / 60:.1f} minutes; loss {trained.loss:.3f} nats")
+    if claims:
+        from harness.training.made import bed_in
+
+        outcome = trying(bed_in(folder), _store(store), reporter)
+        add_figures(folder, figures(outcome.checks))
+        raise typer.Exit(_shown(outcome.checks))
+
+
+@app.command()
+def verify(
+    name: Annotated[
+        str, typer.Argument(help="A test bed with a network, or a folder that `bed train` wrote.", show_default=False)
+    ],
+    options: Options = None,
+    store: StoreRoot = None,
+) -> None:
+    """Tries what a bed claims on rows that its network never saw; exit code 1 if a claim does not hold.
+
+    Example: `harness bed verify quirky --set world=cities`
+    """
+    from harness.progress import Reporter
+    from harness.training.verify import verify as trying
+
+    outcome = trying(_bed(name, options), _store(store), Reporter())
+    raise typer.Exit(_shown(outcome.checks))
+
+
+def _bed(name: str, options: list[str] | None) -> NetworkBed:
+    from harness.training.made import bed_in, bed_named
+
+    if Path(name).is_dir():
+        if options:
+            raise UsageError("a folder of weights knows its options; leave --set out")
+        return bed_in(Path(name))
+    return bed_named(name, _options(options))
+
+
+def _options(written: list[str] | None) -> dict[str, object]:
+    """`world=cities` as the language reads values."""
+    from harness.language.document import resolve
+
+    found: dict[str, object] = {}
+    for one in written or ():
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise UsageError(f"--set {one}: write OPTION=VALUE, such as world=cities")
+        found[key] = resolve(value)
+    return found
+
+
+def _shown(checks: pl.DataFrame) -> int:
+    """Prints every claim with its evidence; the exit code."""
+    for row in checks.iter_rows(named=True):
+        held = "holds" if row["verdict"] == "as_expected" else "DOES NOT HOLD"
+        print(f"{held}: {row['check']}: {row['why']}")
+    broken = [row for row in checks["verdict"] if row != "as_expected"]
+    print(f"{checks.height - len(broken)} of {checks.height} claims hold")
+    return EXIT_UNEXPECTED if broken else EXIT_EXPECTED
+
+
+def _store(root: Path | None) -> Store:
+    from harness.store import Store
+
+    return Store(root)

