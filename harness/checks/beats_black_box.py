@@ -21,7 +21,7 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
     answer on the test rows counts against the probe. Threshold: `margin`, 0 unless you set it.
     """
 
-    against: Annotated[tuple[str, ...], Meta(min_length=1)] = ("zero_shot",)
+    answers: Annotated[tuple[str, ...], Meta(min_length=1)] = ("zero_shot",)
     """Names of the probes that read the network's answer, such as plain and calibrated ones."""
     asked_in: tuple[str, ...] = ()
     """Other conditions in which the network is asked. Each must be fitted and tested on itself in `transfer`."""
@@ -30,14 +30,14 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
 
     source: ClassVar[str] = "after Mallen & Belrose 2023 (arXiv 2312.01037), §5, and Burns et al. 2022, §3.2"
     claim: ClassVar[str] = (
-        "{probe} finds more truth in {condition} than asking does ({against}; asked in {asked_in}, too)"
+        "{probe} finds more truth in {condition} than asking does ({answers}; asked in {asked_in}, too)"
     )
 
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         names = super().refers()
         return {
             **names,
-            "probe": (*names["probe"], *self.against),
+            "probe": (*names["probe"], *self.answers),
             "condition": tuple(dict.fromkeys([*names["condition"], *self.asked_in])),
         }
 
@@ -45,7 +45,7 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
         own = self.measured(evidence)
         judgements = []
         for asked in dict.fromkeys((self.condition, *self.asked_in)):
-            for name in self.against:
+            for name in self.answers:
                 different("beats_black_box", self.probe, name)
                 fit_on = self.fit_on if asked == self.condition else asked
                 answer = evidence.measure(name, asked, metric=self.metric, fit_on=fit_on)

@@ -16,10 +16,11 @@ from harness.estimate import Estimate, over_seeds
 class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
     """The network's answer withholds the truth, its states hold it, and it is gone once it is erased.
 
-    What makes a test bed one. Three statistics, all AUROCs against the truth on the test rows: of the network's own answer,
-    of the probe, and of the probe fitted again after LEACE took the truth out of the states. Test: by 95 % intervals, clustered
-    by group: the first wholly at `said` or below, the second wholly at `known` or above, the third wholly within ± `margin` of
-    one half. All three pass, or the claim does not; one that is wholly on the wrong side fails it.
+    What makes a test bed one. Statistic: three AUROCs against the truth on the test rows: of the network's own answer, of the
+    probe, and of the probe fitted again after LEACE took the truth out of the states. Test: by 95 % intervals, clustered by
+    group: the first wholly at `said` or below, the second wholly at `known` or above, the third wholly within ± `margin` of
+    one half. All three pass, or the claim does not; one that is wholly on the wrong side fails it. Threshold: that of the
+    part that decided, and of the second where all pass.
     """
 
     against: str = "zero_shot"
