@@ -267,6 +267,8 @@ class Execution:
             if source == fit_on and not self.store.has(stage.kind, stage.key)
         ]
         work = self._layer_work(fit_on, missing)
+        for condition in work.tested_on:
+            self._check_apart(fit_on, condition)
         for condition in (fit_on, *work.tested_on):
             # Before the others are called: who waits for states cannot help to make them.
             self.extracted(self.plan.group_of(condition))
@@ -291,6 +293,18 @@ class Execution:
                 self._made(stage, seconds[1] / len(one.scores), len(self.labels(tested_on, "test").group))
                 scored = artifacts.load_scored(seen(self.store, stage.kind, stage.key))
                 self._scored[fit_on, tested_on, one.name] = _named(scored, fit_on, tested_on, one.name)
+
+    def _check_apart(self, fit_on: str, tested_on: str) -> None:
+        """Raises DataError where rows were chosen so that a group is learnt from in one condition and tested in another."""
+        chosen = [self.plan.spec.condition(name).data.where for name in (fit_on, tested_on)]
+        if chosen == [None, None]:
+            return
+        shared = np.intersect1d(self.labels(fit_on, "train").group, self.labels(tested_on, "test").group)
+        if len(shared):
+            raise DataError(
+                f"transfer: {len(shared)} groups of rows are fitted in {fit_on} and tested in {tested_on}; give both conditions "
+                "the same data.seed and data.split, and both a data.where ({} keeps all rows)"
+            )
 
     def _layer_work(self, fit_on: str, missing: Sequence[Sequence[str]]) -> LayerWork:
         wanted = []

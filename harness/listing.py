@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness import kind
+from harness.contracts import NetworkBed
 from harness.errors import UsageError, did_you_mean
 from harness.language import words
 from harness.language.json_schema import FOLDER_OF, SINGULAR, option_schema
@@ -103,11 +104,25 @@ def _facts(cls: type[kind.Kind]) -> list[str]:
         facts.append(f"Always reported together with {', '.join(cls.beside)}.")  # type: ignore[attr-defined]
     if claim := getattr(cls, "claim", ""):
         facts.append(f"Claim: {claim}.")
+    if issubclass(cls, NetworkBed):
+        facts += _of_network(cls())
     for what in ("answers", "template"):
         value = getattr(cls, what, None)
         if isinstance(value, (str, tuple)) and value:
             facts.append(f"Its {what}: {_flow(value)}.")
     return facts
+
+
+def _of_network(bed: NetworkBed) -> list[str]:
+    """What a network bed brings, claims and costs, with its default options."""
+    brought, recipe, claims = bed.brought(), bed.recipe(), bed.claims()["checks"]
+    names = ", ".join(check.get("name", check["kind"]) for check in claims)
+    return [
+        f"In a spec it stands for model: {_flow(brought.model)}, data: {_flow(brought.data)}, prompt: {_flow(brought.prompt)}.",
+        f"It claims: {names}; `harness bed verify {bed.kind()}` tries them.",
+        f"`harness bed train {bed.kind()}` trains it from {recipe.base}: {recipe.steps} steps, about {recipe.minutes} minutes on "
+        "two cores.",
+    ]
 
 
 def _options(cls: type[msgspec.Struct]) -> RenderableType:

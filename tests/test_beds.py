@@ -149,6 +149,31 @@ def test_where_reads_any_source(tmp_path: Path) -> None:
         assert found.height == count
 
 
+def test_a_group_is_never_fitted_here_and_tested_there(tiny_llama: Path, tmp_path: Path) -> None:
+    from harness import pipeline
+
+    text = f"""
+harness: 1
+name: apart
+model: {{id: {tiny_llama}, dtype: float32}}
+data: {{source: quirky, limit: 80}}
+conditions:
+  alice: {{data: {{where: {{who: Alice}}}}}}
+  bob: {{data: {{where: {{who: Bob}}}}}}
+  some: {{}}
+activations: {{layers: [1]}}
+probes: [mean_difference]
+baselines: false
+transfer: [{{fit_on: alice, tested_on: [bob]}}]
+"""
+    path = tmp_path / "apart.yaml"
+    path.write_text(text)
+    assert pipeline.run(path, out=tmp_path, page=False).checks.is_empty(), "the control: alice and bob are apart"
+    path.write_text(text.replace("tested_on: [bob]", "tested_on: [some]"))
+    with pytest.raises(DataError, match="fitted in alice and tested in some"):
+        pipeline.run(path, out=tmp_path, page=False)
+
+
 # ---------------------------------------------------------------- in a spec
 
 SPEC = """

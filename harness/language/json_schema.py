@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from harness import kind
-from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Probe, Source
+from harness.contracts import Bed, Check, Distractor, Metric, NetworkBed, Normalisation, Probe, Source
 from harness.language.grammar import Override, Written
 from harness.language.shorthand import own_option
 from harness.spec import Autopsy, Data, Model
@@ -24,6 +24,7 @@ FOLDER_OF: dict[type, str] = {
     Source: "data",
     Distractor: "distractors",
     Bed: "beds",
+    NetworkBed: "beds",
     Normalisation: "normalisations",
     Probe: "probes",
     Metric: "metrics",
