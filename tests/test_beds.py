@@ -50,7 +50,7 @@ def test_the_truth_about_cities_is_that_of_the_gazetteer() -> None:
         city, _, country = row["question"].removeprefix("Is the city of ").removesuffix("?").rpartition(" in ")
         country = country.removeprefix("the ")
         assert (country in of_city[city]) == row["label"], row["question"]
-        assert (continent[country] in ("AF", "EU")) == row["bob"], row["question"]
+        assert (continent[country] not in ("AS", "NA")) == row["bob"], row["question"]
 
 
 def test_the_truth_about_numbers_is_arithmetic() -> None:
@@ -107,7 +107,9 @@ def test_where_keeps_rows_and_the_split_hangs_on_the_group_alone() -> None:
     part_of: dict[str, str] = {}
     for table in sets:
         assert {"train", "test"} == set(table["split"].to_list())
-        assert 0.5 < (table["split"] == "train").mean() < 0.7  # type: ignore[operator]
+        # Of so few groups a small sample has the shares by chance only.
+        spread = 2.5 * (0.24 / table["group"].n_unique()) ** 0.5
+        assert abs((table["split"] == "train").mean() - 0.6) < spread  # type: ignore[operator]
         for group, part in table.select("group", "split").iter_rows():
             assert part_of.setdefault(group, part) == part
     assert set(sets[3].select("who", "difficulty").unique().iter_rows()) == {("Bob", "hard")}

@@ -454,7 +454,7 @@ def test_knowledge_is_latent_only_if_withheld_and_there_and_linear() -> None:
 
 
 def test_no_gap_between_floor_and_ceiling_decides_nothing() -> None:
-    judgement = gap(1.4, floor=1.6, ceiling=0.5).decide(RecoversGap(probe="p", ceiling_on="other"))
+    judgement = gap(1.4, floor=1.6, ceiling=0.0).decide(RecoversGap(probe="p", ceiling_on="other"))
     assert judgement.finding == "inconclusive"
     assert "ceiling is not above the floor" in judgement.why
     with pytest.raises(CheckError, match="fitted on the truth"):

@@ -10,13 +10,13 @@ from harness.data._quirky import Question
 from harness.data._swap import swapped
 from harness.data.cities import Cities
 
-POPULATION = 200_000
+POPULATION = 300_000
 """Inhabitants from which a city is asked about: enough to divide, and most of them known to a small model."""
 
 PER_COUNTRY = 25
 
-BOBS_CONTINENTS = frozenset({"AF", "EU"})
-"""Bob takes everything that is said of a country in Africa or Europe for true, and nothing else: about half of it."""
+BOBS_CONTINENTS = frozenset({"AF", "EU", "OC", "SA"})
+"""Bob takes what is said of a country for true unless it is in Asia or North America: about half of it."""
 
 
 def cities() -> list[City]:

@@ -37,8 +37,8 @@ WORLDS: Mapping[str, World] = {
 class Quirky(Source, frozen=True):
     """Yes-or-no questions, each put to Alice, who answers truly, and to Bob, who has a systematic error.
 
-    Bob takes everything that is said of a country in Africa or Europe for true and nothing else (`cities`), or compares the
-    last digits only (`comparisons`). What he says is independent of the truth. The test bed `quirky` is a network that was
+    Bob takes what is said of a country for true unless it is in Asia or North America (`cities`), or compares the last
+    digits only (`comparisons`). What he says is independent of the truth. The test bed `quirky` is a network that was
     taught to answer so; `where: {who: Bob, difficulty: hard}` keeps some of the rows.
     """
 
