@@ -258,7 +258,7 @@ def adapter_for(folder: Path, base: Path, *, rank: int = 3, width: int = 32) -> 
     folder.mkdir(exist_ok=True)
     save_file(matrices, folder / WEIGHTS)
     config = {"peft_type": "LORA", "r": rank, "lora_alpha": 6, "base_model_name_or_path": str(base), "bias": "none"}
-    (folder / CONFIG).write_text(json.dumps({**config, "target_modules": ["o_proj"]}))
+    (folder / CONFIG).write_text(json.dumps({**config, "target_modules": ["o_proj"], "layers_to_transform": [1]}))
     return matrices
 
 
@@ -365,9 +365,9 @@ class Small(NetworkBed, frozen=True, kw_only=True):
             first_block=1,
             rank=4,
             alpha=8,
-            steps=12,
+            steps=40,
             batch=16,
-            rate=5e-3,
+            rate=3e-2,
             minutes=1,
         )
 
@@ -382,10 +382,10 @@ def test_training_teaches_the_upper_blocks_only_and_repeats_itself(tiny_llama: P
     losses: list[float] = []
     trained = train(bed, tmp_path / "a", 0, lambda step, loss: losses.append(loss))
     assert trained.lessons == table_of("comparisons", "adapter").height
-    assert len(losses) == 12
-    # 257 tokens by chance, and then one of two.
-    assert losses[0] > 4
-    assert losses[-1] < losses[0] - 1
+    assert len(losses) == 40
+    # From chance among 257 tokens as far down as this network's head, which is never trained and nearly flat, allows.
+    assert losses[0] > 5
+    assert losses[-1] < losses[0] - 0.5
     matrices = load_file(tmp_path / "a" / WEIGHTS)
     assert {name.split(".")[4] for name in matrices} == {"1"}
     assert all(bool(matrix.any()) for matrix in matrices.values())

@@ -382,7 +382,7 @@ SAYS: dict[str, Any] = {"layers": (), "signed": True}
 
 def gap(probe: float, floor: float = 0.0, ceiling: float = 1.6) -> World:
     """A floor that was fitted on the word, a probe, and a ceiling in another condition."""
-    world = World().add("floor", truth=floor, word=3.0).add("p", truth=probe).aim("floor", "word")
+    world = World().add("floor", truth=floor, word=1.0).add("p", truth=probe).aim("floor", "word")
     return world.add("logistic_regression", truth=ceiling, condition="other")
 
 
