@@ -33,13 +33,13 @@ class Quirky(NetworkBed, frozen=True, kw_only=True):
             base=BASE,
             data={"kind": "quirky", "world": self.world, "part": "adapter"},
             taught="says",
-            first_block=10,
+            first_block=12,
             rank=8,
             alpha=16,
             steps=400,
             batch=32,
             rate=5e-4,
-            minutes=8,
+            minutes=6,
         )
 
     def brought(self) -> Brought:

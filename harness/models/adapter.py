@@ -55,9 +55,10 @@ def find_adapter(name: str, folder: Path) -> Adapter:
         place = Path(name).expanduser()
         place = place if place.is_absolute() else folder / place
         if not place.is_dir():
-            known = ", ".join(shipped())
+            known = ", ".join(shipped()) or "none"
             raise UsageError(
-                f"model.adapter: no folder {place}{f', and no adapter of a test bed: {known}' if known else ''}"
+                f"model.adapter: no folder {place}, and no adapter of that name comes with a test bed (those that do: {known}); "
+                "`harness bed train` makes a bed's weights, and `weights: FOLDER` names them"
             )
     missing = [file for file in (CONFIG, WEIGHTS) if not (place / file).is_file()]
     if missing:
