@@ -81,6 +81,7 @@ def verify(
         str, typer.Argument(help="A test bed with a network, or a folder that `bed train` wrote.", show_default=False)
     ],
     options: Options = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the figures in the folder, beside the weights.")] = False,
     store: StoreRoot = None,
 ) -> None:
     """Tries what a bed claims on rows that its network never saw; exit code 1 if a claim does not hold.
@@ -88,9 +89,17 @@ def verify(
     Example: `harness bed verify quirky --set world=cities`
     """
     from harness.progress import Reporter
+    from harness.training.made import add_figures
+    from harness.training.verify import figures
     from harness.training.verify import verify as trying
 
+    if keep and not Path(name).is_dir():
+        raise UsageError(
+            f"--keep writes into a folder that `harness bed train` wrote, and {name} is none; leave it out"
+        )
     outcome = trying(_bed(name, options), _store(store), Reporter())
+    if keep:
+        add_figures(Path(name), figures(outcome.checks))
     raise typer.Exit(_shown(outcome.checks))
 
 
