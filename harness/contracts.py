@@ -160,6 +160,8 @@ class Pairs(msgspec.Struct, frozen=True):
     log_odds: Tensor | None = None
     """log P(answers[1] | prompt) − log P(answers[0] | prompt) by the model itself, float32, (pair,); None if it has
     no language-model head."""
+    partial: bool = False
+    """Whether there are more layers than these, which are fitted apart. That nothing varies here is then no error."""
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -200,6 +202,9 @@ class Readout(Protocol):
 
 class Normalisation(Kind, frozen=True):
     """A map of the states, learnt without labels from training rows."""
+
+    by_layer: ClassVar[bool] = True
+    """Whether a layer's map depends on nothing but that layer, and has tensors of the same size for every layer."""
 
     def fit(self, pairs: Pairs) -> Normaliser:
         raise NotImplementedError
@@ -259,6 +264,9 @@ class Probe(Kind, frozen=True):
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
+    by_layer: ClassVar[bool] = True
+    """Whether a layer's fit depends on nothing but that layer, to the last bit: layers may then be fitted apart, a few at a
+    time or by several processes."""
 
     @property
     def title(self) -> str:

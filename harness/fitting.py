@@ -10,14 +10,13 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from harness import artifacts, kind
+from harness import kind
 from harness.contracts import Answers, Erasure, Normaliser, Pairs, Probe, Readout
 from harness.erasure import fit_erasure
 from harness.errors import DataError
 from harness.normalisers import Chain
-from harness.plan import Stage, probe_name
+from harness.plan import probe_name
 from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
-from harness.store import Store
 
 
 class Fitting:
@@ -66,20 +65,9 @@ def _space(probe: Probe) -> _Space:
     return probe.normalise, probe.erase
 
 
-def fit(probe: Probe, seeds: range, fitting: Fitting, stage: Stage, store: Store) -> Readout:
-    """The fitted probe, from the store where it is."""
-    if stored := artifacts.read(store, stage.kind, stage.key, artifacts.load_fit):
-        return stored[0]
-    readout = fit_anew(probe, seeds, fitting)
-    normaliser = None if probe.reads == "log_odds" else fitting.normaliser(probe)
-    with store.write(stage.kind, stage.key, artifacts.fit_about(readout, normaliser)) as folder:
-        artifacts.save_fit(readout, normaliser, folder)
-    return readout
-
-
-def fit_anew(probe: Probe, seeds: range, fitting: Fitting) -> Readout:
-    """The fitted probe, which is not kept."""
-    return probe.fit(_with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"]), seeds)
+def training_pairs(probe: Probe, fitting: Fitting) -> Pairs:
+    """What a probe is fitted on, with labels for one that is supervised."""
+    return _with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"])
 
 
 def score(

@@ -6,7 +6,7 @@ are those of training rows; applying them looks at nothing but the row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -146,11 +146,34 @@ _FORMS: dict[str, type[_OfTensors]] = {
 }
 
 
+_OF_ALL_LAYERS = ("template", "templates")
+"""Tensors without a layer axis; it is the first of all others."""
+
+
 def form_of(normaliser: Normaliser) -> str:
     """The name under which `restore` knows this form; those of a chain are joined by `+`."""
     if isinstance(normaliser, Chain):
         return "+".join(form_of(part) for part in normaliser.parts)
     return next(name for name, form in _FORMS.items() if type(normaliser) is form)
+
+
+def joined(parts: Sequence[Normaliser]) -> Normaliser | None:
+    """One normaliser of all layers from those of some, in order. For forms whose tensors all begin with the layer."""
+    import torch
+
+    if not parts:
+        return None
+    tensors = [part.tensors() for part in parts]
+    return restore(form_of(parts[0]), {name: torch.cat([own[name] for own in tensors]) for name in tensors[0]})
+
+
+def at_layers(normaliser: Normaliser, places: Sequence[int]) -> Normaliser:
+    """The same at some layers, given by their places on the layer axis."""
+    some = {
+        name: tensor if name.rpartition(".")[2] in _OF_ALL_LAYERS else tensor[list(places)]
+        for name, tensor in normaliser.tensors().items()
+    }
+    return restore(form_of(normaliser), some)
 
 
 def restore(form: str, tensors: Mapping[str, Tensor]) -> Normaliser:

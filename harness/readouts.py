@@ -6,7 +6,7 @@ all seeds and layers at once, in the space of the *normalised* states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +15,7 @@ from harness.contracts import Answers, Pairs, Readout
 from harness.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -36,12 +37,10 @@ class LinearReadout(msgspec.Struct, frozen=True):
     def answers(self, pairs: Pairs) -> Answers:
         layers, rows, _, width = pairs.states.shape
         _same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
-        weight = self.weight.to(pairs.states).flatten(2).transpose(0, 1)
-        score = weight @ pairs.states.reshape(layers, rows, 2 * width).transpose(1, 2)
-        score += self.bias.to(score).T[..., None]
-        score = score.transpose(0, 1)
-        probability = score.sigmoid().cpu().numpy() if self.calibrated else None
-        return Answers(score.contiguous().cpu().numpy(), probability)
+        weight = self.weight.to(pairs.states).flatten(2)
+        scores = _by_layer(weight, self.bias, pairs.states.reshape(layers, rows, 2 * width))
+        probability = _stacked([score.sigmoid() for score in scores]) if self.calibrated else None
+        return Answers(_stacked(scores), probability)
 
     def tensors(self) -> dict[str, Tensor]:
         import torch
@@ -130,19 +129,20 @@ class HiddenReadout(msgspec.Struct, frozen=True):
 
         layers, _, _, width = pairs.states.shape
         _same_space(self.weight.shape[1], self.weight.shape[4], layers, width)
-        states = pairs.states.flatten(2)
-        # Seed by seed: all hidden units of all seeds at once could be larger than the states.
-        score = torch.stack([self._of(seed, states) for seed in range(len(self.weight))])
-        return Answers(score.cpu().numpy(), score.sigmoid().cpu().numpy())
+        # Layer by layer, as in `_by_layer`; seed by seed, because all hidden units of all could be larger than the states.
+        scores = [
+            torch.stack([self._at(seed, layer, rows) for seed in range(len(self.weight))])
+            for layer, rows in enumerate(pairs.states.flatten(2))
+        ]
+        return Answers(_stacked(scores), _stacked([score.sigmoid() for score in scores]))
 
-    def _of(self, seed: int, states: Tensor) -> Tensor:
-        """(layer, pair) of one seed; states (layer, pair, 2 · d_model)."""
+    def _at(self, seed: int, layer: int, rows: Tensor) -> Tensor:
+        """(pair,) of one seed at one layer; rows (pair, 2 · d_model)."""
         import torch
 
         every = (self.weight, self.hidden_bias, self.second, self.bias)
-        weight, hidden_bias, second, bias = (part[seed].to(states) for part in every)
-        active = torch.baddbmm(hidden_bias[:, None], states, weight.flatten(2).transpose(1, 2)).relu_()
-        return torch.bmm(active, second[..., None])[..., 0] + bias[:, None]
+        weight, hidden_bias, second, bias = (part[seed, layer].to(rows) for part in every)
+        return torch.addmm(hidden_bias, rows, weight.flatten(1).T).relu_() @ second + bias
 
     def tensors(self) -> dict[str, Tensor]:
         return _portable({name: getattr(self, name) for name in self.__struct_fields__})
@@ -181,12 +181,27 @@ def _judged(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
     layers, rows, _, width = pairs.states.shape
     _same_space(direction.shape[1], direction.shape[2], layers, width)
     states = pairs.states.reshape(layers, 2 * rows, width)
-    logits = direction.to(states).transpose(0, 1) @ states.transpose(1, 2)
-    logits += bias.to(logits).T[..., None]
-    logits = logits.transpose(0, 1).unflatten(2, (rows, 2)).contiguous()
-    members = logits.sigmoid()
-    score = _half_difference(logits)
-    return Answers(score.cpu().numpy(), (score + 0.5).cpu().numpy(), members.cpu().numpy())
+    logits = [own.unflatten(1, (rows, 2)) for own in _by_layer(direction.to(states), bias, states)]
+    members = _stacked([own.sigmoid() for own in logits])
+    scores = [_half_difference(own) for own in logits]
+    return Answers(_stacked(scores), _stacked([own + 0.5 for own in scores]), members)
+
+
+def _by_layer(weight: Tensor, bias: Tensor, rows: Tensor) -> list[Tensor]:
+    """row · weight + bias at each layer, (fit, row); weight is (fit, layer, d_model), bias (fit, layer).
+
+    Layers may be scored apart, and must then give the same bits. A product of many layers may round otherwise than each by
+    itself, and so may a sigmoid, whose last bit depends on where in a vector register a number happens to lie.
+    """
+    bias = bias.to(rows)[..., None]
+    return [weight[:, layer] @ states.T + bias[:, layer] for layer, states in enumerate(rows)]
+
+
+def _stacked(layers: Sequence[Tensor]) -> np.ndarray:
+    """What each layer has, (fit, …), as one array, (fit, layer, …)."""
+    import torch
+
+    return torch.stack(list(layers), dim=1).cpu().numpy()
 
 
 def _contrasted(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
@@ -194,9 +209,7 @@ def _contrasted(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
     layers, _, _, width = pairs.states.shape
     _same_space(direction.shape[1], direction.shape[2], layers, width)
     difference = pairs.states[:, :, 1] - pairs.states[:, :, 0]
-    score = direction.to(difference).transpose(0, 1) @ difference.transpose(1, 2)
-    score += bias.to(score).T[..., None]
-    return Answers(score.transpose(0, 1).contiguous().cpu().numpy())
+    return Answers(_stacked(_by_layer(direction.to(difference), bias, difference)))
 
 
 def _half_difference(logits: Tensor) -> Tensor:
@@ -249,6 +262,36 @@ _SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _DTYPES = {"calibrated": "uint8", "chosen": "int64"}
 """Those that are not float32."""
+
+
+def joined(parts: Sequence[Readout]) -> Readout:
+    """One readout of all layers from those of some, in order. What has no layers is that of the first."""
+    import torch
+
+    form = form_of(parts[0])
+    tensors = [part.tensors() for part in parts]
+    whole = {
+        name: torch.cat([own[name] for own in tensors], dim=axes.index("layer"))
+        if "layer" in axes
+        else tensors[0][name]
+        for name, axes in _SHAPES[form].items()
+    }
+    return restore(form, whole)
+
+
+def at_layers(readout: Readout, places: Sequence[int]) -> Readout:
+    """The same at some layers, given by their places on the layer axis."""
+    import torch
+
+    form = form_of(readout)
+    index = torch.tensor(list(places))
+    some = {
+        name: tensor.index_select(_SHAPES[form][name].index("layer"), index)
+        if "layer" in _SHAPES[form][name]
+        else tensor
+        for name, tensor in readout.tensors().items()
+    }
+    return restore(form, some)
 
 
 def form_of(readout: Readout) -> str:

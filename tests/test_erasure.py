@@ -13,10 +13,9 @@ from harness import artifacts, language, pipeline
 from harness.contracts import Erasure, Pairs, Probe
 from harness.erasure import fit_erasure
 from harness.errors import DataError, SpecError
-from harness.fitting import Fitting, fit
+from harness.fitting import Fitting, training_pairs
 from harness.kind import find
 from harness.leace import shrunk
-from harness.plan import Stage
 from harness.scoring import Labels
 from harness.store import Store
 from tests.test_planted import CHANCE, FOUND, World, normalised, world
@@ -174,8 +173,10 @@ def test_the_eraser_is_fitted_on_training_rows_alone_and_kept_with_the_probe(tmp
     whole = fitting.apply(probe, test).states
     assert torch.equal(fitting.apply(probe, Pairs(others.states[:, :5], template[:5])).states, whole[:, :5])
     assert not torch.allclose(fitting.apply(plain, test).states, whole, atol=0.1)
-    store, stage = Store(tmp_path), Stage("fit", "", "key", {}, False, "")
-    readout = fit(probe, range(1), fitting, stage, store)
+    store = Store(tmp_path)
+    readout, learnt = probe.fit(training_pairs(probe, fitting), range(1)), fitting.normaliser(probe)
+    with store.write("fit", "key", artifacts.fit_about(readout, learnt)) as folder:
+        artifacts.save_fit(readout, learnt, folder)
     artifact = store.open("fit", "key")
     assert artifact is not None
     again, normaliser = artifacts.load_fit(artifact)

@@ -24,6 +24,7 @@ class Cluster(Normalisation, frozen=True, kw_only=True):
     training row is.
     """
 
+    by_layer: ClassVar[bool] = False
     source: ClassVar[str] = "Laurito et al. 2024 (arXiv 2407.18712), Cluster-Norm"
 
     def fit(self, pairs: Pairs) -> Normaliser:

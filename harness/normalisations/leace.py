@@ -20,6 +20,7 @@ class Leace(Normalisation, frozen=True, kw_only=True):
     takes out the directions themselves, along with whatever else is read from them. No labels are used.
     """
 
+    by_layer: ClassVar[bool] = False
     source: ClassVar[str] = "Belrose et al. 2023 (arXiv 2306.03819), theorem 4.2; first step of VINC (EleutherAI)"
 
     def fit(self, pairs: Pairs) -> Normaliser:
