@@ -1,7 +1,8 @@
 """Minimises Σ log-loss + ½ · l2 · ‖w‖² over weights and a free intercept, exactly, for many labellings of the same rows.
 
 Stopping: minimised over the intercept, the loss is l2-strongly convex, so that a gradient of norm g leaves an error of
-at most g / l2 in the weights. A fit ends when g ≤ PRECISION · l2 · ‖w‖.
+at most g / l2 in the weights. A fit ends when g ≤ PRECISION · l2 · ‖w‖, or where that error moves no row's log-odds by
+more than NOTHING: the best weights may be zero, as where a label has nothing to do with the only two rows there are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PRECISION = 1e-5
 """Weights are this exact, relative to their norm."""
+NOTHING = 1e-9
+"""Log-odds that make no difference."""
 EVALUATIONS = 3000
 """More than any fit has needed; one that does not converge is an error of the caller's, not a result."""
 
@@ -72,6 +75,7 @@ class _Labellings:
         self.l2 = l2
         # The Hessian's bound for the intercept is n / 4.
         self.unit = 2 / len(rows) ** 0.5
+        self.least = NOTHING / float(rows.norm(dim=1).max().clamp_min(1e-30))
 
     def weight(self, parameters: Tensor) -> Tensor:
         return parameters[:, :-1] @ self.inverse
@@ -95,7 +99,7 @@ class _Labellings:
 
         # Back to the gradient by w: R times the gradient by u.
         slope = torch.linalg.solve_triangular(self.inverse, gradient[:, :-1].T, upper=False).norm(dim=0)
-        allowed = PRECISION * self.l2 * self.weight(parameters).norm(dim=1).clamp_min(1e-12)
+        allowed = self.l2 * (PRECISION * self.weight(parameters).norm(dim=1)).clamp_min(self.least)
         return (slope <= allowed) & (gradient[:, -1].abs() / self.unit <= PRECISION * len(self.rows))
 
     def only(self, on: Tensor) -> _Labellings:
