@@ -90,18 +90,31 @@ def save_fit(readout: Readout, normaliser: Normaliser | None, folder: Path) -> N
 
     tensors: dict[str, Tensor] = {f"readout.{name}": tensor for name, tensor in readout.tensors().items()}
     if normaliser is not None:
-        tensors |= {"shift": normaliser.shift, "scale": normaliser.scale}
+        tensors |= normaliser.tensors()
     save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / "fit.safetensors")
+
+
+def fit_about(readout: Readout, normaliser: Normaliser | None) -> dict[str, Any]:
+    """What the store keeps beside a fitted probe: the forms of its parts."""
+    from harness import normalisers, readouts
+
+    return {
+        "form": readouts.form_of(readout),
+        "normaliser": None if normaliser is None else normalisers.form_of(normaliser),
+    }
 
 
 def load_fit(artifact: Artifact) -> tuple[Readout, Normaliser | None]:
     from safetensors.torch import load_file
 
-    from harness.readouts import restore
+    from harness import normalisers, readouts
 
     tensors = load_file(artifact / "fit.safetensors")
-    normaliser = Normaliser(tensors.pop("shift"), tensors.pop("scale")) if "shift" in tensors else None
-    return restore(artifact.meta["form"], {n.removeprefix("readout."): t for n, t in tensors.items()}), normaliser
+    own = {name.removeprefix("readout."): tensor for name, tensor in tensors.items() if name.startswith("readout.")}
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("readout.")}
+    form = artifact.meta["normaliser"]
+    normaliser = None if form is None else normalisers.restore(form, rest)
+    return readouts.restore(artifact.meta["form"], own), normaliser
 
 
 def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from harness import __version__
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
 
 if TYPE_CHECKING:
+    from harness.resources import Resources
     from harness.store import Store
+    from harness.team import Team
 
 app = typer.Typer(
     name="harness",
@@ -52,24 +54,102 @@ def run(
     store: StoreRoot = None,
     page: Annotated[bool, typer.Option(help="Also write report.html.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the checks.")] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine, each with an equal share of cores, or of GPUs.")
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Threads of each process; else OMP_NUM_THREADS, else all cores divided by the processes."
+        ),
+    ] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="One thread per process and no halved batches: the same bytes whatever the number of cores, on the same "
+            "kind of processor. Costs the speed of the other threads; `--processes` buys it back.",
+        ),
+    ] = False,
+    tokens_per_pass: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens that are forwarded together; else 1024 on a processor, 16384 on a GPU."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="For the states that are fitted at a time, such as 8GiB; else a quarter of the machine's memory. Layers "
+            "that do not fit together are fitted one after another, with the same results.",
+        ),
+    ] = None,
 ) -> None:
     """Runs specs and writes their reports.
 
-    What is stored already is not computed again; a run that was stopped goes on where it was.
+    What is stored already is not computed again; a run that was stopped goes on where it was, with any number of
+    processes. The same spec gives the same bytes with any number of processes of equally many threads.
+
     Example: `harness run specs/banana_shed.yaml --set seeds=10`
     """
+    from harness import stopping
+    from harness.launch import die_with_parent, launch, launched_by_us
+    from harness.resources import Resources, size_of
+    from harness.team import launched, membership
+
+    if deterministic and threads not in (None, 1):
+        _fail(f"--deterministic means one thread per process, but --threads says {threads}; leave one of them out")
+    resources = Resources(
+        threads=threads,
+        deterministic=deterministic,
+        tokens_per_pass=tokens_per_pass,
+        memory_bytes=None if memory is None else size_of(memory),
+    )
+    if processes > 1 and not launched():
+        raise typer.Exit(launch(sys.argv[1:], processes))
+    if processes > 1 and not launched_by_us():
+        _fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
+    stopping.install()
+    die_with_parent()
+    with membership() as team:
+        worst = _run_all(
+            specs, team, sets=sets or (), out=out, store=store, page=page, quiet=quiet, resources=resources
+        )
+    raise typer.Exit(worst)
+
+
+def _run_all(
+    specs: list[Path],
+    team: Team | None,
+    *,
+    sets: list[str] | tuple[()],
+    out: Path,
+    store: Path | None,
+    page: bool,
+    quiet: bool,
+    resources: Resources,
+) -> int:
+    """Runs the specs one after another, or helps to; the exit code."""
     from rich.console import Console
 
-    from harness import pipeline, stopping
+    from harness import pipeline
     from harness.progress import Reporter
 
     console = Console()
     worst = EXIT_EXPECTED
-    stopping.install()
     for path in specs:
         try:
+            if team is not None and not team.leads:
+                pipeline.assist(path, team, sets=sets, store=_store(store))
+                continue
             outcome = pipeline.run(
-                path, sets=sets or (), out=out, store=_store(store), reporter=Reporter(quiet=quiet), page=page
+                path,
+                sets=sets,
+                out=out,
+                store=_store(store),
+                reporter=Reporter(quiet=quiet),
+                page=page,
+                resources=resources,
+                team=team,
             )
         except KeyboardInterrupt:
             # Typer would answer with its own exit code.
@@ -77,7 +157,7 @@ def run(
         pipeline.show(outcome, console)
         if outcome.unexpected:
             worst = EXIT_UNEXPECTED
-    raise typer.Exit(worst)
+    return worst
 
 
 @app.command()
@@ -86,23 +166,41 @@ def plan(
     sets: Sets = None,
     store: StoreRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    devices: Annotated[
+        str | None,
+        typer.Option(help="Also say what would happen on such devices: cpu, 80GiB, or 8x80GiB. They need not be here."),
+    ] = None,
+    tflops: Annotated[
+        float | None, typer.Option(min=0.001, help="Rate of one device, 10¹² operations per second, if you know it.")
+    ] = None,
 ) -> None:
     """Prints what a run would do, what it would cost, and what is stored already. Loads no weights.
 
-    Example: `harness plan specs/cities.yaml`
+    Example: `harness plan specs/cities.yaml`, or `harness plan specs/cities.yaml --devices 8x80GiB`
     """
     from rich.console import Console
 
     from harness import costs, language
+    from harness.models.placement import devices_of
     from harness.plan import compile_plan
 
+    on = None if devices is None else devices_of(devices)
     the_store = _store(store)
     compiled = compile_plan(language.read(spec, sets or ()), spec.resolve().parent, the_store)
     costed = costs.estimate(compiled, the_store)
+    described = costs.as_json(compiled, costed)
+    table = costs.as_table(compiled, costed)
+    if on is not None:
+        from harness import foresight
+
+        foreseen = foresight.foresee(compiled, the_store, on, tflops)
+        described["placement"] = foresight.as_json(foreseen, on)
     if as_json:
-        print(json.dumps(costs.as_json(compiled, costed), indent=2))
-    else:
-        Console().print(costs.as_table(compiled, costed))
+        print(json.dumps(described, indent=2))
+        return
+    Console().print(table)
+    if on is not None:
+        Console().print(foresight.as_table(foreseen, on))
 
 
 @app.command()

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from harness.depth import Curve
 from harness.estimate import Estimate, Measured
@@ -159,6 +160,8 @@ class Pairs(msgspec.Struct, frozen=True):
     log_odds: Tensor | None = None
     """log P(answers[1] | prompt) − log P(answers[0] | prompt) by the model itself, float32, (pair,); None if it has
     no language-model head."""
+    partial: bool = False
+    """Whether there are more layers than these, which are fitted apart. That nothing varies here is then no error."""
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -198,27 +201,44 @@ class Readout(Protocol):
 
 
 class Normalisation(Kind, frozen=True):
-    """A shift and scale of the states, learnt from training rows per template and per answer."""
+    """A map of the states, learnt without labels from training rows."""
+
+    by_layer: ClassVar[bool] = True
+    """Whether a layer's map depends on nothing but that layer, and has tensors of the same size for every layer."""
 
     def fit(self, pairs: Pairs) -> Normaliser:
         raise NotImplementedError
 
 
-class Normaliser(msgspec.Struct, frozen=True):
-    """x ↦ (x − shift) · scale, per layer, template and answer."""
+class Normaliser(Protocol):
+    """A fitted normalisation. Kept in the store as its tensors; see `harness.normalisers` for the forms."""
 
-    shift: Tensor
-    """(layer, template, answer, d_model)."""
-    scale: Tensor
-    """(layer, template, answer, d_model)."""
+    def __call__(self, pairs: Pairs) -> Pairs: ...
 
-    def __call__(self, pairs: Pairs) -> Pairs:
-        # Indexing by template broadcasts without a copy of the statistics when there is one template only.
-        if self.shift.shape[1] == 1:
-            states = (pairs.states - self.shift) * self.scale
-        else:
-            states = (pairs.states - self.shift[:, pairs.template]) * self.scale[:, pairs.template]
-        return msgspec.structs.replace(pairs, states=states)
+    def tensors(self) -> dict[str, Tensor]: ...
+
+
+class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is taken out of the states, with the help of labels, before a probe is fitted: a control.
+
+    Fitted on training rows after the normalisation, applied to all rows.
+    """
+
+    of: str = "truth"
+    """The factor: `truth`, a distractor's name, or an XOR that the spec declares."""
+    by: Literal["leace", "mean_difference", "lda", "logistic_regression"] = "leace"
+    """`leace` moves the states least among the maps after which no linear probe of a statement beats a constant on the
+    training rows. The others project the direction of that supervised probe out, at a right angle: `mean_difference`
+    leaves no difference of the means either (Roger); `lda` and `logistic_regression` leave what other directions know."""
+    times: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """How often: each time the direction is fitted again to what is left (iterative nullspace projection)."""
+
+    def __post_init__(self) -> None:
+        if self.times > 1 and self.by in ("leace", "mean_difference"):
+            raise ValueError(
+                f"after {self.by} the class means are equal, so that a second time finds nothing: take `times` out, or "
+                "use by: logistic_regression"
+            )
 
 
 class Probe(Kind, frozen=True):
@@ -234,6 +254,9 @@ class Probe(Kind, frozen=True):
     target: str = "truth"
     """What a probe that learns from labels is fitted on: the truth, another factor, or an XOR that the spec declares, such as
     `truth^word`. It is named after it, and its sign is right for it; against all else it is resolved like any other's."""
+    erase: Erasure | None = None
+    """A factor that labels take out of the states before the fit, as a control: `{of: truth, by: leace}`. What the probe
+    still finds afterwards is something else. Nothing is erased if empty."""
 
     supervised: ClassVar[bool] = False
     """Whether `fit` is handed labels."""
@@ -241,6 +264,9 @@ class Probe(Kind, frozen=True):
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
+    by_layer: ClassVar[bool] = True
+    """Whether a layer's fit depends on nothing but that layer, to the last bit: layers may then be fitted apart, a few at a
+    time or by several processes."""
 
     @property
     def title(self) -> str:
@@ -339,13 +365,27 @@ class Evidence(Protocol):
         fit_on: str | None = None,
         layer: int | str | None = None,
         shuffles: int = 0,
+        erase: Erasure | None = None,
     ) -> Measured:
         """The metric on test rows at the layer that the rule chooses, (seed, 1) and (seed, 1, row).
 
         `fit_on` defaults to `condition`. With `shuffles`, the probe is fitted again (and its sign resolved again) on
-        that many random permutations of the training labels, which take the place of the seeds.
-        Raises CheckError when the spec makes it impossible.
+        that many random permutations of the training labels, which take the place of the seeds. With `erase`, it is
+        fitted again on states without that factor. Raises CheckError when the spec makes it impossible.
         """
+
+    def memorised(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        metric: str = "accuracy",
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        shuffles: int,
+    ) -> Measured:
+        """The metric on the training rows against the labels of a refit with `shuffles`, (shuffle, 1): how well it can
+        hold labels that mean nothing."""
 
     def answers(
         self,

@@ -68,6 +68,10 @@ class NumericalError(HarnessError):
     """States that are not finite, or a fit that cannot be computed from them."""
 
 
+class ConstantStates(NumericalError):
+    """States that do not vary at any layer that was given, so that there is nothing to fit."""
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """The tail of an error about a wrong name: the nearest known one, or all of them."""
     from difflib import get_close_matches

@@ -8,12 +8,12 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Bed, Fits, LayerChoice, Metric
+from harness.contracts import Answers, Bed, Erasure, Fits, LayerChoice, Metric
 from harness.depth import Curve
 from harness.errors import CheckError
 from harness.estimate import Measured
 from harness.layer_choice import choose_layer
-from harness.scoring import TRUTH, Labels, RunLabels, Scored, fits, measure, metric_named, resolved
+from harness.scoring import TRUTH, Labels, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
 from harness.spec import Spec
 
 
@@ -28,6 +28,13 @@ class Refit(Protocol):
         """
 
 
+class Erase(Protocol):
+    """Fits a probe again without a factor; supplied by the pipeline like `Refit`."""
+
+    def __call__(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
+        """The probe fitted at one layer (its number) on states that the factor was taken out of, with its own seeds."""
+
+
 class RunEvidence:
     """`Evidence` of one run. Layers are chosen once for each probe and condition that it was fitted on."""
 
@@ -37,12 +44,14 @@ class RunEvidence:
         scored: Mapping[tuple[str, str, str], Scored],
         labels: RunLabels,
         refit: Refit,
+        erase: Erase,
     ):
         """`scored` is by (fit_on, tested_on, probe)."""
         self._spec = spec
         self._scored = scored
         self._labels = labels
         self._refit = refit
+        self._erase = erase
         self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
         self._metrics: dict[str, Metric] = {metric.kind(): metric for metric in spec.metrics}
 
@@ -56,14 +65,49 @@ class RunEvidence:
         fit_on: str | None = None,
         layer: int | str | None = None,
         shuffles: int = 0,
+        erase: Erasure | None = None,
     ) -> Measured:
         """See `Evidence.measure`. A score that is not defined on these rows is NaN."""
         scored = self._find(probe, condition, fit_on)
         choice = self._choose(scored, layer)
-        at_layer = self._fitted_again(scored, choice, shuffles) if shuffles else _at(scored, choice.index)
+        if erase is not None:
+            if choice.layer is None:
+                raise CheckError(f"nothing can be erased for {probe}, which reads no states; name another probe")
+            at_layer = self._erase(scored.probe, scored.fit_on, scored.tested_on, choice.layer, erase)
+        else:
+            at_layer = self._fitted_again(scored, choice, shuffles) if shuffles else _at(scored, choice.index)
         train, test = self._targeted(scored, target)
         found = measure(at_layer, train, test, target, self._metrics.get(metric) or metric_named(metric))
         return _undefined(at_layer.test.score.shape, test.group) if found is None else found
+
+    def memorised(
+        self,
+        probe: str,
+        condition: str,
+        *,
+        metric: str = "accuracy",
+        fit_on: str | None = None,
+        layer: int | str | None = None,
+        shuffles: int,
+    ) -> Measured:
+        """See `Evidence.memorised`."""
+        scored = self._find(probe, condition, fit_on)
+        again = self._fitted_again(scored, self._choose(scored, layer), shuffles)
+        train = self._labels[scored.fit_on, "train"]
+        measures = self._metrics.get(metric) or metric_named(metric)
+        turned = again.train.flipped(training_sign(again, train, scored.target))
+        assert again.train_labels is not None
+        each = [
+            measures.measure(_of_seed(turned, number), own, train.group)
+            for number, own in enumerate(again.train_labels)
+        ]
+        found = [one for one in each if one is not None]
+        assert len(found) == len(each), "permuted labels have both classes, as the labels have"
+        return msgspec.structs.replace(
+            found[0],
+            value=np.concatenate([one.value for one in found]),
+            influence=np.concatenate([one.influence for one in found]),
+        )
 
     def answers(
         self,
@@ -208,3 +252,8 @@ def _at(scored: Scored, index: int) -> Scored:
 def _part(answers: Answers, place: slice) -> Answers:
     parts = (answers.score, answers.probability, answers.members)
     return Answers(*(None if part is None else part[:, place] for part in parts))  # type: ignore[arg-type]
+
+
+def _of_seed(answers: Answers, number: int) -> Answers:
+    parts = (answers.score, answers.probability, answers.members)
+    return Answers(*(None if part is None else part[number : number + 1] for part in parts))  # type: ignore[arg-type]

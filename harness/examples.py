@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 PARTS = ("train", "validation", "test")
+_ORDER = ("group_key", "group", "key", "example")
 
 
 class Association(msgspec.Struct, frozen=True):
@@ -114,7 +115,7 @@ def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None
             if counts
             else f"{place}: there are no examples"
         )
-    ordered = _in_order(table, data.seed)
+    keyed = _keyed(table, data.seed)
     if data.balance:
         weights = {label: len(counts) - 1 if label == half else 1 for label in counts}
         units = [count // weights[label] for label, count in counts.items()]
@@ -123,26 +124,47 @@ def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None
             raise DataError(
                 f"{place}: a limit of {data.limit} leaves no example for each of the {len(counts)} labels; raise `limit`"
             )
+        ordered = _sorted(_first_groups(keyed, share))
         # First one example of each label from every group, then a second: pairs stay whole, and many groups are heard.
         turn = pl.int_range(pl.len()).over("group", "label").alias("turn")
         chosen = ordered.with_columns(turn).sort("turn", "group_key", "group", "key", "example")
         shares = pl.col("label").replace_strict({label: share * weight for label, weight in weights.items()})
         chosen = chosen.filter(pl.int_range(pl.len()).over("label") < shares)
     else:
-        chosen = ordered if data.limit is None else ordered.head(data.limit)
+        chosen = _sorted(keyed) if data.limit is None else _sorted(keyed.bottom_k(data.limit, by=list(_ORDER)))
     divided = _split(chosen, data, place).sort("group_key", "group", "key", "example")
     columns = ["example", "group", "label", "split"]
     rest = [name for name in table.columns if name not in columns]
     return divided.select(*columns, *rest)
 
 
-def _in_order(table: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """With `key` and `group_key`, sorted by group and then by example."""
+def _first_groups(keyed: pl.DataFrame, share: int) -> pl.DataFrame:
+    """Without the groups that come too late for any of their examples to be among the `share` of its label.
+
+    What is chosen is the same without this, but a million rows need not be sorted for the sake of a thousand.
+    """
+    import polars as pl
+
+    last = []
+    for _, rows in keyed.group_by("label"):
+        groups = rows.select(pl.col("group_key").unique()).bottom_k(share, by="group_key")["group_key"]
+        if len(groups) < share:
+            return keyed
+        last += groups.to_list()
+    return keyed.filter(pl.col("group_key") <= max(last))
+
+
+def _sorted(keyed: pl.DataFrame) -> pl.DataFrame:
+    return keyed.sort(_ORDER)
+
+
+def _keyed(table: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """With `key` and `group_key`, by which groups, and examples in them, are ordered."""
     import polars as pl
 
     group = table["group"]
     names = group.unique(maintain_order=True)
-    of_groups = keys(names, seed, "group")
+    of_groups = keys(names.to_list(), seed, "group")
     if len(names) == len(group):
         # A million rows: where every row is a group of its own, one hash will do.
         group_key = key = pl.Series(of_groups, dtype=pl.Binary)
@@ -150,8 +172,7 @@ def _in_order(table: pl.DataFrame, seed: int) -> pl.DataFrame:
         by_name = dict(zip(names, of_groups, strict=True))
         group_key = pl.Series([by_name[name] for name in group], dtype=pl.Binary)
         key = pl.Series(keys(table["example"], seed, "example"), dtype=pl.Binary)
-    ordered = table.with_columns(key.alias("key"), group_key.alias("group_key"))
-    return ordered.sort("group_key", "group", "key", "example")
+    return table.with_columns(key.alias("key"), group_key.alias("group_key"))
 
 
 def _split(chosen: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:

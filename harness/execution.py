@@ -7,9 +7,9 @@ and one whose states are all stored never loads the model.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,15 +17,18 @@ import numpy as np
 
 from harness import artifacts, prompts
 from harness.activations.layers import resolve
-from harness.contracts import Bed, Normaliser, Pairs, PromptTable, Readout
+from harness.by_layer import Item, LayerWork, Wanted, seen
+from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
-from harness.fitting import Fitting, fit, score, score_shuffled
+from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.laws import examples, relations
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
+from harness.resources import Resources
 from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids, with_xors
 from harness.store import Store, content_key
+from harness.team import Alone, Job, Shared, Team
 
 if TYPE_CHECKING:
     from harness.activations.extract import Extracted
@@ -36,10 +39,20 @@ PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
 class Execution:
     """A plan being carried out."""
 
-    def __init__(self, plan: Plan, store: Store, reporter: Reporter):
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        reporter: Reporter,
+        resources: Resources | None = None,
+        team: Team | None = None,
+    ):
+        """`team` are the processes that share the work; its leader executes the plan, the others `assist`."""
         self.plan = plan
         self.store = store
         self.reporter = reporter
+        self.resources = resources or Resources()
+        self.team = team
         self.records: dict[str, StageRecord] = {}
         """By stage key, in the order in which they were finished."""
         self._tables: dict[str, PromptTable] = {}
@@ -137,11 +150,13 @@ class Execution:
         return self._extracted[group]
 
     def _extract(self, group: tuple[str, ...]) -> Extracted:
-        from harness.activations.extract import extract
+        from harness.activations.extract import extract, reading
 
         stage = self.plan.activations[group]
         condition = self.plan.spec.condition(group[0])
         tables = [self.table(name) for name in group]
+        if self.team is not None and not self.team.leads:
+            return reading(condition.model, self.plan.cards[group[0]], tables, condition.activations, self.store)
         with self.stage(stage, unit="tokens") as (progress, counts):
 
             def tell(done: int, total: int) -> None:
@@ -149,7 +164,14 @@ class Execution:
                 progress.to(done)
 
             extracted = extract(
-                condition.model, self.plan.cards[group[0]], tables, condition.activations, self.store, tell
+                condition.model,
+                self.plan.cards[group[0]],
+                tables,
+                condition.activations,
+                self.store,
+                tell,
+                resources=self.resources,
+                begin=None if self.team is None else partial(self._begin_extraction, self.team, group),
             )
             counts |= {
                 "rows": sum(table.frame.height for table in tables),
@@ -165,6 +187,25 @@ class Execution:
         if not extracted.forwarded:
             self.records[stage.key] = msgspec.structs.replace(self.records[stage.key], cached=True)
         return extracted
+
+    def _begin_extraction(self, team: Team, group: tuple[str, ...], orders: dict[str, Any]) -> Job:
+        return team.begin({"do": "extract", "group": group, "orders": orders})
+
+    def assist(self, job: Shared) -> None:
+        """Does this process's part of a job that the leader opened."""
+        about = job.about
+        if about["do"] == "extract":
+            from harness.activations.extract import assist
+
+            group = tuple(about["group"])
+            condition = self.plan.spec.condition(group[0])
+            card, tables = self.plan.cards[group[0]], [self.table(name) for name in group]
+            assist(
+                condition.model, card, tables, condition.activations, self.store, job, about["orders"], self.resources
+            )
+        else:
+            work = self._layer_work(about["fit_on"], about["missing"])
+            work.do(job, msgspec.convert(about["items"], list[Item]), lambda done: None)
 
     def notes(self, group: tuple[str, ...]) -> list[str]:
         """How the states were got: packed or not, and the self-check."""
@@ -195,6 +236,14 @@ class Execution:
             count = card.blocks + 1
         return resolve(chosen.activations.layers, count)
 
+    def width(self, condition: str) -> int:
+        """Numbers in a state."""
+        chosen, card = self.plan.spec.condition(condition), self.plan.cards[condition]
+        if isinstance(chosen.model, Bed):
+            return chosen.model.shape[1]
+        assert card is not None
+        return card.d_model
+
     # fit and score
 
     def scored(self, fit_on: str, tested_on: str, probe: str) -> Scored:
@@ -203,9 +252,7 @@ class Execution:
         if key not in self._scored:
             stage = self.plan.scores[key]
             if found := artifacts.read(self.store, stage.kind, stage.key, artifacts.load_scored):
-                # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
-                names = {"fit_on": fit_on, "tested_on": tested_on, "probe": probe}
-                self._scored[key] = msgspec.structs.replace(found, **names)
+                self._scored[key] = _named(found, *key)
                 self._answered(stage)
                 self._answered(self.plan.fits[fit_on, probe])
             else:
@@ -214,43 +261,65 @@ class Execution:
 
     def _fit(self, fit_on: str) -> None:
         """Fits and scores what is missing among the probes of one condition, so that its states are read once."""
-        wanted = {
-            (tested_on, name): stage
+        missing = [
+            (tested_on, name)
             for (source, tested_on, name), stage in self.plan.scores.items()
             if source == fit_on and not self.store.has(stage.kind, stage.key)
-        }
-        fitting = self._fitting(fit_on, self.layers(fit_on))
-        tests = {tested_on: self.pairs(tested_on, "test") for tested_on, _ in wanted}
+        ]
+        work = self._layer_work(fit_on, missing)
+        for condition in (fit_on, *work.tested_on):
+            # Before the others are called: who waits for states cannot help to make them.
+            self.extracted(self.plan.group_of(condition))
+        items = work.items(1 if self.team is None else self.team.size)
+        names = list(work.wanted)
+        label = f"{fit_on} · {names[0] if len(names) == 1 else f'{len(names)} probes'}"
+        total = sum(len(item.layers) * len(item.probes) for item in items)
+        with self.reporter.stage("fit", label, total, "layers") as progress:
+            if self.team is None:
+                job: Job = Alone()
+            else:
+                orders = {"do": "fit", "fit_on": fit_on, "missing": missing, "items": msgspec.to_builtins(items)}
+                job = self.team.begin(orders)
+            said = work.do(job, items, progress.to)
+            work.finish(items)
+        for one in work.wanted.values():
+            took = [each["seconds"][one.name] for each in said if one.name in each["seconds"]]
+            seconds = [sum(column) for column in zip(*took, strict=True)]
+            rows = len(self.labels(fit_on, "train").group)
+            self._made(one.fit, seconds[0], rows)
+            for tested_on, stage in one.scores.items():
+                self._made(stage, seconds[1] / len(one.scores), len(self.labels(tested_on, "test").group))
+                scored = artifacts.load_scored(seen(self.store, stage.kind, stage.key))
+                self._scored[fit_on, tested_on, one.name] = _named(scored, fit_on, tested_on, one.name)
+
+    def _layer_work(self, fit_on: str, missing: Sequence[Sequence[str]]) -> LayerWork:
+        wanted = []
         for probe in self.plan.spec.probes:
             name = probe_name(probe)
-            mine = {tested_on: stage for (tested_on, other), stage in wanted.items() if other == name}
-            if not mine:
-                continue
-            with self.stage(self.plan.fits[fit_on, name]) as (_, counts):
-                counts["rows"] = len(fitting.labels["train"].group)
-                readout = fit(probe, self.plan.seeds(probe), fitting, self.plan.fits[fit_on, name], self.store)
-            for tested_on, stage in mine.items():
-                with self.stage(stage) as (_, counts):
-                    labels = self.labels(tested_on, "test")
-                    counts["rows"] = len(labels.group)
-                    names = {"fit_on": fit_on, "tested_on": tested_on}
-                    scored = score(
-                        readout, probe, fitting, tests[tested_on], labels, layers=self.layers(fit_on), **names
-                    )
-                    about: dict[str, Any] = {}
-                    with self.store.write(stage.kind, stage.key, about) as folder:
-                        about |= artifacts.save_scored(scored, folder)
-                self._scored[fit_on, tested_on, name] = scored
+            scores = {tested: self.plan.scores[fit_on, tested, name] for tested, other in missing if other == name}
+            if scores:
+                wanted.append(Wanted(probe, self.plan.seeds(probe), self.plan.fits[fit_on, name], scores))
+        return LayerWork(self, fit_on, wanted)
+
+    def _made(self, stage: Stage, seconds: float, rows: int) -> None:
+        self.records[stage.key] = StageRecord(
+            kind=stage.kind, key=stage.key, cached=False, seconds=round(seconds, 3), rows=rows
+        )
 
     def fitted(self, fit_on: str, probe: str) -> tuple[Readout, Normaliser | None]:
         """A fitted probe with the normalisation of its states; fitted again if the store has lost it."""
         stage, chosen = self.plan.fits[fit_on, probe], self.plan.probe(probe)
-        if not self.store.has(stage.kind, stage.key):
-            fit(chosen, self.plan.seeds(chosen), self._fitting(fit_on, self.layers(fit_on)), stage, self.store)
-        artifact = self.store.open(stage.kind, stage.key)
-        return self.fitted(fit_on, probe) if artifact is None else artifacts.load_fit(artifact)
+        stored = artifacts.read(self.store, stage.kind, stage.key, artifacts.load_fit)
+        if stored is None:
+            work = LayerWork(self, fit_on, [Wanted(chosen, self.plan.seeds(chosen), stage, {})])
+            items = work.items(1)
+            work.do(Alone(), items, lambda done: None)
+            work.finish(items)
+            stored = artifacts.load_fit(seen(self.store, stage.kind, stage.key))
+        return stored
 
-    def _fitting(self, fit_on: str, layers: tuple[int, ...]) -> Fitting:
+    def fitting(self, fit_on: str, layers: tuple[int, ...]) -> Fitting:
+        """The states of a condition at some layers, ready for many probes."""
         labels = {part: self.labels(fit_on, part) for part in PARTS}
         labels = {part: of_part for part, of_part in labels.items() if len(of_part.group)}
         return Fitting({part: self.pairs(fit_on, part, layers) for part in labels if part != "test"}, labels)
@@ -260,10 +329,26 @@ class Execution:
         at = self.layers(fit_on)[:1] if layer is None else (layer,)
         return score_shuffled(
             self.plan.probe(probe),
-            self._fitting(fit_on, at),
+            self.fitting(fit_on, at),
             self.pairs(tested_on, "test", at),
             shuffles,
             self.plan.spec.condition(fit_on).data.seed,
+            fit_on=fit_on,
+            tested_on=tested_on,
+            layers=at,
+        )
+
+    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
+        """A probe fitted again at one layer on states without a factor, for the checks; see `harness.evidence.Erase`."""
+        at = (layer,)
+        without = msgspec.structs.replace(self.plan.probe(probe), erase=erase)
+        fitting = self.fitting(fit_on, at)
+        return score(
+            without.fit(training_pairs(without, fitting), self.plan.seeds(without)),
+            without,
+            fitting,
+            self.pairs(tested_on, "test", at),
+            self.labels(tested_on, "test"),
             fit_on=fit_on,
             tested_on=tested_on,
             layers=at,
@@ -276,6 +361,11 @@ class Execution:
     def manifest_stages(self) -> list[StageRecord]:
         """What the manifest says of each stage of the plan, in its order; what nobody asked for was answered further on."""
         return [self.records.get(stage.key) or _answered_record(stage) for stage in self.plan.stages]
+
+
+def _named(scored: Scored, fit_on: str, tested_on: str, probe: str) -> Scored:
+    # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
+    return msgspec.structs.replace(scored, fit_on=fit_on, tested_on=tested_on, probe=probe)
 
 
 def _answered_record(stage: Stage, **counts: int) -> StageRecord:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from harness import artifacts, kind
-from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
+from harness import kind
+from harness.contracts import Answers, Erasure, Normaliser, Pairs, Probe, Readout
+from harness.erasure import fit_erasure
 from harness.errors import DataError
-from harness.plan import Stage, probe_name
+from harness.normalisers import Chain
+from harness.plan import probe_name
 from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
-from harness.store import Store
 
 
 class Fitting:
@@ -24,39 +25,49 @@ class Fitting:
     def __init__(self, states: Mapping[SplitName, Pairs], labels: Mapping[SplitName, Labels]):
         self.states = states
         self.labels = labels
-        self._normalisers: dict[str, Normaliser] = {}
-        self._normalised: dict[tuple[str, SplitName], Pairs] = {}
+        self._normalisers: dict[_Space, Normaliser] = {}
+        self._normalised: dict[tuple[_Space, SplitName], Pairs] = {}
 
-    def normaliser(self, name: str) -> Normaliser:
-        if name not in self._normalisers:
-            self._normalisers[name] = kind.find("normalisations", name)().fit(self.states["train"])  # type: ignore[attr-defined]
-        return self._normalisers[name]
+    def normaliser(self, probe: Probe) -> Normaliser:
+        """What a probe's states go through: its normalisation, then what it has erased."""
+        space = _space(probe)
+        if space not in self._normalisers:
+            self._normalisers[space] = self._learnt(probe)
+        return self._normalisers[space]
+
+    def _learnt(self, probe: Probe) -> Normaliser:
+        if probe.erase is None:
+            learnt: Normaliser = kind.find("normalisations", probe.normalise)().fit(self.states["train"])  # type: ignore[attr-defined]
+            return learnt
+        whole = msgspec.structs.replace(probe, erase=None)
+        eraser = fit_erasure(probe.erase, self.part(whole, "train"), self.labels["train"].targets)
+        return Chain((self.normaliser(whole), eraser))
 
     def part(self, probe: Probe, part: SplitName) -> Pairs:
         """States of one part, normalised as the probe wants them, without labels."""
         if probe.reads == "log_odds":
             return self.states[part]
-        key = (probe.normalise, part)
+        key = (_space(probe), part)
         if key not in self._normalised:
-            self._normalised[key] = self.normaliser(probe.normalise)(self.states[part])
+            self._normalised[key] = self.normaliser(probe)(self.states[part])
         return self._normalised[key]
 
     def apply(self, probe: Probe, pairs: Pairs) -> Pairs:
         """States of another condition under this one's normalisation."""
-        return pairs if probe.reads == "log_odds" else self.normaliser(probe.normalise)(pairs)
+        return pairs if probe.reads == "log_odds" else self.normaliser(probe)(pairs)
 
 
-def fit(probe: Probe, seeds: range, fitting: Fitting, stage: Stage, store: Store) -> Readout:
-    """The fitted probe, from the store where it is."""
-    if stored := artifacts.read(store, stage.kind, stage.key, artifacts.load_fit):
-        return stored[0]
-    from harness.readouts import form_of
+_Space = tuple[str, Erasure | None]
 
-    readout = probe.fit(_with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"]), seeds)
-    normaliser = None if probe.reads == "log_odds" else fitting.normaliser(probe.normalise)
-    with store.write(stage.kind, stage.key, {"form": form_of(readout)}) as folder:
-        artifacts.save_fit(readout, normaliser, folder)
-    return readout
+
+def _space(probe: Probe) -> _Space:
+    """What tells apart the states that probes are fitted in."""
+    return probe.normalise, probe.erase
+
+
+def training_pairs(probe: Probe, fitting: Fitting) -> Pairs:
+    """What a probe is fitted on, with labels for one that is supervised."""
+    return _with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"])
 
 
 def score(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import msgspec
 
 from harness import artifacts, language, tables
 from harness.autopsy.stage import autopsies
+from harness.errors import UsageError
 from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
@@ -23,8 +25,10 @@ from harness.report.geometries import scatters
 from harness.report.manifest import assemble
 from harness.report.plain import line
 from harness.report.write import render, write
+from harness.resources import Resources
 from harness.scoring import score
 from harness.store import FORMAT, Artifact, Store, content_key
+from harness.team import Team
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,23 +61,33 @@ def run(
     store: Store | None = None,
     reporter: Reporter | None = None,
     page: bool = True,
+    resources: Resources | None = None,
+    team: Team | None = None,
 ) -> Outcome:
     """Runs the spec at `path` and writes its report to `out`/NAME.
 
-    What the store has is not computed again. Raises SpecError, DataError, StoreError, NumericalError.
+    What the store has is not computed again. The other processes of a `team`, if there is one, call `assist`. Raises
+    SpecError, DataError, StoreError, NumericalError.
     """
     started = time.time()
     store = store or Store()
     reporter = reporter or Reporter(quiet=True)
+    resources = resources or Resources()
     spec = language.read(path, sets)
-    plan = compile_plan(spec, path.resolve().parent, store, progress=reporter.download)
-    execution = Execution(plan, store, reporter)
+    with team.after_first_of_machine() if team else nullcontext():
+        plan = compile_plan(spec, path.resolve().parent, store, progress=reporter.download)
+    resources.apply()
+    if team is not None:
+        team.begin({"do": "run", "plan": plan.report.key, "resources": msgspec.to_builtins(resources.settled())})
+    execution = Execution(plan, store, reporter, resources, team)
     with Lease(store, plan.uses):
         report, rendered = _stored(plan, store) or _made(execution)
     folder = out / spec.name
     report = msgspec.structs.replace(report, manifest=_provenance(execution, started, path))
     write(report, folder, page=page, rendered=rendered)
     plan.remember(store)
+    if team is not None:
+        team.begin({"do": "end"})
     for damaged in store.damaged:
         reporter.say(f"{damaged} was damaged in the store; it was set aside and made again")
     if store.outdated:
@@ -83,6 +97,25 @@ def run(
             f"wrote (this one writes {FORMAT}); they were not read, and made again"
         )
     return Outcome(folder, report.checks, plan.report.cached)
+
+
+def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | None = None) -> None:
+    """Helps the leader of a team to run the spec at `path`, until it is done. Raises what `run` raises."""
+    store = store or Store()
+    first = team.next()
+    resources = msgspec.convert(first.about["resources"], Resources)
+    with team.after_first_of_machine():
+        # One process of each machine brings the assets; the others find them.
+        plan = compile_plan(language.read(path, sets), path.resolve().parent, store)
+    if plan.report.key != first.about["plan"]:
+        raise UsageError(
+            f"{team.host} compiles another plan of {path} than the leading machine: the spec, its data, the model, the code "
+            "or the number format (model.dtype: auto) differ there"
+        )
+    resources.apply()
+    execution = Execution(plan, store, Reporter(quiet=True), resources, team)
+    while (job := team.next()).about["do"] != "end":
+        execution.assist(job)
 
 
 def show(outcome: Outcome, console: Console) -> None:
@@ -125,7 +158,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
         for part in PARTS
         if len((found := execution.labels(condition.name, part)).group)
     }
-    evidence = RunEvidence(spec, scored, labels, execution.shuffled)
+    evidence = RunEvidence(spec, scored, labels, execution.shuffled, execution.erased)
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)

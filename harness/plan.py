@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 from harness import remembered
 from harness.code_version import code_version
-from harness.contracts import Bed, Probe
+from harness.contracts import Bed, Erasure, Probe
 from harness.kind import Kind
+from harness.kind import names as kind_names
 from harness.models.card import ModelCard, describe
 from harness.spec import Condition, Spec
 from harness.store import Store, content_key
@@ -156,7 +157,8 @@ def compile_plan(
                 "laws",
                 "solutions",
                 "theorems",
-            ),
+            )
+            + _erasure_code(),
         }
         | scores,
     )
@@ -248,7 +250,10 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "probe": content_key(options),
             "seeds": str(len(plan.seeds(probe))),
             "states": plan.states[fit_on],
-            "code": code_version(f"probes/{probe.kind()}", "readouts", "normalisations", "fitting", "laws")
+            "code": code_version(
+                f"probes/{probe.kind()}", "readouts", "normalisations", "normalisers", "leace", "fitting", "laws"
+            )
+            + (_erasure_code() if probe.erase else "")
             + _shared_code("probes"),
         },
     )
@@ -262,7 +267,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
                 "states": plan.states[tested],
                 "sign": plan.spec.condition(fit_on).data.sign_on or "",
                 "xors": content_key(plain(plan.spec.xors)),
-                "code": code_version("readouts", "scoring", "fitting", "artifacts"),
+                "code": code_version("readouts", "normalisers", "scoring", "fitting", "artifacts"),
             },
         )
 
@@ -311,6 +316,12 @@ def _shared_code(folder: str) -> str:
     """Code version of what the kinds of a folder share."""
     shared = sorted(path.stem for path in (Path(__file__).parent / folder).glob("_*.py"))
     return code_version(*(f"{folder}/{stem}" for stem in shared))
+
+
+def _erasure_code() -> str:
+    """Code version of taking a factor out of the states, by whatever probe."""
+    probes = (name for name in get_args(get_type_hints(Erasure)["by"]) if name in kind_names("probes"))
+    return code_version("erasure", "leace", "normalisers", *(f"probes/{name}" for name in probes))
 
 
 class _Adder:

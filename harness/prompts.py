@@ -7,6 +7,7 @@ tokenised apart and joined are another text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,6 +43,9 @@ _OWN_COLUMNS = (
 
 _Edit = tuple[str, Distractor, Sequence[int]]
 """A distractor that stands in the prompts: its name, itself, and its value in each example."""
+
+_AT_ONCE = 2000
+"""Prompts that are written and tokenised at a time."""
 
 # Of a bed that is asked for all it has: it makes as many as one wants.
 _BED_EXAMPLES = 1000
@@ -107,10 +111,10 @@ def build(
 
     templates = _templates(condition.prompt, source)
     edits = [(name, distractors[name], values[name]) for name in condition.distractors]
-    rows = list(_rows(examples, templates, answers, choices, edits))
+    rows = _rows(examples, templates, answers, choices, edits)
     if condition.prompt.chat:
-        rows = [_as_chat(row, tokenizer) for row in rows]
-    frame, dropped = _without_too_long(_tokenised(_frame(rows, values), tokenizer), condition.prompt, tokenizer)
+        rows = (_as_chat(row, tokenizer) for row in rows)
+    frame, dropped = _without_too_long(_in_chunks(rows, values, tokenizer), condition.prompt, tokenizer)
     lint.check_pairs(frame)
     tied = {name for name, distractor in distractors.items() if distractor.tied}
     # Whether a label leaks is asked of the prompts without those distractors that are there to tell it.
@@ -318,6 +322,18 @@ def _as_chat(row: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]
     text, begins = tokenizer.chat(user, row["text"][row["start"] :])
     length = row["end"] - row["start"]
     return {**row, "text": text, "start": begins, "end": begins + length}
+
+
+def _in_chunks(
+    rows: Iterator[dict[str, Any]], values: Mapping[str, Sequence[int]], tokenizer: Tokenizer | None
+) -> pl.DataFrame:
+    """The frame of all rows. Encodings and rows as dictionaries take fifty times the memory of the frame that they become."""
+    import polars as pl
+
+    frames = []
+    while chunk := list(islice(rows, _AT_ONCE)):
+        frames.append(_tokenised(_frame(chunk, values), tokenizer))
+    return pl.concat(frames)
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], values: Mapping[str, Sequence[int]]) -> pl.DataFrame:

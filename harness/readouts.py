@@ -6,7 +6,7 @@ all seeds and layers at once, in the space of the *normalised* states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +15,7 @@ from harness.contracts import Answers, Pairs, Readout
 from harness.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -36,12 +37,10 @@ class LinearReadout(msgspec.Struct, frozen=True):
     def answers(self, pairs: Pairs) -> Answers:
         layers, rows, _, width = pairs.states.shape
         _same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
-        weight = self.weight.to(pairs.states).flatten(2).transpose(0, 1)
-        score = weight @ pairs.states.reshape(layers, rows, 2 * width).transpose(1, 2)
-        score += self.bias.to(score).T[..., None]
-        score = score.transpose(0, 1)
-        probability = score.sigmoid().cpu().numpy() if self.calibrated else None
-        return Answers(score.contiguous().cpu().numpy(), probability)
+        weight = self.weight.to(pairs.states).flatten(2)
+        scores = _by_layer(weight, self.bias, pairs.states.reshape(layers, rows, 2 * width))
+        probability = _stacked([score.sigmoid() for score in scores]) if self.calibrated else None
+        return Answers(_stacked(scores), probability)
 
     def tensors(self) -> dict[str, Tensor]:
         import torch
@@ -50,19 +49,16 @@ class LinearReadout(msgspec.Struct, frozen=True):
         return _portable({"weight": self.weight, "bias": self.bias, "calibrated": calibrated})
 
 
-class ConsistentReadout(msgspec.Struct, frozen=True):
-    """Judges each member by itself, p(x) = σ(x · θ + b), and answers ½ [p(x⁺) + 1 − p(x⁻)] (Burns et al. 2022, §2.2).
-
-    Every restart is kept, because the spread of solutions is a finding; `direction`, `bias` and `loss` are those of
-    the chosen one.
-    """
+class _Restarts(msgspec.Struct, frozen=True):
+    """What readouts of methods with random starts have in common. Every restart is kept, because the spread of solutions is
+    a finding; `direction`, `bias` and `loss` are those of the chosen one."""
 
     restart_direction: Tensor
     """θ of every fit, float32, (seed, restart, layer, d_model)."""
     restart_bias: Tensor
     """b of every fit, float32, (seed, restart, layer)."""
     restart_loss: Tensor
-    """Training loss of every fit, float32, (seed, restart, layer). A probe that always says 0.4 scores 0.2."""
+    """Training loss of every fit, float32, (seed, restart, layer)."""
     chosen: Tensor
     """Restart with the lowest loss, the first of equals, int64, (seed, layer)."""
 
@@ -83,6 +79,16 @@ class ConsistentReadout(msgspec.Struct, frozen=True):
         """Training loss of the chosen restart, (seed, layer)."""
         return self.restart_loss.gather(1, self.chosen[:, None])[:, 0]
 
+    def tensors(self) -> dict[str, Tensor]:
+        return _portable({name: getattr(self, name) for name in self.__struct_fields__})
+
+
+class ConsistentReadout(_Restarts, frozen=True):
+    """Judges each member by itself, p(x) = σ(x · θ + b), and answers ½ [p(x⁺) + 1 − p(x⁻)] (Burns et al. 2022, §2.2).
+
+    A probe that always says 0.4 has a loss of 0.2.
+    """
+
     def answers(self, pairs: Pairs) -> Answers:
         return _judged(self.direction, self.bias, pairs)
 
@@ -90,8 +96,56 @@ class ConsistentReadout(msgspec.Struct, frozen=True):
         """Answers of all restarts; the first axis is seed · restart, restarts of one seed side by side."""
         return _judged(self.restart_direction.flatten(0, 1), self.restart_bias.flatten(0, 1), pairs)
 
+
+class ContrastReadout(_Restarts, frozen=True):
+    """score = (x⁺ − x⁻) · θ + b, a distance and no probability."""
+
+    def answers(self, pairs: Pairs) -> Answers:
+        return _contrasted(self.direction, self.bias, pairs)
+
+    def restarts(self, pairs: Pairs) -> Answers:
+        """Answers of all restarts; the first axis is seed · restart, restarts of one seed side by side."""
+        return _contrasted(self.restart_direction.flatten(0, 1), self.restart_bias.flatten(0, 1), pairs)
+
+
+class HiddenReadout(msgspec.Struct, frozen=True):
+    """score = second · relu(x⁻ · weight[0] + x⁺ · weight[1] + hidden_bias) + bias, a log-odds: one hidden layer."""
+
+    weight: Tensor
+    """Float32, (seed, layer, hidden, 2, d_model)."""
+    hidden_bias: Tensor
+    """Float32, (seed, layer, hidden)."""
+    second: Tensor
+    """Float32, (seed, layer, hidden)."""
+    bias: Tensor
+    """Float32, (seed, layer)."""
+
+    @property
+    def loss(self) -> Tensor | None:
+        return None
+
+    def answers(self, pairs: Pairs) -> Answers:
+        import torch
+
+        layers, _, _, width = pairs.states.shape
+        _same_space(self.weight.shape[1], self.weight.shape[4], layers, width)
+        # Layer by layer, as in `_by_layer`; seed by seed, because all hidden units of all could be larger than the states.
+        scores = [
+            torch.stack([self._at(seed, layer, rows) for seed in range(len(self.weight))])
+            for layer, rows in enumerate(pairs.states.flatten(2))
+        ]
+        return Answers(_stacked(scores), _stacked([score.sigmoid() for score in scores]))
+
+    def _at(self, seed: int, layer: int, rows: Tensor) -> Tensor:
+        """(pair,) of one seed at one layer; rows (pair, 2 · d_model)."""
+        import torch
+
+        every = (self.weight, self.hidden_bias, self.second, self.bias)
+        weight, hidden_bias, second, bias = (part[seed, layer].to(rows) for part in every)
+        return torch.addmm(hidden_bias, rows, weight.flatten(1).T).relu_() @ second + bias
+
     def tensors(self) -> dict[str, Tensor]:
-        return _portable({name: getattr(self, name) for name in _SHAPES["consistent"]})
+        return _portable({name: getattr(self, name) for name in self.__struct_fields__})
 
 
 class ThresholdReadout(msgspec.Struct, frozen=True):
@@ -127,12 +181,35 @@ def _judged(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
     layers, rows, _, width = pairs.states.shape
     _same_space(direction.shape[1], direction.shape[2], layers, width)
     states = pairs.states.reshape(layers, 2 * rows, width)
-    logits = direction.to(states).transpose(0, 1) @ states.transpose(1, 2)
-    logits += bias.to(logits).T[..., None]
-    logits = logits.transpose(0, 1).unflatten(2, (rows, 2)).contiguous()
-    members = logits.sigmoid()
-    score = _half_difference(logits)
-    return Answers(score.cpu().numpy(), (score + 0.5).cpu().numpy(), members.cpu().numpy())
+    logits = [own.unflatten(1, (rows, 2)) for own in _by_layer(direction.to(states), bias, states)]
+    members = _stacked([own.sigmoid() for own in logits])
+    scores = [_half_difference(own) for own in logits]
+    return Answers(_stacked(scores), _stacked([own + 0.5 for own in scores]), members)
+
+
+def _by_layer(weight: Tensor, bias: Tensor, rows: Tensor) -> list[Tensor]:
+    """row · weight + bias at each layer, (fit, row); weight is (fit, layer, d_model), bias (fit, layer).
+
+    Layers may be scored apart, and must then give the same bits. A product of many layers may round otherwise than each by
+    itself, and so may a sigmoid, whose last bit depends on where in a vector register a number happens to lie.
+    """
+    bias = bias.to(rows)[..., None]
+    return [weight[:, layer] @ states.T + bias[:, layer] for layer, states in enumerate(rows)]
+
+
+def _stacked(layers: Sequence[Tensor]) -> np.ndarray:
+    """What each layer has, (fit, …), as one array, (fit, layer, …)."""
+    import torch
+
+    return torch.stack(list(layers), dim=1).cpu().numpy()
+
+
+def _contrasted(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
+    """Answers of (x⁺ − x⁻) · θ + b; direction (fit, layer, d_model), bias (fit, layer)."""
+    layers, _, _, width = pairs.states.shape
+    _same_space(direction.shape[1], direction.shape[2], layers, width)
+    difference = pairs.states[:, :, 1] - pairs.states[:, :, 0]
+    return Answers(_stacked(_by_layer(direction.to(difference), bias, difference)))
 
 
 def _half_difference(logits: Tensor) -> Tensor:
@@ -161,20 +238,60 @@ def _same_space(layers: int, width: int, given_layers: int, given_width: int) ->
 _FORMS: dict[str, type] = {
     "linear": LinearReadout,
     "consistent": ConsistentReadout,
+    "contrast": ContrastReadout,
+    "hidden": HiddenReadout,
     "threshold": ThresholdReadout,
+}
+_RESTARTS: dict[str, tuple[str, ...]] = {
+    "restart_direction": ("seed", "restart", "layer", "d_model"),
+    "restart_bias": ("seed", "restart", "layer"),
+    "restart_loss": ("seed", "restart", "layer"),
+    "chosen": ("seed", "layer"),
 }
 _SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
     "linear": {"weight": ("seed", "layer", "2", "d_model"), "bias": ("seed", "layer"), "calibrated": ("1",)},
-    "consistent": {
-        "restart_direction": ("seed", "restart", "layer", "d_model"),
-        "restart_bias": ("seed", "restart", "layer"),
-        "restart_loss": ("seed", "restart", "layer"),
-        "chosen": ("seed", "layer"),
+    "consistent": _RESTARTS,
+    "contrast": _RESTARTS,
+    "hidden": {
+        "weight": ("seed", "layer", "hidden", "2", "d_model"),
+        "hidden_bias": ("seed", "layer", "hidden"),
+        "second": ("seed", "layer", "hidden"),
+        "bias": ("seed", "layer"),
     },
     "threshold": {"threshold": ("seed", "1")},
 }
 _DTYPES = {"calibrated": "uint8", "chosen": "int64"}
 """Those that are not float32."""
+
+
+def joined(parts: Sequence[Readout]) -> Readout:
+    """One readout of all layers from those of some, in order. What has no layers is that of the first."""
+    import torch
+
+    form = form_of(parts[0])
+    tensors = [part.tensors() for part in parts]
+    whole = {
+        name: torch.cat([own[name] for own in tensors], dim=axes.index("layer"))
+        if "layer" in axes
+        else tensors[0][name]
+        for name, axes in _SHAPES[form].items()
+    }
+    return restore(form, whole)
+
+
+def at_layers(readout: Readout, places: Sequence[int]) -> Readout:
+    """The same at some layers, given by their places on the layer axis."""
+    import torch
+
+    form = form_of(readout)
+    index = torch.tensor(list(places))
+    some = {
+        name: tensor.index_select(_SHAPES[form][name].index("layer"), index)
+        if "layer" in _SHAPES[form][name]
+        else tensor
+        for name, tensor in readout.tensors().items()
+    }
+    return restore(form, some)
 
 
 def form_of(readout: Readout) -> str:
@@ -197,11 +314,8 @@ def restore(form: str, tensors: Mapping[str, Tensor]) -> Readout:
         _check_tensor(form, name, tensors[name], axes, sizes)
     if form == "linear":
         return LinearReadout(tensors["weight"], tensors["bias"], bool(tensors["calibrated"].item()))
-    if (
-        form == "consistent"
-        and not 0 <= int(tensors["chosen"].min()) <= int(tensors["chosen"].max()) < sizes["restart"]
-    ):
-        raise StoreError("a stored consistent probe names a restart that it does not have; run again with a new store")
+    if "chosen" in shapes and not 0 <= int(tensors["chosen"].min()) <= int(tensors["chosen"].max()) < sizes["restart"]:
+        raise StoreError(f"a stored {form} probe names a restart that it does not have; run again with a new store")
     readout: Readout = _FORMS[form](**tensors)
     return readout
 

@@ -6,6 +6,7 @@ waiting. Without `install` (a notebook, another program's process) signals mean 
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -39,6 +40,12 @@ def install() -> None:
     """Takes SIGINT and SIGTERM over. Both become a KeyboardInterrupt, at once or after the piece of work at hand."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _request)
+
+
+def ask() -> None:
+    """From another thread: as a signal asks, unless one has asked already and waits."""
+    if not _request.asked:
+        _thread.interrupt_main()
 
 
 def whole(pieces: Iterable[T]) -> Iterator[T]:

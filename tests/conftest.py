@@ -24,10 +24,15 @@ def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama of two blocks and a byte-level tokenizer that knows every text."""
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    write_tiny_llama(folder)
+    return folder
+
+
+def write_tiny_llama(folder: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
-    folder = tmp_path_factory.mktemp("tiny-llama")
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<s>": 0} | {letter: number + 1 for number, letter in enumerate(alphabet)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -48,4 +53,3 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bos_token_id=0,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    return folder

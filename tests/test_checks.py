@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from harness import kind
+from harness.checks.agrees_with_supervised import AgreesWithSupervised
 from harness.checks.as_good_as import AsGoodAs
 from harness.checks.beats_output import BeatsOutput
 from harness.checks.beats_random import BeatsRandom
 from harness.checks.beats_untrained import BeatsUntrained
 from harness.checks.beats_zero_shot import BeatsZeroShot
 from harness.checks.calibrated import Calibrated
+from harness.checks.chance_after_erasure import ChanceAfterErasure
 from harness.checks.chance_on_shuffled_labels import ChanceOnShuffledLabels
 from harness.checks.insensitive_to_persona import InsensitiveToPersona
 from harness.checks.invariant_to_prompt import InvariantToPrompt
@@ -25,11 +27,12 @@ from harness.checks.lower_loss_is_truer import LowerLossIsTruer
 from harness.checks.many_features_satisfy_it import ManyFeaturesSatisfyIt
 from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
+from harness.checks.selective import Selective
 from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
 from harness.checks.tracks_truth import TracksTruth
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
-from harness.contracts import Answers, Check, Judgement
+from harness.contracts import Answers, Check, Erasure, Judgement
 from harness.errors import EXIT_USAGE, CheckError, UsageError
 from harness.estimate import over_seeds
 from harness.evidence import RunEvidence
@@ -61,6 +64,9 @@ class World:
         self.scored: dict[tuple[str, str, str], Scored] = {}
         self.refits: list[tuple[Any, ...]] = []
         self.leak = 0.0
+        """How strongly a refit knows the truth of test rows, on shuffled labels or after erasure."""
+        self.memory = 3.0
+        """How strongly a fit knows the labels that it was fitted on."""
         self.spec = Spec(
             name="world",
             conditions=tuple(
@@ -193,7 +199,7 @@ class World:
         train, test = self.labels[fit_on, "train"], self.labels[tested_on, "test"]
         labels = shuffled_labels(train.targets["truth"], train.group, shuffles, 0)
         rng = np.random.default_rng(5)
-        fitted = rng.standard_normal((shuffles, 1, ROWS["train"])) + 3 * (2 * labels[:, None] - 1)
+        fitted = rng.standard_normal((shuffles, 1, ROWS["train"])) + self.memory * (2 * labels[:, None] - 1)
         leaked = rng.standard_normal((shuffles, 1, ROWS["test"])) + self.leak * (2 * test.targets["truth"] - 1)
         return Scored(
             fit_on=fit_on,
@@ -206,9 +212,19 @@ class World:
             train_labels=labels,
         )
 
+    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
+        """A fit after erasure, which still knows as much of the factor as was not reached."""
+        self.refits.append((probe, fit_on, tested_on, layer, erase))
+        parts = ((fit_on, "train"), (tested_on, "test"))
+        sides = [2 * self.labels[condition, part].targets[erase.of] - 1 for condition, part in parts]  # type: ignore[index]
+        rng = np.random.default_rng(6)
+        scores = [rng.standard_normal((12, 1, len(side))) + self.leak * side for side in sides]
+        train, test = (Answers(score.astype(np.float32)) for score in scores)
+        return Scored(fit_on=fit_on, tested_on=tested_on, probe=probe, layers=(layer,), train=train, test=test)
+
     @property
     def evidence(self) -> RunEvidence:
-        return RunEvidence(self.spec, self.scored, self.labels, self.refit)
+        return RunEvidence(self.spec, self.scored, self.labels, self.refit, self.erased)
 
     def decide(self, check: Check) -> Judgement:
         return check.decide(self.evidence)
@@ -273,6 +289,24 @@ TABLE: dict[str, tuple[Check, World, World, World]] = {
         World().add("p", truth=2.0),
         World().add("p", truth=2.0),
     ),
+    "chance_after_erasure": (
+        ChanceAfterErasure(probe="p"),
+        World().add("p", truth=2.0),
+        World().add("p", truth=2.0),
+        World().add("p", truth=2.0),
+    ),
+    "selective": (
+        Selective(probe="p"),
+        World().add("p", truth=2.0),
+        World().add("p", truth=1.0),
+        World().add("p", truth=0.8),
+    ),
+    "agrees_with_supervised": (
+        AgreesWithSupervised(probe="p"),
+        World().add("logistic_regression", truth=3.0).add("p", truth=[3.0] * 5),
+        World().add("logistic_regression", truth=3.0).add("p", truth=0.2, word=[3.0] * 5),
+        World().add("logistic_regression", truth=3.0).add("p", truth=[0.84] * 5),
+    ),
 }
 TABLE |= {
     "invariant_to_prompt": (
@@ -332,8 +366,11 @@ TABLE |= {
         World().add("p", truth=RISING["early"], word=RISING["early"], **DEEP),
     ),
 }
-for leak, world in zip((0.0, 1.0, 0.1), TABLE["chance_on_shuffled_labels"][1:], strict=True):
-    world.leak = leak
+for name, leaks in (("chance_on_shuffled_labels", (0.0, 1.0, 0.1)), ("chance_after_erasure", (0.0, 1.0, 0.25))):
+    for leak, world in zip(leaks, TABLE[name][1:], strict=True):
+        world.leak = leak
+for memory, world in zip((0.3, 3.0, 0.8), TABLE["selective"][1:], strict=True):
+    world.memory = memory
 
 
 @pytest.mark.parametrize("name", kind.names("checks"))
@@ -448,6 +485,39 @@ def test_shuffles_are_asked_for_at_the_probes_layer_and_once() -> None:
     assert "30 shuffles" in first.why
 
 
+def test_erasure_is_asked_for_at_the_probes_layer_of_the_factor_that_is_judged() -> None:
+    world = World(layer=3).add("p", truth=2.0, word=2.0)
+    world.leak = 2.0
+    check = ChanceAfterErasure(probe="p", of="word", by="logistic_regression", times=4)
+    judgement = world.decide(check)
+    assert judgement.finding == "fail"
+    assert world.refits == [("p", "main", "main", 3, Erasure(of="word", by="logistic_regression", times=4))]
+    assert "on word minus 0.5, word erased by logistic_regression (4 times), layer 3" in judgement.why
+    assert check.refers()["target"] == ("word",)
+    with pytest.raises(CheckError, match="reads no states"):
+        World().add("zero_shot", truth=1.0, layers=()).decide(ChanceAfterErasure(probe="zero_shot"))
+    with pytest.raises(ValueError, match="a second time finds nothing"):
+        ChanceAfterErasure(probe="p", times=2)
+
+
+def test_memory_is_measured_on_the_labels_that_were_fitted() -> None:
+    world = World().add("p", truth=2.0)
+    found = world.evidence.memorised("p", "main", shuffles=7)
+    again = world.refit("p", "main", "main", 7, 7)
+    by_hand = ((again.train.score[:, 0] > 0) == again.train_labels).mean(axis=-1)
+    np.testing.assert_allclose(found.value[:, 0], by_hand)
+    assert (by_hand > 0.99).all()
+    # Control: against the truth the same answers are chance.
+    assert abs(((again.train.score[:, 0] > 0) == world.labels["main", "train"].targets["truth"]).mean() - 0.5) < 0.1
+
+
+def test_agreement_with_supervised_is_the_share_of_equal_answers() -> None:
+    world = World().add("logistic_regression", truth=1.0).add("p", truth=[1.0, 0.0, -2.0])
+    judgement = world.decide(AgreesWithSupervised(probe="p", threshold=0.2))
+    own, other = (world.evidence.answers(name, "main").score[:, 0] > 0 for name in ("p", "logistic_regression"))
+    assert judgement.estimate.value == pytest.approx((own == other[0]).mean(), abs=1e-6)
+
+
 def test_transfer_is_judged_where_it_is_tested() -> None:
     world = World().add("p", truth=2.0, condition="other", fit_on="main")
     judgement = world.decide(TracksTruth(probe="p", condition="other", fit_on="main", over="word"))
@@ -466,6 +536,7 @@ def test_transfer_is_judged_where_it_is_tested() -> None:
         (TracksTruth(probe="p", over="colour"), r'no "colour" among the targets of main: truth, truth\^word, word'),
         (TracksTruth(probe="p", over="truth"), "compared with itself"),
         (BeatsRandom(probe="p", against="p"), "compared with itself"),
+        (AgreesWithSupervised(probe="p", against="p"), "compared with itself"),
         (BeatsUntrained(probe="p", against="other"), r"give it model: \{weights: random\}"),
         (BeatsUntrained(probe="p", condition="untrained"), "untrained itself"),
         (InvariantToPrompt(probe="p"), "two templates or more"),

@@ -131,8 +131,8 @@ def test_without_invariance_it_is_the_top_component_of_the_examples_means(templa
     count = pairs.states.shape[1] // templates
     means = pairs.states.unflatten(1, (count, templates)).mean(dim=2)
     oracle = make("crc_tpc").fit(Pairs(means, torch.zeros(count, dtype=torch.int64)), [0]).weight
-    for erase in (True, False):
-        own = make("vinc", invariance=0.0, erase=erase).fit(pairs, [0]).weight
+    for leace in (True, False):
+        own = make("vinc", invariance=0.0, leace=leace).fit(pairs, [0]).weight
         torch.testing.assert_close(own, oracle, atol=1e-4, rtol=1e-3)
     held_back = make("vinc", invariance=1.0).fit(pairs, [0]).weight
     assert torch.allclose(held_back, oracle, atol=1e-3) == (templates == 1), "the control"

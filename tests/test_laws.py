@@ -297,9 +297,10 @@ def test_laws_do_not_help_against_a_distractor_that_keeps_them() -> None:
     assert (found["truth"] < 0.65).all()
 
 
-def test_with_zero_weights_or_without_relations_it_is_ccs() -> None:
+@pytest.mark.parametrize("recipe", [{}, {"init": "pca"}, {"confidence": "symmetrised"}], ids=str)
+def test_with_zero_weights_or_without_relations_it_is_ccs(recipe: dict[str, str]) -> None:
     pairs = compounded(0, truth=4.0).pairs
-    settings = {"restarts": 2, "epochs": 100}
+    settings: dict[str, Any] = {"restarts": 2, "epochs": 100, **recipe}
     ccs = find("probes", "ccs")(**settings).fit(pairs, [0, 1]).tensors()
     weightless = find("probes", "consistency")(**settings, **dict.fromkeys(LAWS, 0.0)).fit(pairs, [0, 1]).tensors()
     alone = (

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from harness import normalisers
 from harness.contracts import Pairs
-from harness.errors import DataError, NumericalError
+from harness.errors import DataError, NumericalError, StoreError
 from harness.kind import find, names
 
 KINDS = names("normalisations")
+BY_TEMPLATE = ("burns", "mean", "mean_std", "none")
+"""Those that are a shift and a scale, the same for all rows of a template and answer."""
 
 
 def make_pairs(rows: int = 30, templates: int = 3, seed: int = 0) -> Pairs:
@@ -35,10 +38,10 @@ def by_hand(kind: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_table_names_every_normalisation() -> None:
-    assert KINDS == ("burns", "mean", "mean_std", "none")
+    assert set(KINDS) == {*BY_TEMPLATE, "cluster", "leace"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BY_TEMPLATE)
 @pytest.mark.parametrize("templates", [1, 3])
 def test_agrees_with_the_formula_on_other_rows(kind: str, templates: int) -> None:
     train, test = make_pairs(templates=templates), make_pairs(12, templates, seed=1)
@@ -74,6 +77,94 @@ def test_rows_that_do_not_vary_become_exactly_zero(kind: str) -> None:
     assert result.isfinite().all()
     assert bool((result[0] == 0).all()) == (kind != "none")
     assert (result[1] != 0).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_normalisers_survive_keeping(kind: str) -> None:
+    train, test = make_pairs(), make_pairs(12, seed=1)
+    normaliser = find("normalisations", kind)().fit(train)
+    again = normalisers.restore(normalisers.form_of(normaliser), normaliser.tensors())
+    assert torch.equal(normaliser(test).states, again(test).states)
+    unseen = Pairs(test.states, test.template + 7)
+    if kind != "none":
+        with pytest.raises(DataError, match="no training rows"):
+            again(unseen)
+    tensors = dict(normaliser.tensors())
+    tensors.popitem()
+    with pytest.raises(StoreError, match="but needs"):
+        normalisers.restore(normalisers.form_of(normaliser), tensors)
+
+
+def test_a_chain_survives_keeping_and_is_one_after_the_other() -> None:
+    train = make_pairs()
+    parts = [find("normalisations", "burns")().fit(train)]
+    parts.append(find("normalisations", "leace")().fit(parts[0](train)))
+    chain = normalisers.Chain(tuple(parts))
+    assert normalisers.form_of(chain) == "shift_scale_by_template+erased"
+    again = normalisers.restore(normalisers.form_of(chain), chain.tensors())
+    assert torch.equal(again(train).states, parts[1](parts[0](train)).states)
+    with pytest.raises(StoreError, match='unknown form "warped"'):
+        normalisers.restore("warped", {})
+
+
+def blobs(seed: int, rows: int = 60) -> tuple[Pairs, np.ndarray]:
+    """One template, two tight heaps of midpoints with different means of x⁺ and of x⁻, and two far outliers."""
+    random = np.random.default_rng(seed)
+    heap = np.arange(rows) % 2
+    states = 0.1 * random.standard_normal((1, rows, 2, 5))
+    states += np.where(heap, 4.0, -4.0)[:, None, None]
+    states[0, :, 1, 0] += np.where(heap, 1.5, -1.5)
+    states[0, :2, :, 2] += np.array([90.0, -90.0])[:, None]
+    return Pairs(torch.tensor(states, dtype=torch.float32), torch.zeros(rows, dtype=torch.int64)), heap
+
+
+def test_cluster_subtracts_the_means_of_the_clusters_that_scikit_learn_finds() -> None:
+    from sklearn.cluster import HDBSCAN
+
+    train, heap = blobs(0)
+    states = train.states[0].double().numpy()
+    found = HDBSCAN(min_cluster_size=5, copy=True).fit_predict(states.mean(axis=1))
+    assert set(found[2:]) == {0, 1} and set(found[:2]) == {-1}
+    normaliser = find("normalisations", "cluster")().fit(train)
+    result = normaliser(train).states[0].numpy()
+    for number in (0, 1):
+        own = states[found == number]
+        np.testing.assert_allclose(result[found == number], own - own.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(result[:2], (states - states.mean(axis=0))[:2], atol=1e-4)
+    # New rows go where the nearest training row is: a heap's to its heap, one far away to the outliers.
+    test, other = blobs(1)
+    moved = normaliser(test).states[0].numpy()
+    for side in (0, 1):
+        own = states[2:][heap[2:] == side].mean(axis=0)
+        np.testing.assert_allclose(moved[2:][other[2:] == side], test.states[0, 2:][other[2:] == side] - own, atol=1e-5)
+    np.testing.assert_allclose(moved[:2], test.states[0, :2] - states.mean(axis=0), atol=1e-4)
+    # Control: the feature that tells the heaps apart is gone, and `mean` leaves it.
+    gap = abs(result[2:][heap[2:] == 1, 1, 0].mean() - result[2:][heap[2:] == 0, 1, 0].mean())
+    plain = find("normalisations", "mean")().fit(train)(train).states[0].numpy()
+    assert gap < 1e-4 < abs(plain[2:][heap[2:] == 1, 1, 0].mean() - plain[2:][heap[2:] == 0, 1, 0].mean())
+
+
+@pytest.mark.parametrize("templates", [1, 3])
+def test_leace_agrees_with_concept_erasure_and_leaves_no_cell_apart(templates: int) -> None:
+    from concept_erasure import LeaceEraser
+
+    train, test = make_pairs(90, templates), make_pairs(12, templates, seed=1)
+    normaliser = find("normalisations", "leace")().fit(train)
+    result = normaliser(train).states
+    cells = torch.stack([2 * train.template, 2 * train.template + 1], dim=1)
+    for layer in range(2):
+        rows = train.states[layer].double()
+        concept = torch.nn.functional.one_hot(cells.flatten()).double()
+        oracle = LeaceEraser.fit(rows.flatten(0, 1), concept, constrain_cov_trace=False, svd_tol=1e-9)
+        mean = rows.mean(dim=(0, 1))
+        for pairs in (train, test):
+            expected = oracle(pairs.states[layer].double()) - mean
+            np.testing.assert_allclose(normaliser(pairs).states[layer], expected, atol=2e-4)
+        means = torch.stack([result[layer][cells == cell].mean(dim=0) for cell in cells.unique()])
+        assert means.abs().max() < 1e-4
+        # Control: before, the cells lay apart.
+        before = torch.stack([train.states[layer][cells == cell].mean(dim=0) for cell in cells.unique()])
+        assert (before - mean).abs().max() > 1
 
 
 def test_a_dimension_that_only_rounds_is_not_blown_up() -> None:

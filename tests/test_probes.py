@@ -21,6 +21,8 @@ from harness.probes._consistency import FLOOR, Consistency
 from harness.probes._descent import AdamW, _descend_group, descend
 from harness.probes._quasi_newton import minimise
 from harness.probes._start import starts
+from harness.probes._symmetrised import SymmetrisedConsistency
+from harness.probes.crc_bss import GAUSSIAN, Salience
 from harness.probes.kmeans import Clusters
 from tests.test_planted import accuracy, normalised, world
 
@@ -29,6 +31,9 @@ ON_STATES = tuple(kind for kind in KINDS if find("probes", kind).reads == "state
 SUPERVISED = tuple(kind for kind in KINDS if find("probes", kind).supervised)
 UNTRAINED = ("random",)
 """By theory these find nothing on their own."""
+SHORT: dict[str, dict[str, Any]] = {"rccs": {"epochs": 15}}
+"""Where fits made in other batches are compared: with more steps on few rows, weights grow without bound and L-BFGS makes
+something large of what rounding differs by."""
 
 
 def make(kind: str, **settings: Any) -> Probe:
@@ -92,7 +97,7 @@ def test_shuffled_labels_score_chance_each_as_if_alone(kind: str) -> None:
     # Chance is a statement about the mean: a fit on few dimensions that really vary is right or wrong about all rows.
     assert abs(np.delete(hits, 3).mean() - 0.5) < 3 * 0.5 / len(shuffled) ** 0.5
     for number in (0, 3):
-        alone = make(kind).fit(msgspec.structs.replace(pairs, labels=shuffled[number]), [0])
+        alone = make(kind).fit(msgspec.structs.replace(pairs, labels=shuffled[number]), [number])
         assert torch.allclose(alone.tensors()["weight"][0], readout.tensors()["weight"][number], atol=1e-5, rtol=1e-3)
 
 
@@ -128,11 +133,12 @@ def test_shapes(kind: str) -> None:
 @pytest.mark.parametrize("kind", ON_STATES)
 def test_other_seeds_and_layers_change_nothing(kind: str) -> None:
     pairs = planted_pairs(kind)
-    both = make(kind).fit(pairs, [0, 1]).answers(pairs).score
-    alone = make(kind).fit(pairs, [1]).answers(pairs).score
+    probe = make(kind, **SHORT.get(kind, {}))
+    both = probe.fit(pairs, [0, 1]).answers(pairs).score
+    alone = probe.fit(pairs, [1]).answers(pairs).score
     np.testing.assert_allclose(both[1:], alone, rtol=1e-3, atol=1e-4)
     last = msgspec.structs.replace(pairs, states=pairs.states[3:])
-    np.testing.assert_allclose(make(kind).fit(last, [1]).answers(last).score, alone[:, 3:], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(probe.fit(last, [1]).answers(last).score, alone[:, 3:], rtol=1e-3, atol=1e-4)
     if find("probes", kind).seeded and kind != "kmeans":
         assert not np.allclose(both[0], both[1])
     if not find("probes", kind).seeded:
@@ -342,6 +348,205 @@ def test_ccs_gradient_is_autograds(bias: bool) -> None:
     torch.testing.assert_close(objective.loss_and_gradient(theta.detach())[1], theta.grad, atol=1e-6, rtol=1e-4)
 
 
+def plain_symmetrised(states: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+    """Theorem 2's loss of one probe at one layer, (pair, answer, d_model)."""
+    p = torch.sigmoid(states @ theta[:-1] + theta[-1])
+    certain = torch.stack([p[:, 1], p[:, 0], 1 - p[:, 1], 1 - p[:, 0]]).amin(dim=0)
+    return ((p[:, 1] - (1 - p[:, 0])) ** 2).mean() + (certain**2).mean()
+
+
+def test_symmetrised_loss_and_gradient_are_those_of_theorem_two() -> None:
+    states = planted_pairs("ccs").states
+    objective = SymmetrisedConsistency(states, bias=True)
+    theta = 0.4 * starts(range(5), 1, 64, "normal", bias=True).transpose(0, 1).expand(4, 5, 65).clone()
+    theta[..., -1] = torch.linspace(-2, 2, 5)
+    loss, gradient = objective.loss_and_gradient(theta)
+    for layer in range(4):
+        for fit in range(5):
+            own = theta[layer, fit].clone().requires_grad_()
+            oracle = plain_symmetrised(states[layer], own)
+            oracle.backward()
+            torch.testing.assert_close(loss[layer, fit], oracle.detach(), atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(gradient[layer, fit], own.grad, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(objective.only(torch.tensor([2])).gradient(theta[2:3]), gradient[2:3])
+    assert not torch.allclose(Consistency(states, bias=True).loss(theta), loss, atol=1e-3)
+
+
+def test_symmetrised_ccs_follows_the_plain_loop() -> None:
+    pairs = planted_pairs("ccs", 60, truth=1.0)
+    probe = make("ccs", confidence="symmetrised", restarts=2, epochs=150, tolerance=0.0, weight_decay=0.0)
+    readout = probe.fit(pairs, [7])
+    for restart in range(2):
+        theta = starts([7], 2, 64, "sphere", bias=True)[0, restart].clone().requires_grad_()
+        optimiser = torch.optim.AdamW([theta], lr=0.01, weight_decay=0.0)
+        for _ in range(150):
+            optimiser.zero_grad()
+            plain_symmetrised(pairs.states[2], theta).backward()
+            optimiser.step()
+        own = readout.restart_direction[0, restart, 2]
+        assert float(torch.cosine_similarity(theta.detach()[:-1], own, dim=0)) > 0.9999
+        loss = float(plain_symmetrised(pairs.states[2], theta.detach()))
+        assert float(readout.restart_loss[0, restart, 2]) == pytest.approx(loss, abs=1e-5)
+
+
+def test_the_two_confidences_are_one_where_answers_are_consistent() -> None:
+    """x⁻ = −x⁺ and no bias: p⁻ = 1 − p⁺, whatever the probe."""
+    half = planted_pairs("ccs").states[:, :, :1]
+    states = torch.cat([-half, half], dim=2)
+    theta = starts(range(5), 1, 64, "normal", bias=False).transpose(0, 1).expand(4, 5, 64).clone()
+    torch.testing.assert_close(
+        SymmetrisedConsistency(states, bias=False).loss(theta), Consistency(states, bias=False).loss(theta)
+    )
+
+
+def test_ccs_can_begin_at_principal_components() -> None:
+    pairs = planted_pairs("ccs", 80)
+    readout = make("ccs", init="pca", restarts=4, epochs=1, learning_rate=1e-9, weight_decay=0.0).fit(pairs, [0, 1])
+    for layer, x in enumerate(differences_of(pairs)):
+        components = np.linalg.svd(x - x.mean(axis=0))[2][:4]
+        own = readout.restart_direction[:, :, layer].numpy()
+        np.testing.assert_allclose(abs((own * components).sum(axis=-1)), 1, atol=1e-4)
+    assert torch.equal(readout.restart_direction[0], readout.restart_direction[1])
+    with pytest.raises(UsageError, match="has 9 components to begin at"):
+        make("ccs", init="pca", restarts=10).fit(planted_pairs("ccs", 10), [0])
+
+
+@pytest.mark.parametrize("count", [40, 200])
+def test_ccs_eigen_agrees_with_scipy(count: int) -> None:
+    from scipy.linalg import eigh
+
+    pairs = planted_pairs("ccs_eigen", count, truth=1.0)
+    fits = {
+        contrast: make("ccs_eigen", contrast=contrast, ridge=0.3).fit(pairs, [0]).tensors()["weight"][0, :, 1].numpy()
+        for contrast in ("ratio", "difference")
+    }
+    for layer in range(4):
+        no, yes = (pairs.states[layer, :, member].numpy().astype(np.float64) for member in (0, 1))
+        confidence = np.cov(yes.T, bias=True) + np.cov(no.T, bias=True)
+        both = np.cov(yes.T, no.T, bias=True)[:64, 64:]
+        consistency = both + both.T
+        contrast, inconsistency = confidence - consistency, confidence + consistency
+        ridge = 0.3 * np.trace(inconsistency) / 64 * np.eye(64)
+        oracle = {
+            "ratio": eigh(contrast, inconsistency + ridge)[1][:, -1],
+            "difference": eigh(-consistency)[1][:, -1],
+        }
+        for name, direction in oracle.items():
+            direction = direction / np.linalg.norm(direction)
+            assert abs(fits[name][layer] @ direction) == pytest.approx(1, abs=1e-5), name
+        # By the definition: no other direction does better.
+        others = np.random.default_rng(0).standard_normal((200, 64))
+        for name, top, bottom in (
+            ("ratio", contrast, inconsistency + ridge),
+            ("difference", -consistency, np.eye(64)),
+        ):
+            tried = np.concatenate([fits[name][layer][None].astype(np.float64), others])
+            worth = ((tried @ top) * tried).sum(axis=-1) / ((tried @ bottom) * tried).sum(axis=-1)
+            assert worth[0] > worth[1:].max()
+
+
+def test_ccs_eigen_is_consistency_against_confidence_and_crc_tpc_in_the_limit() -> None:
+    from scipy.linalg import eigh
+
+    pairs = planted_pairs("ccs_eigen", 200, truth=1.0)
+    free = make("ccs_eigen", ridge=1e-9).fit(pairs, [0]).tensors()["weight"][0, 3, 1].numpy()
+    no, yes = (pairs.states[3, :, member].numpy().astype(np.float64) for member in (0, 1))
+    both = np.cov(yes.T, no.T, bias=True)[:64, 64:]
+    top = eigh(-(both + both.T), np.cov(yes.T, bias=True) + np.cov(no.T, bias=True))[1][:, -1]
+    assert abs(free @ top) / np.linalg.norm(top) == pytest.approx(1, abs=1e-4)
+    stiff = make("ccs_eigen", ridge=1e9).fit(pairs, [0]).answers(pairs).score
+    np.testing.assert_allclose(stiff, make("crc_tpc").fit(pairs, [0]).answers(pairs).score, atol=1e-3)
+    assert abs(float(torch.tensor(free) @ make("crc_tpc").fit(pairs, [0]).tensors()["weight"][0, 3, 1])) < 0.999
+
+
+def plain_salience(rows: np.ndarray, direction: np.ndarray) -> float:
+    """Variance within each sign over the total variance of the projection of centred rows."""
+    value = rows @ direction
+    return float((value[value > 0].var() + value[value < 0].var()) / value.var())
+
+
+def test_crc_bss_minimises_what_the_paper_says() -> None:
+    pairs = planted_pairs("crc_bss", 100, truth=1.0)
+    x = differences_of(pairs)
+    x -= x.mean(axis=1, keepdims=True)
+    objective = Salience(torch.tensor(x)[:, :, None])
+    theta = starts(range(3), 1, 64, "sphere", bias=False).transpose(0, 1).expand(4, 3, 64).double()
+    loss, gradient = objective.loss_and_gradient(theta)
+    nudge = torch.tensor(np.random.default_rng(0).standard_normal((4, 3, 64)))
+    for layer in range(4):
+        for fit in range(3):
+            own, way = theta[layer, fit].numpy(), nudge[layer, fit].numpy()
+            assert float(loss[layer, fit]) == pytest.approx(plain_salience(x[layer], own), rel=1e-9)
+            ends = [plain_salience(x[layer], own + step * way) for step in (1e-7, -1e-7)]
+            slope = float((gradient[layer, fit] * nudge[layer, fit]).sum())
+            assert slope == pytest.approx((ends[0] - ends[1]) / 2e-7, rel=1e-3, abs=1e-6)
+    readout = make("crc_bss", restarts=6).fit(pairs, [0, 1])
+    assert readout.restart_loss.shape == (2, 6, 4)
+    torch.testing.assert_close(readout.loss, readout.restart_loss.amin(dim=1))
+    for layer in range(4):
+        for seed in (0, 1):
+            found = readout.direction[seed, layer].double().numpy()
+            assert float(readout.loss[seed, layer]) == pytest.approx(plain_salience(x[layer], found), abs=1e-4)
+            random = np.random.default_rng(1).standard_normal((300, 64))
+            assert plain_salience(x[layer], found) < min(plain_salience(x[layer], other) for other in random)
+    # A normal distribution's loss, which a direction of noise has before the search.
+    many = np.random.default_rng(0).standard_normal((200_000, 1))
+    assert plain_salience(many, np.ones(1)) == pytest.approx(GAUSSIAN, abs=0.01)
+
+
+def test_rccs_begins_as_ccs_and_never_repeats_a_direction() -> None:
+    pairs = planted_pairs("rccs", truth=1.0)
+    plain = make("ccs", optimizer="lbfgs", restarts=3, **SHORT["rccs"]).fit(pairs, [0, 1])
+    first = make("rccs", nth=1, **SHORT["rccs"]).fit(pairs, [0, 1])
+    torch.testing.assert_close(first.restart_loss, plain.restart_loss, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(first.restart_direction, plain.restart_direction, atol=1e-3, rtol=1e-3)
+    row = [make("rccs", nth=nth).fit(pairs, [0, 1]) for nth in (1, 2, 3, 4)]
+    directions = torch.stack([one.direction / one.direction.norm(dim=-1, keepdim=True) for one in row], dim=2).double()
+    products = directions @ directions.transpose(-1, -2)
+    torch.testing.assert_close(products, torch.eye(4).double().expand_as(products), atol=1e-5, rtol=0)
+    # The loss is that of the direction that is kept, on the states as they are.
+    theta = torch.cat([row[3].direction, row[3].bias[..., None]], dim=-1).transpose(0, 1)
+    torch.testing.assert_close(Consistency(pairs.states, bias=True).loss(theta).T, row[3].loss, atol=1e-5, rtol=1e-4)
+    with pytest.raises(UsageError, match="no 65 directions of 64 dimensions"):
+        make("rccs", nth=65).fit(pairs, [0])
+
+
+@pytest.mark.parametrize("features", ["difference", "concat"])
+def test_mlp_follows_a_plain_network(features: str) -> None:
+    pairs = planted_pairs("mlp", 60, truth=1.0)
+    probe = make("mlp", features=features, hidden=8, epochs=40)
+    score = probe.fit(pairs, [3]).answers(pairs).score[0, 2]
+    states = pairs.states[2]
+    x = states[:, 1] - states[:, 0] if features == "difference" else states.flatten(1)
+    x = (x - x.mean(dim=0)) / (x - x.mean(dim=0)).square().mean().sqrt()
+    network = torch.nn.Sequential(torch.nn.Linear(x.shape[1], 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    first = torch.tensor(np.random.default_rng([0x317B, 3]).standard_normal((8, x.shape[1])) * (2 / x.shape[1]) ** 0.5)
+    with torch.no_grad():
+        network[0].weight.copy_(first)
+        network[2].weight.copy_(first[:, 0].sign()[None] * 8**-0.5)
+        network[0].bias.zero_()
+        network[2].bias.zero_()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=0.003, weight_decay=0.1)
+    start = network(x)[:, 0].detach()
+    for _ in range(40):
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(network(x)[:, 0], pairs.labels.float()).backward()
+        optimiser.step()
+    np.testing.assert_allclose(score, network(x)[:, 0].detach(), atol=2e-3)
+    assert abs(start.numpy() - score).max() > 0.1
+
+
+def test_mlp_memorises_what_a_mean_difference_cannot() -> None:
+    """The reason for the check `selective`."""
+    rows = world(200, 0, truth=0.0, d_model=32)
+    noise = torch.tensor(np.random.default_rng(0).permutation(200) % 2)
+    held = {}
+    for kind in ("mlp", "mean_difference"):
+        pairs = msgspec.structs.replace(normalised(make(kind).normalise, rows, rows), labels=noise)
+        held[kind] = ((make(kind).fit(pairs, [0]).answers(pairs).score[0, 3] > 0) == noise.numpy()).mean()
+    assert held["mlp"] > 0.95 > 0.85 > held["mean_difference"]
+
+
 def test_a_constant_ccs_probe_has_at_best_the_floor() -> None:
     objective = Consistency(planted_pairs("ccs").states, bias=True)
     theta = torch.zeros(4, 19, 65)
@@ -444,7 +649,8 @@ def test_ccs_options_do_something() -> None:
     plain = make("ccs", epochs=50).fit(pairs, [0])
     changed: list[dict[str, Any]] = [
         {"init": "truncated_normal"}, {"init": "normal"}, {"bias": False}, {"learning_rate": 0.003},
-        {"weight_decay": 1.0}, {"epochs": 20}, {"optimizer": "lbfgs"},
+        {"weight_decay": 1.0}, {"epochs": 20}, {"optimizer": "lbfgs"}, {"init": "uniform"}, {"init": "pca"},
+        {"confidence": "symmetrised", "init": "normal"},
     ]  # fmt: skip
     for settings in changed:
         other = make("ccs", **{"epochs": 50, **settings}).fit(pairs, [0])
@@ -559,7 +765,7 @@ def test_damaged_readouts_are_refused(kind: str, damage: Damage, message: str) -
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(StoreError, match='"quadratic"; known: linear, consistent, threshold'):
+    with pytest.raises(StoreError, match='"quadratic"; known: linear, consistent, contrast, hidden, threshold'):
         readouts.restore("quadratic", {})
 
 
@@ -583,3 +789,33 @@ def test_saturated_probabilities_keep_their_side() -> None:
     easy = torch.tensor([[0.3, -1.2], [2.0, 2.5]])
     score = readout.answers(Pairs(easy[None, :, :, None], torch.zeros(2, dtype=torch.int64))).score[0, 0]
     np.testing.assert_allclose(score, 0.5 * (easy[:, 1].sigmoid() - easy[:, 0].sigmoid()), rtol=1e-5)
+
+
+def test_logistic_regression_of_a_label_that_has_nothing_to_do_with_the_rows_has_no_weights() -> None:
+    """As at layer 0, where the last token is one of two words: the best weights are zero, up to rounding."""
+    random = np.random.default_rng(0)
+    words = random.standard_normal((2, 2, 16)) * 0.1
+    states = torch.tensor(words[np.arange(480) % 2], dtype=torch.float32)[None]
+    template = torch.zeros(480, dtype=torch.int64)
+    balanced, word = torch.tensor(np.arange(480) // 2 % 2), torch.tensor(np.arange(480) % 2)
+    probe = find("probes", "logistic_regression")(features="concat")
+    none = probe.fit(Pairs(states, template, labels=balanced), range(1))
+    assert float(none.weight.abs().max()) < 1e-9
+    # The control: the word itself has weights.
+    assert float(probe.fit(Pairs(states, template, labels=word), range(1)).weight.abs().max()) > 0.1
+
+
+def test_logistic_regression_of_classes_that_lie_far_apart_is_scikit_learns() -> None:
+    """As where a word at the end of the prompt is the label: most rows are certain, and curvature is nearly that of l2 alone."""
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(0)
+    words = random.standard_normal((2, 2, 48)) * 30
+    word = np.arange(200) % 2
+    states = words[word] + random.standard_normal((200, 2, 48)) * np.geomspace(0.1, 40, 48)
+    given = torch.tensor(states, dtype=torch.float32)[None]
+    pairs = Pairs(given, torch.zeros(200, dtype=torch.int64), labels=torch.tensor(word))
+    found = find("probes", "logistic_regression")(features="concat").fit(pairs, range(1))
+    theirs = LogisticRegression(solver="newton-cholesky", tol=1e-10).fit(given[0].flatten(1).double().numpy(), word)
+    mine = found.weight[0, 0].flatten().numpy()
+    np.testing.assert_allclose(mine, theirs.coef_[0], atol=1e-4 * np.linalg.norm(theirs.coef_))

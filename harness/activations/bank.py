@@ -7,6 +7,7 @@ that it has. Reading maps the files into memory and copies only the layers and r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _KIND = "states"
 _FILE = "states.safetensors"
+
+SEEN_S = 90.0
+"""Seconds within which a file must be seen on another machine: network file systems keep a folder's list for up to a minute."""
 
 
 class _Shard(msgspec.Struct, frozen=True):
@@ -61,6 +65,19 @@ class Bank:
                 except msgspec.ValidationError:
                     self.store.set_aside(_KIND, name)
 
+    def await_rows(self, keys: Sequence[str]) -> None:
+        """Wait until rows that another process has stored are seen here, which a shared disk may delay. Raises StoreError."""
+        deadline = time.monotonic() + SEEN_S
+        while missing := [key for key in keys if key not in self._index]:
+            self.refresh()
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"{len(missing)} rows of states that another process stored are not seen here after {SEEN_S:.0f} s; "
+                    f"is {self.store.root} the same folder for all?"
+                )
+            if missing[0] not in self._index:
+                time.sleep(0.2)
+
     def have(self, keys: Iterable[str]) -> set[str]:
         """Those of the rows that are stored. Their files are not verified: see `verify`."""
         return {key for key in keys if key in self._index}
@@ -96,9 +113,10 @@ class Bank:
         out: Tensor | None = None
         for name, wanted in self._by_shard(keys).items():
             with safe_open(self._sound(name), framework="pt") as file:
-                states = file.get_tensor("states")
+                # Of a mapped file only the layers asked for are read.
+                states = file.get_slice("states")
                 if out is None:
-                    out = torch.empty((len(layers), len(keys), states.shape[-1]), dtype=torch.float32)
+                    out = torch.empty((len(layers), len(keys), states.get_shape()[-1]), dtype=torch.float32)
                 target = torch.tensor([number for number, _ in wanted])
                 source = torch.tensor([row for _, row in wanted])
                 held = self._shards[name].layers

@@ -58,6 +58,8 @@ def stage_of(tables: Sequence[PromptTable], rule: Rule) -> Stage:
     keys: list[str] = []
     names: list[str] = []
     index: dict[str, int] = {}
+    # One number object for each token of the vocabulary, not for each place where it stands.
+    known: dict[int, int] = {}
     families: dict[str, list[int]] = {}
     places: list[tuple[int, ...]] = []
     for table in tables:
@@ -65,7 +67,7 @@ def stage_of(tables: Sequence[PromptTable], rule: Rule) -> Stage:
         lines: list[int] = []
         columns = (frame[name].to_list() for name in ("example", "tokens", "answer_start", "answer_end"))
         for example, tokens, start, end in zip(*columns, strict=True):
-            row = Row(tuple(tokens), start, end, rule)
+            row = Row(tuple([known.setdefault(token, token) for token in tokens]), start, end, rule)
             key = row_key(row)
             number = index.get(key)
             if number is None:

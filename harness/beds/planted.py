@@ -42,6 +42,9 @@ class Planted(Bed, frozen=True, kw_only=True):
     """Strength of truth ⊕ word ⊕ member. With `truth: 0`, the truth is there but no linear probe can read it."""
     answer: Strength = 4.0
     """Strength of the member itself (has-yes), at all layers. Normalisation takes it away."""
+    common: Strength = 0.0
+    """Strength of the word by itself, the same in both members (has-banana): x⁺ − x⁻ does not have it, the pairs' midpoints
+    do, so that rows can be clustered by it."""
     noise: Annotated[float, Meta(gt=0)] = 1.0
     """Standard deviation of each dimension's noise, drawn for every row and layer."""
     context: Strength = 1.0
@@ -97,12 +100,21 @@ class Planted(Bed, frozen=True, kw_only=True):
             own = self.noise * _normal(prompts, layer, self.d_model)
             shared = self.context * _normal(prompts[:, :2], layer, self.d_model) if self.context else 0.0
             result[layer] = growth * planted + answer + own + shared
+            if self.common:
+                result[layer] += growth * self.common * np.outer(_side(word), self.common_direction())
         return torch.from_numpy(result)
 
     def directions(self) -> np.ndarray:
         """Orthonormal directions of truth, distractor, XOR and answer, (4, d_model)."""
         random = np.random.default_rng([0xD1EC, self.world])
         return np.linalg.qr(random.standard_normal((self.d_model, 4)))[0].T
+
+    def common_direction(self) -> np.ndarray:
+        """The unit direction of `common`, orthogonal to the others, (d_model,)."""
+        random = np.random.default_rng([0xC0, self.world])
+        own, others = random.standard_normal(self.d_model), self.directions()
+        own -= own @ others.T @ others
+        return own / np.linalg.norm(own)
 
 
 def _side(bit: np.ndarray) -> np.ndarray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import msgspec
 from msgspec import Meta
 
-from harness.checks._of_probe import OfScore, judged
-from harness.contracts import Evidence, Finding, Judgement
+from harness.checks._equivalence import chance
+from harness.checks._of_probe import OfScore
+from harness.contracts import Evidence, Judgement
 from harness.estimate import over_seeds
 
 
@@ -36,21 +36,8 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
     def decide(self, evidence: Evidence) -> Judgement:
         target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
         found = self.measured(evidence, target=target, shuffles=self.shuffles)
-        score = over_seeds(found).one(0)
-        gap = msgspec.structs.replace(score, value=score.value - 0.5, low=score.low - 0.5, high=score.high - 0.5)
-        finding: Finding = "inconclusive"
-        if -self.margin <= gap.low and gap.high <= self.margin:
-            finding = "pass"
-        elif gap.low > self.margin or gap.high < -self.margin:
-            finding = "fail"
-        bar = f"±{self.margin:g}"
-        rule = {
-            "pass": f"the whole interval is within {bar}",
-            "fail": f"the whole interval is outside {bar}",
-            "inconclusive": f"the interval reaches across {bar}",
-        }[finding]
         on = "" if target == "truth" else f" on {target}"
         statement = (
             f"{self.metric} of {self.subject}{on} minus 0.5, training labels shuffled, layer {self.chosen(evidence)}"
         )
-        return judged(finding, gap, self.margin, statement, rule, draws="shuffles")
+        return chance(over_seeds(found).one(0), self.margin, statement, draws="shuffles")

@@ -153,4 +153,4 @@ def _content(table: pl.DataFrame) -> pl.Series:
 def _hashes(texts: pl.Series) -> pl.Series:
     import polars as pl
 
-    return pl.Series([key.hex() for key in keys(texts.to_list())], dtype=pl.String)
+    return pl.Series(keys(texts.to_list()), dtype=pl.Binary).bin.encode("hex")

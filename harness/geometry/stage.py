@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from harness import artifacts
@@ -13,13 +14,14 @@ from harness.evidence import RunEvidence
 from harness.geometry.components import components
 from harness.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.geometry.variance import Split, split
+from harness.normalisers import at_layers
 from harness.plan import probe_name
 from harness.scoring import fits
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from harness.contracts import Pairs
+    from harness.contracts import Normaliser, Readout
     from harness.execution import Execution
     from harness.geometry.tables import Geometry
 
@@ -59,34 +61,49 @@ def _measures(execution: Execution, condition: str) -> Iterator[dict[str, object
     from harness.geometry.tables import measured
 
     layers = [str(layer) for layer in execution.layers(condition)]
-    train, test = (execution.pairs(condition, part) for part in ("train", "test"))
-    directions, splits = _fitted(execution, condition, train, test)
-    for factor, labels in execution.labels(condition, "train").targets.items():
-        directions[f"mean of {factor}"] = mean_difference(train, labels)
+    fitted = {
+        probe_name(probe): execution.fitted(condition, probe_name(probe))
+        for probe in execution.plan.spec.probes
+        if probe.reads == "states"
+    }
+    # One layer after another: the states of all need not fit into memory together.
+    apart = [_at_layer(execution, condition, fitted, place) for place in range(len(layers))]
+    directions = {name: np.concatenate([one.directions[name] for one in apart], axis=1) for name in apart[0].directions}
     for a, b in combinations_with_replacement(directions, 2):
         yield from measured("cosine", a, b, cosines(directions[a], directions[b], same=a == b), layers)
-    for name, of_probe in splits.items():
-        yield from measured("confidence", name, "", of_probe.confidence, layers)
-        yield from measured("consistency", name, "", of_probe.consistency, layers)
+    for name in apart[0].splits:
+        for share in ("confidence", "consistency"):
+            values = np.concatenate([getattr(one.splits[name], share) for one in apart], axis=1)
+            yield from measured(share, name, "", values, layers)
     yield from _losses(execution, condition)
 
 
-def _fitted(
-    execution: Execution, condition: str, train: Pairs, test: Pairs
-) -> tuple[dict[str, np.ndarray], dict[str, Split]]:
-    """Raw directions and the split of the variance of every probe that has a direction, in the order of the spec."""
-    directions, splits = {}, {}
-    for probe in execution.plan.spec.probes:
-        name = probe_name(probe)
-        if probe.reads != "states":
+class _Layer(msgspec.Struct, frozen=True):
+    """What is measured at one layer."""
+
+    directions: dict[str, np.ndarray]
+    """Raw directions of every probe that has one, in the order of the spec, and of every factor's means."""
+    splits: dict[str, Split]
+    """Of the variance of those probes."""
+
+
+def _at_layer(
+    execution: Execution, condition: str, fitted: Mapping[str, tuple[Readout, Normaliser | None]], place: int
+) -> _Layer:
+    layer = execution.layers(condition)[place]
+    train, test = (execution.pairs(condition, part, (layer,)) for part in ("train", "test"))
+    found = _Layer({}, {})
+    for name, (readout, of_all) in fitted.items():
+        every = pair_weights(readout)
+        if every is None:
             continue
-        readout, normaliser = execution.fitted(condition, name)
-        weight = pair_weights(readout)
-        if weight is None:
-            continue
-        directions[name] = raw_directions(weight, normaliser, train)
-        splits[name] = split(weight, (test if normaliser is None else normaliser(test)).states)
-    return directions, splits
+        weight = every[:, place : place + 1]
+        normaliser = None if of_all is None else at_layers(of_all, [place])
+        found.directions[name] = raw_directions(weight, normaliser, train)
+        found.splits[name] = split(weight, (test if normaliser is None else normaliser(test)).states)
+    for factor, labels in execution.labels(condition, "train").targets.items():
+        found.directions[f"mean of {factor}"] = mean_difference(train, labels)
+    return found
 
 
 def _losses(execution: Execution, condition: str) -> Iterator[dict[str, object]]:

@@ -1,9 +1,13 @@
-"""XORs and the targets of probes: factors that must be there, have two values, and be fitted by methods with labels."""
+"""XORs, the targets of probes and what is erased for them: factors that must be there and have two values.
+
+A target is for methods with labels; anything that reads states can have something erased.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.contracts import Probe
 from harness.errors import Problem, did_you_mean
 from harness.language.document import shorten
 from harness.language.nodes import Node, Table, items_of, problem_at, text_of
@@ -11,7 +15,7 @@ from harness.language.resolving import Resolved
 
 
 def target_problems(resolved: Resolved) -> Iterator[Problem]:
-    """Problems of `xors`, and of every probe's `target`."""
+    """Problems of `xors`, and of every probe's `target` and `erase`."""
     seen: dict[frozenset[str], Node] = {}
     for node in resolved.root.items_of("xors"):
         names = [(item, text_of(item)) for item in items_of(node)]
@@ -32,6 +36,8 @@ def target_problems(resolved: Resolved) -> Iterator[Problem]:
     for node, probe in resolved.probes:
         if probe is not None and isinstance(node, Table):
             yield from _fit_problems(resolved, node, probe.kind(), probe.target, supervised=probe.supervised)
+            if probe.erase is not None:
+                yield from _erasure_problems(resolved, node, probe)
 
 
 def _factor_problems(resolved: Resolved, item: Node, name: str) -> Iterator[Problem]:
@@ -47,11 +53,27 @@ def _fit_problems(resolved: Resolved, node: Table, kind: str, target: str, *, su
     if target == "truth":
         return
     where = node.get("target") or node
-    xors = ["^".join(pair) for pair in resolved.xors()]
     if not supervised:
         message = f"{kind} is never handed labels, so that it cannot be fitted on a target; leave `target` out: its answers are scored against every factor"
         yield problem_at(where, message)
-    elif target in resolved.factors():
+    else:
+        yield from _name_problems(resolved, where, target)
+
+
+def _erasure_problems(resolved: Resolved, node: Table, probe: Probe) -> Iterator[Problem]:
+    assert probe.erase is not None
+    erase = node.table("erase") or node
+    if probe.reads == "log_odds":
+        message = f"{probe.kind()} reads the model's own answer, where nothing can be erased; take `erase` out"
+        yield problem_at(erase, message)
+    elif probe.erase.of != "truth":
+        yield from _name_problems(resolved, erase.get("of") or erase, probe.erase.of)
+
+
+def _name_problems(resolved: Resolved, where: Node, target: str) -> Iterator[Problem]:
+    """A factor or an XOR that the spec declares."""
+    xors = ["^".join(pair) for pair in resolved.xors()]
+    if target in resolved.factors():
         yield from _factor_problems(resolved, where, target)
     elif target not in xors:
         factors = target.split("^")

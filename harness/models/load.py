@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.models.card import ModelCard
 
 if TYPE_CHECKING:
@@ -54,12 +54,9 @@ def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
 
     placement: dict[str, Any] = {}
     if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-        # Sharded over the local GPUs only where one is too small: every border between two costs a copy.
-        fits = card.weight_bytes * 1.2 < free
-        placement["device_map"] = {"": device} if fits or torch.cuda.device_count() == 1 else "auto"
+        placement["device_map"] = _on_gpus(card, device)
 
-    def build(auto: Any, attention: str) -> PreTrainedModel:
+    def make(auto: Any, attention: str) -> PreTrainedModel:
         model, found = auto.from_pretrained(
             card.path,
             dtype=getattr(torch, card.dtype),
@@ -73,7 +70,7 @@ def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
         _check_complete(card, found)
         return model
 
-    return _build(card, build)
+    return build(card, make)
 
 
 def _check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
@@ -84,6 +81,26 @@ def _check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
             f"{card.name}: {len(missing)} weights are not in its files ({', '.join(missing[:3])} …), so the network would not be "
             "the one that was trained; get the whole model, or set model.weights: random"
         )
+
+
+def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:
+    """Whole on this process's GPU, or in layers over those that are its own: local GPUs are shared out evenly."""
+    import torch
+    from accelerate import PartialState
+
+    from harness.models.placement import Devices, place
+
+    count, local = torch.cuda.device_count(), PartialState().local_process_index
+    own = max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    free = torch.cuda.mem_get_info(device)[0]
+    try:
+        placed = place(card, Devices("cuda", own, free), card.weight_bytes // 10)
+    except UsageError:
+        # Accelerate may put what is too much into the processor's memory; on a single GPU that is said to be full.
+        return "auto" if own > 1 else {"": device}
+    if not placed.sharded:
+        return {"": device}
+    return {module: (local * own + number) % count for module, number in placed.device_map.items()}
 
 
 def _untrained(card: ModelCard) -> PreTrainedModel:
@@ -105,7 +122,7 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
         card.path, local_files_only=True, trust_remote_code=card.trust_remote_code
     )
 
-    def build(auto: Any, attention: str) -> PreTrainedModel:
+    def draw(auto: Any, attention: str) -> PreTrainedModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(card.weights_seed)
             return auto.from_config(
@@ -115,10 +132,10 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
                 trust_remote_code=card.trust_remote_code,
             )
 
-    return _build(card, build)
+    return build(card, draw)
 
 
-def _build(card: ModelCard, make: Any) -> PreTrainedModel:
+def build(card: ModelCard, make: Any) -> PreTrainedModel:
     """Scaled-dot-product attention where the architecture offers it, the plain one where it does not."""
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 

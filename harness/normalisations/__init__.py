@@ -1,1 +1,1 @@
-"""Shifts and scales of the states, learnt on training rows. A file is a kind."""
+"""Maps of the states, learnt on training rows without labels. A file is a kind."""

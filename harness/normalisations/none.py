@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.contracts import Normalisation, Normaliser, Pairs
+from harness.normalisers import ShiftScale
 
 
 class Unchanged(Normalisation, frozen=True, kw_only=True):
@@ -13,4 +14,4 @@ class Unchanged(Normalisation, frozen=True, kw_only=True):
 
         # One template of zeros and ones broadcasts over all of them, seen in training or not.
         shape = (pairs.states.shape[0], 1, 2, pairs.states.shape[-1])
-        return Normaliser(torch.zeros(shape, device=pairs.states.device), torch.ones(shape, device=pairs.states.device))
+        return ShiftScale(torch.zeros(shape, device=pairs.states.device), torch.ones(shape, device=pairs.states.device))

@@ -31,7 +31,7 @@ class Consistency:
 
     def only(self, layers: Tensor) -> Consistency:
         """The same for some of the layers."""
-        kept = object.__new__(Consistency)
+        kept = object.__new__(type(self))
         kept.pairs, kept.rows = self.pairs, self.rows[layers]
         return kept
 

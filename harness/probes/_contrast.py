@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.contracts import Pairs
-from harness.errors import NumericalError
+from harness.errors import ConstantStates, NumericalError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +28,8 @@ def check(pairs: Pairs) -> None:
         low, high = pairs.states[layer].aminmax()
         if not bool((high - low).isfinite()):
             _raise_not_finite(pairs.states[layer], layer)
-    if not any(_varies(layer) for layer in pairs.states):
-        raise NumericalError(
+    if not pairs.partial and not any(_varies(layer) for layer in pairs.states):
+        raise ConstantStates(
             "the states are constant: no training pair differs from another at any layer that was given; choose deeper "
             "layers or another token (activations.layers, activations.token)"
         )
@@ -63,8 +63,8 @@ def differences(pairs: Pairs) -> Tensor:
     largest = torch.stack([layer.abs().max() for layer in pairs.states])
     spread = (result.amax(dim=1) - result.amin(dim=1)).amax(dim=-1)
     still = spread <= ROUNDING * largest
-    if bool(still.all()):
-        raise NumericalError(
+    if bool(still.all()) and not pairs.partial:
+        raise ConstantStates(
             "x⁺ − x⁻ is constant: it is the same for all training pairs at every layer that was given; choose deeper "
             "layers or another token (activations.layers, activations.token)"
         )

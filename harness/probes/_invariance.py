@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.contracts import Pairs
+from harness.leace import cells, oblique
 from harness.probes._contrast import differences, oriented
 from harness.probes._layers import each
 
@@ -106,27 +107,14 @@ def _supervised(matrix: Tensor, difference: Tensor, labels: Tensor, weight: floa
 
 def _eraser(states: Tensor, template: Tensor) -> Tensor | None:
     """I − P: the linear map that takes from the states, with the least change, all that tells which answer and which
-    template they are of (LEACE: Belrose et al. 2023, theorem 4.3). None where there is nothing to take.
+    template they are of. None where there is nothing to take.
 
-    P = W⁺ Q W, with W the whitening of the states and Q the projection on the whitened cross-covariance of states and
-    classes. Its columns are the means of the classes, one for each (template, answer), weighted by their size.
+    Without shrinkage: rows are many, every template of every example.
     """
     import torch
 
-    width = states.shape[-1]
     rows = (states - states.mean(dim=(0, 1))).flatten(0, 1)
-    kinds, of_pair = torch.unique(template.to(states.device), return_inverse=True)
-    classes = (2 * of_pair[:, None] + torch.arange(2, device=states.device)).flatten()
-    sums = states.new_zeros(2 * len(kinds), width).index_add_(0, classes, rows)
-    cross = (sums / len(rows)).T
-    values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-    kept = values > values[-1] * width * torch.finfo(values.dtype).eps
-    root, vectors = values[kept].sqrt(), vectors[:, kept]
-    whitened = (vectors.T @ cross) / root[:, None]
-    left, size, _ = torch.linalg.svd(whitened, full_matrices=False)
-    # Below this nothing is left of classes whose means a normalisation has already made equal.
-    left = left[:, size > 1e-6]
-    if not left.shape[1]:
+    left, right = oblique(rows, cells(template.to(states.device)), shrink=False)
+    if not bool(left.any()):
         return None
-    taken = (vectors * root) @ left @ (left.T / root) @ vectors.T
-    return torch.eye(width, dtype=states.dtype, device=states.device) - taken
+    return torch.eye(states.shape[-1], dtype=states.dtype, device=states.device) - left.T @ right

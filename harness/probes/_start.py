@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-Init = Literal["sphere", "truncated_normal", "normal"]
+Init = Literal["sphere", "truncated_normal", "normal", "uniform"]
 
 _STREAM = 0x5EED
 """Keeps these numbers apart from other users of the same seed."""
@@ -34,6 +34,8 @@ def _one(seed: int, restart: int, width: int, init: Init, bias: bool) -> np.ndar
         # The paper's code appends a one to the states, so the bias is a coordinate of the sphere like any other.
         vector = random.standard_normal(width + bias)
         return vector / np.linalg.norm(vector)
+    if init == "uniform":
+        return random.uniform(-1, 1, width + bias) * width**-0.5
     vector = random.standard_normal(width)
     if init == "truncated_normal":
         while (far := np.abs(vector) > 2).any():

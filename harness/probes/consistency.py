@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
 from harness.contracts import Pairs, Readout
-from harness.probes._consistency import Consistency
-from harness.probes._contrast import check
-from harness.probes._descent import descend
 from harness.probes._lawful import Lawful, Together
-from harness.probes._start import starts
 from harness.probes.ccs import ContrastConsistentSearch
-from harness.readouts import ConsistentReadout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,28 +45,12 @@ class LawfulConsistentSearch(ContrastConsistentSearch, frozen=True, kw_only=True
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §2.2, with the laws of de Finetti's coherence"
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
-        import torch
-
         relations = {law: members for law, members in pairs.relations.items() if getattr(self, law) > 0}
         if not relations:
             return super().fit(pairs, seeds)
-        check(pairs)
-        states = pairs.states.float()
-        width = states.shape[-1]
-        start = starts(seeds, self.restarts, width, self.init, self.bias).flatten(0, 1).to(states.device)
         weights = {law: getattr(self, law) for law in relations}
-        objective = partial(_objective, relations=relations, weights=weights, bias=self.bias)
-        fits = descend(states, objective, start, self._rule())
-        split = (len(seeds), self.restarts)
-        theta = fits.theta.unflatten(1, split).permute(1, 2, 0, 3)
-        loss = fits.loss.unflatten(1, split).permute(1, 2, 0).contiguous()
-        return ConsistentReadout(
-            restart_direction=theta[..., :width].contiguous(),
-            restart_bias=theta[..., width].contiguous() if self.bias else torch.zeros_like(loss),
-            restart_loss=loss,
-            chosen=loss.argmin(dim=1).contiguous(),
-        )
 
+        def objective(states: Tensor) -> Objective:
+            return Together([self._contrast(states), Lawful(states, relations, weights, self.bias)])
 
-def _objective(states: Tensor, relations: dict[str, Tensor], weights: dict[str, float], bias: bool) -> Objective:
-    return Together([Consistency(states, bias), Lawful(states, relations, weights, bias)])
+        return self._search(pairs, seeds, objective)

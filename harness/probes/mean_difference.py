@@ -21,10 +21,13 @@ class MeanDifference(Probe, frozen=True, kw_only=True):
     supervised: ClassVar[bool] = True
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
+        import torch
+
         difference, labels = differences(pairs), label_rows(pairs)
         ones = labels.sum(dim=1, keepdim=True)
-        mean_one = labels / ones @ difference
-        mean_zero = (1 - labels) / (labels.shape[1] - ones) @ difference
+        # One layer after another: a product of many layers may round otherwise than each by itself.
+        mean_one = torch.stack([labels / ones @ layer for layer in difference])
+        mean_zero = torch.stack([(1 - labels) / (labels.shape[1] - ones) @ layer for layer in difference])
         # (layer, labelling, d_model) from here; a class mean is of the size of the states, so the norm is safe.
         weight = mean_one - mean_zero
         weight = weight / weight.norm(dim=-1, keepdim=True).clamp_min(1e-30)

@@ -36,7 +36,7 @@ class InvariantContrast(Probe, frozen=True, kw_only=True):
     consistency: Weight = 1.0
     """γ, of the covariance of x⁺ and x⁻, which counts against a direction: it should say no to the one where it says
     yes to the other."""
-    erase: bool = True
+    leace: bool = True
     """Erase answer and template first, by the affine map that changes the states least. Off, only the other terms hold a
     direction back that tells templates apart. A normalisation that centres per template and answer leaves nothing to
     erase."""
@@ -47,7 +47,7 @@ class InvariantContrast(Probe, frozen=True, kw_only=True):
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         weights = Weights(self.confidence, self.invariance, self.consistency)
-        found = invariant_directions(pairs, weights, self.erase, None)
+        found = invariant_directions(pairs, weights, self.leace, None)
         return LinearReadout(
             per_seed(pair_weight(found.weight), len(seeds)), per_seed(found.bias, len(seeds)), calibrated=False
         )

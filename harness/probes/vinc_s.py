@@ -32,7 +32,7 @@ class SupervisedInvariantContrast(Probe, frozen=True, kw_only=True):
     """γ, of the covariance of x⁺ and x⁻, which counts against a direction."""
     supervision: Weight = 1.0
     """σ, of the variance between the classes. The larger, the nearer to a supervised probe."""
-    erase: bool = True
+    leace: bool = True
     """Erase answer and template first, by the affine map that changes the states least."""
 
     source: ClassVar[str] = "VINC-S (EleutherAI blog, 2024), https://blog.eleuther.ai/vincs/"
@@ -40,7 +40,7 @@ class SupervisedInvariantContrast(Probe, frozen=True, kw_only=True):
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         weights = Weights(self.confidence, self.invariance, self.consistency, self.supervision)
-        found = invariant_directions(pairs, weights, self.erase, label_rows(pairs))
+        found = invariant_directions(pairs, weights, self.leace, label_rows(pairs))
         return LinearReadout(
             per_seed(pair_weight(found.weight), len(seeds)), per_seed(found.bias, len(seeds)), calibrated=False
         )

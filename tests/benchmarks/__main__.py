@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from tests.benchmarks import ccs, commands, extraction, gpu, growth, logistic
+from tests.benchmarks import ccs, commands, extraction, gpu, growth, logistic, out_of_core
 from tests.benchmarks.table import Line, markdown, show
 
 PARTS: dict[str, tuple[str, Callable[[], Iterator[Line]]]] = {
@@ -19,6 +19,7 @@ PARTS: dict[str, tuple[str, Callable[[], Iterator[Line]]]] = {
     "runs": ("Whole runs", commands.runs),
     "startup": ("Start-up", commands.start_up),
     "growth": ("Growth", growth.lines),
+    "out_of_core": ("Out of core", out_of_core.lines),
     "gpu": ("GPU", gpu.lines),
 }
 

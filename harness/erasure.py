@@ -1,0 +1,86 @@
+"""Takes a factor out of normalised states, with labels: what a probe finds afterwards is something else.
+
+A *statement* is one member of a pair; it agrees with a factor when it is the member that the factor's label names. For the
+truth this is whether the statement is true. The means of agreeing and other statements, x⁺ and x⁻ centred apart, differ
+in the same direction as the means of x⁺ − x⁻ over both labels: without it neither says anything about the factor.
+What both members of a pair share (a review's sentiment, whatever the answer) stays: x⁺ − x⁻ never had it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from msgspec.structs import replace
+
+from harness import kind
+from harness.contracts import Erasure, Pairs, Probe
+from harness.errors import DataError
+from harness.leace import oblique
+from harness.normalisers import Erased
+from harness.probes._layers import each
+from harness.readouts import LinearReadout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def fit_erasure(erasure: Erasure, pairs: Pairs, targets: Mapping[str, np.ndarray]) -> Erased:
+    """The map for normalised training pairs; `targets` are their labels, 0 or 1, by factor.
+
+    Raises DataError for a factor that these rows do not have or for more directions than they have, NumericalError where the supervised fit does.
+    """
+    import torch
+
+    if erasure.of not in targets:
+        raise DataError(
+            f'erase: these rows have no factor "{erasure.of}" with two classes; they have {", ".join(targets)}'
+        )
+    labels = torch.tensor(np.asarray(targets[erasure.of], dtype=np.int64), device=pairs.states.device)
+    centre = pairs.states.mean(dim=1, dtype=torch.float64).to(pairs.states.dtype)
+    left, right = _leace(pairs.states, centre, labels) if erasure.by == "leace" else _directions(erasure, pairs, labels)
+    return Erased(left, right, centre, torch.zeros_like(centre), pairs.template.unique())
+
+
+def _leace(states: Tensor, centre: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """By layer, from statements and whether each agrees; both (layer, 1, d_model)."""
+    import torch
+
+    agrees = torch.stack([1 - labels, labels], dim=1).double()
+    concept = (agrees - agrees.mean(dim=0)).flatten()[:, None]
+    found = each(
+        lambda layer: oblique((layer[0].double() - layer[1]).flatten(0, 1), concept), zip(states, centre, strict=True)
+    )
+    return torch.stack([one.left for one in found]), torch.stack([one.right for one in found])
+
+
+def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions of a supervised probe, each fitted to what the earlier ones left, (layer, times, d_model)."""
+    import torch
+
+    probe = cast(Probe, kind.find("probes", erasure.by)())
+    # The directions lie in the span of the centred differences; with as many, rounding would be all that is left.
+    most = min(len(labels) - 1, pairs.states.shape[-1])
+    if erasure.times >= most:
+        raise DataError(
+            f"erase: {erasure.times} times would leave nothing of {len(labels)} training pairs with {pairs.states.shape[-1]} "
+            f"dimensions; ask for fewer than {most}"
+        )
+    left = replace(pairs, labels=labels, log_odds=None)
+    basis = pairs.states.new_zeros(len(pairs.states), 0, pairs.states.shape[-1], dtype=torch.float64)
+    for _ in range(erasure.times):
+        readout = probe.fit(left, [0])
+        assert isinstance(readout, LinearReadout)
+        weight = readout.weight[0].double()
+        new = weight[:, 1] - weight[:, 0]
+        # Twice: once leaves what rounding put along the earlier directions.
+        for _ in range(2):
+            new = new - torch.einsum("lk,lkd->ld", torch.einsum("ld,lkd->lk", new, basis), basis)
+        size = new.norm(dim=1, keepdim=True)
+        new = torch.where(size > 0, new / size.clamp_min(1e-300), 0.0)
+        basis = torch.cat([basis, new[:, None]], dim=1)
+        along = new.to(left.states.dtype)
+        states = left.states - torch.einsum("lpad,ld->lpa", left.states, along)[..., None] * along[:, None, None]
+        left = replace(left, states=states)
+    return basis, basis.clone()

@@ -1,0 +1,141 @@
+"""What a plan would do on devices that need not be here: `harness plan --devices 8x80GiB`. Imports torch, loads no weights.
+
+Times are floating-point operations over a rate. The rate of a processor is measured on this one; that of a device that is
+not here is assumed, and the plan says so.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from harness.activations import batches
+from harness.activations.extract import plan_extraction
+from harness.errors import UsageError
+from harness.execution import Execution
+from harness.models.placement import Devices, place
+from harness.plan import Plan
+from harness.progress import Reporter
+from harness.store import Store
+
+ASSUMED_TFLOPS = 100.0
+"""For a GPU that nothing is known of: about a third of an A100's nominal bfloat16 rate, a tenth of an H100's."""
+
+
+class Foreseen(msgspec.Struct, frozen=True):
+    """One group of conditions on the devices."""
+
+    conditions: tuple[str, ...]
+    network: str
+    placement: str
+    """In words; or why it cannot be placed."""
+    weights_mib: tuple[float, ...] = ()
+    """On each device of a replica."""
+    activations_mib: float = 0.0
+    """Intermediate values of the largest forward pass, on each device."""
+    states_mib: float = 0.0
+    """States that wait for their shard to be full, on each device of a replica."""
+    tokens_per_device: int = 0
+    """Tokens left to forward, for each replica."""
+    seconds: float = 0.0
+    rate: str = ""
+    """What the time rests on."""
+
+
+def foresee(
+    plan: Plan, store: Store, devices: Devices, tflops: float | None = None, budget: int | None = None
+) -> list[Foreseen]:
+    """The placement and costs of every network of the plan. `tflops` is the rate of one device, where it is known."""
+    execution = Execution(plan, store, Reporter(quiet=True))
+    budget = budget or (batches.CPU_TOKENS if devices.kind == "cpu" else batches.GPU_TOKENS)
+    rate, said = _rate(devices, tflops)
+    return [_foresee(execution, group, devices, budget, rate, said) for group in plan.activations]
+
+
+def _foresee(
+    execution: Execution, group: tuple[str, ...], devices: Devices, budget: int, rate: float, said: str
+) -> Foreseen:
+    card = execution.plan.cards[group[0]]
+    if card is None:
+        return Foreseen(group, "test bed", "in the memory of the processor")
+    tables = [execution.table(name) for name in group]
+    activations = execution.plan.spec.condition(group[0]).activations
+    found = plan_extraction(card, tables, activations, execution.store, budget=budget)
+    working = found.whole.peak_bytes - card.weight_bytes
+    waiting = found.whole.stored_bytes * min(found.rows, 2 * batches.SHARD_ROWS) // max(found.rows, 1)
+    network = f"{card.name}, {card.dtype}"
+    try:
+        placed = place(card, devices, working + waiting)
+    except UsageError as error:
+        return Foreseen(group, network, str(error))
+    return Foreseen(
+        conditions=group,
+        network=network,
+        placement=str(placed),
+        weights_mib=tuple(_mib(share) for share in placed.weight_bytes),
+        activations_mib=_mib(working),
+        states_mib=_mib(waiting),
+        tokens_per_device=-(-found.todo.tokens // placed.replicas),
+        seconds=round(found.todo.flops / (rate * 1e12 * placed.replicas), 1),
+        rate=said + ("; the devices of a replica work one after another" if placed.sharded else ""),
+    )
+
+
+def _rate(devices: Devices, tflops: float | None) -> tuple[float, str]:
+    """10¹² operations per second of one device, and where the number comes from."""
+    if tflops is not None:
+        return tflops, f"at {tflops:g} TFLOP/s per device, as given"
+    if devices.kind == "cuda":
+        return ASSUMED_TFLOPS, f"at an assumed {ASSUMED_TFLOPS:g} TFLOP/s per device; say --tflops if you know it"
+    measured = _measured()
+    return measured, f"at {measured:.2f} TFLOP/s, measured here on float32 products"
+
+
+def _measured() -> float:
+    import torch
+
+    side = 768
+    left, right = torch.ones(side, side), torch.ones(side, side)
+    left @ right
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < 0.2:
+        left @ right
+        count += 1
+    return 2 * side**3 * count / (time.perf_counter() - start) / 1e12
+
+
+def _mib(size: float) -> float:
+    return round(size / 2**20, 1)
+
+
+def as_json(found: list[Foreseen], devices: Devices) -> dict[str, Any]:
+    """For programs."""
+    return {"devices": str(devices), "networks": msgspec.to_builtins(found)}
+
+
+def as_table(found: list[Foreseen], devices: Devices) -> Table:
+    """For people."""
+    table = Table(title=f"on {devices}", title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("of", "placement", "memory of each device", "time"):
+        table.add_column(name)
+    for one in found:
+        memory = time_ = ""
+        if one.weights_mib:
+            shares = "\n".join(f"{number}: {share:,.0f} MiB weights" for number, share in enumerate(one.weights_mib))
+            memory = f"{shares}\n+ {one.activations_mib:,.0f} MiB activations\n+ {one.states_mib:,.0f} MiB states"
+            time_ = f"{one.tokens_per_device:,} tokens per replica,\nabout {_span(one.seconds)}"
+            table.caption = f"times {one.rate}"
+        where = f"{', '.join(one.conditions)}\n{one.network}"
+        table.add_row(*(Text(cell) for cell in (where, one.placement, memory, time_)))
+    return table
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,207 @@
+"""The forms that a fitted normalisation can take, and how each is kept as tensors.
+
+A normalisation's `fit` returns one of these; fitting and storing know nothing of the method that made it. Statistics
+are those of training rows; applying them looks at nothing but the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.contracts import Normaliser, Pairs
+from harness.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class _OfTensors(msgspec.Struct, frozen=True):
+    """What all forms but a chain have in common: their fields are their tensors."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+
+class ShiftScale(_OfTensors, frozen=True):
+    """x ↦ (x − shift) · scale, one for all templates."""
+
+    shift: Tensor
+    """(layer, 1, answer, d_model)."""
+    scale: Tensor
+    """(layer, 1, answer, d_model)."""
+
+    def __call__(self, pairs: Pairs) -> Pairs:
+        return replace(pairs, states=(pairs.states - self.shift) * self.scale)
+
+
+class ShiftScaleByTemplate(_OfTensors, frozen=True):
+    """x ↦ (x − shift) · scale, by template. Refuses templates without training rows, whose statistics are NaN."""
+
+    shift: Tensor
+    """(layer, template, answer, d_model)."""
+    scale: Tensor
+    """(layer, template, answer, d_model)."""
+
+    def __call__(self, pairs: Pairs) -> Pairs:
+        known = self.shift[0, :, 0, 0].isfinite()
+        refuse_unseen(pairs, [number for number, seen in enumerate(known.tolist()) if seen])
+        # Indexing by template broadcasts without a copy of the statistics when there is one template only.
+        if len(known) == 1:
+            shift, scale = self.shift, self.scale
+        else:
+            shift, scale = self.shift[:, pairs.template], self.scale[:, pairs.template]
+        # In place on the new tensor: states are the largest thing in memory.
+        return replace(pairs, states=(pairs.states - shift).mul_(scale))
+
+
+class ShiftByCluster(_OfTensors, frozen=True):
+    """x ↦ x − the mean of a cluster of training rows: the one that the nearest training row of its template is in.
+
+    Rows are near when the midpoints of their pairs are, ½ (x⁺ + x⁻).
+    """
+
+    midpoint: Tensor
+    """Midpoints of the training pairs, (layer, pair, d_model)."""
+    template: Tensor
+    """Their templates, int64, (pair,)."""
+    cluster: Tensor
+    """The row of `shift` that each belongs to, int64, (layer, pair). Outliers of a template have one of their own."""
+    shift: Tensor
+    """(layer, cluster, answer, d_model); layers with fewer clusters have zeros at the end."""
+
+    def __call__(self, pairs: Pairs) -> Pairs:
+        import torch
+
+        refuse_unseen(pairs, self.template.unique().tolist())
+        states = pairs.states.clone()
+        for layer in range(len(states)):
+            own = states[layer]
+            middle = own.mean(dim=1)
+            for template in pairs.template.unique().tolist():
+                rows = (pairs.template == template).nonzero()[:, 0]
+                known = (self.template == template).nonzero()[:, 0]
+                # Not by products: a training row must be at distance zero from itself, to be in its own cluster.
+                far = torch.cdist(
+                    middle[rows], self.midpoint[layer, known], compute_mode="donot_use_mm_for_euclid_dist"
+                )
+                own[rows] -= self.shift[layer, self.cluster[layer, known[far.argmin(dim=1)]]]
+        return replace(pairs, states=states)
+
+
+class Erased(_OfTensors, frozen=True):
+    """x ↦ x − shift − Σ left · (right · (x − centre)): what some functionals read is taken out along some directions."""
+
+    left: Tensor
+    """Float64, (layer, rank, d_model)."""
+    right: Tensor
+    """Float64, (layer, rank, d_model)."""
+    centre: Tensor
+    """(layer, answer, d_model)."""
+    shift: Tensor
+    """(layer, answer, d_model)."""
+    templates: Tensor
+    """Templates that it was fitted on, int64, (template,)."""
+
+    def __call__(self, pairs: Pairs) -> Pairs:
+        import torch
+
+        refuse_unseen(pairs, self.templates.tolist())
+        states = torch.empty_like(pairs.states)
+        for layer, own in enumerate(pairs.states):
+            # In float64: a supervised probe would find what rounding leaves along `left`, small as it is, as all that
+            # tells the classes apart.
+            rows = own.double() - self.centre[layer]
+            rows -= rows @ self.right[layer].T @ self.left[layer]
+            states[layer] = rows + (self.centre[layer] - self.shift[layer])
+        return replace(pairs, states=states)
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """One after another."""
+
+    parts: tuple[Normaliser, ...]
+
+    def __call__(self, pairs: Pairs) -> Pairs:
+        for part in self.parts:
+            pairs = part(pairs)
+        return pairs
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{number}.{name}": tensor
+            for number, part in enumerate(self.parts)
+            for name, tensor in part.tensors().items()
+        }
+
+
+_FORMS: dict[str, type[_OfTensors]] = {
+    "shift_scale": ShiftScale,
+    "shift_scale_by_template": ShiftScaleByTemplate,
+    "shift_by_cluster": ShiftByCluster,
+    "erased": Erased,
+}
+
+
+_OF_ALL_LAYERS = ("template", "templates")
+"""Tensors without a layer axis; it is the first of all others."""
+
+
+def form_of(normaliser: Normaliser) -> str:
+    """The name under which `restore` knows this form; those of a chain are joined by `+`."""
+    if isinstance(normaliser, Chain):
+        return "+".join(form_of(part) for part in normaliser.parts)
+    return next(name for name, form in _FORMS.items() if type(normaliser) is form)
+
+
+def joined(parts: Sequence[Normaliser]) -> Normaliser | None:
+    """One normaliser of all layers from those of some, in order. For forms whose tensors all begin with the layer."""
+    import torch
+
+    if not parts:
+        return None
+    tensors = [part.tensors() for part in parts]
+    return restore(form_of(parts[0]), {name: torch.cat([own[name] for own in tensors]) for name in tensors[0]})
+
+
+def at_layers(normaliser: Normaliser, places: Sequence[int]) -> Normaliser:
+    """The same at some layers, given by their places on the layer axis."""
+    some = {
+        name: tensor if name.rpartition(".")[2] in _OF_ALL_LAYERS else tensor[list(places)]
+        for name, tensor in normaliser.tensors().items()
+    }
+    return restore(form_of(normaliser), some)
+
+
+def restore(form: str, tensors: Mapping[str, Tensor]) -> Normaliser:
+    """The normaliser whose `tensors()` these are. Raises StoreError when one is missing or too many."""
+    names = form.split("+")
+    if len(names) > 1:
+        parts = [
+            {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{number}.")}
+            for number in range(len(names))
+        ]
+        return Chain(tuple(restore(name, part) for name, part in zip(names, parts, strict=True)))
+    if form not in _FORMS:
+        raise StoreError(f'a stored normalisation has the unknown form "{form}"; known: {", ".join(_FORMS)}')
+    needed = _FORMS[form].__struct_fields__
+    if set(tensors) != set(needed):
+        raise StoreError(
+            f"a stored {form} normalisation has the tensors {', '.join(sorted(tensors)) or 'none'} but needs "
+            f"{', '.join(needed)}; delete it with `harness store prune` and run again"
+        )
+    made: Normaliser = _FORMS[form](**tensors)  # type: ignore[assignment]
+    return made
+
+
+def refuse_unseen(pairs: Pairs, known: list[int]) -> None:
+    """Raises DataError where a template has no training rows."""
+    for template in pairs.template.unique().tolist():
+        if template not in known:
+            raise DataError(
+                f"template {template} has no training rows, so its states cannot be normalised; use the same "
+                "templates in all splits, or `normalise: none`"
+            )

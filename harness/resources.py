@@ -1,0 +1,84 @@
+"""What a run may use of the machine. None of it is part of a key: results are the same, or the same up to rounding.
+
+What is guaranteed, and when:
+
+- The same spec with the same number of threads per process, on the same kind of processor and with the same versions of
+  the libraries, gives the same bytes: with any number of processes, after any interruption, with any memory budget.
+- Another number of threads, another processor, a GPU in its place, or a batch that had to be halved because memory ran out,
+  sums floating-point numbers in another order. States then differ by rounding, about 1e-6 relative in float32.
+- `deterministic` takes the two causes away that a run can control: one thread per process, and no halving. It costs the
+  speed of the other threads, which as many processes as cores buy back, and a run whose batches do not fit stops instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import msgspec
+
+from harness.errors import UsageError
+
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+_SHARE = 0.25
+"""Share of the machine's memory that states may take unless it is said otherwise."""
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """Chosen by whoever runs, not by the spec."""
+
+    threads: int | None = None
+    """Threads of each process; OMP_NUM_THREADS, or all cores divided by the processes, if empty."""
+    deterministic: bool = False
+    """See the module's text."""
+    tokens_per_pass: int | None = None
+    """Tokens of one forward pass, padding included; by device if empty."""
+    memory_bytes: int | None = None
+    """For the states that are fitted and scored at a time; a quarter of the machine's memory, divided by its processes, if
+    empty. One layer is always taken, however large."""
+
+    @property
+    def chosen_threads(self) -> int | None:
+        return 1 if self.deterministic else self.threads
+
+    def apply(self) -> None:
+        """Sets torch's number of threads, where one was chosen."""
+        if self.chosen_threads is not None:
+            import torch
+
+            torch.set_num_threads(self.chosen_threads)
+
+    def settled(self) -> Resources:
+        """The same with the number of threads that this process has, for the others to have as many."""
+        import torch
+
+        return msgspec.structs.replace(self, threads=self.chosen_threads or torch.get_num_threads())
+
+    def memory(self) -> int:
+        """Bytes for the states that are in memory at a time."""
+        if self.memory_bytes is not None:
+            return self.memory_bytes
+        return int(physical_memory() * _SHARE / int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def size_of(text: str) -> int:
+    """Bytes of "512MiB" or "80GiB". Raises UsageError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB)", text.strip())
+    if not found:
+        raise UsageError(f'"{text}" is no size; write a number with a unit, such as 512MiB or 80GiB')
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def physical_memory() -> int:
+    """Of this machine, or what a container may use of it."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError, AttributeError):
+        memory = 8 * 2**30
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            allowed = file.read().strip()
+    except OSError:
+        return memory
+    return min(memory, int(allowed)) if allowed.isdigit() else memory
