@@ -129,4 +129,4 @@ def test_contenders_take_turns() -> None:
 def test_every_part_is_offered() -> None:
     from tests.benchmarks.__main__ import PARTS
 
-    assert set(PARTS) == {"extraction", "ccs", "logistic", "runs", "startup", "growth", "gpu"}
+    assert set(PARTS) == {"extraction", "ccs", "logistic", "runs", "startup", "growth", "out_of_core", "gpu"}

@@ -789,3 +789,33 @@ def test_saturated_probabilities_keep_their_side() -> None:
     easy = torch.tensor([[0.3, -1.2], [2.0, 2.5]])
     score = readout.answers(Pairs(easy[None, :, :, None], torch.zeros(2, dtype=torch.int64))).score[0, 0]
     np.testing.assert_allclose(score, 0.5 * (easy[:, 1].sigmoid() - easy[:, 0].sigmoid()), rtol=1e-5)
+
+
+def test_logistic_regression_of_a_label_that_has_nothing_to_do_with_the_rows_has_no_weights() -> None:
+    """As at layer 0, where the last token is one of two words: the best weights are zero, up to rounding."""
+    random = np.random.default_rng(0)
+    words = random.standard_normal((2, 2, 16)) * 0.1
+    states = torch.tensor(words[np.arange(480) % 2], dtype=torch.float32)[None]
+    template = torch.zeros(480, dtype=torch.int64)
+    balanced, word = torch.tensor(np.arange(480) // 2 % 2), torch.tensor(np.arange(480) % 2)
+    probe = find("probes", "logistic_regression")(features="concat")
+    none = probe.fit(Pairs(states, template, labels=balanced), range(1))
+    assert float(none.weight.abs().max()) < 1e-9
+    # The control: the word itself has weights.
+    assert float(probe.fit(Pairs(states, template, labels=word), range(1)).weight.abs().max()) > 0.1
+
+
+def test_logistic_regression_of_classes_that_lie_far_apart_is_scikit_learns() -> None:
+    """As where a word at the end of the prompt is the label: most rows are certain, and curvature is nearly that of l2 alone."""
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(0)
+    words = random.standard_normal((2, 2, 48)) * 30
+    word = np.arange(200) % 2
+    states = words[word] + random.standard_normal((200, 2, 48)) * np.geomspace(0.1, 40, 48)
+    given = torch.tensor(states, dtype=torch.float32)[None]
+    pairs = Pairs(given, torch.zeros(200, dtype=torch.int64), labels=torch.tensor(word))
+    found = find("probes", "logistic_regression")(features="concat").fit(pairs, range(1))
+    theirs = LogisticRegression(solver="newton-cholesky", tol=1e-10).fit(given[0].flatten(1).double().numpy(), word)
+    mine = found.weight[0, 0].flatten().numpy()
+    np.testing.assert_allclose(mine, theirs.coef_[0], atol=1e-4 * np.linalg.norm(theirs.coef_))

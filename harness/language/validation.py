@@ -139,7 +139,8 @@ def _elsewhere(title: str, key: str) -> str:
         part["title"] for part in schema()["$defs"].values() if key in part.get("properties", ()) and "title" in part
     ]
     names = sorted({other.rpartition(" ")[2] for other in titles if noun and other.rpartition(" ")[0] == noun} - {own})
-    return f"it is an option of {' and '.join(names)}" if 0 < len(names) < 4 else ""
+    listed = " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part]) if names else ""
+    return f"it is an option of {listed}" if 0 < len(names) < 6 else ""
 
 
 def _bad_key(fault: _Fault) -> str:

@@ -128,9 +128,9 @@ def test_a_strangers_repository_runs_nothing(scene: Scene) -> None:
 def test_numbers_that_are_none_and_checks_by_the_thousand(scene: Scene) -> None:
     rows = RESULTS_HEAD + "\n" + ROW.format(1).replace("0.5,0.4,0.6", "nan,-inf,1e999") + ROW.format(2)
     checks = CHECKS_HEAD + "\n" + (FAILED[0] + "\n") * 20_000
-    started = time.perf_counter()
+    started = time.process_time()
     said = scene.run(*report(rows, checks)(scene))
-    assert time.perf_counter() - started < LONGEST_S
+    assert time.process_time() - started < LONGEST_S
     scene.assert_unharmed(said)
     assert said.code == 0
     assert "19,999 checks moved" in said.out

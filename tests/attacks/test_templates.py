@@ -83,10 +83,10 @@ TEMPLATES = [
 
 @pytest.mark.parametrize(("template", "says"), TEMPLATES, ids=[template[:60] for template, _ in TEMPLATES])
 def test_templates_from_strangers(scene: Scene, template: str, says: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with scene.watched(), pytest.raises(DataError, match="template main") as caught:
         Template("main", template + "{{ answer }}").pair({"text": LONG}, ["no", "yes"], ["no", "yes"])
-    assert time.perf_counter() - started < LONGEST_S
+    assert time.process_time() - started < LONGEST_S
     assert says in str(caught.value)
     assert scene.noted == []
 
@@ -114,8 +114,8 @@ def test_chat_templates_from_strangers(scene: Scene, template: str, tiny_llama: 
     shutil.copy(tiny_llama / "tokenizer.json", scene.inside)
     about = About(adds_bos=False, special={}, chat_template=template)
     scene.write("about.json", msgspec.json.encode(about))
-    started = time.perf_counter()
+    started = time.process_time()
     with scene.watched(), pytest.raises(UsageError, match="chat template"):
         Tokenizer(scene.inside, None).chat("hello", "yes")
-    assert time.perf_counter() - started < LONGEST_S
+    assert time.process_time() - started < LONGEST_S
     assert scene.noted == []
