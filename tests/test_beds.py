@@ -469,7 +469,9 @@ def test_pinned_weights_are_what_their_note_says(name: str) -> None:
     """Same hash, same recipe, and every claim held when they were made."""
     note = json.loads((SHIPPED / name / NOTE).read_text())
     bed = bed_in(SHIPPED / name)
-    assert note["recipe"] == json.loads(msgspec.json.encode(bed.recipe())), "the recipe has changed: train it again"
+    recipe = msgspec.to_builtins(bed.recipe())
+    # How long it takes is an estimate, and no part of what is made.
+    assert note["recipe"] | {"minutes": 0} == recipe | {"minutes": 0}, "the recipe has changed: train it again"
     expected = {check["name"]: check["expect"] for check in bed.claims()["checks"] if "name" in check}
     found = {figure["check"]: figure["finding"] for figure in note["measured"]}
     assert expected.items() <= found.items()

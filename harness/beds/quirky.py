@@ -39,7 +39,7 @@ class Quirky(NetworkBed, frozen=True, kw_only=True):
             steps=400,
             batch=32,
             rate=5e-4,
-            minutes=6,
+            minutes=10,
         )
 
     def brought(self) -> Brought:
