@@ -143,7 +143,10 @@ class _Builder:
         beds = {"title": "test bed", "enum": _spelled(kind.names("beds"))}
         made: Schema = {"title": "model", "description": model["description"], "type": ["string", "object"]}
         if partial:
-            made["properties"] = {**model["properties"], "bed": {**beds, "description": "A test bed's name."}}
+            # What is called the same in a bed can be known only of the whole: whether it is one.
+            of_beds = {option.name for bed in kind.names("beds") for option in kind.options(kind.find("beds", bed))}
+            own = {key: {} if key in of_beds else one for key, one in model["properties"].items()}
+            made["properties"] = {**own, "bed": {**beds, "description": "A test bed's name."}}
         else:
             self.defs["Model"] = model
             made["if"] = {"type": "object", "required": ["bed"]}
