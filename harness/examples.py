@@ -7,7 +7,7 @@ draws the same, and a larger limit keeps the examples of a smaller one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,12 +124,12 @@ def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None
             raise DataError(
                 f"{place}: a limit of {data.limit} leaves no example for each of the {len(counts)} labels; raise `limit`"
             )
-        ordered = _sorted(_first_groups(keyed, share))
+        sizes = {label: share * weight for label, weight in weights.items()}
+        ordered = _sorted(_first_groups(keyed, sizes))
         # First one example of each label from every group, then a second: pairs stay whole, and many groups are heard.
         turn = pl.int_range(pl.len()).over("group", "label").alias("turn")
         chosen = ordered.with_columns(turn).sort("turn", "group_key", "group", "key", "example")
-        shares = pl.col("label").replace_strict({label: share * weight for label, weight in weights.items()})
-        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < shares)
+        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < pl.col("label").replace_strict(sizes))
     else:
         chosen = _sorted(keyed) if data.limit is None else _sorted(keyed.bottom_k(data.limit, by=list(_ORDER)))
     divided = _split(chosen, data, place).sort("group_key", "group", "key", "example")
@@ -138,17 +138,19 @@ def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None
     return divided.select(*columns, *rest)
 
 
-def _first_groups(keyed: pl.DataFrame, share: int) -> pl.DataFrame:
-    """Without the groups that come too late for any of their examples to be among the `share` of its label.
+def _first_groups(keyed: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:
+    """Without the groups that come too late for any of their examples to be among the so many of its label.
 
     What is chosen is the same without this, but a million rows need not be sorted for the sake of a thousand.
     """
     import polars as pl
 
     last = []
-    for _, rows in keyed.group_by("label"):
-        groups = rows.select(pl.col("group_key").unique()).bottom_k(share, by="group_key")["group_key"]
-        if len(groups) < share:
+    for label, size in sizes.items():
+        groups = (
+            keyed.filter(label=label).select(pl.col("group_key").unique()).bottom_k(size, by="group_key")["group_key"]
+        )
+        if len(groups) < size:
             return keyed
         last += groups.to_list()
     return keyed.filter(pl.col("group_key") <= max(last))
