@@ -22,6 +22,8 @@ NOTHING = 1e-9
 """Log-odds that make no difference."""
 EVALUATIONS = 400
 """By L-BFGS; few fits need as many. What has not converged then goes on by Newton's method."""
+FEW = 2
+"""Labellings for which the common factorisation does not pay: each is found by Newton's method from the start."""
 NEWTON = 100
 """Steps of Newton's method; one that does not converge is an error of the caller's, not a result."""
 
@@ -40,10 +42,8 @@ class Fitted(msgspec.Struct, frozen=True):
 def minimum(rows: Tensor, labels: Tensor, l2: float) -> Fitted:
     """The minimum of every labelling, for rows (row, feature) and labels (labelling, row), in float64.
 
-    Changes of coordinates leave the minimum where it is: centring (the intercept is free), rotating into the row space
-    where there are fewer rows than features (weights outside it only cost), and those in which ¼ XᵀX + l2 is the
-    identity. That bounds the Hessian everywhere and is the Hessian at zero: one factorisation for all labellings makes
-    the search by L-BFGS short.
+    Changes of coordinates leave the minimum where it is: centring (the intercept is free), and rotating into the row space
+    where there are fewer rows than features (weights outside it only cost).
     """
     import torch
 
@@ -54,19 +54,34 @@ def minimum(rows: Tensor, labels: Tensor, l2: float) -> Fitted:
         basis, triangle = torch.linalg.qr(rows.T)
         rows = triangle.T.contiguous()
 
-    bound = rows.T @ rows / 4
-    bound.diagonal().add_(l2)
-    unit = torch.eye(len(bound), dtype=bound.dtype, device=bound.device)
-    inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(bound), unit, upper=False)
-    problems = _Labellings(rows, labels, inverse, l2)
-    found = minimise(problems, rows.new_zeros(len(labels), rows.shape[1] + 1), EVALUATIONS)
-    weight, bias, converged = problems.weight(found.parameters), problems.intercept(found.parameters), found.converged
+    if len(labels) <= FEW:
+        weight, bias = rows.new_zeros(len(labels), rows.shape[1]), rows.new_zeros(len(labels))
+        converged = torch.zeros(len(labels), dtype=torch.bool, device=rows.device)
+    else:
+        weight, bias, converged = _together(rows, labels, l2)
     for number in (~converged).nonzero()[:, 0].tolist():
         one = _Newton(rows, labels[number], l2)
         weight[number], bias[number], converged[number] = one.minimum(weight[number], bias[number])
     if basis is not None:
         weight = weight @ basis.T
     return Fitted(weight, bias - weight @ mean, converged)
+
+
+def _together(rows: Tensor, labels: Tensor, l2: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights and intercepts of many labellings by L-BFGS, and which of them have converged.
+
+    In coordinates in which ¼ XᵀX + l2 is the identity. That bounds the Hessian everywhere and is the Hessian at zero: one
+    factorisation for all labellings makes the search short.
+    """
+    import torch
+
+    bound = rows.T @ rows / 4
+    bound.diagonal().add_(l2)
+    unit = torch.eye(len(bound), dtype=bound.dtype, device=bound.device)
+    inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(bound), unit, upper=False)
+    problems = _Labellings(rows, labels, inverse, l2)
+    found = minimise(problems, rows.new_zeros(len(labels), rows.shape[1] + 1), EVALUATIONS)
+    return problems.weight(found.parameters), problems.intercept(found.parameters), found.converged
 
 
 def _close(slope: Tensor, slope_of_bias: Tensor, weight: Tensor, rows: Tensor, l2: float) -> Tensor:

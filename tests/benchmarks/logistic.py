@@ -29,21 +29,23 @@ Floats = NDArray[np.float64]
 
 
 def lines() -> Iterator[Line]:
-    pairs = reviews.training("mean")
+    every = reviews.training("mean")
+    # Without layer 0, where the last token is always the same and scikit-learn's search stumbles over rounding.
+    pairs = msgspec.structs.replace(every, states=every.states[1:])
     assert pairs.labels is not None
     rows = (pairs.states[:, :, 1] - pairs.states[:, :, 0]).double().numpy()
     yield from _against(f"{len(rows)} layers, {rows.shape[1]} pairs × {rows.shape[2]}", pairs, list(rows), 8)
     generator = np.random.default_rng(0)
     labels = np.stack([generator.permutation(pairs.labels.numpy()) for _ in range(LABELLINGS)])
-    shuffled = msgspec.structs.replace(pairs, states=pairs.states[LAYER : LAYER + 1], labels=torch.from_numpy(labels))
-    yield from _against(f"{LABELLINGS} shuffled labellings at layer {LAYER}", shuffled, [rows[LAYER]] * LABELLINGS)
+    shuffled = msgspec.structs.replace(pairs, states=every.states[LAYER : LAYER + 1], labels=torch.from_numpy(labels))
+    yield from _against(f"{LABELLINGS} shuffled labellings at layer {LAYER}", shuffled, [rows[LAYER - 1]] * LABELLINGS)
 
 
 def _against(what: str, pairs: Pairs, rows: Sequence[Floats], target: float | None = None) -> Iterator[Line]:
     """Ours and scikit-learn's loop, at its own tolerance and at the first that gives the minimum's coefficients."""
     assert pairs.labels is not None
     labels = np.broadcast_to(pairs.labels.numpy(), (len(rows), rows[0].shape[0]))
-    reference = loop(rows, labels, 1e-12, solver="newton-cholesky")
+    reference = loop(rows, labels, 1e-9, solver="newton-cholesky")
     off = difference(ours(pairs), reference)
     enough = next(tol for tol in TOLERANCES if difference(loop(rows, labels, tol), reference) <= EXACT)
     default = difference(loop(rows, labels, DEFAULT), reference)
