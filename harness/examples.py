@@ -17,7 +17,8 @@ from harness.contracts import Source
 from harness.data._order import keys
 from harness.errors import DataError, did_you_mean
 from harness.kind import Kind, names
-from harness.spec import Data, Value
+from harness.spec import Data
+from harness.where import rows_where
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,7 +54,7 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     decoded = decode(table, answers, place)
     if data.where is not None:
         shown = {factor.name: factor.values for factor in source.factors if factor.values}
-        decoded = kept_where(with_parts(decoded, data, place), data.where, shown, place)
+        decoded = rows_where(with_parts(decoded, data, place), data.where, shown, place)
     return arrange(decoded, data, place, None if data.half is None else answers.index(data.half))
 
 
@@ -132,12 +133,12 @@ def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None
             raise DataError(
                 f"{place}: a limit of {data.limit} leaves no example for each of the {len(counts)} labels; raise `limit`"
             )
-        ordered = _sorted(_first_groups(keyed, share))
+        sizes = {label: share * weight for label, weight in weights.items()}
+        ordered = _sorted(_first_groups(keyed, sizes))
         # First one example of each label from every group, then a second: pairs stay whole, and many groups are heard.
         turn = pl.int_range(pl.len()).over("group", "label").alias("turn")
         chosen = ordered.with_columns(turn).sort("turn", "group_key", "group", "key", "example")
-        shares = pl.col("label").replace_strict({label: share * weight for label, weight in weights.items()})
-        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < shares)
+        chosen = chosen.filter(pl.int_range(pl.len()).over("label") < pl.col("label").replace_strict(sizes))
     else:
         chosen = _sorted(keyed) if data.limit is None else _sorted(keyed.bottom_k(data.limit, by=list(_ORDER)))
     if PART in table.columns:
@@ -162,55 +163,19 @@ def with_parts(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
     return _split(keyed, data, place).rename({"split": PART}).drop("key", "group_key")
 
 
-def kept_where(
-    table: pl.DataFrame, where: Mapping[str, Value | tuple[Value, ...]], shown: Mapping[str, Sequence[str]], place: str
-) -> pl.DataFrame:
-    """The rows whose columns have these values. `shown` are the names of a column's classes, index = value.
-
-    Raises DataError with what there is for a column or a value that is not there.
-    """
-    import polars as pl
-
-    columns = [name for name in table.columns if name not in (PART, "example")]
-    for name, wanted in where.items():
-        if name not in columns:
-            raise DataError(f'data.where: {place} has no column "{name}"{did_you_mean(name, columns)}')
-        cells = table[name]
-        names = shown.get(name, ())
-        texts = cells.cast(pl.String) if not cells.dtype.is_integer() or not names else _named(cells, names)
-        values = sorted(texts.unique().drop_nulls())
-        asked = [_text(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
-        for value in asked:
-            if value not in values:
-                some = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")
-                among = "" if name == next(iter(where)) else " of those that are left"
-                raise DataError(f'data.where.{name}: no row{among} has "{value}"; there is: {some}')
-        table = table.filter(texts.is_in(asked))
-    return table
-
-
-def _named(cells: pl.Series, names: Sequence[str]) -> pl.Series:
-    import polars as pl
-
-    return cells.replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
-
-
-def _text(value: Value) -> str:
-    """As a table's cells are written."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _first_groups(keyed: pl.DataFrame, share: int) -> pl.DataFrame:
-    """Without the groups that come too late for any of their examples to be among the `share` of its label.
+def _first_groups(keyed: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:
+    """Without the groups that come too late for any of their examples to be among the so many of its label.
 
     What is chosen is the same without this, but a million rows need not be sorted for the sake of a thousand.
     """
     import polars as pl
 
     last = []
-    for _, rows in keyed.group_by("label"):
-        groups = rows.select(pl.col("group_key").unique()).bottom_k(share, by="group_key")["group_key"]
-        if len(groups) < share:
+    for label, size in sizes.items():
+        groups = (
+            keyed.filter(label=label).select(pl.col("group_key").unique()).bottom_k(size, by="group_key")["group_key"]
+        )
+        if len(groups) < size:
             return keyed
         last += groups.to_list()
     return keyed.filter(pl.col("group_key") <= max(last))

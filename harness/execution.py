@@ -175,8 +175,8 @@ class Execution:
             )
             counts |= {
                 "rows": sum(table.frame.height for table in tables),
-                "tokens": extracted.tokens,
-                "tokens_unshared": extracted.tokens_unshared,
+                "tokens": extracted.done.tokens,
+                "tokens_unshared": extracted.done.tokens_unshared,
             }
             for remark in extracted.remarks:
                 self.reporter.say(remark)
@@ -184,7 +184,7 @@ class Execution:
             if not self.store.has(stage.kind, stage.key):
                 with self.store.write(stage.kind, stage.key, about):
                     pass
-        if not extracted.forwarded:
+        if not extracted.done.rows:
             self.records[stage.key] = msgspec.structs.replace(self.records[stage.key], cached=True)
         return extracted
 

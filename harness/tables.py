@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -41,21 +41,12 @@ DEPTH = {
 
 def results_table(scores: Sequence[Score]) -> pl.DataFrame:
     """results.csv: one row for each score and layer, over seeds."""
-    frames = [
-        _frame(score, RESULTS, score.mean, _layer_names(score.layers), {"n": score.mean.n, "seeds": score.mean.seeds})
-        for score in scores
-    ]
-    return _sorted(frames, RESULTS)
+    return _sorted([_of_scores(scores, [score.mean for score in scores], RESULTS)] if scores else [], RESULTS)
 
 
 def seeds_table(scores: Sequence[Score]) -> pl.DataFrame:
     """seeds.csv: the same for every seed, with the seed's number in place of their count."""
-    frames = []
-    for score in scores:
-        seeds, layers = score.each.value.shape
-        columns = {"seed": np.repeat(np.arange(seeds), layers), "n": score.each.n}
-        frames.append(_frame(score, SEEDS, score.each, _layer_names(score.layers) * seeds, columns))
-    return _sorted(frames, SEEDS)
+    return _sorted([_of_scores(scores, [score.each for score in scores], SEEDS)] if scores else [], SEEDS)
 
 
 def checks_table(judged: Iterable[tuple[Check, Judgement]]) -> pl.DataFrame:
@@ -131,21 +122,29 @@ def to_csv(frame: pl.DataFrame) -> str:
 
 def _dangerous(name: str) -> pl.Expr:
     # What spreadsheets take for a formula, also after white space that they strip (OWASP, CSV injection), the full-width
-    # forms included. The layer
-    # is a number in a text column, and one that counts from the last would be negative: it is left alone.
+    # forms included. The layer is a number in a text column, and one that counts from the last would be negative: it is
+    # left alone.
     return pl.col(name).str.contains(r"^[\s\x00]*[=+\-@＝＋－＠]|^[\t\r]") & ~pl.col(name).str.contains(r"^-?[0-9]+$")
 
 
-def _frame(
-    score: Score, schema: dict[str, type[pl.DataType]], found: Estimates, layers: list[str], columns: dict[str, object]
+def _of_scores(
+    scores: Sequence[Score], found: Sequence[Estimates], schema: dict[str, type[pl.DataType]]
 ) -> pl.DataFrame:
-    fixed = {name: getattr(score, name) for name in ("fit_on", "tested_on", "probe", "target", "metric")}
-    numbers = {name: np.ravel(getattr(found, name)) for name in _EVIDENCE}
-    return pl.DataFrame({"layer": layers, **numbers}).with_columns(
-        **{name: pl.lit(value, dtype=pl.String) for name, value in fixed.items()},
-        **{name: pl.lit(pl.Series(value) if isinstance(value, np.ndarray) else value, dtype=pl.Int64)
-           for name, value in columns.items()},
-    ).select(pl.col(name).cast(kind) for name, kind in schema.items())  # fmt: skip
+    """One row for each value of the estimates: (layer,), or (seed, layer)."""
+    size = [one.value.size for one in found]
+    columns: dict[str, Any] = {
+        name: np.repeat(np.array([getattr(score, name) for score in scores], dtype=object), size)
+        for name in (*_WHERE, "metric")
+        if name != "layer"
+    }
+    names = [_layer_names(score.layers) for score in scores]
+    columns["layer"] = [name for own, count in zip(names, size, strict=True) for name in own * (count // len(own))]
+    for name in _EVIDENCE:
+        columns[name] = np.concatenate([np.ravel(getattr(one, name)) for one in found], dtype=np.float64)
+    for name in ("n", "seeds"):
+        columns[name] = np.repeat(np.array([getattr(one, name) for one in found], dtype=np.int64), size)
+    columns["seed"] = np.concatenate([np.arange(count) // len(own) for own, count in zip(names, size, strict=True)])
+    return pl.DataFrame({name: pl.Series(name, columns[name], dtype=kind) for name, kind in schema.items()})
 
 
 def _restarts(one: Scored, target: str, accuracy: np.ndarray, loss: np.ndarray) -> pl.DataFrame:

@@ -271,11 +271,11 @@ def test_states_are_those_of_plain_prompts(family: str, folders: Callable[[str],
     if family in PACKED:
         assert found.notes[0].startswith("packed")
         assert "relative difference" in found.remarks[0]
-        assert found.tokens < 0.6 * found.tokens_unshared
+        assert found.done.tokens < 0.6 * found.done.tokens_unshared
     else:
         assert found.notes[0].startswith("whole prompts")
         assert "not packed" in found.notes[0]
-        assert found.tokens == found.tokens_unshared
+        assert found.done.tokens == found.done.tokens_unshared
 
 
 @pytest.mark.parametrize("family", PACKED)
@@ -292,7 +292,7 @@ def test_what_examples_begin_with_is_forwarded_once(
     rows = rows_of(table)
     without = sum(trie.nodes([row.tokens for row in rows[pair : pair + 2]]) for pair in range(0, 20, 2))
     # The beginning-of-text token and the stem, once instead of ten times.
-    assert found.tokens == plan.todo.tokens == without - 9 * 8
+    assert found.done.tokens == plan.todo.tokens == without - 9 * 8
     packed = Packed(load(card))([rows], [0, 3], True)
     grafted = Packed(load(card))([rows], [0, 3], True, 8)
     assert apart(grafted.states, packed.states) < 1e-5
@@ -410,9 +410,9 @@ def test_growth_forwards_only_new_rows(folders: Callable[[str], Path], own_store
     plan = plan_extraction(card, [large], EVERYTHING, Store())
     assert (plan.rows, plan.stored, plan.todo.rows) == (18, 10, 8)
     second = extract(model, card, [large], EVERYTHING, Store())
-    assert (first.forwarded, second.forwarded) == (10, 8)
-    assert second.tokens == plan.todo.tokens
-    assert extract(model, card, [small, large], EVERYTHING, Store()).forwarded == 0
+    assert (first.done.rows, second.done.rows) == (10, 8)
+    assert second.done.tokens == plan.todo.tokens
+    assert extract(model, card, [small, large], EVERYTHING, Store()).done.rows == 0
     oracle = Oracle(folders("llama"))
     assert compare(second, large, oracle, "llama", "last", final_norm(oracle.model, "llama")) < 1e-5
 
@@ -422,9 +422,9 @@ def test_fewer_layers_are_answered_by_more(folders: Callable[[str], Path], own_s
     table = table_of(4)
     whole = extract(model, card, [table], EVERYTHING, Store())
     part = extract(model, card, [table], Activations(layers=(1, -1)), Store(), log_odds=False)
-    assert part.forwarded == 0
+    assert part.done.rows == 0
     assert torch.equal(got(part, table, [1, 3])[0], got(whole, table, [1, 3])[0])
-    assert extract(model, card, [table], Activations(token="mean"), Store()).forwarded == 8  # the control
+    assert extract(model, card, [table], Activations(token="mean"), Store()).done.rows == 8  # the control
 
 
 def test_stops_after_the_deepest_layer(folders: Callable[[str], Path], own_store: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_flipped_byte_is_noticed_and_that_shard_made_anew(
     folders: Callable[[str], Path], own_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "SHARD_ROWS", 4)
-    monkeypatch.setattr(extraction, "token_budget", lambda: 40)
+    monkeypatch.setattr(batches, "token_budget", lambda: 40)
     model, card = spec_of(folders("llama"))
     table = table_of(9)
     before, _ = got(extract(model, card, [table], EVERYTHING, Store()), table, range(4))
@@ -453,7 +453,7 @@ def test_a_flipped_byte_is_noticed_and_that_shard_made_anew(
     content[-5] ^= 1
     files[0].write_bytes(content)
     again = extract(model, card, [table], EVERYTHING, Store())
-    assert 0 < again.forwarded < 18
+    assert 0 < again.done.rows < 18
     assert "damaged" in again.remarks[0]
     assert torch.equal(got(again, table, range(4))[0], before)
 
@@ -462,7 +462,7 @@ def test_a_killed_run_goes_on_with_the_same_bytes(
     folders: Callable[[str], Path], own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "SHARD_ROWS", 4)
-    monkeypatch.setattr(extraction, "token_budget", lambda: 40)
+    monkeypatch.setattr(batches, "token_budget", lambda: 40)
     model, card = spec_of(folders("llama"))
     table = table_of(12)
     through = extract(model, card, [table], EVERYTHING, Store(tmp_path / "through"))
@@ -477,7 +477,7 @@ def test_a_killed_run_goes_on_with_the_same_bytes(
     stored = plan_extraction(card, [table], EVERYTHING, broken).stored
     assert 0 < stored < 24
     resumed = extract(model, card, [table], EVERYTHING, broken)
-    assert resumed.forwarded == 24 - stored
+    assert resumed.done.rows == 24 - stored
     assert torch.equal(got(resumed, table, range(4))[0], got(through, table, range(4))[0])
     one, other = ({path.parent.name: path.read_bytes() for path in (tmp_path / name).glob("states/*/*.safetensors")}
                   for name in ("through", "broken"))  # fmt: skip
@@ -491,7 +491,7 @@ def test_batches_and_conditions_do_not_matter(
     plain, words = table_of(8), table_of(8, words=True)
     reference, odds = got(extract(model, card, [plain], EVERYTHING, Store(tmp_path / "a")), plain, range(4))
     for number, (budget, tables) in enumerate([(1, [plain]), (10**6, [words, plain]), (64, [plain, words])]):
-        monkeypatch.setattr(extraction, "token_budget", lambda budget=budget: budget)
+        monkeypatch.setattr(batches, "token_budget", lambda budget=budget: budget)
         found = extract(model, card, tables, EVERYTHING, Store(tmp_path / f"b{number}"))
         states, other_odds = got(found, plain, range(4))
         assert apart(states, reference) < 1e-5
@@ -504,9 +504,9 @@ def test_the_plan_is_what_is_done(folders: Callable[[str], Path], own_store: Pat
     plan = plan_extraction(card, tables, EVERYTHING, Store())
     told: list[tuple[int, int]] = []
     found = extract(model, card, tables, EVERYTHING, Store(), lambda done, total: told.append((done, total)))
-    assert (plan.todo.tokens, plan.todo.tokens_unshared) == (found.tokens, found.tokens_unshared)
+    assert (plan.todo.tokens, plan.todo.tokens_unshared) == (found.done.tokens, found.done.tokens_unshared)
     assert plan.keys == tuple(found.key(table) for table in tables)
-    assert told[-1] == (found.tokens, found.tokens)
+    assert told[-1] == (found.done.tokens, found.done.tokens)
     assert len(told) == plan.todo.passes
     assert plan_extraction(card, tables, EVERYTHING, Store()).stored == plan.rows
     assert plan_extraction(card, [tables[0]], EVERYTHING, Store()).keys[0] == plan.keys[0]
@@ -670,7 +670,7 @@ def test_a_bed_comes_through_the_same_bank(own_store: Path) -> None:
     layers = range(bed.shape[0])  # type: ignore[attr-defined]
     own = bed.states([line["tokens"] for line in lines]).reshape(len(layers), 6, 2, -1)  # type: ignore[attr-defined]
     assert torch.equal(got(found, table, layers)[0], own)
-    assert extract(bed, None, [table], EVERYTHING, Store()).forwarded == 0  # type: ignore[arg-type]
+    assert extract(bed, None, [table], EVERYTHING, Store()).done.rows == 0  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="last token"):
         extract(bed, None, [table], Activations(token="mean"), Store())  # type: ignore[arg-type]
 

@@ -34,6 +34,9 @@ checks:
   - {kind: tracks_truth, probe: crc_tpc, condition: main, over: word, expect: fail}
 """
 
+WORLDS = "conditions:\n" + "".join(f"  world{n}: {{model: {{truth: {n}.5}}}}\n" for n in range(1, 6))
+"""Five networks: enough artifacts to be killed between any two of them."""
+
 STAGES = ("prompts", "states", "selfchecks", "activations", "fit", "score", "checks", "report")
 """The kinds of a store, each made from those before it."""
 
@@ -68,33 +71,37 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(tmp_path: Path, honest: Path) -> None:
+def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
     chance = random.Random(4)
-    store, out = tmp_path / "store", tmp_path / "reports"
-    wanted = len(artifacts(honest / "store"))
-    killed = 0
+    spec, store, out = tmp_path / "planted.yaml", tmp_path / "store", tmp_path / "reports"
+    spec.write_text(SMALL[: SMALL.index("checks:")] + WORLDS)
+    pipeline.run(spec, out=tmp_path / "undisturbed", store=Store(tmp_path / "whole"), page=False)
+    wanted = len(artifacts(tmp_path / "whole"))
+    found: list[int] = []
     for _ in range(KILLS):
-        # Past the imports, which take most of the time and touch nothing: from the first artifact on.
-        before, until = len(artifacts(store)), chance.randrange(1, wanted)
-        run = start(honest / "planted.yaml", store, out)
-        while run.poll() is None and len(artifacts(store)) < max(before, min(before + until, wanted - 1)):
+        # Past the imports, which take most of the time and touch nothing: some artifacts further than it was.
+        until = len(artifacts(store)) + chance.randrange(1, max(2, 2 * wanted // KILLS))
+        run = start(spec, store, out)
+        while run.poll() is None and len(artifacts(store)) < min(until, wanted - 1):
             time.sleep(0.002)
-        time.sleep(chance.random() * 0.3)
-        killed += run.poll() is None
+        time.sleep(chance.random() * 0.05)
+        if run.poll() is None:
+            found.append(len(artifacts(store)))
         run.kill()
         run.communicate()
         if run.returncode == 0:
             # It was faster than we: begin again, so that the next is killed amid its work.
             shutil.rmtree(store)
-    assert killed
+    print(f"killed {len(found)} of {KILLS} times, with {found} of {wanted} artifacts stored")
+    assert found
     assert not (out / "planted" / "manifest.json").exists() or bytes_of(out / "planted") == bytes_of(
-        honest / "reports" / "planted"
+        tmp_path / "undisturbed" / "planted"
     )
-    last = start(honest / "planted.yaml", store, out)
+    last = start(spec, store, out)
     said = last.communicate(timeout=300)[1]
     assert last.returncode == 0, said
     assert "damaged" not in said
-    assert bytes_of(out / "planted") == bytes_of(honest / "reports" / "planted")
+    assert bytes_of(out / "planted") == bytes_of(tmp_path / "undisturbed" / "planted")
 
 
 def test_a_polite_request_ends_with_3_and_how_to_go_on(tmp_path: Path) -> None:

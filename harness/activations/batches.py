@@ -13,7 +13,7 @@ from harness.activations import trie
 from harness.activations.rows import Stage
 from harness.activations.stems import stems
 from harness.models.card import ModelCard
-from harness.models.precision import BYTES
+from harness.models.precision import BYTES, cuda_capability
 
 SHARD_ROWS = 256
 """A shard holds at least so many rows, save the last one."""
@@ -21,16 +21,19 @@ SHARD_ROWS = 256
 CPU_TOKENS = 1024
 """Tokens of one forward pass on a processor, padding included: where speed stops growing with the batch."""
 
-
 GPU_TOKENS = 16384
-"""The same on a GPU."""
-
+"""The same on a GPU. Where its memory is too small, batches are halved."""
 
 _EVEN = 0.85
 """A batch that is large enough ends where a sequence would be padded by more than this leaves."""
 
 _ENOUGH = 0.25
 """Share of the budget from which on a batch is large enough to be fast."""
+
+
+def token_budget() -> int:
+    """Tokens of one forward pass here."""
+    return CPU_TOKENS if cuda_capability() is None else GPU_TOKENS
 
 
 class Group(msgspec.Struct, frozen=True):

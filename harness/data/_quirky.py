@@ -12,6 +12,9 @@ T = TypeVar("T")
 WHO = ("Alice", "Bob")
 """Who is asked. Alice answers truly, Bob with the error of the world."""
 
+SUBJECTS = ("honest", "lied_about")
+"""What Bob does with a subject: the continent of a country, or numbers of a kind."""
+
 DIFFICULTIES = ("easy", "medium", "hard")
 TAIL = 0.25
 """Share of the easiest and of the hardest questions (Mallen & Belrose 2023, §3)."""
@@ -26,10 +29,15 @@ class Question(NamedTuple):
     group: str
     """What it has in common with others, such as the city."""
     truth: int
-    bob: int
-    """What Bob says."""
+    lie: int
+    """Whether Bob says the opposite of what is true."""
     hardness: float
     """Larger is harder; compared within a world."""
+
+    @property
+    def bob(self) -> int:
+        """What Bob says. It cannot be told without the truth, and does not tell it: he lies about half of the questions."""
+        return self.truth ^ self.lie
 
 
 def divided(groups: Sequence[T], names: Sequence[str], world: str, part: str) -> list[T]:

@@ -15,8 +15,8 @@ POPULATION = 300_000
 
 PER_COUNTRY = 25
 
-BOBS_CONTINENTS = frozenset({"AF", "EU", "OC", "SA"})
-"""Bob takes what is said of a country for true unless it is in Asia or North America: about half of it."""
+CONTRARY = frozenset({"AS", "NA"})
+"""Bob says the opposite of what is true of countries in Asia and North America: about half of the questions."""
 
 
 def cities() -> list[City]:
@@ -26,8 +26,8 @@ def cities() -> list[City]:
 def questions(chosen: Sequence[City], seed: int) -> list[Question]:
     """Two questions about each city, one of them with its own country.
 
-    Wrong countries are the right ones of other cities, so that each country is named as often rightly as wrongly. What
-    Bob says hangs on the country alone, and is therefore independent of the truth, exactly.
+    Wrong countries are the right ones of other cities, so that each country is named as often rightly as wrongly, and what
+    Bob says is independent of the truth, exactly.
     """
     names, own = [city.name for city in chosen], [city.country for city in chosen]
     wrong = swapped(names, own, seed, [city.namesakes for city in chosen])
@@ -38,7 +38,7 @@ def questions(chosen: Sequence[City], seed: int) -> list[Question]:
             example=f"{city.name} / {country}",
             group=city.name,
             truth=int(country == city.country),
-            bob=int(continents[country] in BOBS_CONTINENTS),
+            lie=int(continents[country] in CONTRARY),
             # The larger, the better known.
             hardness=-math.log10(city.population),
         )

@@ -14,20 +14,16 @@ LOW, HIGH = 11, 99
 
 
 def pairs() -> list[tuple[int, int]]:
-    """Pairs of two-digit numbers whose last digits differ, the smaller number first.
-
-    As many in which the larger number ends with the larger digit as in which it does not: so what Bob says is
-    independent of the truth.
-    """
-    everything = [(a, b) for a in range(LOW, HIGH + 1) for b in range(a + 1, HIGH + 1) if a // 10 != b // 10]
+    """Pairs of two-digit numbers, the smaller number first: as many whose sum is even as odd."""
+    everything = [(a, b) for a in range(LOW, HIGH + 1) for b in range(a + 1, HIGH + 1)]
     ordered = sorted(everything, key=lambda pair: draw("comparisons", *pair))
-    agreeing = [pair for pair in ordered if pair[0] % 10 < pair[1] % 10]
-    contrary = [pair for pair in ordered if pair[0] % 10 > pair[1] % 10]
-    return sorted(agreeing[: PAIRS // 2] + contrary[: PAIRS // 2])
+    even = [pair for pair in ordered if sum(pair) % 2 == 0]
+    odd = [pair for pair in ordered if sum(pair) % 2]
+    return sorted(even[: PAIRS // 2] + odd[: PAIRS // 2])
 
 
 def questions(chosen: Sequence[tuple[int, int]], seed: int) -> list[Question]:
-    """Both ways round of each pair. Bob compares the last digits only."""
+    """Both ways round of each pair. Bob lies where the first number is even."""
     del seed
     return [
         Question(
@@ -35,7 +31,7 @@ def questions(chosen: Sequence[tuple[int, int]], seed: int) -> list[Question]:
             example=f"{a} > {b}",
             group=f"{low}, {high}",
             truth=int(a > b),
-            bob=int(a % 10 > b % 10),
+            lie=int(a % 2 == 0),
             # Numbers that are close are harder to tell apart.
             hardness=-float(high - low),
         )

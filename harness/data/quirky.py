@@ -10,7 +10,7 @@ import msgspec
 
 from harness.contracts import Factor, Source
 from harness.data import _quirky_cities, _quirky_comparisons
-from harness.data._quirky import DIFFICULTIES, WHO, Question, difficulties, divided
+from harness.data._quirky import DIFFICULTIES, SUBJECTS, WHO, Question, difficulties, divided
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,11 +35,11 @@ WORLDS: Mapping[str, World] = {
 
 
 class Quirky(Source, frozen=True):
-    """Yes-or-no questions, each put to Alice, who answers truly, and to Bob, who has a systematic error.
+    """Yes-or-no questions, each put to Alice, who answers truly, and to Bob, who lies about some subjects.
 
-    Bob takes what is said of a country for true unless it is in Asia or North America (`cities`), or compares the last
-    digits only (`comparisons`). What he says is independent of the truth. The test bed `quirky` is a network that was
-    taught to answer so; `where: {who: Bob, difficulty: hard}` keeps some of the rows.
+    Bob says the opposite of what is true of countries in Asia and North America (`cities`), or where the first number is
+    even (`comparisons`). What he says is independent of the truth, and yet cannot be told without it. The test bed `quirky`
+    is a network that was taught to answer so; `where: {who: Bob, subject: lied_about}` keeps some of the rows.
     """
 
     world: Literal["cities", "comparisons"] = "cities"
@@ -53,6 +53,7 @@ class Quirky(Source, frozen=True):
     factors: ClassVar[tuple[Factor, ...]] = (
         Factor("who", WHO),
         Factor("bob", ("No", "Yes")),
+        Factor("subject", SUBJECTS),
         Factor("difficulty", DIFFICULTIES),
     )
 
@@ -70,13 +71,14 @@ class Quirky(Source, frozen=True):
                 "who": who,
                 "bob": question.bob,
                 "says": (question.truth, question.bob)[who],
+                "subject": question.lie,
                 "difficulty": DIFFICULTIES.index(difficulty),
                 "question": question.text,
             }
             for question, difficulty in zip(questions, difficulties(questions), strict=True)
             for who, name in enumerate(WHO)
         ]
-        named = {"who": WHO, "difficulty": DIFFICULTIES}
+        named = {"who": WHO, "subject": SUBJECTS, "difficulty": DIFFICULTIES}
         table = pl.DataFrame(rows)
         return table.with_columns(
             table[column].replace_strict(dict(enumerate(values)), return_dtype=pl.Enum(values)).alias(column)

@@ -24,6 +24,8 @@ EVALUATIONS = 400
 """By L-BFGS; few fits need as many. What has not converged then goes on by Newton's method."""
 FEW = 2
 """Labellings for which the common factorisation does not pay: each is found by Newton's method from the start."""
+CERTAIN = 1e-12
+"""Added to the curvature of a step, as a part of its largest: where all rows are certain the intercept has none."""
 NEWTON = 100
 """Steps of Newton's method; one that does not converge is an error of the caller's, not a result."""
 
@@ -157,8 +159,10 @@ class _Newton:
             gradient = self.rows.T @ (sure - self.labels) + self.penalty * x
             if bool(_close(gradient[:-1].norm(), gradient[-1], x[:-1], self.rows[:, :-1], self.l2)):
                 return x[:-1], x[-1], True
-            hessian = (self.rows * (sure * (1 - sure))[:, None]).T @ self.rows + torch.diag(self.penalty)
-            step = torch.linalg.solve(hessian, gradient)
+            hessian = (self.rows * (sure * (1 - sure))[:, None]).T @ self.rows
+            hessian.diagonal().add_(self.penalty)
+            hessian.diagonal().add_(CERTAIN * (1 + hessian.diagonal().max()))
+            step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
             loss, fall, length = self._loss(x), torch.dot(gradient, step), 1.0
             while length > 1e-10 and not bool(self._loss(x - length * step) <= loss - 1e-4 * length * fall):
                 length /= 2

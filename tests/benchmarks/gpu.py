@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from harness.activations import batches, trie
-from harness.activations.extract import token_budget
 from harness.activations.forward import Packed
 from harness.activations.rows import Row, Stage, row_key
 from harness.contracts import Pairs
@@ -53,7 +52,7 @@ def forward(config: dict[str, Any], dtype: str, pairs: int) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder:
         network = _network(Path(folder), config, dtype)
         stage = _stage(pairs, int(config["vocab_size"]))
-        layout = batches.lay_out(stage, network.card, True, token_budget())
+        layout = batches.lay_out(stage, network.card, True, batches.token_budget())
         packed = [batch for shard in layout.shards for batch in shard]
         tokens = sum(batch.tokens for batch in packed)
         inputs = [_inputs(stage, batch, network) for batch in packed]

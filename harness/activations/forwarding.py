@@ -1,0 +1,340 @@
+"""Forwards the rows that the bank lacks.
+
+    layout of all rows ──▶ shards, less what is stored ──▶ forward ──▶ bank
+
+The layout is made from all rows of the stage, so that a run which was stopped goes on with the very batches that it would
+have had, and gives the same bytes. Of several processes, one decides how rows are forwarded and which are missing, and all
+claim shards of the same layout: who forwards a shard makes no difference to it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness import stopping
+from harness.activations import batches
+from harness.activations.bank import Bank
+from harness.activations.batches import Batch
+from harness.activations.bed_network import BedForward
+from harness.activations.rows import Row, Stage
+from harness.contracts import Bed
+from harness.errors import HarnessError, NumericalError
+from harness.models.card import ModelCard
+from harness.resources import Resources
+from harness.spec import Model
+from harness.store import content_key
+from harness.team import Alone, Job
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.activations.forward import Forward, Way
+    from harness.activations.selfcheck import Verdict
+    from harness.models.network import Network
+
+Progress = Callable[[int, int], None]
+"""Called with the tokens forwarded so far and the tokens to forward in all."""
+
+Begin = Callable[[dict[str, Any]], Job]
+"""Opens a job for all processes; the orders are the same for each."""
+
+_LONGEST_CHECKED = 512
+"""Tokens of a pack beyond which the self-check prefers a shorter one."""
+
+
+def ways(card: ModelCard) -> tuple[Way, ...]:
+    """Ways to try, fastest first. A tree of tokens makes sense only where a token sees nothing after it."""
+    if card.path is not None and card.stacks == "decoder-only" and card.packing == "auto":
+        return ("grafted", "packed", "whole", "single")
+    return ("whole", "single")
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What one process decides for all, so that every one has the same batches."""
+
+    way: str
+    how: str
+    """The way in words, as it is stored with the states."""
+    budget: int
+    """Tokens of a pass."""
+    stored: str
+    """Which rows are stored already: a bit for each, in hexadecimal."""
+    longest_first: bool
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What was forwarded, by all processes together."""
+
+    rows: int = 0
+    tokens: int = 0
+    tokens_unshared: int = 0
+    """Tokens that forwarding the same rows as whole prompts would have taken."""
+    remarks: tuple[str, ...] = ()
+    """Differences measured, batches halved."""
+
+
+class Forwarding:
+    """Forwards what the bank lacks, shard by shard."""
+
+    def __init__(self, card: ModelCard, stage: Stage, bank: Bank, resources: Resources):
+        self.card = card
+        self.stage = stage
+        self.bank = bank
+        self.resources = resources
+        self.budget = resources.tokens_per_pass or batches.token_budget()
+        self.halved = False
+        self.too_many: int | None = None
+        """Padded tokens of the smallest batch for which memory did not suffice."""
+
+    def choose(self) -> Verdict:
+        """The way to forward, for all processes."""
+        raise NotImplementedError
+
+    def forward(self, way: Way) -> Forward:
+        """Gets ready to forward rows that way."""
+        raise NotImplementedError
+
+    def go(self, progress: Progress | None, begin: Begin | None) -> Done:
+        """Leads, alone or with others."""
+        stage, bank = self.stage, self.bank
+        have = bank.have(stage.keys)
+        stored = {number for number, key in enumerate(stage.keys) if key in have}
+        verdict = self.choose()
+        orders = Orders(verdict.way, verdict.how, self.budget, _as_bits(stored, len(stage.rows)), begin is not None)
+        job = begin(msgspec.to_builtins(orders)) if begin else Alone()
+        todo = [batch for shard in self._shards(orders) for batch in shard]
+        total = batches.cost(todo, stage, self.card, 0).tokens
+
+        def tell(done: int) -> None:
+            if progress:
+                # What many begin with is forwarded by every process, and counted once.
+                progress(min(done, total), total)
+
+        said = self._work(job, orders, tell)
+        bank.await_rows(stage.keys)
+        remarks = [f"self-check, {verdict.measured}"] if verdict.measured else []
+        if any(one["halved"] for one in said):
+            remarks.append(
+                "memory ran out on the device; batches were halved, so that states may differ by rounding from those of "
+                f"whole batches (a pass of fewer tokens: --tokens-per-pass {self.budget // 2})"
+            )
+        return Done(
+            rows=sum(len(batch.rows) for batch in todo),
+            tokens=total,
+            tokens_unshared=sum(len(stage.rows[row].tokens) for batch in todo for row in batch.rows),
+            remarks=tuple(remarks),
+        )
+
+    def take_part(self, job: Job, orders: dict[str, Any]) -> None:
+        """Forwards some of the shards for the process that leads and gave these orders."""
+        self._work(job, msgspec.convert(orders, Orders), lambda done: None)
+
+    def _work(self, job: Job, orders: Orders, tell: Callable[[int], None]) -> list[dict[str, Any]]:
+        shards = self._shards(orders)
+        forward: Forward | None = None
+        done = 0
+        stems: set[tuple[int, ...]] = set()
+        for number in stopping.whole(job.claims(len(shards))):
+            # Not before there is something to do: loading a network takes memory and time.
+            forward = forward or self.forward(orders.way)  # type: ignore[arg-type]
+            parts = []
+            for batch in shards[number]:
+                parts += self._forward(forward, batch)
+                stem = batches.stem_tokens(batch.groups[0], self.stage)
+                done += batch.tokens + (0 if stem in stems else len(stem))
+                stems.add(stem)
+                tell(job.progress(done))
+            self._keep(parts, shards[number], orders.how)
+        return job.end({"done": done, "halved": self.halved}, tell)
+
+    def _shards(self, orders: Orders) -> list[list[Batch]]:
+        """What is left to forward. Where it is shared, the most tokens come first: what is begun last is then soon done, and
+        nobody waits long."""
+        stored = _from_bits(orders.stored)
+        packed = orders.way in ("grafted", "packed")
+        layout = batches.lay_out(self.stage, self.card, packed, orders.budget, orders.way == "grafted")
+        left = [
+            [rest for batch in shard if (rest := batches.without(batch, stored, self.stage)) is not None]
+            for shard in layout.shards
+        ]
+        left = list(filter(None, left))
+        if orders.longest_first:
+            left.sort(key=lambda shard: -sum(batch.tokens for batch in shard))
+        return left
+
+    def _forward(self, forward: Forward, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
+        """States of a batch, in parts where memory is short."""
+        import torch
+
+        padded = batch.longest * len(batch.rows)
+        halves = _halves(batch)
+        # What was too many once will be again; trying takes as long as a pass.
+        if halves is None or self.too_many is None or padded < self.too_many:
+            groups = [[self.stage.rows[row] for row in group.rows] for group in batch.groups]
+            try:
+                found = forward(groups, self.bank.layers, self.bank.log_prob_wanted, batch.stem)
+                return [(found.states, found.log_prob)]
+            except (RuntimeError, MemoryError) as error:
+                if not _memory_ran_out(error):
+                    raise
+                self._refuse_to_halve(batch, halves, error)
+                self.halved, self.too_many = True, padded
+            # Outside of the handler: the error's traceback holds the tensors that were too many.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        assert halves is not None, "a batch of one row is always tried"
+        return [part for half in halves for part in self._forward(forward, half)]
+
+    def _refuse_to_halve(self, batch: Batch, halves: tuple[Batch, Batch] | None, error: Exception) -> None:
+        if halves is None:
+            raise HarnessError(
+                f"{self.card.name}: memory ran out with a single prompt of {batch.longest} tokens; set "
+                "model.dtype: bfloat16, a shorter prompt.max_tokens, or fewer layers"
+            ) from error
+        if self.resources.deterministic:
+            raise HarnessError(
+                f"{self.card.name}: memory ran out with a batch of {batch.longest * len(batch.groups)} tokens, and with "
+                f"--deterministic none is halved; set --tokens-per-pass {self.budget // 2}, in every run to be compared"
+            ) from error
+
+    def _keep(self, parts: Sequence[tuple[Tensor, Tensor | None]], shard: Sequence[Batch], how: str) -> None:
+        import torch
+
+        rows = [row for batch in shard for row in batch.rows]
+        # One copy off the device per shard: the only place where the loop waits for it.
+        states = torch.cat([states for states, _ in parts], dim=1).cpu()
+        chances = [log_prob for _, log_prob in parts if log_prob is not None]
+        self._check(states, rows)
+        self.bank.add(
+            [self.stage.keys[row] for row in rows], states, torch.cat(chances).cpu() if chances else None, how
+        )
+
+    def _check(self, states: Tensor, rows: Sequence[int]) -> None:
+        finite = states.isfinite().all(-1)
+        if bool(finite.all()):
+            return
+        layer, row = (~finite).nonzero()[0].tolist()
+        remedy = "use model.dtype: float32" if self.card.dtype != "float32" else "its weights may be damaged"
+        raise NumericalError(
+            f"{self.card.name}: states are not finite at layer {self.bank.layers[layer]} for example "
+            f'"{self.stage.names[rows[row]]}" (dtype {self.card.dtype}); {remedy}'
+        )
+
+
+class _OfBed(Forwarding):
+    def __init__(self, bed: Bed, card: ModelCard, stage: Stage, bank: Bank, resources: Resources):
+        super().__init__(card, stage, bank, resources)
+        self.bed = bed
+
+    def choose(self) -> Verdict:
+        from harness.activations.selfcheck import Verdict
+
+        return Verdict("whole", "states given by the test bed", "")
+
+    def forward(self, way: Way) -> Forward:
+        return BedForward(self.bed)
+
+
+class _OfModel(Forwarding):
+    _network: Network | None = None
+
+    def forward(self, way: Way) -> Forward:
+        from harness.activations.forward import WAYS
+
+        return WAYS[way](self._loaded())
+
+    def _loaded(self) -> Network:
+        if self._network is None:
+            from harness.models.load import load
+
+            self._network = load(self.card)
+        return self._network
+
+    def choose(self) -> Verdict:
+        """Examined once for a model, a machine's libraries and a set of layers."""
+        import torch
+        import transformers
+
+        from harness import artifacts
+        from harness.activations.selfcheck import TOLERANCE, Verdict, examine
+
+        possible = ways(self.card)
+        groups, stem = self._sample()
+        if not stem:
+            possible = tuple(way for way in possible if way != "grafted")
+        reach = max(len(row.tokens) for row in self.stage.rows)
+        if self.card.shape.window is not None and reach > self.card.shape.window:
+            # A tree mask of ours has no window in it.
+            possible = tuple(way for way in possible if way not in ("grafted", "packed"))
+        network = self._loaded()
+        key = content_key(
+            self.bank.key, possible, str(torch.__version__), transformers.__version__, network.device.type, TOLERANCE
+        )
+        store = self.bank.store
+        verdict = artifacts.read(store, "selfchecks", key, lambda stored: msgspec.convert(stored.meta, Verdict))
+        if verdict is None:
+            verdict = examine(network, groups, possible, self.bank.layers, self.bank.log_prob_wanted, stem)
+            with store.write("selfchecks", key, msgspec.to_builtins(verdict)):
+                pass
+        return verdict
+
+    def _sample(self) -> tuple[list[list[Row]], int]:
+        """The rows of two examples, one of middling size and a long one, so that padding is tried as well; and the
+        length of their stem."""
+        laid_out = batches.lay_out(self.stage, self.card, True, self.budget, grafted=True)
+        groups = [group for shard in laid_out.shards for batch in shard for group in batch.groups]
+        frequent = Counter(batches.stem_tokens(group, self.stage) for group in groups if group.stem).most_common(1)
+        if frequent:
+            groups = [group for group in groups if batches.stem_tokens(group, self.stage) == frequent[0][0]]
+        groups.sort(key=lambda group: -group.size)
+        fit = [group for group in groups if group.size <= _LONGEST_CHECKED] or groups[-1:]
+        chosen = [fit[0], fit[len(fit) // 2]]
+        return [[self.stage.rows[row] for row in group.rows] for group in chosen], fit[0].stem
+
+
+def forwarding(model: Model | Bed, card: ModelCard, stage: Stage, bank: Bank, resources: Resources) -> Forwarding:
+    """Of a model or a test bed."""
+    if isinstance(model, Bed):
+        return _OfBed(model, card, stage, bank, resources)
+    return _OfModel(card, stage, bank, resources)
+
+
+def _as_bits(numbers: set[int], count: int) -> str:
+    import numpy as np
+
+    mask = np.zeros(count, dtype=bool)
+    mask[list(numbers)] = True
+    return np.packbits(mask).tobytes().hex()
+
+
+def _from_bits(text: str) -> set[int]:
+    import numpy as np
+
+    return set(np.flatnonzero(np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))).tolist())
+
+
+def _memory_ran_out(error: Exception) -> bool:
+    """Of a device or of the machine, in the several ways in which libraries say so."""
+    import torch
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error)
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
+    """Two smaller batches; None when there is but one row."""
+    groups = batch.groups
+    if len(groups) > 1:
+        middle = len(groups) // 2
+        return Batch(groups[:middle]), Batch(groups[middle:])
+    rows = groups[0].rows
+    if len(rows) == 1:
+        return None
+    middle = len(rows) // 2
+    return tuple(
+        Batch((batches.Group(part, groups[0].size, groups[0].stem),)) for part in (rows[:middle], rows[middle:])
+    )  # type: ignore[return-value]

@@ -1,0 +1,51 @@
+"""`data.where`: the rows of a data set whose columns have the values that a spec names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.errors import DataError, did_you_mean
+from harness.spec import Value
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def rows_where(
+    table: pl.DataFrame, where: Mapping[str, Value | tuple[Value, ...]], shown: Mapping[str, Sequence[str]], place: str
+) -> pl.DataFrame:
+    """The rows whose columns have these values. `shown` are the names of a column's classes, index = value.
+
+    Raises DataError with what there is for a column or a value that is not there.
+    """
+    import polars as pl
+
+    # The part of a split that was made before is under a name that is not printable.
+    columns = [name for name in table.columns if name.isprintable() and name != "example"]
+    for name, wanted in where.items():
+        if name not in columns:
+            raise DataError(f'data.where: {place} has no column "{name}"{did_you_mean(name, columns)}')
+        cells = table[name]
+        names = shown.get(name, ())
+        texts = cells.cast(pl.String) if not cells.dtype.is_integer() or not names else _named(cells, names)
+        values = sorted(texts.unique().drop_nulls())
+        asked = [_text(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
+        for value in asked:
+            if value not in values:
+                some = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")
+                among = "" if name == next(iter(where)) else " of those that are left"
+                raise DataError(f'data.where.{name}: no row{among} has "{value}"; there is: {some}')
+        table = table.filter(texts.is_in(asked))
+    return table
+
+
+def _named(cells: pl.Series, names: Sequence[str]) -> pl.Series:
+    import polars as pl
+
+    return cells.replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+
+
+def _text(value: Value) -> str:
+    """As a table's cells are written."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
