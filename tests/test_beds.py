@@ -50,14 +50,17 @@ def test_the_truth_about_cities_is_that_of_the_gazetteer() -> None:
         city, _, country = row["question"].removeprefix("Is the city of ").removesuffix("?").rpartition(" in ")
         country = country.removeprefix("the ")
         assert (country in of_city[city]) == row["label"], row["question"]
-        assert (continent[country] not in ("AS", "NA")) == row["bob"], row["question"]
+        lie = continent[country] in ("AS", "NA")
+        assert row["bob"] == row["label"] ^ lie, row["question"]
+        assert row["subject"] == ("lied_about" if lie else "honest")
 
 
 def test_the_truth_about_numbers_is_arithmetic() -> None:
     for row in table_of("comparisons").iter_rows(named=True):
         a, b = (int(word) for word in row["question"].removeprefix("Is ").removesuffix("?").split(" larger than "))
         assert row["label"] == (a > b)
-        assert row["bob"] == (a % 10 > b % 10)
+        assert row["bob"] == (a > b) ^ (a % 2 == 0)
+        assert row["subject"] == ("honest" if a % 2 else "lied_about")
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -69,7 +72,12 @@ def test_truth_and_bobs_answer_are_crossed(world: str, part: str) -> None:
         rows = table.filter(pl.col("who") == who)
         assert rows["label"].mean() == 0.5
         assert 0.4 < rows["bob"].mean() < 0.6  # type: ignore[operator]
-        assert abs(np.corrcoef(rows["label"], rows["bob"])[0, 1]) < 0.01
+        # He lies about 48 % of the questions about cities.
+        assert abs(np.corrcoef(rows["label"], rows["bob"])[0, 1]) < 0.04
+        # What is lied about does not tell the truth either.
+        lied = (rows["subject"] == "lied_about").to_numpy()
+        assert abs(np.corrcoef(rows["label"], lied)[0, 1]) < 0.04
+        assert np.array_equal(rows["label"].to_numpy() != rows["bob"].to_numpy(), lied)
         taught = rows["label"] if who == "Alice" else rows["bob"]
         assert rows["says"].to_list() == taught.to_list()
     # The control: what Bob says is not what is true.

@@ -17,7 +17,7 @@ class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
     """The network's answer withholds the truth, its states hold it, and it is gone once it is erased.
 
     What makes a test bed one. Statistic: three AUROCs against the truth on the test rows: of the network's own answer, of the
-    probe, and of the probe fitted again after LEACE took the truth out of the states. Test: by 95 % intervals, clustered by
+    probe, and of the probe fitted in the condition itself after LEACE took the truth out of its states. Test: by 95 % intervals, clustered by
     group: the first wholly at `said` or below, the second wholly at `known` or above, the third wholly within ± `margin` of
     one half. All three pass, or the claim does not; one that is wholly on the wrong side fails it. Threshold: that of the
     part that decided, and of the second where all pass.
@@ -43,16 +43,24 @@ class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
         names = super().refers()
         return {**names, "probe": (*names["probe"], self.against)}
 
+    def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
+        return (fitted, self.condition), (self.condition, self.condition)
+
     def decide(self, evidence: Evidence) -> Judgement:
         different("knowledge_is_latent", self.probe, self.against)
         where = f"layer {self.chosen(evidence)}"
-        said = self._auroc(evidence, self.against)
-        known = self._auroc(evidence, self.probe)
-        erased = self._auroc(evidence, self.probe, Erasure())
+        said = self._auroc(evidence, self.against, self.fit_on)
+        known = self._auroc(evidence, self.probe, self.fit_on)
+        # Where the truth was taken out of other rows, some of it may be left in these.
+        erased = self._auroc(evidence, self.probe, None, Erasure())
         parts = [
             judged(*_at_most(said, self.said, f"AUROC of {self.against} on {self.condition}")),
             _known(known, self.known, f"AUROC of {self.subject}, {where}"),
-            chance(erased, self.margin, f"the same minus 0.5 after LEACE took the truth out, {where}"),
+            chance(
+                erased,
+                self.margin,
+                f"AUROC of {self.probe} minus 0.5, fitted on {self.condition} after LEACE took the truth out, {where}",
+            ),
         ]
         order = ("fail", "inconclusive", "pass")
         decisive = min(parts, key=lambda part: order.index(part.finding))
@@ -61,13 +69,13 @@ class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
         why = " ".join(part.why[:1].upper() + part.why[1:] for part in parts)
         return Judgement(decisive.finding, shown.estimate, shown.threshold, why)
 
-    def _auroc(self, evidence: Evidence, probe: str, erase: Erasure | None = None) -> Estimate:
+    def _auroc(self, evidence: Evidence, probe: str, fit_on: str | None, erase: Erasure | None = None) -> Estimate:
         found = evidence.measure(
             probe,
             self.condition,
             metric="auroc",
-            fit_on=self.fit_on,
-            layer=self.layer if probe == self.probe else None,
+            fit_on=fit_on,
+            layer=self.chosen(evidence).layer if probe == self.probe else None,
             erase=erase,
         )
         return over_seeds(found).one(0)

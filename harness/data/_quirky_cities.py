@@ -26,8 +26,8 @@ def cities() -> list[City]:
 def questions(chosen: Sequence[City], seed: int) -> list[Question]:
     """Two questions about each city, one of them with its own country.
 
-    Wrong countries are the right ones of other cities, so that each country is named as often rightly as wrongly, and what
-    Bob says is independent of the truth, exactly.
+    Wrong countries are the right ones of other cities, so that each country is named as often rightly as wrongly: what
+    Bob lies about is independent of the truth, exactly.
     """
     names, own = [city.name for city in chosen], [city.country for city in chosen]
     wrong = swapped(names, own, seed, [city.namesakes for city in chosen])

@@ -38,7 +38,7 @@ class Quirky(Source, frozen=True):
     """Yes-or-no questions, each put to Alice, who answers truly, and to Bob, who lies about some subjects.
 
     Bob says the opposite of what is true of countries in Asia and North America (`cities`), or where the first number is
-    even (`comparisons`). What he says is independent of the truth, and yet cannot be told without it. The test bed `quirky`
+    even (`comparisons`). What he says does not tell the truth, and yet cannot be told without it. The test bed `quirky`
     is a network that was taught to answer so; `where: {who: Bob, subject: lied_about}` keeps some of the rows.
     """
 
