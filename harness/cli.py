@@ -42,8 +42,10 @@ Sets = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder in which reports/NAME is written.")]
 StoreRoot = Annotated[
-    Path | None,
-    typer.Option("--store", help="Folder of the artifact store; else HARNESS_STORE, else the user's cache."),
+    str | None,
+    typer.Option(
+        "--store", help="Folder of the artifact store, or its URL (s3://…); else HARNESS_STORE, else the user's cache."
+    ),
 ]
 
 
@@ -124,7 +126,7 @@ def _run_all(
     *,
     sets: list[str] | tuple[()],
     out: Path,
-    store: Path | None,
+    store: str | None,
     page: bool,
     quiet: bool,
     resources: Resources,
@@ -338,7 +340,7 @@ def store_ls(
 
     from harness import storekeeping
 
-    the_store = _store(store)
+    the_store = _store_here(store)
     if as_json:
         print(json.dumps(storekeeping.as_json(the_store), indent=1))
     else:
@@ -350,7 +352,7 @@ def store_verify(store: StoreRoot = None) -> None:
     """Reads every file of the store and compares checksums; what is damaged is set aside and made again when needed."""
     from harness import storekeeping
 
-    the_store = _store(store)
+    the_store = _store_here(store)
     sound, damaged = storekeeping.verify(the_store)
     for line in damaged:
         print(f"damaged: {_printable(line)}")
@@ -378,7 +380,7 @@ def store_prune(
     from harness import storekeeping
 
     age = None if unused and older_than is None else storekeeping.seconds(older_than or "30d")
-    done = storekeeping.prune(_store(store), age, unused, dry_run)
+    done = storekeeping.prune(_store_here(store), age, unused, dry_run)
     kept = f"; {done.in_use} more are in use by a running process" if done.in_use else ""
     print(f"{'would remove' if dry_run else 'removed'} {done.count} artifacts, {done.bytes / 2**20:.1f} MiB{kept}")
 
@@ -409,10 +411,17 @@ def main() -> None:
         sys.exit(EXIT_EXPECTED)
 
 
-def _store(root: Path | None) -> Store:
-    from harness.store import Store
+def _store(root: str | None) -> Store:
+    from harness.object_store import store_at
 
-    return Store(root)
+    return store_at(root)
+
+
+def _store_here(root: str | None) -> Store:
+    """What the verbs of `harness store` look after: of a bucket, the copy on this machine."""
+    from harness.object_store import local_store
+
+    return local_store(root)
 
 
 def _fail(message: str) -> None:

@@ -18,6 +18,7 @@ from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
 from harness.geometry.stage import geometry
 from harness.leases import Lease
+from harness.object_store import store_at
 from harness.plan import Plan, compile_plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
@@ -70,7 +71,7 @@ def run(
     SpecError, DataError, StoreError, NumericalError.
     """
     started = time.time()
-    store = store or Store()
+    store = store or store_at()
     reporter = reporter or Reporter(quiet=True)
     resources = resources or Resources()
     spec = language.read(path, sets)
@@ -101,7 +102,7 @@ def run(
 
 def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | None = None) -> None:
     """Helps the leader of a team to run the spec at `path`, until it is done. Raises what `run` raises."""
-    store = store or Store()
+    store = store or store_at()
     first = team.next()
     resources = msgspec.convert(first.about["resources"], Resources)
     with team.after_first_of_machine():

@@ -210,7 +210,7 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
         ),
         "tokenizer": card.tokenizer_identity if card else "",
         "code": code_version(
-            "examples", "templates", "sandbox", "prompts", "lint", "data", "distractors", "models/tokenizer"
+            "examples", "templates", "sandbox", "prompts", "encoding", "lint", "data", "distractors", "models/tokenizer"
         ),
     }
 

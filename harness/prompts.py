@@ -1,20 +1,19 @@
 """Prompts: a condition's examples as contrast pairs, in text and in tokens.
 
-A pair is (example, template); its two members differ in the answer. Whole prompts are tokenised, never parts: parts
-tokenised apart and joined are another text.
+A pair is (example, template); its two members differ in the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness import laws, lint
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
 from harness.data._order import draw
 from harness.distractors._balance import balanced
+from harness.encoding import Tokenizer, as_chat, frame_of, in_chunks, without_too_long
 from harness.errors import DataError
 from harness.examples import arrange, sample, source_of, title
 from harness.spec import Condition, Prompt
@@ -44,44 +43,9 @@ _OWN_COLUMNS = (
 _Edit = tuple[str, Distractor, Sequence[int]]
 """A distractor that stands in the prompts: its name, itself, and its value in each example."""
 
-_AT_ONCE = 2000
-"""Prompts that are written and tokenised at a time."""
-
 # Of a bed that is asked for all it has: it makes as many as one wants.
 _BED_EXAMPLES = 1000
 _MOST_BED_EXAMPLES = 1_000_000
-
-
-class Encoded(Protocol):
-    """A tokenised text."""
-
-    @property
-    def ids(self) -> list[int]: ...
-
-    @property
-    def offsets(self) -> list[tuple[int, int]]:
-        """Characters of each token, end exclusive; (0, 0) for a special token that stands for none."""
-
-
-class Tokenizer(Protocol):
-    """What the prompts need of a model's tokenizer."""
-
-    @property
-    def has_chat(self) -> bool:
-        """Whether it has a chat template."""
-
-    @property
-    def context(self) -> int | None:
-        """The most tokens that the model reads; None if there is no limit."""
-
-    def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
-        """Whole texts with the special tokens that the model expects."""
-
-    def chat(self, user: str, assistant: str) -> tuple[str, int]:
-        """A dialogue of one turn each, up to the assistant's last character, and the character at which its text begins.
-
-        The text is encoded as it is: special tokens that `encode` adds are not in it.
-        """
 
 
 def build(
@@ -113,14 +77,14 @@ def build(
     edits = [(name, distractors[name], values[name]) for name in condition.distractors]
     rows = _rows(examples, templates, answers, choices, edits)
     if condition.prompt.chat:
-        rows = (_as_chat(row, tokenizer) for row in rows)
-    frame, dropped = _without_too_long(_in_chunks(rows, values, tokenizer), condition.prompt, tokenizer)
+        rows = (as_chat(row, tokenizer) for row in rows)
+    frame, dropped = without_too_long(in_chunks(rows, values, tokenizer), condition.prompt, tokenizer)
     lint.check_pairs(frame)
     tied = {name for name, distractor in distractors.items() if distractor.tied}
     # Whether a label leaks is asked of the prompts without those distractors that are there to tell it.
     innocent = [edit for edit in edits if edit[0] not in tied]
     unaided = (
-        frame if innocent == edits else _frame(list(_rows(examples, templates, answers, choices, innocent)), values)
+        frame if innocent == edits else frame_of(list(_rows(examples, templates, answers, choices, innocent)), values)
     )
     findings += dropped + lint.leak_findings(unaided) + lint.text_findings(frame)
     findings += lint.label_findings(frame, factors, tied)
@@ -306,108 +270,6 @@ def _check_edits(
             )
 
 
-def _as_chat(row: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """What precedes the answer is the user's turn; the answer and what follows it, the assistant's."""
-    assert tokenizer is not None, "a chat needs a tokenizer"
-    if not tokenizer.has_chat:
-        raise DataError(
-            "prompt.chat: this model has no chat template; write `chat: false`, or use a model tuned for chat"
-        )
-    # The space between the turns belongs to neither: chat templates strip it, or add their own.
-    user = row["text"][: row["start"]].strip()
-    if not user:
-        raise DataError(
-            f"prompt.chat: template {row['template']} begins with the answer, so that the user says nothing"
-        )
-    text, begins = tokenizer.chat(user, row["text"][row["start"] :])
-    length = row["end"] - row["start"]
-    return {**row, "text": text, "start": begins, "end": begins + length}
-
-
-def _in_chunks(
-    rows: Iterator[dict[str, Any]], values: Mapping[str, Sequence[int]], tokenizer: Tokenizer | None
-) -> pl.DataFrame:
-    """The frame of all rows. Encodings and rows as dictionaries take fifty times the memory of the frame that they become."""
-    import polars as pl
-
-    frames = []
-    while chunk := list(islice(rows, _AT_ONCE)):
-        frames.append(_tokenised(_frame(chunk, values), tokenizer))
-    return pl.concat(frames)
-
-
-def _frame(rows: Sequence[Mapping[str, Any]], values: Mapping[str, Sequence[int]]) -> pl.DataFrame:
-    import polars as pl
-
-    frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("pair").cast(pl.UInt32))
-    factors = [pl.Series(name, column, dtype=pl.Int64).gather(frame["number"]) for name, column in values.items()]
-    return frame.with_columns(factors)
-
-
-def _tokenised(frame: pl.DataFrame, tokenizer: Tokenizer | None) -> pl.DataFrame:
-    """With `tokens`, `answer_start` and `answer_end`."""
-    import polars as pl
-
-    if tokenizer is None:
-        nothing = pl.lit(0, dtype=pl.Int64)
-        tokens = pl.lit([], dtype=pl.List(pl.UInt32))
-        return frame.with_columns(tokens=tokens, answer_start=nothing, answer_end=nothing)
-    encoded = tokenizer.encode(frame["text"].to_list())
-    spans = [_span(e.offsets, start, end) for e, start, end in zip(encoded, frame["start"], frame["end"], strict=True)]
-    return frame.with_columns(
-        pl.Series("tokens", [e.ids for e in encoded], dtype=pl.List(pl.UInt32)),
-        pl.Series("answer_start", [start for start, _ in spans], dtype=pl.Int64),
-        pl.Series("answer_end", [end for _, end in spans], dtype=pl.Int64),
-    )
-
-
-def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """The tokens that hold a character of start…end; (0, 0) if none does."""
-    last = first = None
-    # From the end, where answers stand.
-    for index in range(len(offsets) - 1, -1, -1):
-        begins, ends = offsets[index]
-        if begins < end and ends > start and ends > begins:
-            first = index
-            last = index if last is None else last
-        elif first is not None and ends > begins:
-            break
-    return (0, 0) if first is None or last is None else (first, last + 1)
-
-
-def _without_too_long(
-    frame: pl.DataFrame, prompt: Prompt, tokenizer: Tokenizer | None
-) -> tuple[pl.DataFrame, list[str]]:
-    """Without pairs of which a member has too many tokens, if the spec says so. Raises DataError if it does not."""
-    import polars as pl
-
-    limits = [limit for limit in (prompt.max_tokens, tokenizer.context if tokenizer else None) if limit is not None]
-    if not limits:
-        return frame, []
-    limit = min(limits)
-    length = pl.col("tokens").list.len()
-    long = frame.filter(length > limit)
-    if long.is_empty():
-        return frame, []
-    if prompt.too_long == "error":
-        longest = long.sort(length, "pair", descending=[True, False]).row(0, named=True)
-        raise DataError(
-            f"prompt: {len(long)} of {len(frame)} prompts are longer than {limit} tokens; the longest, template "
-            f'{longest["template"]}, example "{longest["example"]}", has {len(longest["tokens"])}; '
-            "shorten the text, raise `max_tokens` if the model reads more, or write `too_long: drop`"
-        )
-    kept = frame.filter(~pl.col("pair").is_in(long["pair"].unique().to_list()))
-    for part in frame["split"].unique(maintain_order=True):
-        if kept.filter(pl.col("split") == part)["truth"].n_unique() < 2:
-            raise DataError(
-                f"prompt.too_long: without the prompts of more than {limit} tokens, the {part} part has not both answers; "
-                "raise `max_tokens`, or shorten the text"
-            )
-    dropped, pairs = long["pair"].n_unique(), frame["pair"].n_unique()
-    renumbered = kept.with_columns((pl.col("pair").rank("dense") - 1).cast(pl.UInt32))
-    return renumbered, [f"{dropped} of {pairs} pairs were dropped: a prompt of theirs has more than {limit} tokens."]
-
-
 def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor]) -> PromptTable:
     """A test bed's own examples, split as any; its prompts are token ids."""
     import polars as pl
@@ -443,7 +305,7 @@ def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor
                 | {"text": " ".join(map(str, tokens)), "tokens": tokens}
                 | {"answer_start": len(tokens) - 1, "answer_end": len(tokens)}
             )
-    frame = _frame(rows, values).with_columns(pl.col("tokens").cast(pl.List(pl.UInt32)))
+    frame = frame_of(rows, values).with_columns(pl.col("tokens").cast(pl.List(pl.UInt32)))
     lint.check_pairs(frame)
     tied = {name for name, distractor in distractors.items() if distractor.tied}
     findings += lint.label_findings(frame, factors, tied)

@@ -147,13 +147,8 @@ class Store:
 
         Raises StoreError when the disk is full or cannot be written; nothing is left behind then.
         """
-        place = self.place(kind, key)
-        draft = place.with_name(f"{key}~{os.getpid()}-{uuid4().hex[:8]}")
         about = {} if about is None else about
-        self.folder(kind)
-        try:
-            self._found()
-            draft.mkdir(parents=True)
+        with self._draft(kind, key) as draft:
             yield draft
             files = {}
             for path in sorted(draft.rglob("*")):
@@ -163,23 +158,7 @@ class Store:
             (draft / "meta.json").write_bytes(
                 sealed({"format": FORMAT, "made": time.time(), "files": files, "about": about})
             )
-            _sync(draft / "meta.json")
-            try:
-                os.rename(draft, place)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                # Another process was faster, or one that is damaged or of another format lies there.
-                if self._meta(kind, key) is None and place.exists():
-                    shutil.rmtree(place)
-                    os.rename(draft, place)
-            _sync(place.parent)
-        except Exception as error:
-            if (fault := _os_error(error)) is None:
-                raise
-            raise self.explain(fault) from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            self._keep(draft, kind, key)
 
     def remove(self, kind: str, key: str) -> None:
         """Takes an artifact away; nothing happens if there is none."""
@@ -202,6 +181,37 @@ class Store:
             return b"elk-harness" in ordinary.content(self.root / TAG, LARGEST_META)
         except OSError:
             return False
+
+    @contextmanager
+    def _draft(self, kind: str, key: str) -> Iterator[Path]:
+        """An empty folder beside an artifact's place, gone afterwards. Raises StoreError for errors of the disk."""
+        draft = self.place(kind, key).with_name(f"{key}~{os.getpid()}-{uuid4().hex[:8]}")
+        self.folder(kind)
+        try:
+            self._found()
+            draft.mkdir(parents=True)
+            yield draft
+        except Exception as error:
+            if (fault := _os_error(error)) is None:
+                raise
+            raise self.explain(fault) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _keep(self, draft: Path, kind: str, key: str) -> None:
+        """Makes a whole draft the artifact."""
+        place = self.place(kind, key)
+        _sync(draft / "meta.json")
+        try:
+            os.rename(draft, place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # Another process was faster, or one that is damaged or of another format lies there.
+            if self._meta(kind, key) is None and place.exists():
+                shutil.rmtree(place)
+                os.rename(draft, place)
+        _sync(place.parent)
 
     def _found(self) -> None:
         """Makes the store's own folder and marks it as one."""
@@ -229,8 +239,7 @@ class Store:
             return None
         except OSError:
             return None
-        meta = unsealed(raw)
-        if meta is not None and _is_meta(meta):
+        if (meta := description_of(raw)) is not None:
             return meta
         if (other := format_of(raw)) not in (None, FORMAT):
             self.outdated[f"{kind}/{key}"] = other
@@ -268,6 +277,12 @@ def unsealed(raw: bytes) -> dict[str, Any] | None:
     return content if seal == _seal(content) else None
 
 
+def description_of(raw: bytes) -> dict[str, Any] | None:
+    """An artifact's description; None if it is damaged, or of another format."""
+    meta = unsealed(raw)
+    return meta if meta is not None and _is_meta(meta) else None
+
+
 def format_of(raw: bytes) -> int | None:
     """The format that a description claims, whatever it is worth."""
     content = _json(raw)
@@ -297,11 +312,17 @@ def _is_meta(meta: dict[str, Any]) -> bool:
     )
 
 
+def is_inside(name: str) -> bool:
+    """Whether a name in a description stays in the artifact's folder."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and ".." not in path.parts and not path.is_absolute() and "\0" not in name
+
+
 def _sound(folder: Path, name: str, digest: str) -> bool:
     """Whether a file of an artifact is what it was when it was written."""
-    parts = PurePosixPath(name).parts
-    if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\0" in name:
+    if not is_inside(name):
         return False
+    parts = PurePosixPath(name).parts
     try:
         for depth in range(1, len(parts)):
             if not ordinary.is_folder(folder.joinpath(*parts[:depth])):

@@ -312,7 +312,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "missing column": (
         "a.csv",
         b"txt,label\na,1\n",
-        r'a\.csv: no column "text"; did you mean "txt"\? \(columns: txt, label\)',
+        r'a\.csv: no column "text" \(option `text`\); did you mean "txt"\? \(columns: txt, label\)',
     ),
     "empty": ("a.csv", b"", r"a\.csv: the file is empty"),
     "header only": ("a.csv", b"text,label\n", "there are no rows"),

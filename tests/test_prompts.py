@@ -482,18 +482,6 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
             table(tmp_path, **options)  # type: ignore[arg-type]
 
 
-def test_a_thousand_examples_take_about_a_second(tmp_path: Path) -> None:
-    rows = [{"text": f"{i} " + "many words " * 30, "label": i % 2} for i in range(1000)]
-    templates = {name: f"{name} {{{{ text }}}}: {{{{ answer }}}}" for name in "abc"}
-    started = time.perf_counter()
-    made = table(tmp_path, rows, template=None, templates=templates)
-    assert time.perf_counter() - started < 8
-    assert len(made.frame) == 6000
-
-
-# Linting
-
-
 def findings(folder: Path, rows: list[dict] | None = None, **options: object) -> str:
     return "\n".join(table(folder, rows, **options).findings)  # type: ignore[arg-type]
 

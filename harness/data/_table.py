@@ -36,12 +36,14 @@ class Columns(msgspec.Struct, frozen=True):
 
     def needed(self, available: Sequence[str]) -> list[str]:
         """The columns to read. Raises DataError when one is missing or there are too many to take all."""
-        named = [self.text, self.label, *self.fields, *self.factors, *([self.group] if self.group else [])]
-        for name in named:
-            if name not in available:
-                known = did_you_mean(name, available)
-                columns = "" if "known:" in known else f" (columns: {', '.join(available)})"
-                raise DataError(f'{self.place}: no column "{name}"{known}{columns}')
+        options = {"text": [self.text], "label": [self.label], "fields": self.fields, "factors": self.factors}
+        options |= {"group": [self.group]} if self.group else {}
+        missing = [(name, option) for option, names in options.items() for name in names if name not in available]
+        if missing:
+            near = {name: tail for name, _ in missing if "known:" not in (tail := did_you_mean(name, available))}
+            each = (f'no column "{name}" (option `{option}`){near.get(name, "")}' for name, option in missing)
+            raise DataError(f"{self.place}: {'; '.join(each)} (columns: {', '.join(available)})")
+        named = [name for names in options.values() for name in names]
         for name in self.factors:
             if name in (*OWN_NAMES, "truth", self.label):
                 raise DataError(f'{self.place}: the factor column "{name}" needs another name: this one is taken')
