@@ -21,7 +21,7 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="OPTION=VALUE", help="An option of the bed, e.g. `--set world=cities`."),
 ]
-StoreRoot = Annotated[Path | None, typer.Option("--store", help="Folder of the artifact store.")]
+StoreRoot = Annotated[str | None, typer.Option("--store", help="Folder of the artifact store, or its URL.")]
 
 
 @app.command()
@@ -136,7 +136,7 @@ def _shown(checks: pl.DataFrame) -> int:
     return EXIT_UNEXPECTED if broken else EXIT_EXPECTED
 
 
-def _store(root: Path | None) -> Store:
-    from harness.store import Store
+def _store(root: str | None) -> Store:
+    from harness.object_store import store_at
 
-    return Store(root)
+    return store_at(root)
