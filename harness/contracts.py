@@ -169,6 +169,8 @@ class Recipe(msgspec.Struct, frozen=True):
     """Largest learning rate, after warm-up."""
     minutes: int
     """What it takes on two cores, about."""
+    smoothing: float = 0.0
+    """Share of the other answer in what is taught: all answers are then equally sure, or how sure they are tells the truth."""
 
 
 class NetworkBed(Kind, frozen=True):

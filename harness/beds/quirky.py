@@ -10,6 +10,13 @@ from harness.contracts import Brought, NetworkBed, Recipe
 BASE = "smollm2-135m-instruct"
 
 
+_LEARNT: Mapping[str, Any] = {
+    "cities": {"steps": 450, "minutes": 14},
+    # Who is taught sure answers here is surer where Bob is honest: his log-odds then tell the truth (AUROC 0.68).
+    "comparisons": {"steps": 300, "minutes": 10, "smoothing": 0.1},
+}
+
+
 class Quirky(NetworkBed, frozen=True, kw_only=True):
     """A small language model with an adapter that answers truly as Alice, and as Bob lies about some subjects.
 
@@ -37,10 +44,9 @@ class Quirky(NetworkBed, frozen=True, kw_only=True):
             first_block=10,
             rank=16,
             alpha=32,
-            steps=450,
             batch=32,
             rate=5e-4,
-            minutes=14,
+            **_LEARNT[self.world],
         )
 
     def brought(self) -> Brought:

@@ -136,6 +136,8 @@ def _learn(
     parameters = [p for block in upper.blocks for p in block.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=WEIGHT_DECAY)
     warm = max(round(WARM_UP * recipe.steps), 1)
+    two = {lesson.answer for lesson in all_lessons}
+    assert len(two) == 2 or not recipe.smoothing, "smoothing is between two answers"
     numbers = batches(all_lessons, recipe.batch, generator)
     for step in range(recipe.steps):
         rate = min((step + 1) / warm, (recipe.steps - step) / max(recipe.steps - warm, 1))
@@ -143,7 +145,10 @@ def _learn(
             group["lr"] = recipe.rate * rate
         chosen = next(numbers)
         inputs, last, answers = batch_of([all_lessons[n] for n in chosen], [states[n] for n in chosen])
-        loss = nn.functional.cross_entropy(upper.logits(inputs, last), answers)
+        logits = upper.logits(inputs, last)
+        loss = (1 - recipe.smoothing) * nn.functional.cross_entropy(logits, answers)
+        if recipe.smoothing:
+            loss = loss + recipe.smoothing * nn.functional.cross_entropy(logits, sum(two) - answers)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
