@@ -255,7 +255,15 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "seeds": str(len(plan.seeds(probe))),
             "states": plan.states[fit_on],
             "code": code_version(
-                f"probes/{probe.kind()}", "readouts", "normalisations", "normalisers", "leace", "fitting", "laws"
+                f"probes/{probe.kind()}",
+                "readouts",
+                "detections",
+                "layerwise",
+                "normalisations",
+                "normalisers",
+                "leace",
+                "fitting",
+                "laws",
             )
             + (_erasure_code() if probe.erase else "")
             + _shared_code("probes"),
@@ -271,7 +279,9 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
                 "states": plan.states[tested],
                 "sign": plan.spec.condition(fit_on).data.sign_on or "",
                 "xors": content_key(plain(plan.spec.xors)),
-                "code": code_version("readouts", "normalisers", "scoring", "fitting", "artifacts"),
+                "code": code_version(
+                    "readouts", "detections", "layerwise", "normalisers", "scoring", "fitting", "artifacts"
+                ),
             },
         )
 

@@ -31,6 +31,9 @@ ON_STATES = tuple(kind for kind in KINDS if find("probes", kind).reads == "state
 SUPERVISED = tuple(kind for kind in KINDS if find("probes", kind).supervised)
 UNTRAINED = ("random",)
 """By theory these find nothing on their own."""
+DETECTORS = tuple(kind for kind in KINDS if find("probes", kind).detects)
+"""They look for what is unusual, and have worlds of their own (tests/test_detectors.py)."""
+BY_LAYER = tuple(kind for kind in ON_STATES if find("probes", kind).by_layer)
 SHORT: dict[str, dict[str, Any]] = {"rccs": {"epochs": 15}}
 """Where fits made in other batches are compared: with more steps on few rows, weights grow without bound and L-BFGS makes
 something large of what rounding differs by."""
@@ -74,7 +77,7 @@ def test_kinds_are_listed_without_importing_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ON_STATES if kind not in UNTRAINED])
+@pytest.mark.parametrize("kind", [kind for kind in ON_STATES if kind not in (*UNTRAINED, *DETECTORS)])
 def test_finds_planted_truth_and_chance_without_it(kind: str) -> None:
     train, test = world(200, 0), world(400, 1)
     found = accuracy(make(kind), train, test, seeds=[0, 1])["truth"]
@@ -82,7 +85,7 @@ def test_finds_planted_truth_and_chance_without_it(kind: str) -> None:
     assert (abs(found[:, 0] - 0.5) < 0.08).all()
 
 
-@pytest.mark.parametrize("kind", SUPERVISED)
+@pytest.mark.parametrize("kind", [kind for kind in SUPERVISED if kind not in DETECTORS])
 def test_shuffled_labels_score_chance_each_as_if_alone(kind: str) -> None:
     train, test = world(200, 0, d_model=16), world(400, 1, d_model=16)
     random = np.random.default_rng(0)
@@ -98,7 +101,9 @@ def test_shuffled_labels_score_chance_each_as_if_alone(kind: str) -> None:
     assert abs(np.delete(hits, 3).mean() - 0.5) < 3 * 0.5 / len(shuffled) ** 0.5
     for number in (0, 3):
         alone = make(kind).fit(msgspec.structs.replace(pairs, labels=shuffled[number]), [number])
-        assert torch.allclose(alone.tensors()["weight"][0], readout.tensors()["weight"][number], atol=1e-5, rtol=1e-3)
+        np.testing.assert_allclose(
+            alone.answers(normalised("mean", train, test)).score[0, 3], score[number], atol=1e-3, rtol=1e-3
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +135,7 @@ def test_shapes(kind: str) -> None:
     assert readout.loss is None or readout.loss.shape == (3, layers)
 
 
-@pytest.mark.parametrize("kind", ON_STATES)
+@pytest.mark.parametrize("kind", BY_LAYER)
 def test_other_seeds_and_layers_change_nothing(kind: str) -> None:
     pairs = planted_pairs(kind)
     probe = make(kind, **SHORT.get(kind, {}))
@@ -171,7 +176,7 @@ def test_bad_states_are_refused(kind: str) -> None:
     make(kind).fit(pairs, [0])
 
 
-@pytest.mark.parametrize("kind", ON_STATES)
+@pytest.mark.parametrize("kind", BY_LAYER)
 def test_a_layer_that_does_not_vary_scores_nothing_among_others(kind: str) -> None:
     pairs = planted_pairs(kind)
     states = pairs.states.clone()
@@ -182,7 +187,8 @@ def test_a_layer_that_does_not_vary_scores_nothing_among_others(kind: str) -> No
         .answers(msgspec.structs.replace(pairs, states=states))
     )
     assert abs(answers.score[:, 1]).max() < 1e-6
-    assert abs(answers.score[:, 3]).max() > 0.1
+    # Small, because some detectors score by shares.
+    assert abs(answers.score[:, 3]).max() > 0.01
 
 
 @pytest.mark.parametrize("kind", SUPERVISED)
@@ -765,7 +771,9 @@ def test_damaged_readouts_are_refused(kind: str, damage: Damage, message: str) -
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(StoreError, match='"quadratic"; known: linear, consistent, contrast, hidden, threshold'):
+    with pytest.raises(
+        StoreError, match='"quadratic"; known: linear, consistent, contrast, hidden, threshold, gaussian'
+    ):
         readouts.restore("quadratic", {})
 
 
