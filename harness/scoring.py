@@ -154,7 +154,8 @@ def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]
 def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
     train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
     for target in test.targets:
-        if target not in train.targets:
+        # What a detector was fitted on has nothing unusual, so that the column has one value there.
+        if target not in train.targets and not one.detects:
             continue
         answers = resolved(one, train, target)
         for metric in metrics:

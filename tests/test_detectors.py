@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from scipy.stats import multivariate_normal
@@ -14,8 +16,9 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 
+from harness import pipeline
 from harness.contracts import Answers, Pairs, Probe
-from harness.errors import NumericalError
+from harness.errors import DataError, NumericalError
 from harness.kind import find, names
 from harness.layer_choice import choose_layer
 from harness.metrics.auroc import Auroc
@@ -311,3 +314,58 @@ def test_folds_that_leave_one_label_are_refused() -> None:
 def test_every_detector_has_a_world_here() -> None:
     detectors = {kind for kind in names("probes") if find("probes", kind).detects}
     assert detectors == {*OF_STATES, "mahalanobis_log_odds"}
+
+
+SPEC = """
+harness: 1
+name: unusual
+model: {{id: {model}, dtype: float32}}
+data: {{source: {{kind: quirky, world: comparisons}}, limit: 160}}
+conditions:
+  normal: {{data: {{where: {{who: Alice}}}}}}
+  mixed: {{data: {{where: {{}}}}}}
+activations: {{token: mean}}
+probes:
+  - mahalanobis
+  - {{kind: isolation_forest, trees: 20}}
+  - {{kind: local_outlier_factor, features: difference}}
+  - {{kind: mahalanobis_log_odds, folds: 3}}
+  - {{kind: gaussian_likelihood_ratio, target: who, features: midpoint}}
+transfer:
+  - {{fit_on: normal, tested_on: [mixed]}}
+  - {{fit_on: mixed, tested_on: [mixed]}}
+seeds: 2
+layer: last
+metrics: [auroc]
+geometry: [normal]
+checks:
+  - {{kind: detects_anomaly, probe: mahalanobis, condition: mixed, fit_on: normal, target: who, expect: pass}}
+  - {{kind: detects_anomaly, probe: gaussian_likelihood_ratio@who, condition: mixed, target: who, expect: pass}}
+  - {{kind: detects_anomaly, name: no_lie, probe: mahalanobis, condition: mixed, fit_on: normal, target: truth, least: 0.9, expect: fail}}
+"""
+
+
+def test_a_spec_fits_detectors_on_one_condition_and_scores_them_on_anothers_column(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    text = SPEC.format(model=tiny_llama)
+    # Labels of who is asked need a condition with both: Alice's rows have one value only.
+    (tmp_path / "spec.yaml").write_text(text.replace("  - {fit_on: mixed, tested_on: [mixed]}\n", ""))
+    with pytest.raises(DataError, match="no two values"):
+        pipeline.run(tmp_path / "spec.yaml", out=tmp_path, page=False)
+    alice = text.replace("  - {kind: gaussian_likelihood_ratio, target: who, features: midpoint}\n", "")
+    alice = alice.replace("  - {fit_on: mixed, tested_on: [mixed]}\n", "")
+    alice = "\n".join(line for line in alice.splitlines() if "ratio@who" not in line)
+    (tmp_path / "spec.yaml").write_text(alice)
+    outcome = pipeline.run(tmp_path / "spec.yaml", out=tmp_path, page=False)
+    assert not outcome.unexpected, outcome.checks
+    results = pl.read_csv(outcome.folder / "results.csv", schema_overrides={"layer": pl.String}).filter(layer="2")
+    found = {(row["probe"], row["target"]): row["value"] for row in results.iter_rows(named=True)}
+    # Who is asked stands in the prompt, and a mean over its tokens has it.
+    assert found["mahalanobis", "who"] > 0.9
+    assert {probe for probe, target in found if target == "who"} >= {*OF_STATES, "mahalanobis_log_odds"}
+    mixed = text.replace("  - {fit_on: normal, tested_on: [mixed]}\n", "").replace("geometry: [normal]", "")
+    mixed = "\n".join(line for line in mixed.splitlines() if "fit_on: normal" not in line)
+    (tmp_path / "spec.yaml").write_text(mixed)
+    outcome = pipeline.run(tmp_path / "spec.yaml", out=tmp_path, page=False)
+    assert not outcome.unexpected, outcome.checks
