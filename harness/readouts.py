@@ -167,11 +167,57 @@ class ThresholdReadout(msgspec.Struct, frozen=True):
         return portable({"threshold": self.threshold})
 
 
+class EnsembleReadout(msgspec.Struct, frozen=True):
+    """The model's own answer to an example, from all its templates; every row of the example has the same score."""
+
+    threshold: Tensor
+    """Log-odds, float32, (seed, template)."""
+    template: Tensor
+    """Which templates these are, sorted, int64, (template,)."""
+    votes: Tensor
+    """1 where each template's answer counts once, 0 where its log-odds do, uint8, (1,)."""
+
+    @property
+    def loss(self) -> Tensor | None:
+        return None
+
+    def answers(self, pairs: Pairs) -> Answers:
+        import torch
+
+        log_odds = needed_log_odds(pairs).float()
+        known = self.template.to(pairs.template)
+        place = torch.searchsorted(known, pairs.template).clamp_max(len(known) - 1)
+        if not torch.equal(known[place], pairs.template):
+            raise UsageError(
+                "prompt_ensemble is tested on templates that it was not fitted on; give both conditions the same ones"
+            )
+        given = log_odds - self.threshold.to(log_odds)[:, place]
+        votes = bool(self.votes)
+        if votes:
+            given = (given.sign() + 1) / 2
+        score = _mean_by(pairs.example, given)
+        probability = score if votes else score.sigmoid()
+        score = score - 0.5 if votes else score
+        return Answers(score[:, None].cpu().numpy(), probability[:, None].cpu().numpy())
+
+    def tensors(self) -> dict[str, Tensor]:
+        return portable({name: getattr(self, name) for name in self.__struct_fields__})
+
+
+def _mean_by(example: Tensor | None, rows: Tensor) -> Tensor:
+    """Each row's mean over the rows of its example, (seed, row)."""
+    if example is None:
+        return rows
+    _, place, count = example.unique(return_inverse=True, return_counts=True)
+    sums = rows.new_zeros(len(rows), len(count)).index_add_(1, place, rows)
+    return (sums / count)[:, place]
+
+
 def needed_log_odds(pairs: Pairs) -> Tensor:
     """The model's log-odds, (pair,). Raises UsageError when it has none."""
     if pairs.log_odds is None:
         raise UsageError(
-            "zero_shot needs the model's own probabilities of the answers, but this model has no language-model head; "
+            "zero_shot and prompt_ensemble need the model's own probabilities of the answers, but this model has no language-model head; "
             "take the probe out of this spec, or use a causal or masked language model"
         )
     return pairs.log_odds
@@ -217,6 +263,7 @@ _FORMS: dict[str, type] = {
     "contrast": ContrastReadout,
     "hidden": HiddenReadout,
     "threshold": ThresholdReadout,
+    "ensemble": EnsembleReadout,
     "gaussian": GaussianReadout,
     "joint_gaussian": JointGaussianReadout,
     "neighbours": NeighbourReadout,
@@ -239,6 +286,7 @@ _SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
         "bias": ("seed", "layer"),
     },
     "threshold": {"threshold": ("seed", "1")},
+    "ensemble": {"threshold": ("seed", "template"), "template": ("template",), "votes": ("1",)},
     "gaussian": {
         "sides": ("side", "2"),
         "mean": ("seed", "layer", "gaussian", "feature"),
@@ -270,7 +318,14 @@ _SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
         "bias": ("seed", "layer"),
     },
 }
-_DTYPES = {"calibrated": "uint8", "chosen": "int64", "neighbours": "int64", "feature": "int32"}
+_DTYPES = {
+    "calibrated": "uint8",
+    "chosen": "int64",
+    "neighbours": "int64",
+    "feature": "int32",
+    "template": "int64",
+    "votes": "uint8",
+}
 """Those that are not float32."""
 
 

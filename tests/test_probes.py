@@ -121,7 +121,7 @@ def test_shapes(kind: str) -> None:
     pairs = planted_pairs(kind)
     readout = make(kind).fit(pairs, [5, 6, 7])
     answers = readout.answers(pairs)
-    layers = 1 if kind == "zero_shot" else 4
+    layers = 1 if find("probes", kind).reads == "log_odds" else 4
     assert answers.score.shape == (3, layers, 120)
     assert answers.score.dtype == np.float32
     if answers.probability is not None:
@@ -721,6 +721,67 @@ def test_zero_shot_is_the_models_answer_and_calibration_balances_it() -> None:
     np.testing.assert_allclose(balanced.probability, 1 / (1 + np.exp(-balanced.score)), rtol=1e-5)
 
 
+def asked(rows: list[tuple[int, int, float]]) -> Pairs:
+    """Rows of (example, template, log-odds)."""
+    example, template, odds = (torch.tensor(column) for column in zip(*rows, strict=True))
+    return Pairs(torch.zeros(1, len(rows), 2, 1), template, example=example, log_odds=odds)
+
+
+def test_a_prompt_ensemble_is_the_mean_over_the_templates_of_an_example() -> None:
+    # The second template invites "yes" by 10, and is right more often.
+    train = asked([(n, t, (1 if n % 2 else -1) * (1 + t) + 10.0 * t) for n in range(6) for t in (0, 1)])
+    test = asked([(7, 0, -0.5), (7, 1, 13.0), (8, 1, 9.0), (8, 0, 0.4)])
+    found = make("prompt_ensemble").fit(train, [0]).answers(test)
+    np.testing.assert_allclose(found.score[0, 0], [1.25, 1.25, -0.3, -0.3], atol=1e-6)
+    np.testing.assert_allclose(found.probability[0, 0], 1 / (1 + np.exp(-found.score[0, 0])), atol=1e-6)  # type: ignore[index]
+    plain = make("prompt_ensemble", calibrated=False).fit(train, [0]).answers(test)
+    np.testing.assert_allclose(plain.score[0, 0], [6.25, 6.25, 4.7, 4.7], atol=1e-6)
+    votes = make("prompt_ensemble", of="answers").fit(train, [0]).answers(test)
+    np.testing.assert_allclose(votes.probability[0, 0], [0.5, 0.5, 0.5, 0.5])  # type: ignore[index]
+    agreed = make("prompt_ensemble", of="answers").fit(train, [0]).answers(asked([(1, 0, 2.0), (1, 1, 11.0)]))
+    np.testing.assert_allclose(agreed.score[0, 0], [0.5, 0.5])
+
+
+def test_with_one_template_an_ensemble_is_zero_shot() -> None:
+    pairs = msgspec.structs.replace(planted_pairs("zero_shot"), example=torch.arange(120))
+    for calibrated in (True, False):
+        one, other = (make(kind, calibrated=calibrated).fit(pairs, [0, 1]) for kind in ("zero_shot", "prompt_ensemble"))
+        np.testing.assert_allclose(one.answers(pairs).score, other.answers(pairs).score, atol=1e-6)
+
+
+def test_an_ensemble_answers_better_than_its_templates_where_their_errors_are_their_own() -> None:
+    rng = np.random.default_rng(0)
+
+    def world(common: float) -> tuple[float, float]:
+        truth, shared = rng.permutation(np.arange(400) % 2), rng.standard_normal(400)
+        odds = (2 * truth - 1)[:, None] + 2 * (common * shared[:, None] + (1 - common) * rng.standard_normal((400, 8)))
+        pairs = asked([(n, t, float(odds[n, t])) for n in range(400) for t in range(8)])
+        right = [
+            (make(kind).fit(pairs, [0]).answers(pairs).score[0, 0] > 0) == truth.repeat(8)
+            for kind in ("prompt_ensemble", "zero_shot")
+        ]
+        return float(right[0].mean()), float(right[1].mean())
+
+    ensemble, single = world(common=0.0)
+    assert ensemble > single + 0.15
+    # The control: where every wording has the same error, more of them help nothing.
+    ensemble, single = world(common=1.0)
+    assert abs(ensemble - single) < 0.05
+
+
+def test_an_ensemble_refuses_what_it_cannot_do() -> None:
+    train = asked([(n, t, float(n)) for n in range(4) for t in (0, 2)])
+    readout = make("prompt_ensemble").fit(train, [0])
+    with pytest.raises(UsageError, match="not fitted on"):
+        readout.answers(asked([(1, 1, 0.0)]))
+    with pytest.raises(UsageError, match="not fitted on"):
+        readout.answers(asked([(1, 3, 0.0)]))
+    with pytest.raises(NumericalError, match="two training pairs of every template"):
+        make("prompt_ensemble").fit(asked([(0, 0, 1.0), (1, 0, 2.0), (1, 1, 2.0)]), [0])
+    with pytest.raises(NumericalError, match="training pair 1 are not finite"):
+        make("prompt_ensemble").fit(asked([(0, 0, 1.0), (1, 0, float("nan"))]), [0])
+
+
 def test_zero_shot_needs_finite_log_odds() -> None:
     pairs = Pairs(torch.zeros(1, 3, 2, 4), torch.zeros(3, dtype=torch.int64))
     with pytest.raises(UsageError, match="language-model head"):
@@ -772,7 +833,7 @@ def test_damaged_readouts_are_refused(kind: str, damage: Damage, message: str) -
 
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(
-        StoreError, match='"quadratic"; known: linear, consistent, contrast, hidden, threshold, gaussian'
+        StoreError, match='"quadratic"; known: linear, consistent, contrast, hidden, threshold, ensemble'
     ):
         readouts.restore("quadratic", {})
 
