@@ -188,7 +188,7 @@ def spec_content(spec: Spec) -> Any:
         if not content[name]:
             del content[name]
     for condition in content["conditions"]:
-        for part, name in (("model", "adapter"), ("data", "where")):
+        for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
             if condition[part].get(name) is None:
                 condition[part].pop(name, None)
     return content
@@ -209,6 +209,7 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
             {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
         ),
         "tokenizer": card.tokenizer_identity if card else "",
+        **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_version('shots')}"}),
         "code": code_version(
             "examples", "templates", "sandbox", "prompts", "lint", "data", "distractors", "models/tokenizer"
         ),
