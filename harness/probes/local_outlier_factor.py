@@ -58,12 +58,13 @@ class LocalOutlier(OfStates, frozen=True, kw_only=True):
         from sklearn.neighbors import LocalOutlierFactor
 
         if not bool(rows.any()):
-            # A density of 1 and a reach of 1 among rows that are all one: a factor of 1.
-            return {name: rows.new_full((len(rows),), 1.0) for name in ("reach", "density")} | {
-                "bias": rows.new_zeros(())
-            }
+            # With reach and density 1 among rows that are all one, a factor of 1.
+            ones = torch.ones(len(rows), dtype=torch.float64)
+            return {"reach": ones, "density": ones, "bias": ones.new_zeros(())}
         found = LocalOutlierFactor(n_neighbors=self.neighbours, novelty=True).fit(rows.float().cpu().numpy())
-        reach = torch.from_numpy(found._distances_fit_X_[:, -1])
-        # A training row is not its own neighbour: these are the factors that it would have if it were new.
-        factor = torch.from_numpy(-found.negative_outlier_factor_) - 1
-        return {"reach": reach, "density": torch.from_numpy(found._lrd), "bias": -self.threshold(factor.double())}
+        # No training row is its own neighbour here, as if each were new.
+        reach, density, factor = (
+            torch.from_numpy(part).double()
+            for part in (found._distances_fit_X_[:, -1], found._lrd, -found.negative_outlier_factor_ - 1)
+        )
+        return {"reach": reach, "density": density, "bias": -self.threshold(factor)}
