@@ -190,9 +190,9 @@ class RunEvidence:
         return not isinstance(model, Bed) and model.weights == "random"
 
     def _targeted(self, scored: Scored, target: str) -> tuple[Labels, Labels]:
-        """Labels of the training and the test rows, both of which have the target."""
+        """Labels of the training and the test rows, both of which have the target; of the test rows, for a detector."""
         train, test = self._labels[scored.fit_on, "train"], self._labels[scored.tested_on, "test"]
-        if target not in test.targets or target not in train.targets:
+        if target not in test.targets or (target not in train.targets and not scored.detects):
             raise CheckError(
                 f'no "{target}" among the targets of {scored.tested_on}: {", ".join(sorted(test.targets))}'
             )

@@ -95,6 +95,7 @@ def score(
         test=readout.answers(test),
         target=probe.target,
         signed=knows_its_sign(probe),
+        detects=probe.detects,
         loss=None if loss is None else loss.cpu().numpy(),
     )
     restart_loss = getattr(readout, "restart_loss", None)
@@ -158,6 +159,7 @@ def score_shuffled(
         test=answers[1],
         target=probe.target,
         signed=knows_its_sign(probe),
+        detects=probe.detects,
         train_labels=labels,
     )
 

@@ -31,6 +31,9 @@ def choose_layer(scored: Scored, rule: LayerRule | int | str, train: Labels, val
         return _at(scored, len(scored.layers) - 1, "the last layer")
     if rule == "lowest_loss":
         return _lowest_loss(scored)
+    if scored.detects and rule in ("validation", "earliest_informative"):
+        middle = len(scored.layers) // 2
+        return _at(scored, middle, "the middle layer, because a detector has seen nothing unusual to choose by")
     if rule == "validation":
         return _best_on_validation(scored, train, validation)
     if rule == "earliest_informative":

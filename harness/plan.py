@@ -188,7 +188,7 @@ def spec_content(spec: Spec) -> Any:
         if not content[name]:
             del content[name]
     for condition in content["conditions"]:
-        for part, name in (("model", "adapter"), ("data", "where")):
+        for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
             if condition[part].get(name) is None:
                 condition[part].pop(name, None)
     return content
@@ -209,6 +209,7 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
             {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
         ),
         "tokenizer": card.tokenizer_identity if card else "",
+        **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_version('shots')}"}),
         "code": code_version(
             "examples", "templates", "sandbox", "prompts", "encoding", "lint", "data", "distractors", "models/tokenizer"
         ),
@@ -255,7 +256,15 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "seeds": str(len(plan.seeds(probe))),
             "states": plan.states[fit_on],
             "code": code_version(
-                f"probes/{probe.kind()}", "readouts", "normalisations", "normalisers", "leace", "fitting", "laws"
+                f"probes/{probe.kind()}",
+                "readouts",
+                "detections",
+                "layerwise",
+                "normalisations",
+                "normalisers",
+                "leace",
+                "fitting",
+                "laws",
             )
             + (_erasure_code() if probe.erase else "")
             + _shared_code("probes"),
@@ -271,7 +280,9 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
                 "states": plan.states[tested],
                 "sign": plan.spec.condition(fit_on).data.sign_on or "",
                 "xors": content_key(plain(plan.spec.xors)),
-                "code": code_version("readouts", "normalisers", "scoring", "fitting", "artifacts"),
+                "code": code_version(
+                    "readouts", "detections", "layerwise", "normalisers", "scoring", "fitting", "artifacts"
+                ),
             },
         )
 

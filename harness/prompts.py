@@ -16,6 +16,7 @@ from harness.distractors._balance import balanced
 from harness.encoding import Tokenizer, as_chat, frame_of, in_chunks, without_too_long
 from harness.errors import DataError
 from harness.examples import arrange, sample, source_of, title
+from harness.shots import Shots
 from harness.spec import Condition, Prompt
 from harness.templates import Rendered, Template, shared_start
 
@@ -75,7 +76,10 @@ def build(
 
     templates = _templates(condition.prompt, source)
     edits = [(name, distractors[name], values[name]) for name in condition.distractors]
-    rows = _rows(examples, templates, answers, choices, edits)
+    shots = None
+    if condition.prompt.shots is not None:
+        shots = Shots(condition.prompt.shots, examples, templates, choices, truth, answers, condition.data.seed)
+    rows = _rows(examples, templates, answers, choices, edits, shots)
     if condition.prompt.chat:
         rows = (as_chat(row, tokenizer) for row in rows)
     frame, dropped = without_too_long(in_chunks(rows, values, tokenizer), condition.prompt, tokenizer)
@@ -84,7 +88,9 @@ def build(
     # Whether a label leaks is asked of the prompts without those distractors that are there to tell it.
     innocent = [edit for edit in edits if edit[0] not in tied]
     unaided = (
-        frame if innocent == edits else frame_of(list(_rows(examples, templates, answers, choices, innocent)), values)
+        frame
+        if innocent == edits
+        else frame_of(list(_rows(examples, templates, answers, choices, innocent, shots)), values)
     )
     findings += dropped + lint.leak_findings(unaided) + lint.text_findings(frame)
     findings += lint.label_findings(frame, factors, tied)
@@ -194,6 +200,7 @@ def _rows(
     answers: Sequence[str],
     choices: Sequence[tuple[int, int]],
     edits: Sequence[_Edit],
+    shots: Shots | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Every prompt as text, with the characters of its answer; `number` is the example's place in `examples`."""
     for number, row in enumerate(examples.iter_rows(named=True)):
@@ -203,6 +210,8 @@ def _rows(
             members = _edited(template, fields, pair, answers, edits, number, row["example"])
             if number == 0:
                 _check_edits(template, fields, pair, answers, edits, row["example"])
+            if shots is not None:
+                members = [shots.before(member, index, row["group"]) for member in members]
             for answer, member in enumerate(members):
                 yield {
                     "number": number,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.contracts import Answers, Pairs, Readout
+from harness.detections import GaussianReadout, IsolationReadout, JointGaussianReadout, NeighbourReadout
 from harness.errors import StoreError, UsageError
+from harness.layerwise import by_layer, portable, same_space, stacked
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 
@@ -36,17 +37,17 @@ class LinearReadout(msgspec.Struct, frozen=True):
 
     def answers(self, pairs: Pairs) -> Answers:
         layers, rows, _, width = pairs.states.shape
-        _same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
+        same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
         weight = self.weight.to(pairs.states).flatten(2)
-        scores = _by_layer(weight, self.bias, pairs.states.reshape(layers, rows, 2 * width))
-        probability = _stacked([score.sigmoid() for score in scores]) if self.calibrated else None
-        return Answers(_stacked(scores), probability)
+        scores = by_layer(weight, self.bias, pairs.states.reshape(layers, rows, 2 * width))
+        probability = stacked([score.sigmoid() for score in scores]) if self.calibrated else None
+        return Answers(stacked(scores), probability)
 
     def tensors(self) -> dict[str, Tensor]:
         import torch
 
         calibrated = torch.tensor([self.calibrated], dtype=torch.uint8)
-        return _portable({"weight": self.weight, "bias": self.bias, "calibrated": calibrated})
+        return portable({"weight": self.weight, "bias": self.bias, "calibrated": calibrated})
 
 
 class _Restarts(msgspec.Struct, frozen=True):
@@ -80,7 +81,7 @@ class _Restarts(msgspec.Struct, frozen=True):
         return self.restart_loss.gather(1, self.chosen[:, None])[:, 0]
 
     def tensors(self) -> dict[str, Tensor]:
-        return _portable({name: getattr(self, name) for name in self.__struct_fields__})
+        return portable({name: getattr(self, name) for name in self.__struct_fields__})
 
 
 class ConsistentReadout(_Restarts, frozen=True):
@@ -128,13 +129,13 @@ class HiddenReadout(msgspec.Struct, frozen=True):
         import torch
 
         layers, _, _, width = pairs.states.shape
-        _same_space(self.weight.shape[1], self.weight.shape[4], layers, width)
-        # Layer by layer, as in `_by_layer`; seed by seed, because all hidden units of all could be larger than the states.
+        same_space(self.weight.shape[1], self.weight.shape[4], layers, width)
+        # Layer by layer, as in `by_layer`; seed by seed, because all hidden units of all could be larger than the states.
         scores = [
             torch.stack([self._at(seed, layer, rows) for seed in range(len(self.weight))])
             for layer, rows in enumerate(pairs.states.flatten(2))
         ]
-        return Answers(_stacked(scores), _stacked([score.sigmoid() for score in scores]))
+        return Answers(stacked(scores), stacked([score.sigmoid() for score in scores]))
 
     def _at(self, seed: int, layer: int, rows: Tensor) -> Tensor:
         """(pair,) of one seed at one layer; rows (pair, 2 · d_model)."""
@@ -145,7 +146,7 @@ class HiddenReadout(msgspec.Struct, frozen=True):
         return torch.addmm(hidden_bias, rows, weight.flatten(1).T).relu_() @ second + bias
 
     def tensors(self) -> dict[str, Tensor]:
-        return _portable({name: getattr(self, name) for name in self.__struct_fields__})
+        return portable({name: getattr(self, name) for name in self.__struct_fields__})
 
 
 class ThresholdReadout(msgspec.Struct, frozen=True):
@@ -163,14 +164,60 @@ class ThresholdReadout(msgspec.Struct, frozen=True):
         return Answers(score.cpu().numpy(), score.sigmoid().cpu().numpy())
 
     def tensors(self) -> dict[str, Tensor]:
-        return _portable({"threshold": self.threshold})
+        return portable({"threshold": self.threshold})
+
+
+class EnsembleReadout(msgspec.Struct, frozen=True):
+    """The model's own answer to an example, from all its templates; every row of the example has the same score."""
+
+    threshold: Tensor
+    """Log-odds, float32, (seed, template)."""
+    template: Tensor
+    """Which templates these are, sorted, int64, (template,)."""
+    votes: Tensor
+    """1 where each template's answer counts once, 0 where its log-odds do, uint8, (1,)."""
+
+    @property
+    def loss(self) -> Tensor | None:
+        return None
+
+    def answers(self, pairs: Pairs) -> Answers:
+        import torch
+
+        log_odds = needed_log_odds(pairs).float()
+        known = self.template.to(pairs.template)
+        place = torch.searchsorted(known, pairs.template).clamp_max(len(known) - 1)
+        if not torch.equal(known[place], pairs.template):
+            raise UsageError(
+                "prompt_ensemble is tested on templates that it was not fitted on; give both conditions the same ones"
+            )
+        given = log_odds - self.threshold.to(log_odds)[:, place]
+        votes = bool(self.votes)
+        if votes:
+            given = (given.sign() + 1) / 2
+        score = _mean_by(pairs.example, given)
+        probability = score if votes else score.sigmoid()
+        score = score - 0.5 if votes else score
+        return Answers(score[:, None].cpu().numpy(), probability[:, None].cpu().numpy())
+
+    def tensors(self) -> dict[str, Tensor]:
+        return portable({name: getattr(self, name) for name in self.__struct_fields__})
+
+
+def _mean_by(example: Tensor | None, rows: Tensor) -> Tensor:
+    """Each row's mean over the rows of its example, (seed, row)."""
+    if example is None:
+        return rows
+    _, place, count = example.unique(return_inverse=True, return_counts=True)
+    sums = rows.new_zeros(len(rows), len(count)).index_add_(1, place, rows)
+    return (sums / count)[:, place]
 
 
 def needed_log_odds(pairs: Pairs) -> Tensor:
     """The model's log-odds, (pair,). Raises UsageError when it has none."""
     if pairs.log_odds is None:
         raise UsageError(
-            "zero_shot needs the model's own probabilities of the answers, but this model has no language-model head; "
+            "zero_shot and prompt_ensemble need the model's own probabilities of the answers, but this model has no language-model head; "
             "take the probe out of this spec, or use a causal or masked language model"
         )
     return pairs.log_odds
@@ -179,37 +226,20 @@ def needed_log_odds(pairs: Pairs) -> Tensor:
 def _judged(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
     """Answers of p(x) = σ(x · θ + b); direction (fit, layer, d_model), bias (fit, layer)."""
     layers, rows, _, width = pairs.states.shape
-    _same_space(direction.shape[1], direction.shape[2], layers, width)
+    same_space(direction.shape[1], direction.shape[2], layers, width)
     states = pairs.states.reshape(layers, 2 * rows, width)
-    logits = [own.unflatten(1, (rows, 2)) for own in _by_layer(direction.to(states), bias, states)]
-    members = _stacked([own.sigmoid() for own in logits])
+    logits = [own.unflatten(1, (rows, 2)) for own in by_layer(direction.to(states), bias, states)]
+    members = stacked([own.sigmoid() for own in logits])
     scores = [_half_difference(own) for own in logits]
-    return Answers(_stacked(scores), _stacked([own + 0.5 for own in scores]), members)
-
-
-def _by_layer(weight: Tensor, bias: Tensor, rows: Tensor) -> list[Tensor]:
-    """row · weight + bias at each layer, (fit, row); weight is (fit, layer, d_model), bias (fit, layer).
-
-    Layers may be scored apart, and must then give the same bits. A product of many layers may round otherwise than each by
-    itself, and so may a sigmoid, whose last bit depends on where in a vector register a number happens to lie.
-    """
-    bias = bias.to(rows)[..., None]
-    return [weight[:, layer] @ states.T + bias[:, layer] for layer, states in enumerate(rows)]
-
-
-def _stacked(layers: Sequence[Tensor]) -> np.ndarray:
-    """What each layer has, (fit, …), as one array, (fit, layer, …)."""
-    import torch
-
-    return torch.stack(list(layers), dim=1).cpu().numpy()
+    return Answers(stacked(scores), stacked([own + 0.5 for own in scores]), members)
 
 
 def _contrasted(direction: Tensor, bias: Tensor, pairs: Pairs) -> Answers:
     """Answers of (x⁺ − x⁻) · θ + b; direction (fit, layer, d_model), bias (fit, layer)."""
     layers, _, _, width = pairs.states.shape
-    _same_space(direction.shape[1], direction.shape[2], layers, width)
+    same_space(direction.shape[1], direction.shape[2], layers, width)
     difference = pairs.states[:, :, 1] - pairs.states[:, :, 0]
-    return Answers(_stacked(_by_layer(direction.to(difference), bias, difference)))
+    return Answers(stacked(by_layer(direction.to(difference), bias, difference)))
 
 
 def _half_difference(logits: Tensor) -> Tensor:
@@ -227,20 +257,17 @@ def _half_difference(logits: Tensor) -> Tensor:
     return sign * size.float().clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def _same_space(layers: int, width: int, given_layers: int, given_width: int) -> None:
-    if (layers, width) != (given_layers, given_width):
-        raise UsageError(
-            f"the probe was fitted on {layers} layers of width {width} but is applied to {given_layers} layers of width "
-            f"{given_width}; a probe can only be tested on states of the model and layers that it was fitted on"
-        )
-
-
 _FORMS: dict[str, type] = {
     "linear": LinearReadout,
     "consistent": ConsistentReadout,
     "contrast": ContrastReadout,
     "hidden": HiddenReadout,
     "threshold": ThresholdReadout,
+    "ensemble": EnsembleReadout,
+    "gaussian": GaussianReadout,
+    "joint_gaussian": JointGaussianReadout,
+    "neighbours": NeighbourReadout,
+    "isolation": IsolationReadout,
 }
 _RESTARTS: dict[str, tuple[str, ...]] = {
     "restart_direction": ("seed", "restart", "layer", "d_model"),
@@ -259,8 +286,46 @@ _SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
         "bias": ("seed", "layer"),
     },
     "threshold": {"threshold": ("seed", "1")},
+    "ensemble": {"threshold": ("seed", "template"), "template": ("template",), "votes": ("1",)},
+    "gaussian": {
+        "sides": ("side", "2"),
+        "mean": ("seed", "layer", "gaussian", "feature"),
+        "axes": ("seed", "layer", "gaussian", "rank", "feature"),
+        "precision": ("seed", "layer", "gaussian", "rank"),
+        "rest": ("seed", "layer", "gaussian"),
+        "bias": ("seed", "layer"),
+    },
+    "joint_gaussian": {
+        "weight": ("seed", "layer", "2", "d_model"),
+        "mean": ("seed", "layer"),
+        "whiten": ("seed", "layer", "layer"),
+        "bias": ("seed", "layer"),
+    },
+    "neighbours": {
+        "sides": ("side", "2"),
+        "rows": ("layer", "row", "feature"),
+        "reach": ("layer", "row"),
+        "density": ("layer", "row"),
+        "neighbours": ("1",),
+        "bias": ("seed", "layer"),
+    },
+    "isolation": {
+        "sides": ("side", "2"),
+        "feature": ("seed", "layer", "tree", "node"),
+        "threshold": ("seed", "layer", "tree", "node"),
+        "depth": ("seed", "layer", "tree", "node"),
+        "usual": ("1",),
+        "bias": ("seed", "layer"),
+    },
 }
-_DTYPES = {"calibrated": "uint8", "chosen": "int64"}
+_DTYPES = {
+    "calibrated": "uint8",
+    "chosen": "int64",
+    "neighbours": "int64",
+    "feature": "int32",
+    "template": "int64",
+    "votes": "uint8",
+}
 """Those that are not float32."""
 
 
@@ -335,8 +400,3 @@ def _check_tensor(form: str, name: str, tensor: Tensor, axes: tuple[str, ...], s
         )
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise StoreError(f"a stored {form} probe's {name} is not finite; delete it with `harness store prune`")
-
-
-def _portable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU and contiguous, as safetensors wants them."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -3,7 +3,8 @@
 The sign, stated once: a probe's answers are turned round, for each seed, layer and target by itself, where its
 accuracy *on the training rows that it was fitted on*, against that target's labels, is below one half. A probe that
 says by itself which side is true (it was handed labels, or it is the model's own answer) keeps its sign against what it
-was fitted on, as a rule the truth; against all else it is resolved like any other. Where the spec says so
+was fitted on, as a rule the truth; against all else it is resolved like any other. An anomaly detector keeps its sign
+against everything: that a row of the factor's second value is the more unusual one is what is tested. Where the spec says so
 (`data.sign_on`), only some of the training rows resolve signs. Test rows have no say, also where they are those of
 another condition.
 """
@@ -71,6 +72,8 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     """What it was fitted on, if it was handed labels."""
     signed: bool = False
     """Whether the probe itself says which side of `target` is which: it was handed labels, or it is the model's own answer."""
+    detects: bool = False
+    """Whether the score says how unusual a row is, and is turned round for no target."""
     loss: np.ndarray | None = None
     """Training loss of each kept fit, (seed, layer)."""
     train_labels: np.ndarray | None = None
@@ -116,7 +119,7 @@ def with_xors(targets: Mapping[str, np.ndarray], xors: Iterable[Sequence[str]]) 
 def training_sign(scored: Scored, labels: Labels, target: str) -> np.ndarray:
     """1 or −1 for each seed and layer, float32, by the rule above; `labels` are the training rows' of `fit_on`."""
     score = scored.train.score
-    if target == scored.target and scored.signed:
+    if scored.detects or (target == scored.target and scored.signed):
         return np.ones(score.shape[:2], dtype=np.float32)
     truth = labels.targets[target]
     if target == scored.target and scored.train_labels is not None:
@@ -151,7 +154,8 @@ def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]
 def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
     train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
     for target in test.targets:
-        if target not in train.targets:
+        # What a detector was fitted on has nothing unusual, so that the column has one value there.
+        if target not in train.targets and not one.detects:
             continue
         answers = resolved(one, train, target)
         for metric in metrics:

@@ -102,6 +102,10 @@ class Prompt(Part, frozen=True, kw_only=True):
     """Several named templates instead of one; each example is asked with every one."""
     answers: tuple[str, ...] = ()
     """The answers, index = label; the data set's own if empty. With more than two, the right one stands against one random wrong one."""
+    shots: Annotated[int, Meta(ge=1, le=64)] | None = None
+    """So many solved training examples before every question, in its own form and with the right answers: a few-shot prompt.
+    Half of them have each answer, and none is about the question's own group. More teach the task better and make every prompt
+    longer, of which what is shared is forwarded once."""
     chat: bool = False
     """Wrap in the model's chat template: what precedes the answer is the user's turn, the answer the assistant's."""
     max_tokens: Annotated[int, Meta(ge=4)] | None = None

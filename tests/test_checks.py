@@ -22,6 +22,7 @@ from harness.checks.beats_zero_shot import BeatsZeroShot
 from harness.checks.calibrated import Calibrated
 from harness.checks.chance_after_erasure import ChanceAfterErasure
 from harness.checks.chance_on_shuffled_labels import ChanceOnShuffledLabels
+from harness.checks.detects_anomaly import DetectsAnomaly
 from harness.checks.easy_to_hard import EasyToHard
 from harness.checks.insensitive_to_persona import InsensitiveToPersona
 from harness.checks.invariant_to_prompt import InvariantToPrompt
@@ -138,6 +139,11 @@ class World:
             signed=signed,
             loss=None if loss is None else np.broadcast_to(np.asarray(loss)[:, None], shape[:2]).astype(np.float32),
         )
+        return self
+
+    def detect(self) -> World:
+        """The probes are detectors: their sign is their own."""
+        self.scored = {key: msgspec.structs.replace(one, detects=True) for key, one in self.scored.items()}
         return self
 
     def aim(self, probe: str, target: str) -> World:
@@ -416,6 +422,14 @@ TABLE |= {
         World().add("p", truth=0.8).add("p", truth=0.9, fit_on="other"),
     ),
 }
+TABLE |= {
+    "detects_anomaly": (
+        DetectsAnomaly(probe="p", target="word", least=0.7),
+        World().add("p", word=1.5).detect(),
+        World().add("p", word=-3.0, truth=3.0).detect(),
+        World().add("p", word=0.4).detect(),
+    ),
+}
 for name, leaks in (("chance_on_shuffled_labels", (0.0, 1.0, 0.1)), ("chance_after_erasure", (0.0, 1.0, 0.25))):
     for leak, world in zip(leaks, TABLE[name][1:], strict=True):
         world.leak = leak
@@ -451,6 +465,19 @@ def test_knowledge_is_latent_only_if_withheld_and_there_and_linear() -> None:
     assert honest.threshold == 0.6
     assert ignorant.threshold == 0.8
     assert elsewhere.threshold == 0.1
+
+
+def test_what_is_more_usual_is_not_detected_and_what_labels_resolve_is_no_detector() -> None:
+    check = DetectsAnomaly(probe="p", target="word")
+    turned = World().add("p", word=-3.0)
+    # The control: the sign of an ordinary probe is resolved on training rows, which have both.
+    assert turned.decide(check).finding == "pass"
+    judgement = turned.detect().decide(check)
+    assert judgement.finding == "fail"
+    assert judgement.estimate.high < 0.1
+    assert "AUROC of p on main on word, layer 7" in judgement.why
+    assert World().add("p").detect().decide(check).finding == "inconclusive"
+    assert check.refers()["target"] == ("word",)
 
 
 def test_no_gap_between_floor_and_ceiling_decides_nothing() -> None:

@@ -19,7 +19,7 @@ from harness.kind import find, names
 UNSUPERVISED = ("ccs", "ccs_eigen", "crc_bss", "crc_tpc", "kmeans")
 SUPERVISED = ("lda", "logistic_regression", "mean_difference")
 """Linear ones."""
-STRONG = ("mlp",)
+STRONG = ("gaussian_likelihood_ratio", "mlp")
 """Those that compute what no linear probe can read."""
 FIRST = ("rccs",)
 """Without labels, `{nth: 1}`; what later ones find is tested below."""
@@ -168,6 +168,8 @@ def test_the_table_names_every_probe_that_reads_states() -> None:
     reading = {kind for kind in names("probes") if find("probes", kind).reads == "states"}
     # Random directions are tested above; the others need templates or laws, and have worlds of their own.
     elsewhere = {"random", "vinc", "vinc_s", "consistency"}
+    # Detectors look for what is unusual, in worlds of tests/test_detectors.py.
+    elsewhere |= {kind for kind in reading if find("probes", kind).detects}
     assert reading - elsewhere == {kind for row in THEORY for kind in row.probes}
 
 
