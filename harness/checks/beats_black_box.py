@@ -30,7 +30,7 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
 
     source: ClassVar[str] = "after Mallen & Belrose 2023 (arXiv 2312.01037), §5, and Burns et al. 2022, §3.2"
     claim: ClassVar[str] = (
-        "{probe} finds more truth in {condition} than asking does ({answers}; asked in {asked_in}, too)"
+        "{probe} finds more truth in {condition} than asking does ({answers}; other conditions asked: {asked_in})"
     )
 
     def refers(self) -> Mapping[str, tuple[str, ...]]:

@@ -119,7 +119,8 @@ def from_manifest(manifest: Mapping[str, Any], name: str) -> Outline:
 
 def claim(check: Check) -> str:
     """The claim in words, its options filled in; the check's name where its kind has none."""
-    words = {name: getattr(check, name) for name in check.__struct_fields__}
+    options = {name: getattr(check, name) for name in check.__struct_fields__}
+    words = {name: ", ".join(map(str, v)) or "none" if isinstance(v, tuple) else v for name, v in options.items()}
     if not check.claim:
         return check.name or check.kind()
     fit_on = getattr(check, "fit_on", None)
