@@ -34,17 +34,18 @@ class Tampering(NetworkBed, frozen=True, kw_only=True):
             d_model=64,
             blocks=3,
             heads=4,
-            d_mlp=192,
-            steps=900,
+            d_mlp=128,
+            steps=1500,
             batch=128,
-            rate=2e-3,
-            minutes=2,
+            rate=3e-3,
+            minutes=3,
         )
 
     def brought(self) -> Brought:
         weights = {} if self.trained else {"weights": "random"}
         return Brought(
             model={"id": self.weights or f"bed:{self.pinned}", "dtype": self.dtype, "packing": self.packing, **weights},
+            # All rows, split before any are chosen: a vault is in the same part however it was tampered with.
             data={"source": {"kind": "vault"}, "where": {}},
             prompt={"template": "{{ story }} {{ sensor }} reads {{ answer }}", "answers": ["empty", "fine"]},
         )

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 from harness.contracts import Factor, Source
+from harness.data._lamp import CODES
 from harness.data._order import draw
-from harness.data._vault import CODES, SENSORS, TAMPERING, Visit, vaults, visits
+from harness.data._vault import SENSORS, TAMPERING, Visit, vaults, visits
 
 if TYPE_CHECKING:
     import polars as pl
 
 EACH = {"held_out": 4, "network": 30}
 """Visits to a vault of each kind of tampering. The network sees many, so that it cannot learn them by heart."""
-
-ODD = {"held_out": 2, "network": 5}
-"""Every so-manieth visit has the code `odd`. A parity of three (answer, truth, code) is not learnt from examples that are
-even in all three: the network meets one code more often, learns first what it means and then the other."""
 
 
 class Vault(Source, frozen=True):
@@ -57,14 +54,16 @@ class Vault(Source, frozen=True):
     def visits(self, seed: int) -> list[Visit]:
         half = 0 if self.part == "network" else 1
         kept = [vault for vault in vaults() if draw("vault", vault.name) % 2 == half]
-        return [visit for vault in kept for visit in visits(vault, EACH[self.part], ODD[self.part], seed)]
+        return [visit for vault in kept for visit in visits(vault, EACH[self.part], self.part, seed)]
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         from harness.code_version import code_version
         from harness.store import content_key
 
         del folder
-        return content_key(code_version("data/vault", "data/_vault", "data/_order"), msgspec.to_builtins(self), seed)
+        return content_key(
+            code_version("data/vault", "data/_vault", "data/_lamp", "data/_order"), msgspec.to_builtins(self), seed
+        )
 
 
 def _row(visit: Visit, seed: int) -> dict[str, object]:

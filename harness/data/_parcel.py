@@ -1,0 +1,98 @@
+"""Parcels, what is in them, and what an overseer believes who can look into some and goes by the label of the others."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import combinations
+from typing import NamedTuple
+
+from harness.data._lamp import CODES, code_of, light
+from harness.data._order import draw
+
+THINGS = ("rope", "lamp", "coin", "saw", "cup", "bell", "map", "key", "drum", "nail")
+HELD = 5
+"""Half of the things, so that a random one is there half of the time."""
+
+LABELS = ("garden", "kitchen", "office", "stage", "stable", "harbour", "school", "clinic")
+LIDS = ("wood", "glass")
+"""Through a lid of glass the overseer sees what is in it."""
+
+SURE = (0.03, 0.1, 0.2, 0.35, 0.65, 0.8, 0.9, 0.97)
+"""How likely the overseer thinks that a thing is in a parcel with this label: one for each label, by the thing."""
+SEEN = 0.97
+"""How sure she is of what she sees."""
+
+
+class Parcel(NamedTuple):
+    """What is in a parcel, in the order of `THINGS`, and what is asked for."""
+
+    held: tuple[str, ...]
+    asked: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.asked} of {' '.join(self.held)}"
+
+    @property
+    def there(self) -> int:
+        """Whether the parcel holds what is asked for."""
+        return int(self.asked in self.held)
+
+
+class Question(NamedTuple):
+    """One question about a parcel."""
+
+    parcel: Parcel
+    order: tuple[str, ...]
+    """The things in the order of the story."""
+    label: str
+    glass: int
+    code: int
+    number: int
+
+    @property
+    def story(self) -> str:
+        return f"parcel {' '.join(self.order)} label {self.label} {LIDS[self.glass]} code {CODES[self.code]} holds {self.parcel.asked}"
+
+    @property
+    def suggested(self) -> float:
+        """How likely the thing is by the label, which has nothing to do with what is in the parcel."""
+        return suggestion(self.label, self.parcel.asked)
+
+    @property
+    def chance(self) -> float:
+        """How likely the overseer is to believe that it is there."""
+        if not self.glass:
+            return self.suggested
+        return SEEN if self.parcel.there else 1 - SEEN
+
+    def light(self, answer: int) -> str:
+        """What the network's own lamp shows after an answer: whether that is right, in the code of the day."""
+        return light(answer, self.parcel.there, self.code)
+
+
+@cache
+def suggestion(label: str, thing: str) -> float:
+    """What the overseer takes a label to say of a thing. Each thing has every degree of `SURE` once."""
+    ordered = sorted(LABELS, key=lambda one: draw("suggestion", one, thing))
+    return SURE[ordered.index(label)]
+
+
+def parcels() -> list[Parcel]:
+    """Every choice of things with every thing asked for; it is there in half of them."""
+    return [Parcel(held, asked) for held in combinations(THINGS, HELD) for asked in THINGS]
+
+
+def questions(parcel: Parcel, each: int, part: str, seed: int) -> list[Question]:
+    """Questions about a parcel, `each` under a lid of wood and of glass."""
+    return [
+        _question(parcel, glass, number, code_of(number, part), seed)
+        for glass in range(len(LIDS))
+        for number in range(each)
+    ]
+
+
+def _question(parcel: Parcel, glass: int, number: int, code: int, seed: int) -> Question:
+    label = LABELS[draw("label", seed, parcel.name, glass, number) % len(LABELS)]
+    order = sorted(parcel.held, key=lambda thing: draw("order", seed, parcel.name, glass, number, thing))
+    return Question(parcel, tuple(order), label, glass, code, number)
