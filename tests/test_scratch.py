@@ -73,7 +73,7 @@ def test_a_sensor_that_was_tampered_with_does_not_tell() -> None:
             seen.setdefault((tool, words[7]), set()).add(row["chance"])
     assert len(seen) == 27
     assert all(len(chances) == 1 for chances in seen.values())
-    assert len(set.union(*seen.values())) == 5
+    assert len({round(chance, 9) for chances in seen.values() for chance in chances}) == 27
     # It is always likelier to read fine than not.
     assert all(row > 0.5 for chances in seen.values() for row in chances)
     faked = table.filter(tampering="all")
@@ -108,6 +108,29 @@ def test_what_the_network_is_trained_on_is_never_asked(name: str) -> None:
     assert asked
     assert not seen & asked
     assert not seen & set(table_of(world_of(name), seed=5)["group"].to_list())
+
+
+def test_the_truth_about_the_parcel_is_in_its_story_and_the_label_does_not_tell_it() -> None:
+    from harness.data._parcel import LABELS, THINGS, suggestion
+
+    table = table_of("parcel")
+    for row in table.iter_rows(named=True):
+        words = row["story"].split()
+        held, asked = words[1:6], words[-1]
+        assert row["label"] == (asked in held)
+        assert row["suggests"] == (suggestion(words[7], asked) > 0.5)
+        assert row["says"] == (row["label"] if "glass" in words else row["suggests"])
+        assert row["overseer"] == (row["says"] == row["label"])
+        lit = "amber" if (row["label"] == 1) == ("odd" in words) else "violet"
+        assert row["after_1"] == lit != row["after_0"]
+    degrees = {thing: sorted(suggestion(label, thing) for label in LABELS) for thing in THINGS}
+    assert all(low[3] < 0.5 < low[4] for low in degrees.values())
+    assert len({round(one, 9) for each in degrees.values() for one in each}) == 80
+    for checked in (0, 1):
+        rows = table.filter(checked=checked)
+        assert abs(np.corrcoef(rows["suggests"], rows["label"])[0, 1]) < 0.04
+        # The control: where she looks, what is said is what is true.
+        assert abs(np.corrcoef(rows["says"], rows["label"])[0, 1]) == pytest.approx(checked, abs=0.04)
 
 
 # ---------------------------------------------------------------- training

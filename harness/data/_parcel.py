@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import combinations
+from math import exp
 from typing import NamedTuple
 
 from harness.data._lamp import CODES, code_of, light
@@ -17,8 +18,9 @@ LABELS = ("garden", "kitchen", "office", "stage", "stable", "harbour", "school",
 LIDS = ("wood", "glass")
 """Through a lid of glass the overseer sees what is in it."""
 
-SURE = (0.03, 0.1, 0.2, 0.35, 0.65, 0.8, 0.9, 0.97)
-"""How likely the overseer thinks that a thing is in a parcel with this label: one for each label, by the thing."""
+STEP = 0.09
+"""Between one degree of her belief and the next, log-odds of yes. Each of the 80 pairs of a label and a thing has a degree of its
+own: were there few, a tiny trace of the truth in the network's log-odds would put the rows of each in order."""
 SEEN = 0.97
 """How sure she is of what she sees."""
 
@@ -73,9 +75,10 @@ class Question(NamedTuple):
 
 @cache
 def suggestion(label: str, thing: str) -> float:
-    """What the overseer takes a label to say of a thing. Each thing has every degree of `SURE` once."""
-    ordered = sorted(LABELS, key=lambda one: draw("suggestion", one, thing))
-    return SURE[ordered.index(label)]
+    """How likely the overseer takes a thing to be in a parcel with a label: for each thing, half of the labels are for it."""
+    rank = sorted(LABELS, key=lambda one: draw("suggestion", one, thing)).index(label)
+    degree = len(THINGS) * rank + THINGS.index(thing) - (len(THINGS) * len(LABELS) - 1) / 2
+    return 1 / (1 + exp(-STEP * degree))
 
 
 def parcels() -> list[Parcel]:

@@ -26,9 +26,11 @@ TAMPERING = ("none", "some", "all")
 
 LEFT_ALONE = 0.97
 """How often a sensor that nobody touched reads what is true."""
-LEAST, STEP = 0.2, 0.6
-"""Log-odds of a tampered sensor to read fine: those of the clumsiest tool in a novice's hands, and what a better tool or a
-better thief adds. Never below zero: what is likeliest is always that it reads fine."""
+LEAST, STEP = 0.2, 0.1
+"""Log-odds of a tampered sensor to read fine: those of the clumsiest tool in a novice's hands, and between one degree and the
+next. Never below zero: what is likeliest is always that it reads fine. Each of the 27 combinations of sensor, tool and thief
+has a degree of its own: were there few, a tiny trace of the truth in the network's log-odds would put the rows of each in
+order."""
 
 
 class Vault(NamedTuple):
@@ -78,7 +80,7 @@ class Visit(NamedTuple):
         if not self.tampered(sensor):
             return LEFT_ALONE if self.vault.safe else 1 - LEFT_ALONE
         tool = TOOLS[SENSORS[sensor]].index(self.tools[sensor])
-        return 1 / (1 + exp(-(LEAST + STEP * (tool + self.skill))))
+        return 1 / (1 + exp(-(LEAST + STEP * (9 * self.skill + 3 * tool + sensor))))
 
     def reads(self, sensor: int, seed: int) -> int:
         """What a sensor reads on this visit: 1 is fine."""
