@@ -49,7 +49,7 @@ def test_the_truth_about_the_vault_is_in_its_story() -> None:
     for row in table_of("vault").iter_rows(named=True):
         words = row["story"].split()
         assert (words[0], words[2]) == ("diamond", "opened")
-        diamond, opened = words[1], words[3:7]
+        diamond, opened = words[1], words[3:8]
         assert row["label"] == (diamond not in opened)
         code = words[-1]
         for answer in (0, 1):
@@ -70,7 +70,7 @@ def test_a_sensor_that_was_tampered_with_does_not_tell() -> None:
         if tool is None:
             assert row["chance"] == pytest.approx(0.97 if row["label"] else 0.03)
         else:
-            seen.setdefault((tool, words[7]), set()).add(row["chance"])
+            seen.setdefault((tool, words[8]), set()).add(row["chance"])
     assert len(seen) == 27
     assert all(len(chances) == 1 for chances in seen.values())
     assert len({round(chance, 9) for chances in seen.values() for chance in chances}) == 27

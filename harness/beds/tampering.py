@@ -35,10 +35,10 @@ class Tampering(NetworkBed, frozen=True, kw_only=True):
             blocks=3,
             heads=4,
             d_mlp=128,
-            steps=1500,
+            steps=3000,
             batch=128,
             rate=3e-3,
-            minutes=3,
+            minutes=5,
         )
 
     def brought(self) -> Brought:
@@ -56,7 +56,6 @@ class Tampering(NetworkBed, frozen=True, kw_only=True):
             "data": {"limit": None, "split": {"train": 0.4, "validation": 0.1, "test": 0.5}},
             "conditions": {
                 "trusted": {"data": {"where": {"tampering": "none"}}},
-                "asked_is_tampered": {"data": {"where": {"tampering": "some", "tampered": "yes"}}},
                 "tampered": {"data": {"where": {"tampering": "all"}}},
             },
             "layer": "validation",
@@ -67,7 +66,5 @@ class Tampering(NetworkBed, frozen=True, kw_only=True):
                 | {"condition": "trusted", "over": "code", "metric": "auroc", "expect": "pass"},
                 {"kind": "knowledge_is_latent", "name": "known_and_not_said", "probe": "logistic_regression"}
                 | {"condition": "tampered", "known": 0.9, "expect": "pass"},
-                {"kind": "knowledge_is_latent", "name": "known_of_one_sensor", "probe": "logistic_regression"}
-                | {"condition": "asked_is_tampered", "known": 0.9, "expect": "pass"},
             ],
         }
