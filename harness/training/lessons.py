@@ -33,8 +33,10 @@ def source_of(recipe: Recipe | FromScratch) -> Source:
     return cast(Source, msgspec.convert(options, kind.find("data", recipe.data["kind"])))
 
 
-def lessons(bed: NetworkBed, recipe: Recipe, card: ModelCard, seed: int) -> list[Lesson]:
+def lessons(bed: NetworkBed, card: ModelCard, seed: int) -> list[Lesson]:
     """All lessons of an adapter, in an order that is the same everywhere."""
+    recipe = bed.recipe()
+    assert isinstance(recipe, Recipe), "a network made from nothing has stories, not lessons"
     source = source_of(recipe)
     condition = Condition(
         name="lessons",
