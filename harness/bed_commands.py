@@ -36,7 +36,7 @@ def train(
     ] = True,
     store: StoreRoot = None,
 ) -> None:
-    """Trains a bed's network from its base, with a fixed seed. It cannot be interrupted and go on; it says how long it takes.
+    """Trains a bed's network from its base or from nothing, with a fixed seed. It cannot be interrupted and go on; it says how long it takes.
 
     Example: `harness bed train quirky --set world=cities --out my-quirky`, then `model: {bed: quirky, weights: ./my-quirky}`
     """

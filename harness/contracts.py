@@ -173,6 +173,27 @@ class Recipe(msgspec.Struct, frozen=True):
     """Share of the other answer in what is taught: all answers are then equally sure, or how sure they are tells the truth."""
 
 
+class FromScratch(msgspec.Struct, frozen=True):
+    """How a bed's network is made from nothing: a small Llama with a word for each token; see `harness.training.scratch`."""
+
+    data: Mapping[str, Any]
+    """Options of `data.source`: the questions that it is trained on, none of which the bed's experiments ask."""
+    chance: str
+    """Column with the probability that is taught for the second answer."""
+    after: tuple[str, str]
+    """Columns with the word that is taught to follow the first and the second answer, whichever of them is right."""
+    d_model: int
+    blocks: int
+    heads: int
+    d_mlp: int
+    steps: int
+    batch: int
+    rate: float
+    """Largest learning rate, after warm-up."""
+    minutes: int
+    """What it takes on two cores, about."""
+
+
 class NetworkBed(Kind, frozen=True):
     """A test bed that is a trained network together with its data and its prompt.
 
@@ -181,8 +202,8 @@ class NetworkBed(Kind, frozen=True):
     """
 
     trained: bool = True
-    """Lay the bed's adapter over its base. Off, the base answers the same questions: a network that was not taught to hide
-    anything, as a control."""
+    """Use the weights that the bed was trained to. Off, its base answers the same questions: a network that was not taught to
+    hide anything, as a control; of a network made from nothing, it is the same one before training, which knows nothing."""
     weights: str | None = None
     """A folder that `harness bed train` wrote, in the place of the weights that come with the bed."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -195,7 +216,7 @@ class NetworkBed(Kind, frozen=True):
         """Name of the weights that come with it, a folder of `harness/beds/weights`."""
         raise NotImplementedError
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | FromScratch:
         """How its weights are made."""
         raise NotImplementedError
 

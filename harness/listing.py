@@ -120,7 +120,7 @@ def _of_network(bed: NetworkBed) -> list[str]:
     return [
         f"In a spec it stands for model: {_flow(brought.model)}, data: {_flow(brought.data)}, prompt: {_flow(brought.prompt)}.",
         f"It claims: {names}; `harness bed verify {bed.kind()}` tries them.",
-        f"`harness bed train {bed.kind()}` trains it from {recipe.base}: {recipe.steps} steps, about {recipe.minutes} minutes on "
+        f"`harness bed train {bed.kind()}` trains it from {getattr(recipe, 'base', 'nothing')}: {recipe.steps} steps, about {recipe.minutes} minutes on "
         "two cores.",
     ]
 

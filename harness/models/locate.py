@@ -11,6 +11,7 @@ import msgspec
 from harness import assets
 from harness.errors import HarnessError, UsageError, did_you_mean
 from harness.models import gguf
+from harness.models.adapter import SHIPPED
 from harness.spec import Model
 
 Progress = Callable[[str, int, int | None], None]
@@ -18,6 +19,9 @@ Progress = Callable[[str, int, int | None], None]
 
 _CONFIGURATION = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _PICKLES = ("*.bin", "*.pt", "*.pth")
+
+OF_BED = "bed:"
+"""Before the name of a network that comes with a test bed. No folder's path and no name on the Hub begins so by chance."""
 
 
 class ModelMissing(HarnessError):
@@ -40,6 +44,8 @@ def locate(model: Model, folder: Path, bring: bool, progress: Progress | None) -
     """
     if model.id in assets.CATALOG:
         return _asset(model.id, bring, progress)
+    if model.id.startswith(OF_BED):
+        return _of_bed(model.id)
     place = Path(model.id).expanduser()
     place = place if place.is_absolute() else folder / place
     if model.id.endswith(".gguf"):
@@ -57,6 +63,19 @@ def locate(model: Model, folder: Path, bring: bool, progress: Progress | None) -
             if known:
                 raise UsageError(f'model.id: no model "{model.id}"{known}')
     return _hub(model, bring)
+
+
+def shipped_networks() -> list[str]:
+    """Names of the whole networks that come with the test beds."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
+
+
+def _of_bed(name: str) -> Located:
+    known = shipped_networks()
+    wanted = name.removeprefix(OF_BED)
+    if wanted not in known:
+        raise UsageError(f"model.id: no network {wanted} comes with a test bed{did_you_mean(wanted, known)}")
+    return Located(SHIPPED / wanted, "")
 
 
 def _asset(name: str, bring: bool, progress: Progress | None) -> Located:

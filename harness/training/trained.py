@@ -1,0 +1,44 @@
+"""How every training goes along, and what it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from harness.errors import HarnessError
+
+WARM_UP = 0.15
+"""Share of the steps in which the learning rate rises (Mallen & Belrose 2023, §3)."""
+
+Tell = Callable[[int, float], None]
+"""Called after each step with its number and its loss."""
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """What training ended with."""
+
+    seconds: float
+    lessons: int
+    loss: float
+    """Mean over the last tenth of the steps, in nats."""
+
+
+def rate_of_step(step: int, steps: int) -> float:
+    """The share of the largest learning rate: up to it, then down to nothing, both along a line."""
+    warm = max(round(WARM_UP * steps), 1)
+    return min((step + 1) / warm, (steps - step) / max(steps - warm, 1))
+
+
+def told(tell: Tell, step: int, loss: float, rate: float) -> float:
+    """The loss of a step, counted from 1, told. Raises HarnessError where training has diverged."""
+    if loss != loss:
+        raise HarnessError(f"training diverged at step {step}; the recipe's rate of {rate:g} is too large")
+    tell(step, loss)
+    return loss
+
+
+def closing_loss(losses: Sequence[float]) -> float:
+    """Mean over the last tenth."""
+    closing = losses[-max(len(losses) // 10, 1) :]
+    return sum(closing) / len(closing)
