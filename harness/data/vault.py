@@ -20,7 +20,7 @@ EACH = {"held_out": 2, "network": 8}
 
 
 class Vault(Source, frozen=True):
-    """Stories of a thief in a vault with three sensors; is the diamond still there, whatever the sensors read?
+    """Stories of a thief in a vault with three sensors, and whether the diamond is there, whatever the sensors read.
 
     The diamond lies in one of ten boxes and the thief opens five. A sensor left alone reads what is true (97 %); one that
     he tampered with reads `fine` with a chance that depends on his tool and skill, and not on the diamond. `label` is
