@@ -22,6 +22,7 @@ from harness.errors import ConstantStates, StoreError
 from harness.fitting import Fitting
 from harness.plan import Stage, probe_name
 from harness.readouts import at_layers, joined
+from harness.resources import give_back_freed
 from harness.scoring import Scored, SplitName
 from harness.store import Artifact, Store, content_key
 from harness.team import Job
@@ -94,6 +95,7 @@ class LayerWork:
             states = _States(self, item)
             for name in item.probes:
                 took = self._do(self.wanted[name], item, states)
+                give_back_freed()
                 seconds[name] = [float(sum(pair)) for pair in zip(seconds.get(name, [0.0, 0.0]), took, strict=True)]
                 done += len(item.layers)
                 tell(job.progress(done))

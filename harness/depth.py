@@ -20,6 +20,9 @@ INFORMATIVE_SHARE = 0.95
 
 DRAWS = 1000
 
+AT_ONCE = 2**19
+"""Draws times groups that are held at a time: with thousands of groups, all draws would be the largest thing in memory."""
+
 
 class Curve(msgspec.Struct, frozen=True):
     """The AUROC of a probe on one target at every layer that is kept."""
@@ -87,16 +90,23 @@ def _resampled(measured: Sequence[Measured], draws: int) -> list[np.ndarray]:
     """Curves of drawn groups and seeds, (draw, layer) each; equal groups and seeds are drawn equally often in all."""
     rng = np.random.default_rng([0xDE97, draws])
     ids = np.unique(np.concatenate([one.group for one in measured]))
-    counts = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=draws).astype(np.float64)
+    sums = [_group_sums(one, ids) for one in measured]
+    moved = [np.empty((draws, added.shape[1])) for added in sums]
+    for start in range(0, draws, at_once := max(AT_ONCE // len(ids), 1)):
+        some = slice(start, min(start + at_once, draws))
+        counts = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=some.stop - start).astype(np.float64)
+        for one, added, by in zip(measured, sums, moved, strict=True):
+            by[some] = counts @ added / one.influence.shape[-1]
     seeds = {len(one.value): rng.integers(len(one.value), size=(draws, len(one.value))) for one in measured}
-    curves = []
-    for one in measured:
-        place = np.searchsorted(ids, one.group)
-        influence = one.influence.mean(axis=0, dtype=np.float64)
-        sums = np.zeros((len(ids), influence.shape[0]))
-        np.add.at(sums, place, influence.T)
-        curves.append(one.value[seeds[len(one.value)]].mean(axis=1) + counts @ sums / influence.shape[-1])
-    return curves
+    return [one.value[seeds[len(one.value)]].mean(axis=1) + by for one, by in zip(measured, moved, strict=True)]
+
+
+def _group_sums(measured: Measured, ids: np.ndarray) -> np.ndarray:
+    """Of the influence, mean over seeds, (group, layer)."""
+    influence = measured.influence.mean(axis=0, dtype=np.float64)
+    sums = np.zeros((len(ids), influence.shape[0]))
+    np.add.at(sums, np.searchsorted(ids, measured.group), influence.T)
+    return sums
 
 
 def _ends(drawn: np.ndarray, value: float) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 
 import msgspec
 
@@ -82,3 +83,14 @@ def physical_memory() -> int:
     except OSError:
         return memory
     return min(memory, int(allowed)) if allowed.isdigit() else memory
+
+
+def give_back_freed() -> None:
+    """Lets go of memory that was freed and that the C library keeps for later: layer by layer, it would add up.
+
+    Nothing happens where the library cannot be asked (musl, macOS, Windows).
+    """
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
