@@ -115,9 +115,7 @@ class ObjectStore(Store):
             for name in meta["files"]:
                 if is_inside(name):
                     (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                    self._or_none(
-                        lambda name=name: self.bucket.get_file(self._place(kind, key, name), str(draft / name))
-                    )
+                    self._or_none(self.bucket.get_file, self._place(kind, key, name), str(draft / name))
             (draft / "meta.json").write_bytes(raw)
             self._keep(draft, kind, key)
         return True
