@@ -12,7 +12,7 @@ from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-    from harness.contracts import NetworkBed
+    from harness.network_bed import NetworkBed
     from harness.store import Store
 
 app = typer.Typer(help="Trains the networks of test beds, and tries what they claim.", no_args_is_help=True)

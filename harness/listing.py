@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness import kind
-from harness.contracts import NetworkBed
 from harness.errors import UsageError, did_you_mean
 from harness.language import words
 from harness.language.json_schema import FOLDER_OF, SINGULAR, option_schema
+from harness.network_bed import NetworkBed
 from harness.spec import Model
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from harness import examples, language
 from harness.beds.quirky import Quirky
-from harness.contracts import Brought, NetworkBed, Recipe
 from harness.data.quirky import Quirky as Questions
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.models.adapter import CONFIG, SHIPPED, WEIGHTS, shipped
 from harness.models.card import describe
 from harness.models.load import load
+from harness.network_bed import Brought, NetworkBed, Recipe
 from harness.spec import Data, Model
 from harness.training.made import NOTE, bed_in, bed_named, write_note
 from harness.training.train import lower_states, train

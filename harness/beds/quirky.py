@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from harness.contracts import Brought, NetworkBed, Recipe
+from harness.network_bed import Brought, NetworkBed, Recipe
 
 BASE = "smollm2-135m-instruct"
 

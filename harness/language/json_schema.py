@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from harness import kind
-from harness.contracts import Bed, Check, Distractor, Metric, NetworkBed, Normalisation, Probe, Source
+from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Probe, Source
 from harness.language.grammar import Override, Written
 from harness.language.shorthand import own_option
+from harness.network_bed import NetworkBed
 from harness.spec import Autopsy, Data, Model
 
 Schema = dict[str, Any]

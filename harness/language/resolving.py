@@ -8,12 +8,13 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from harness import kind
-from harness.contracts import Bed, Check, Distractor, Factor, Metric, NetworkBed, Probe, Source
+from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, Source
 from harness.errors import Problem
 from harness.language.grammar import BASELINES, SETTING, Written
 from harness.language.merging import overlay
 from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
 from harness.language.validation import faults, sound
+from harness.network_bed import NetworkBed
 from harness.spec import Activations, Autopsy, Condition, Data, Model, Prompt, Spec, Transfer
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from harness import kind
-from harness.contracts import FromScratch, NetworkBed, Recipe, Source
+from harness.contracts import Source
 from harness.errors import HarnessError
 from harness.models.card import ModelCard
 from harness.models.tokenizer import load_tokenizer
+from harness.network_bed import FromScratch, NetworkBed, Recipe
 from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
 

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from harness import __version__, kind, ordinary
-from harness.contracts import FromScratch, NetworkBed
 from harness.errors import UsageError
 from harness.models.adapter import WEIGHTS as ADAPTER
 from harness.models.fingerprint import file_sha256
+from harness.network_bed import FromScratch, NetworkBed
 
 NOTE = "made.json"
 NETWORK = "model.safetensors"

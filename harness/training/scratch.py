@@ -17,7 +17,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import FromScratch, NetworkBed
+from harness.network_bed import FromScratch, NetworkBed
 from harness.templates import Template
 from harness.training.lessons import source_of
 from harness.training.trained import Tell, Trained, closing_loss, rate_of_step, told

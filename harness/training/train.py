@@ -16,11 +16,11 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import FromScratch, NetworkBed, Recipe
 from harness.errors import HarnessError
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.network import Network
+from harness.network_bed import FromScratch, NetworkBed, Recipe
 from harness.spec import Model
 from harness.training.lessons import Lesson, batch_of, check_distinct, lessons
 from harness.training.low_rank import insert, save

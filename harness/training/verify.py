@@ -12,8 +12,8 @@ import polars as pl
 import yaml
 
 from harness import pipeline
-from harness.contracts import NetworkBed
 from harness.errors import UsageError
+from harness.network_bed import NetworkBed
 from harness.progress import Reporter
 from harness.store import Store
 

@@ -1,0 +1,100 @@
+"""What a test bed that is a trained network must say of itself: what it stands for, how it was made, what it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from harness.kind import Kind
+
+
+class Brought(msgspec.Struct, frozen=True):
+    """What a network bed puts in the place of itself, as a spec would write it."""
+
+    model: Mapping[str, Any]
+    """Options of `model`: a base and an adapter, or a folder."""
+    data: Mapping[str, Any]
+    """Options of `data`; `source` names a kind of data set."""
+    prompt: Mapping[str, Any]
+    """Options of `prompt`."""
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """How a bed's adapter is trained; see `harness.training`."""
+
+    base: str
+    """The network that it is laid over."""
+    data: Mapping[str, Any]
+    """Options of `data.source`: the questions that it is trained on, none of which the bed's experiments ask."""
+    taught: str
+    """Column of the table with the answer that is taught, an index into the answers."""
+    first_block: int
+    """Blocks before this one (counted from 0) stay as they are: what the network knows there, it knows anyhow."""
+    rank: int
+    alpha: int
+    steps: int
+    batch: int
+    rate: float
+    """Largest learning rate, after warm-up."""
+    minutes: int
+    """What it takes on two cores, about."""
+    smoothing: float = 0.0
+    """Share of the other answer in what is taught: all answers are then equally sure, or how sure they are tells the truth."""
+
+
+class FromScratch(msgspec.Struct, frozen=True):
+    """How a bed's network is made from nothing: a small Llama with a word for each token; see `harness.training.scratch`."""
+
+    data: Mapping[str, Any]
+    """Options of `data.source`: the questions that it is trained on, none of which the bed's experiments ask."""
+    chance: str
+    """Column with the probability that is taught for the second answer."""
+    after: tuple[str, str]
+    """Columns with the word that is taught to follow the first and the second answer, whichever of them is right."""
+    d_model: int
+    blocks: int
+    heads: int
+    d_mlp: int
+    steps: int
+    batch: int
+    rate: float
+    """Largest learning rate, after warm-up."""
+    minutes: int
+    """What it takes on two cores, about."""
+
+
+class NetworkBed(Kind, frozen=True):
+    """A test bed that is a trained network together with its data and its prompt.
+
+    In a spec it stands in for an ordinary model, data set and prompt (`brought`), over which the condition's own options lie:
+    plan, extraction and probes know nothing of beds. What it claims is a spec of checks, all of which must pass.
+    """
+
+    trained: bool = True
+    """Use the weights that the bed was trained to. Off, its base answers the same questions: a network that was not taught to
+    hide anything, as a control; of a network made from nothing, it is the same one before training, which knows nothing."""
+    weights: str | None = None
+    """A folder that `harness bed train` wrote, in the place of the weights that come with the bed."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """As a model's own option."""
+    packing: Literal["auto", "never"] = "auto"
+    """As a model's own option."""
+
+    @property
+    def pinned(self) -> str:
+        """Name of the weights that come with it, a folder of `harness/beds/weights`."""
+        raise NotImplementedError
+
+    def recipe(self) -> Recipe | FromScratch:
+        """How its weights are made."""
+        raise NotImplementedError
+
+    def brought(self) -> Brought:
+        """The model, data and prompt in its place."""
+        raise NotImplementedError
+
+    def claims(self) -> Mapping[str, Any]:
+        """A spec, without `model`, whose checks say what is true of the bed. Each of them is expected to pass."""
+        raise NotImplementedError
