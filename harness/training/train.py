@@ -50,14 +50,20 @@ def adapt(bed: NetworkBed, recipe: Recipe, folder: Path, seed: int, tell: Tell) 
     network = load(card)
     all_lessons = lessons(bed, card, seed)
     check_distinct(all_lessons)
-    states = lower_states(network, all_lessons, recipe.first_block)
-    upper, prefix = upper_part(network, recipe.first_block, all_lessons[:4], states[:4])
+    first = recipe.first_of(card.blocks)
+    states = lower_states(network, all_lessons, first)
+    upper, prefix = upper_part(network, first, all_lessons[:4], states[:4])
     generator = torch.Generator().manual_seed(seed)
     maps = {
-        f"{prefix}.{recipe.first_block + number}.{name}": low_rank
+        f"{prefix}.{first + number}.{name}": low_rank
         for number, block in enumerate(upper.blocks)
         for name, low_rank in insert(block, recipe.rank, recipe.alpha, generator)
     }
+    if not maps:
+        raise HarnessError(
+            f"{card.name}: its blocks hold no linear map (torch.nn.Linear) that an adapter could lie on; this architecture "
+            f"({card.family}) cannot be taught so"
+        )
     losses = list(_learn(upper, recipe, all_lessons, states, generator, tell))
     save(maps, folder, recipe.base)
     return Trained(time.perf_counter() - started, len(all_lessons), closing_loss(losses))
