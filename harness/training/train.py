@@ -59,11 +59,6 @@ def adapt(bed: NetworkBed, recipe: Recipe, folder: Path, seed: int, tell: Tell) 
         for number, block in enumerate(upper.blocks)
         for name, low_rank in insert(block, recipe.rank, recipe.alpha, generator)
     }
-    if not maps:
-        raise HarnessError(
-            f"{card.name}: its blocks hold no linear map (torch.nn.Linear) that an adapter could lie on; this architecture "
-            f"({card.family}) cannot be taught so"
-        )
     losses = list(_learn(upper, recipe, all_lessons, states, generator, tell))
     save(maps, folder, recipe.base)
     return Trained(time.perf_counter() - started, len(all_lessons), closing_loss(losses))
