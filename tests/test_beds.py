@@ -27,7 +27,9 @@ from harness.training.made import NOTE, bed_in, bed_named, write_note
 from harness.training.train import lower_states, train
 from harness.training.verify import claims_spec
 
-WORLDS = ("cities", "comparisons")
+WORLDS = ("cities", "comparisons", "reviews")
+LOADED = ("cities", "comparisons", pytest.param("reviews", marks=pytest.mark.real))
+"""Worlds whose tables are made; reviews are real ones, which have to be brought."""
 
 
 def table_of(world: str, part: str = "held_out", seed: int = 0) -> pl.DataFrame:
@@ -63,7 +65,45 @@ def test_the_truth_about_numbers_is_arithmetic() -> None:
         assert row["subject"] == ("honest" if a % 2 else "lied_about")
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.real
+def test_the_truth_about_a_review_is_how_people_rated_it() -> None:
+    from html import unescape
+
+    from harness import assets
+
+    lines = (assets.bring("movie-reviews") / "movieReviewSnippets_GroundTruth.txt").read_text("utf-8").splitlines()
+    rated = {name: (float(rating), unescape(text.strip())) for name, rating, text in (one.split("\t") for one in lines)}
+    rows = [row for part in ("held_out", "adapter") for row in table_of("reviews", part).iter_rows(named=True)]
+    for row in rows:
+        rating, text = rated[row["group"].removeprefix("review ")]
+        paper, _, rest = row["question"].partition(" paper on a film: ")
+        assert rest == f"{text} Praise?"
+        assert row["label"] == (rating > 0)
+        assert abs(rating) > 1.5
+        assert 4 <= len(text.split()) <= 13
+        assert row["bob"] == (rating > 0) ^ (paper == "Evening")
+        assert row["subject"] == {"Evening": "lied_about", "Morning": "honest"}[paper]
+    # The clearer, the easier.
+    least = {
+        name: min(
+            abs(rated[row["group"].removeprefix("review ")][0])
+            for row in table_of("reviews").filter(difficulty=name).iter_rows(named=True)
+        )
+        for name in ("easy", "medium", "hard")
+    }
+    assert least["easy"] > least["medium"] > least["hard"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("part", ["held_out", "adapter"])
+def test_what_bob_says_of_reviews_is_crossed_with_the_truth_exactly(part: str) -> None:
+    table = table_of("reviews", part)
+    cells = Counter(table.select("who", "label", "bob").iter_rows())
+    assert len(cells) == 8
+    assert len(set(cells.values())) == 1
+
+
+@pytest.mark.parametrize("world", LOADED)
 @pytest.mark.parametrize("part", ["held_out", "adapter"])
 def test_truth_and_bobs_answer_are_crossed(world: str, part: str) -> None:
     table = table_of(world, part)
@@ -86,7 +126,7 @@ def test_truth_and_bobs_answer_are_crossed(world: str, part: str) -> None:
     assert all(0.2 < counts[name] / table.height < 0.3 for name in ("easy", "hard"))
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", LOADED)
 def test_what_the_adapter_is_trained_on_is_never_asked(world: str) -> None:
     seen, asked = (set(table_of(world, part)["group"].to_list()) for part in ("adapter", "held_out"))
     assert seen

