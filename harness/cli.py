@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import __version__, bed_commands
+from harness import __version__, bed_commands, store_commands
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
+from harness.printable import printable
+from harness.store_commands import StoreRoot
 
 if TYPE_CHECKING:
     from harness.resources import Resources
@@ -30,8 +32,7 @@ app = typer.Typer(
     epilog="Start with `harness init my-question`, then `harness run my-question.yaml`. "
     "Exit codes: 0 as expected, 1 a check or a difference that was not, 2 wrong spec or usage, 3 not finished.",
 )
-store_app = typer.Typer(help="Looks after the artifact store.", no_args_is_help=True)
-app.add_typer(store_app, name="store")
+app.add_typer(store_commands.app, name="store")
 app.add_typer(bed_commands.app, name="bed")
 
 SpecPath = Annotated[Path, typer.Argument(help="A spec, such as specs/cities.yaml.", show_default=False)]
@@ -41,12 +42,6 @@ Sets = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the spec, e.g. `--set model.dtype=float32`."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder in which reports/NAME is written.")]
-StoreRoot = Annotated[
-    str | None,
-    typer.Option(
-        "--store", help="Folder of the artifact store, or its URL (s3://…); else HARNESS_STORE, else the user's cache."
-    ),
-]
 
 
 @app.command()
@@ -220,11 +215,11 @@ def validate(specs: SpecPaths, sets: Sets = None) -> None:
             spec = language.read(path, sets or ())
         except SpecError as error:
             problems += len(error.problems)
-            print(_printable(str(error)), file=sys.stderr)
+            print(printable(str(error)), file=sys.stderr)
         else:
             count = len(spec.conditions)
             print(
-                f"{_printable(str(path))}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
+                f"{printable(str(path))}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
             )
     if problems:
         raise typer.Exit(EXIT_USAGE)
@@ -309,7 +304,7 @@ def init(
             file.write(text)
     except FileExistsError:
         _fail(f"{place} is there already; choose another name, or remove it first")
-    print(_printable(f"wrote {place}; next: harness run {place}"))
+    print(printable(f"wrote {place}; next: harness run {place}"))
 
 
 @app.command()
@@ -324,65 +319,7 @@ def report(
     from harness.report import page
 
     folder = Path(name) if (Path(name) / "results.csv").is_file() else out / name
-    print(_printable(f"wrote {page.from_folder(folder)}"))
-
-
-@store_app.command("ls")
-def store_ls(
-    kind: Annotated[
-        str | None, typer.Argument(help="One kind, to see every artifact of it, such as fit.", show_default=False)
-    ] = None,
-    store: StoreRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every artifact as JSON.")] = False,
-) -> None:
-    """Shows what the store holds: how many artifacts, how large, how old, and which specs' last runs refer to them."""
-    from rich.console import Console
-
-    from harness import storekeeping
-
-    the_store = _store_here(store)
-    if as_json:
-        print(json.dumps(storekeeping.as_json(the_store), indent=1))
-    else:
-        Console().print(storekeeping.overview(the_store) if kind is None else storekeeping.listing(the_store, kind))
-
-
-@store_app.command("verify")
-def store_verify(store: StoreRoot = None) -> None:
-    """Reads every file of the store and compares checksums; what is damaged is set aside and made again when needed."""
-    from harness import storekeeping
-
-    the_store = _store_here(store)
-    sound, damaged = storekeeping.verify(the_store)
-    for line in damaged:
-        print(f"damaged: {_printable(line)}")
-    for name, number in the_store.outdated.items():
-        print(f"of format {number}, not read: {_printable(name)}")
-    print(f"{sound} artifacts are sound, {len(damaged)} were damaged and are removed")
-    raise typer.Exit(EXIT_UNEXPECTED if damaged else EXIT_EXPECTED)
-
-
-@store_app.command("prune")
-def store_prune(
-    store: StoreRoot = None,
-    older_than: Annotated[
-        str | None, typer.Option(help="Only what was not used for so long: 30d, 12h, 2w.", show_default="30d")
-    ] = None,
-    unused: Annotated[
-        bool, typer.Option("--unused", help="Only what no spec's last run refers to; of any age, unless one is given.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
-) -> None:
-    """Removes artifacts that are not needed any more, and what killed runs left behind; never what a run is using.
-
-    Example: `harness store prune --unused --dry-run`
-    """
-    from harness import storekeeping
-
-    age = None if unused and older_than is None else storekeeping.seconds(older_than or "30d")
-    done = storekeeping.prune(_store_here(store), age, unused, dry_run)
-    kept = f"; {done.in_use} more are in use by a running process" if done.in_use else ""
-    print(f"{'would remove' if dry_run else 'removed'} {done.count} artifacts, {done.bytes / 2**20:.1f} MiB{kept}")
+    print(printable(f"wrote {page.from_folder(folder)}"))
 
 
 @app.callback(invoke_without_command=True)
@@ -417,22 +354,10 @@ def _store(root: str | None) -> Store:
     return store_at(root)
 
 
-def _store_here(root: str | None) -> Store:
-    """What the verbs of `harness store` look after: of a bucket, the copy on this machine."""
-    from harness.object_store import local_store
-
-    return local_store(root)
-
-
 def _fail(message: str) -> None:
     _print_error(message)
     raise typer.Exit(EXIT_USAGE)
 
 
 def _print_error(message: str) -> None:
-    print(f"harness: {_printable(message)}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """Text from strangers without what would steer the terminal."""
-    return "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    print(f"harness: {printable(message)}", file=sys.stderr)

@@ -258,6 +258,7 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
             "code": code_version(
                 f"probes/{probe.kind()}",
                 "readouts",
+                "stored_readouts",
                 "detections",
                 "layerwise",
                 "normalisations",
@@ -281,7 +282,14 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
                 "sign": plan.spec.condition(fit_on).data.sign_on or "",
                 "xors": content_key(plain(plan.spec.xors)),
                 "code": code_version(
-                    "readouts", "detections", "layerwise", "normalisers", "scoring", "fitting", "artifacts"
+                    "readouts",
+                    "stored_readouts",
+                    "detections",
+                    "layerwise",
+                    "normalisers",
+                    "scoring",
+                    "fitting",
+                    "artifacts",
                 ),
             },
         )

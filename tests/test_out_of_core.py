@@ -26,10 +26,10 @@ from harness.models.card import describe
 from harness.models.placement import Devices, devices_of, empty, place
 from harness.plan import compile_plan
 from harness.progress import Reporter
-from harness.readouts import at_layers, joined
 from harness.resources import Resources, size_of
 from harness.spec import Data, Model
 from harness.store import Store
+from harness.stored_readouts import at_layers, joined
 from tests.benchmarks.out_of_core import peak_mib, write
 from tests.test_pipeline import files, write_planted, write_text
 
