@@ -271,6 +271,9 @@ class Probe(Kind, frozen=True):
     """Whether it says how unusual a row is. Larger is more unusual, whatever it is scored against: no sign is resolved, and
     no layer is chosen by what it is scored against, because rows like those that it was fitted on have no unusual one."""
 
+    directed: ClassVar[bool] = True
+    """Whether its score is a linear map of the pair's states, so that it has a direction."""
+
     @property
     def title(self) -> str:
         """The name in the report: the one given, or the kind, with `@TARGET` where that is not the truth."""
@@ -353,6 +356,18 @@ class Fits(msgspec.Struct, frozen=True):
     """Training loss, (seed, restart)."""
     accuracy: np.ndarray
     """Accuracy on test rows, each fit's sign resolved on training rows, (seed, restart)."""
+
+
+class Steered(msgspec.Struct, frozen=True):
+    """How far the network's own answer follows when states are moved along a direction, and along random ones."""
+
+    along: Measured
+    """Change of the log-odds of answers[1] per standard deviation, towards what the probe says is answers[1]: (1, 1) and
+    (1, 1, row)."""
+    at_random: np.ndarray
+    """The same for random directions of the same length, (direction,)."""
+    where: str
+    """The layer and the tokens, in words."""
 
 
 class Evidence(Protocol):
@@ -441,6 +456,9 @@ class Evidence(Protocol):
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights."""
 
+    def steered(self, check: Check) -> Steered:
+        """What came of the intervention that the check asks for; see `Check.intervention`."""
+
 
 class Check(Kind, frozen=True):
     """A claim about the numbers, decided by an interval: pass, fail or inconclusive."""
@@ -465,6 +483,12 @@ class Check(Kind, frozen=True):
         condition = getattr(self, "condition", fitted)
         others = (name for name in self.refers().get("condition", ()) if name not in (condition, fitted))
         return (fitted, condition), *((name, name) for name in others)
+
+    def intervention(self) -> Mapping[str, Any] | None:
+        """Options of the intervention whose outcome it asks for, where the probe is fitted aside; None if it needs none.
+
+        The spec's own is used if it has one like it, else it is made with these options and the defaults."""
+        return None
 
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

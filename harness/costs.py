@@ -15,7 +15,7 @@ from rich.text import Text
 
 from harness.activations.extract import plan_extraction
 from harness.execution import Execution
-from harness.plan import Plan, Stage
+from harness.plan import Acts, Plan, Stage
 from harness.progress import Reporter
 from harness.report.plain import line
 from harness.store import Store
@@ -55,7 +55,27 @@ def estimate(plan: Plan, store: Store, reporter: Reporter | None = None) -> dict
         found[stage.key] = Costs(rows=len(execution.labels(fit_on, "train").group), where="cpu")
     for (_, tested_on, _), stage in plan.scores.items():
         found[stage.key] = Costs(rows=len(execution.labels(tested_on, "test").group), where="cpu")
+    for acts, stage in plan.interventions.items():
+        found[stage.key] = _intervention(execution, acts)
     return found
+
+
+def _intervention(execution: Execution, acts: Acts) -> Costs:
+    from harness.interventions.acting import alteration_count, asked, possible, tokens_of
+
+    card = execution.plan.cards[acts.tested_on]
+    assert card is not None, "a plan refuses networks without an answer"
+    pairs = asked(execution, acts.tested_on, "test", acts.intervention)
+    count = alteration_count(acts.intervention)
+    tokens = tokens_of(possible(card, acts.intervention, pairs)[0], pairs, count)
+    whole = tokens_of("whole", pairs, count)
+    return Costs(
+        rows=len(pairs),
+        tokens=tokens,
+        tokens_unshared=whole,
+        where=_device(),
+        note=f"{count} ways to alter a state: {tokens:,} tokens through some of the layers; as whole prompts {whole:,}",
+    )
 
 
 def _activations(execution: Execution, group: tuple[str, ...]) -> Costs:

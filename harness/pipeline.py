@@ -17,6 +17,7 @@ from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
 from harness.geometry.stage import geometry
+from harness.interventions.stage import Interventions
 from harness.leases import Lease
 from harness.object_store import store_at
 from harness.plan import Plan, compile_plan, plain, spec_content
@@ -159,7 +160,8 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
         for part in PARTS
         if len((found := execution.labels(condition.name, part)).group)
     }
-    evidence = RunEvidence(spec, scored, labels, execution.shuffled, execution.erased)
+    acted = Interventions(execution)
+    evidence = RunEvidence(spec, scored, labels, execution.shuffled, execution.erased, acted.steered)
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
@@ -178,6 +180,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             checks=tables.checks_table(judged),
             restarts=tables.restarts_table(scored.values(), labels),
             depth=tables.depth_table(scores),
+            interventions=acted.frame(),
             summary_layers={
                 key: SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
                 for key, choice in layers.items()

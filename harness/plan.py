@@ -16,13 +16,14 @@ import msgspec
 from harness import remembered
 from harness.code_version import code_version
 from harness.contracts import Bed, Erasure, Probe
+from harness.errors import UsageError
 from harness.kind import Kind
 from harness.kind import names as kind_names
 from harness.models.card import ModelCard, describe
-from harness.spec import Condition, Spec
+from harness.spec import Condition, Intervention, Spec
 from harness.store import Store, content_key
 
-StageKind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "checks", "report"]
+StageKind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "intervention", "checks", "report"]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -38,6 +39,14 @@ class Stage(msgspec.Struct, frozen=True):
     """Whether the store has it."""
     reason: str
     """Why it is stored or has to be computed."""
+
+
+class Acts(msgspec.Struct, frozen=True):
+    """An intervention and one place where it is made."""
+
+    fit_on: str
+    tested_on: str
+    intervention: Intervention
 
 
 class Plan:
@@ -62,13 +71,15 @@ class Plan:
         """By (fit_on, tested_on, probe)."""
         self.geometries: dict[str, Stage] = {}
         """By condition."""
+        self.interventions: dict[Acts, Stage] = {}
         self.checks: Stage
         self.report: Stage
 
     @property
     def stages(self) -> list[Stage]:
         parts = (self.prompts, self.activations, self.fits, self.scores, self.autopsies, self.geometries)
-        return [stage for part in parts for stage in part.values()] + [self.checks, self.report]
+        made = [stage for part in parts for stage in part.values()]
+        return [*made, *self.interventions.values(), self.checks, self.report]
 
     def group_of(self, condition: str) -> tuple[str, ...]:
         """The conditions that are forwarded together with this one."""
@@ -140,6 +151,8 @@ def compile_plan(
             _add_fit(plan, add, transfer.fit_on, transfer.tested_on, probe)
     scores = {f"{fit_on} → {tested} {name}": s.key for (fit_on, tested, name), s in plan.scores.items()}
     _add_examinations(plan, add)
+    _add_interventions(plan, add)
+    acted = {f"intervention {stage.label}": stage.key for stage in plan.interventions.values()}
     plan.checks = add(
         "checks",
         spec.name,
@@ -158,9 +171,11 @@ def compile_plan(
                 "solutions",
                 "theorems",
             )
-            + _erasure_code(),
+            + _erasure_code()
+            + (code_version("interventions") if acted else ""),
         }
-        | scores,
+        | scores
+        | acted,
     )
     plan.report = add(
         "report",
@@ -174,7 +189,8 @@ def compile_plan(
         }
         | scores
         | {f"autopsy of {probe} on {fitted} → {on}": s.key for (fitted, on, probe), s in plan.autopsies.items()}
-        | {f"geometry of {name}": stage.key for name, stage in plan.geometries.items()},
+        | {f"geometry of {name}": stage.key for name, stage in plan.geometries.items()}
+        | acted,
     )
     return plan
 
@@ -184,7 +200,7 @@ def spec_content(spec: Spec) -> Any:
     content = plain(spec)
     del content["file"]
     # Left out where nothing is asked, so that a spec from before they were there stays the same spec.
-    for name in ("autopsy", "geometry"):
+    for name in ("autopsy", "geometry", "interventions"):
         if not content[name]:
             del content[name]
     for condition in content["conditions"]:
@@ -333,6 +349,37 @@ def _add_examinations(plan: Plan, add: _Adder) -> None:
                 "code": code_version("geometry", "evidence", "layer_choice", "scoring", "readouts"),
             },
         )
+
+
+def _add_interventions(plan: Plan, add: _Adder) -> None:
+    """Stages that forward the network again with altered states. Raises UsageError where it has no answer to be altered."""
+    spec = plan.spec
+    transfers = [(transfer.fit_on, tested) for transfer in spec.transfer for tested in transfer.tested_on]
+    for intervention in spec.interventions:
+        for fit_on, tested in intervention.places(transfers):
+            card = plan.cards[tested]
+            if card is None or not card.has_head or card.stacks != "decoder-only":
+                raise UsageError(
+                    f"interventions: the network of condition {tested} does not say its answer token by token, left to right, so "
+                    "there is no state that its answer comes from; name a condition with a causal language model"
+                )
+            name = intervention.probe
+            options = {key: value for key, value in plain(intervention).items() if key not in ("condition", "fit_on")}
+            plan.interventions[Acts(fit_on, tested, intervention)] = add(
+                "intervention",
+                f"{fit_on} → {tested}: {name}, {intervention.title}",
+                {
+                    "fit": plan.fits[fit_on, name].key,
+                    "scores": plan.scores[fit_on, tested, name].key,
+                    "prompts": plan.prompts[tested].key,
+                    "states": plan.states[tested],
+                    "options": content_key({key: value for key, value in options.items() if key != "probe"}),
+                    "layer rule": str(spec.layer if intervention.layer is None else intervention.layer),
+                    "code": code_version(
+                        "interventions", "geometry/directions", "layer_choice", "scoring", "normalisers"
+                    ),
+                },
+            )
 
 
 def _shared_code(folder: str) -> str:

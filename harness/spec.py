@@ -161,6 +161,63 @@ class Autopsy(Part, frozen=True, kw_only=True):
         ]
 
 
+class Intervention(Part, frozen=True, kw_only=True):
+    """The network forwarded again with the states at a probe's layer altered along its direction: does its own answer follow?
+
+    What is altered is the state that the answer is produced from. A probe of contrast pairs reads the answer's own token,
+    which stands after the place where the network chose it: there, nothing can change the choice any more. So the direction
+    is taken from there and applied before the answer. Where it does nothing, the network may still use it for what follows.
+    """
+
+    probe: str
+    """Name of the probe whose direction is meant: at the layer that summaries look at, of its first seed. The weights of a
+    logistic regression need not be the direction in which states vary; try `mean_difference` beside it."""
+    condition: str | None = None
+    """Condition whose test rows are forwarded again; every one that the probe is tested on if empty."""
+    fit_on: str | None = None
+    """Condition that the probe was fitted on; every one of `transfer` if empty."""
+    by: Literal["steer", "erase"] = "steer"
+    """`steer` adds the direction to the states and takes it away; `erase` puts every state's component along it to the mean of
+    training rows in the same place, so that it tells nothing any more."""
+    token: Literal["question", "all"] = "question"
+    """Where: at the last token before the answer, from whose state the answer is read, or at all tokens before the answer. All
+    is the stronger intervention, and costs the upper layers of whole prompts for every strength and direction."""
+    layer: LayerRule | int | None = None
+    """Layer to alter: a number, or a rule; the spec's own rule if empty."""
+    strengths: Annotated[tuple[Annotated[float, Meta(gt=0, le=1000)], ...], Meta(min_length=1, max_length=16)] = (
+        1,
+        2,
+        4,
+    )
+    """How far `steer` goes, both ways, in standard deviations of the training states along the direction. Within about 4,
+    states stay near to what the network knows; further out anything may happen."""
+    random: Annotated[int, Meta(ge=3, le=256)] = 8
+    """Random directions of the same length, at right angles to the probe's, that are tried for comparison. More of them tell
+    more exactly what any direction does, and cost as much each as the probe's own."""
+    rows: Annotated[int, Meta(ge=4)] | None = 200
+    """At most so many test pairs, drawn by `seed`; null for all. A larger number keeps the pairs of a smaller one."""
+    seed: int = 0
+    """Seed of the random directions and of the choice of rows."""
+
+    def places(self, transfers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of the transfers, (fit_on, tested_on), where it intervenes."""
+        return [
+            (fitted, tested)
+            for fitted, tested in transfers
+            if self.condition in (None, tested) and self.fit_on in (None, fitted)
+        ]
+
+    @property
+    def title(self) -> str:
+        """What is done, short: `steer`, `erase at all tokens, layer 3`."""
+        tokens = " at all tokens" if self.token == "all" else ""
+        return f"{self.by}{tokens}" + ("" if self.layer is None else f", layer {self.layer}")
+
+    def alike(self, other: Intervention) -> bool:
+        """Whether both do the same thing in the same way, wherever that is."""
+        return all(getattr(self, name) == getattr(other, name) for name in ("probe", "by", "token", "layer"))
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
@@ -198,6 +255,8 @@ class Spec(Part, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
     autopsy: tuple[Autopsy, ...] = ()
     """Probes to be looked into."""
+    interventions: tuple[Intervention, ...] = ()
+    """Directions to be acted on, those that checks ask for included."""
     geometry: bool | tuple[str, ...] = False
     """Conditions whose directions and states are drawn: all that are fitted on, some, or none."""
     leaderboard: bool = False

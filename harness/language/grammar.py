@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
-from harness.spec import Activations, Autopsy, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
+from harness.spec import Activations, Autopsy, Data, Intervention, LayerRule, Model, Part, Prompt, Slug, Transfer
 
 VERSION = 1
 """Of the language. A spec says which one it is written in."""
@@ -87,6 +87,8 @@ class Written(Part, frozen=True, kw_only=True):
     """Claims about the numbers, and what you expect of each: `harness list checks`."""
     autopsy: tuple[Autopsy, ...] = ()
     """Probes to look into, by name or with options: what do their answers go with, and how many solutions do seeds find?"""
+    interventions: tuple[Intervention, ...] = ()
+    """Directions to steer or erase, by a probe's name or with options: does the network's own answer follow?"""
     geometry: bool | tuple[str, ...] = False
     """Add how directions lie to each other, what makes them vary, and where the states lie: `true`, or a list of the
     conditions that are fitted on."""

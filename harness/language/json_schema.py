@@ -17,7 +17,7 @@ from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Pro
 from harness.language.grammar import Override, Written
 from harness.language.shorthand import own_option
 from harness.network_bed import NetworkBed
-from harness.spec import Autopsy, Data, Model
+from harness.spec import Autopsy, Data, Intervention, Model
 
 Schema = dict[str, Any]
 
@@ -110,7 +110,7 @@ class _Builder:
             made = self.struct(struct, partial)
             if struct is Data:
                 made = {**made, "type": ["string", "object"], "if": {"type": "string"}, "then": self.any_kind("data")}
-            if struct is Autopsy:
+            if struct in (Autopsy, Intervention):
                 made = {**made, "type": ["string", "object"]}
             self.defs[name] = made
         return {"$ref": f"#/$defs/{name}"}

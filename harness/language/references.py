@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
+from harness.language.acting import intervention_problems
 from harness.language.document import shorten
 from harness.language.nodes import Node, Table, child_path, problem_at, text_of
 from harness.language.resolving import Resolved, on_truth, probe_name
@@ -32,6 +33,7 @@ def reference_problems(resolved: Resolved) -> Iterator[Problem]:
     yield from _metric_problems(resolved)
     yield from _transfer_problems(resolved)
     yield from _autopsy_problems(resolved)
+    yield from intervention_problems(resolved)
     yield from _geometry_problems(resolved)
 
 

@@ -15,7 +15,7 @@ from harness.language.merging import overlay
 from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
 from harness.language.validation import faults, sound
 from harness.network_bed import NetworkBed
-from harness.spec import Activations, Autopsy, Condition, Data, Model, Prompt, Spec, Transfer
+from harness.spec import Activations, Autopsy, Condition, Data, Intervention, Model, Prompt, Spec, Transfer
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -46,6 +46,9 @@ class Resolved:
         self.checks = [(node, cast("Check | None", self.decode("checks", node))) for node in root.items_of("checks")]
         self.transfer = [(node, self.part("Transfer", Transfer, node)) for node in root.items_of("transfer")]
         self.autopsy = [(node, self.part("Autopsy", Autopsy, node)) for node in root.items_of("autopsy")]
+        self.interventions = [
+            (node, self.part("Intervention", Intervention, node)) for node in root.items_of("interventions")
+        ]
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         table = self.root.table(key)
@@ -227,6 +230,7 @@ class Resolved:
             leaderboard=self.leaderboard(conditions),
             checks=tuple(self.placed(_named(check)) for _, check in self.checks if check is not None),
             autopsy=tuple(autopsy for _, autopsy in self.autopsy if autopsy is not None),
+            interventions=tuple(one for _, one in self.all_interventions() if one is not None),
             geometry=self.geometry(),
             file=file,
         )
@@ -260,6 +264,19 @@ class Resolved:
         if fitted is None or fitted == getattr(check, "condition", None):
             return check
         return msgspec.structs.replace(check, fit_on=fitted)
+
+    def all_interventions(self) -> list[tuple[Node, Intervention | None]]:
+        """Those of the spec, and those that checks ask for and that it does not have."""
+        found = list(self.interventions)
+        for node, check in self.checks:
+            options = None if check is None else check.intervention()
+            if check is None or options is None:
+                continue
+            place = (self.fitted_on(check) or options["condition"], options["condition"])
+            asked = Intervention(**options, fit_on=place[0])
+            if not any(one is not None and one.alike(asked) and place in one.places([place]) for _, one in found):
+                found.append((node, asked))
+        return found
 
     def geometry(self) -> bool | tuple[str, ...]:
         wanted = None if (node := self.root.get("geometry")) is None else plain(node)

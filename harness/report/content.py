@@ -62,6 +62,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """By condition; empty if no picture of the states is wanted."""
     autopsies: Autopsies | None = None
     """What probes latched on to; None if the spec asks for none."""
+    interventions: pl.DataFrame | None = None
+    """What became of the network's own answer once states were altered: see `harness.interventions.tables`; None if none were."""
     geometry: Geometry | None = None
     """How directions lie to each other and what makes them vary; None if the spec does not ask."""
     manifest: Mapping[str, Any] = {}

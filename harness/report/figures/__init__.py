@@ -22,9 +22,15 @@ class Picture(msgspec.Struct, frozen=True):
     caption: str
 
 
-def render(scores: Scores, states: Mapping[str, Scatter], fits: pl.DataFrame | None = None) -> dict[str, Picture]:
-    """File name → picture, in the order of the report; empty if nothing was measured. `fits` are the rows of fits.csv."""
-    from harness.report.figures import canvas, layers, losses, overview, seeds
+def render(
+    scores: Scores,
+    states: Mapping[str, Scatter],
+    fits: pl.DataFrame | None = None,
+    interventions: pl.DataFrame | None = None,
+) -> dict[str, Picture]:
+    """File name → picture, in the order of the report; empty if nothing was measured. `fits` are the rows of fits.csv, and
+    `interventions` those of interventions.csv."""
+    from harness.report.figures import canvas, doses, layers, losses, overview, seeds
     from harness.report.figures import states as rows
 
     if not scores.transfers:
@@ -39,6 +45,7 @@ def render(scores: Scores, states: Mapping[str, Scatter], fits: pl.DataFrame | N
             "seeds.svg": (seeds.draw(scores), seeds.caption(scores)),
             "losses.svg": (losses.draw(scores, fits), losses.caption(scores)),
             "states.svg": (rows.draw(states), rows.caption(states)),
+            "doses.svg": (doses.draw(interventions), doses.CAPTION),
         }
         for name, (figure, caption) in drawn.items():
             if figure is not None:
