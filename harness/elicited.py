@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,10 @@ KIND = "elicit"
 NETWORK = "model.safetensors"
 SEEN = "seen.parquet"
 """Table of the training rows that were seen: example, template and the answer that was taught."""
+
+
+_KEPT = 34
+"""Numbers that a block keeps of each token to go backwards, in widths of the residual stream (Korthikanti et al. 2022, §4)."""
 
 
 class Taught(msgspec.Struct, frozen=True):
@@ -94,6 +99,11 @@ def stored(store: Store, key: str, base: ModelCard) -> ModelCard | None:
     return artifacts.read(store, KIND, key, partial(card_of, base=base))
 
 
+def taught(store: Store, key: str) -> Taught:
+    """What was kept of a training that is stored."""
+    return msgspec.convert(store.meta(KIND, key), Taught)
+
+
 def awaited(base: ModelCard, key: str) -> ModelCard:
     """A card for planning what is not trained yet. No state is ever stored under its name."""
     return _card(base, content_key("to be elicited", base.identity, key))
@@ -114,21 +124,30 @@ def _card(base: ModelCard, own: str, **changes: Any) -> ModelCard:
     return msgspec.structs.replace(base, name=f"{base.name}, elicited", identity=identity, **changes)
 
 
-def steps_cost(card: ModelCard, options: Elicit, rows: int, tokens: int) -> tuple[int, float]:
-    """Tokens of all batches, and 10¹² floating-point operations, for `rows` questions of so many `tokens` altogether.
+def cost(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> tuple[int, float]:
+    """Tokens of all batches, about, and 10¹² floating-point operations.
 
     Every row that is seen goes through the lower blocks once. In each step the upper ones are gone through forwards, and
     backwards at the same cost: weights that stay as they are need no gradient of their own.
     """
-    size = min(options.batch, rows)
-    seen = min(size * options.steps, rows)
-    trained = round(tokens / rows * size * options.steps)
-    upper = 1 - options.block(card.blocks) / card.blocks
-    per_token = 2.0 * card.body_parameters
-    flops = per_token * (1 - upper) * tokens / rows * seen + 2 * per_token * upper * trained
-    # The head, forwards and backwards, where an answer is predicted: about two places for each question.
-    flops += 2 * 2.0 * card.shape.vocab * card.d_model * 2 * size * options.steps
-    return trained, flops / 1e12
+    rows = len(questions)
+    each = sum(question.tokens for question in questions) / rows
+    shown = min(options.batch, rows) * options.steps
+    below = options.block(card.blocks) / card.blocks
+    passes = below * min(shown, rows) + 2 * (1 - below) * shown
+    places = shown * sum(len(answer.tokens) for answer in questions[0].answers)
+    head = 2 * 2.0 * card.shape.vocab * card.d_model * places
+    return round(each * shown), (2.0 * card.body_parameters * each * passes + head) / 1e12
+
+
+def peak_bytes(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> int:
+    """Weights in float32, what goes into the upper blocks for every row that is seen, and what a step keeps to go backwards."""
+    tokens = [question.tokens for question in questions]
+    batch = min(options.batch, len(tokens))
+    seen = min(batch * options.steps, len(tokens)) * sum(tokens) / len(tokens)
+    kept = batch * max(tokens) * (card.blocks - options.block(card.blocks)) * _KEPT * card.d_model
+    head = 3 * card.shape.vocab * batch * sum(len(answer.tokens) for answer in questions[0].answers)
+    return round(4 * (card.parameters + seen * card.d_model + kept + head))
 
 
 def train(

@@ -20,9 +20,9 @@ from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
 from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
-from harness.models.card import ModelCard
 from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.laws import examples, relations
+from harness.models.card import ModelCard
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
