@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from harness import elicited
 from harness.activations.extract import plan_extraction
 from harness.execution import Execution
 from harness.plan import Acts, Plan, Stage
@@ -49,6 +50,8 @@ def estimate(plan: Plan, store: Store, reporter: Reporter | None = None) -> dict
     found: dict[str, Costs] = {}
     for name, stage in plan.prompts.items():
         found[stage.key] = Costs(rows=execution.table(name).frame.height, where="cpu")
+    for names, stage in plan.elicits.items():
+        found[stage.key] = _elicit(execution, names[0], stage)
     for group, stage in plan.activations.items():
         found[stage.key] = _activations(execution, group)
     for (fit_on, _), stage in plan.fits.items():
@@ -75,6 +78,25 @@ def _intervention(execution: Execution, acts: Acts) -> Costs:
         tokens_unshared=whole,
         where=_device(),
         note=f"{count} ways to alter a state: {tokens:,} tokens through some of the layers; as whole prompts {whole:,}",
+    )
+
+
+def _elicit(execution: Execution, condition: str, stage: Stage) -> Costs:
+    """A training: all of it, or nothing."""
+    options = execution.plan.spec.condition(condition).elicit
+    assert options is not None
+    questions, on = execution.taught(condition)
+    base = execution.plan.bases[condition]
+    tokens, tflops = elicited.cost(base, options, questions)
+    return Costs(
+        rows=len(questions),
+        rows_to_do=0 if stage.cached else len(questions),
+        tokens=0 if stage.cached else tokens,
+        tflops=0.0 if stage.cached else round(tflops, 3),
+        peak_mib=round(elicited.peak_bytes(base, options, questions) / 2**20, 1),
+        where=_device(),
+        note=f"{options.steps} steps of {min(options.batch, len(questions))} on training rows of {on}: {tokens:,} tokens, "
+        f"{tflops:,.1f} TFLOP\n{base.name}, float32",
     )
 
 

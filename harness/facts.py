@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from harness import elicited
 from harness.contracts import Bed
 from harness.examples import association, source_of
 from harness.execution import Execution
@@ -36,7 +37,28 @@ def model_facts(execution: Execution) -> list[Fact]:
                 f"{text}; {position[chosen.activations.token]}" + (f"; {notes}" if notes else ""),
             )
         )
-    return [*facts, ("layers", LAYERS)]
+    return [*facts, *_trainings(execution), ("layers", LAYERS)]
+
+
+def _trainings(execution: Execution) -> list[Fact]:
+    """What each network was taught that was trained before it was asked."""
+    facts = []
+    for names, stage in execution.plan.elicits.items():
+        options = execution.plan.spec.condition(names[0]).elicit
+        assert options is not None
+        execution.card(names[0])
+        taught = elicited.taught(execution.store, stage.key)
+        first, last = taught.blocks
+        batch = min(options.batch, taught.rows)
+        facts.append(
+            (
+                f"elicited for {', '.join(names)}",
+                f"an update of rank {options.rank} over blocks {first} to {last} (counted from 0), taught to say {options.target} on "
+                f"{taught.seen} of {taught.rows} training rows of {options.on or names[0]}, in {taught.steps} steps of {batch}; "
+                f"loss {taught.first_loss:.3f} nats at first, {taught.closing_loss:.3f} at the end",
+            )
+        )
+    return facts
 
 
 def data_facts(execution: Execution) -> list[Fact]:

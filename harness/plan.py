@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from harness import remembered
+from harness import elicited, remembered
 from harness.code_version import code_version
 from harness.contracts import Bed, Erasure, Probe
 from harness.errors import UsageError
@@ -23,7 +23,9 @@ from harness.models.card import ModelCard, describe
 from harness.spec import Condition, Intervention, Spec
 from harness.store import Store, content_key
 
-StageKind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "intervention", "checks", "report"]
+StageKind = Literal[
+    "prompts", "elicit", "activations", "fit", "score", "autopsy", "geometry", "intervention", "checks", "report"
+]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -57,8 +59,12 @@ class Plan:
         self.folder = folder
         """The spec's folder, for relative paths."""
         self.cards = cards
-        """Per condition; None for test beds."""
+        """Per condition; None for test beds. Of what is still to be trained, a card that says all but what will be trained."""
+        self.bases: dict[str, ModelCard] = {}
+        """Of conditions that are elicited, the network as it is before."""
         self.prompts: dict[str, Stage] = {}
+        self.elicits: dict[tuple[str, ...], Stage] = {}
+        """By the conditions that ask the same network after the same training."""
         self.activations: dict[tuple[str, ...], Stage] = {}
         """By the conditions whose rows are forwarded together, because they read the same states of the same model."""
         self.states: dict[str, str] = {}
@@ -77,13 +83,17 @@ class Plan:
 
     @property
     def stages(self) -> list[Stage]:
-        parts = (self.prompts, self.activations, self.fits, self.scores, self.autopsies, self.geometries)
+        parts = (self.prompts, self.elicits, self.activations, self.fits, self.scores, self.autopsies, self.geometries)
         made = [stage for part in parts for stage in part.values()]
         return [*made, *self.interventions.values(), self.checks, self.report]
 
     def group_of(self, condition: str) -> tuple[str, ...]:
         """The conditions that are forwarded together with this one."""
         return next(group for group in self.activations if condition in group)
+
+    def elicit_of(self, condition: str) -> Stage | None:
+        """The training that a condition's network goes through before it is asked."""
+        return next((stage for names, stage in self.elicits.items() if condition in names), None)
 
     def probe(self, name: str) -> Probe:
         return next(p for p in self.spec.probes if probe_name(p) == name)
@@ -141,6 +151,7 @@ def compile_plan(
     add = _Adder(store, spec.name)
     for condition in spec.conditions:
         plan.prompts[condition.name] = add("prompts", condition.name, _prompt_parts(condition, plan))
+    _add_elicits(plan, add, store)
     for names, parts in _groups(plan).items():
         keys = {name: content_key(parts, plan.prompts[name].key) for name in names}
         plan.states.update(keys)
@@ -204,6 +215,8 @@ def spec_content(spec: Spec) -> Any:
         if not content[name]:
             del content[name]
     for condition in content["conditions"]:
+        if condition["elicit"] is None:
+            del condition["elicit"]
         for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
             if condition[part].get(name) is None:
                 condition[part].pop(name, None)
@@ -232,6 +245,26 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
     }
 
 
+def _add_elicits(plan: Plan, add: _Adder, store: Store) -> None:
+    """Trainings, each once for all conditions that ask for it. Raises UsageError for a network that cannot be trained so."""
+    asked: dict[str, tuple[list[str], dict[str, str]]] = {}
+    for condition in plan.spec.conditions:
+        if condition.elicit is None:
+            continue
+        name, on = condition.name, condition.elicit.on or condition.name
+        base = elicited.check_can_be_elicited(name, plan.cards[name])
+        elicited.check_same_tokens(name, base, on, plan.cards[on])
+        plan.bases[name] = base
+        parts = elicited.ingredients(base, plan.prompts[on].key, condition.elicit)
+        asked.setdefault(content_key(parts), ([], parts))[0].append(name)
+    for names, parts in asked.values():
+        stage = add("elicit", ", ".join(names), parts)
+        plan.elicits[tuple(names)] = stage
+        for name in names:
+            base = plan.bases[name]
+            plan.cards[name] = elicited.stored(store, stage.key, base) or elicited.awaited(base, stage.key)
+
+
 def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
     """Conditions that read the same states of the same model, with the ingredients that they share."""
     groups: dict[str, tuple[list[str], dict[str, str]]] = {}
@@ -244,8 +277,10 @@ def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
             }
         else:
             assert not isinstance(condition.model, Bed)
+            stage = plan.elicit_of(condition.name)
             model = {
-                "model": card.identity,
+                "model": card.identity if stage is None else plan.bases[condition.name].identity,
+                **({} if stage is None else {"elicited": stage.key}),
                 "dtype": card.dtype,
                 "side": condition.model.side,
                 "packing": condition.model.packing,

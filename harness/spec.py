@@ -218,6 +218,36 @@ class Intervention(Part, frozen=True, kw_only=True):
         return all(getattr(self, name) == getattr(other, name) for name in ("probe", "by", "token", "layer"))
 
 
+class Elicit(Part, frozen=True, kw_only=True):
+    """Fine-tuned elicitation: the network is trained to say the truth on labelled rows, and asked again. A low-rank update
+    (LoRA) of its upper blocks is trained on which of the two answers is likelier; only training rows are ever seen."""
+
+    on: str | None = None
+    """Condition whose training rows are taught, with their labels; its own if empty. Where the network is honest, it tells
+    whether honesty generalises; where it is not, it is the ceiling, for which nobody has labels in practice."""
+    target: str = "truth"
+    """What it is taught to say: the truth, or another factor, as a control."""
+    steps: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Steps of training. More may teach it what it did not know; a control is a network that does not know it."""
+    batch: Annotated[int, Meta(ge=1, le=4096)] = 32
+    """Questions in each step; all there are where there are fewer."""
+    rate: Annotated[float, Meta(gt=0, le=1)] = 5e-4
+    """Largest learning rate of AdamW, after a warm-up of 15 % of the steps. Tiny networks take ten times as much."""
+    rank: Annotated[int, Meta(ge=1, le=256)] = 8
+    """Rank of the update of each linear map. A smaller one can teach less that is new."""
+    alpha: Annotated[int, Meta(ge=1, le=1024)] = 16
+    """The update counts alpha / rank times."""
+    first_block: Annotated[float, Meta(ge=0, lt=1)] = 0.33
+    """Share of the blocks that stay as they are, from below: what is known there was known before. They are forwarded once for
+    each row, so that a larger share is also faster."""
+    seed: int = 0
+    """Seed of the first weights of the update and of the order of rows."""
+
+    def block(self, blocks: int) -> int:
+        """First block that is changed, of so many, counted from 0."""
+        return min(round(self.first_block * blocks), blocks - 1)
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
@@ -230,6 +260,8 @@ class Condition(Part, frozen=True, kw_only=True):
     activations: Activations
     altered: dict[str, Distractor] = {}
     """Distractors of which the condition changes options, as they are in it."""
+    elicit: Elicit | None = None
+    """How the network is trained before it is asked; None where it is asked as it is."""
 
 
 class Spec(Part, frozen=True, kw_only=True):

@@ -94,7 +94,7 @@ class Acting:
         found: Directions,
         load: Callable[[ModelCard], Network],
     ):
-        card = execution.plan.cards[condition]
+        card = execution.card(condition)
         assert card is not None, "a test bed that gives states by formula is refused before"
         assert found.choice.layer is not None
         self.store: Store = execution.store

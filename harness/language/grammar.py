@@ -11,7 +11,19 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
-from harness.spec import Activations, Autopsy, Data, Intervention, LayerRule, Model, Part, Prompt, Slug, Transfer
+from harness.spec import (
+    Activations,
+    Autopsy,
+    Data,
+    Elicit,
+    Intervention,
+    LayerRule,
+    Model,
+    Part,
+    Prompt,
+    Slug,
+    Transfer,
+)
 
 VERSION = 1
 """Of the language. A spec says which one it is written in."""
@@ -42,6 +54,8 @@ class Override(Part, frozen=True, kw_only=True):
     distractors: tuple[str, ...] | dict[Slug, dict[str, Any]] = ()
     """Which of the declared distractors stand in the prompt: a list of names, or a mapping from names to options that
     differ here, as in `{alice: {strength: 5}}`. None of them, if left out."""
+    elicit: Elicit
+    """Train the network to say the truth before it is asked here, on training rows of some condition: `{on: alice}`."""
 
 
 class Written(Part, frozen=True, kw_only=True):

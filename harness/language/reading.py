@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.errors import Problem, SpecError
 from harness.language.claims import claim_problems
 from harness.language.consistency import setting_problems
+from harness.language.eliciting import elicit_problems
 from harness.language.including import Loader
 from harness.language.references import reference_problems
 from harness.language.resolving import Resolved
@@ -37,6 +38,7 @@ def _deeper(resolved: Resolved) -> Iterator[Problem]:
         yield from setting_problems(setting, resolved.conditions[name])
     yield from reference_problems(resolved)
     yield from target_problems(resolved)
+    yield from elicit_problems(resolved)
     yield from claim_problems(resolved)
 
 

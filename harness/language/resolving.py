@@ -15,7 +15,7 @@ from harness.language.merging import overlay
 from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
 from harness.language.validation import faults, sound
 from harness.network_bed import NetworkBed
-from harness.spec import Activations, Autopsy, Condition, Data, Intervention, Model, Prompt, Spec, Transfer
+from harness.spec import Activations, Autopsy, Condition, Data, Elicit, Intervention, Model, Prompt, Spec, Transfer
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -94,6 +94,8 @@ class Resolved:
         data = self.data(data_node)
         prompt = self.part("Prompt", Prompt, prompt_node)
         activations = self.part("Activations", Activations, setting.get("activations"))
+        elicit_node = self.elicit_node(name)
+        elicit = None if elicit_node is None else self.part("Elicit", Elicit, elicit_node)
         if model is None or data is None or prompt is None or activations is None:
             return None
         return Condition(
@@ -104,7 +106,14 @@ class Resolved:
             distractors=self.standing(name),
             activations=activations,
             altered=self.altered(name),
+            elicit=elicit,
         )
+
+    def elicit_node(self, name: str) -> Node | None:
+        """How a condition says that its network is trained before it is asked."""
+        conditions = self.root.table("conditions")
+        override = conditions.table(name) if conditions is not None else None
+        return override.get("elicit") if override is not None else None
 
     def standing(self, name: str) -> tuple[str, ...]:
         """Names of the distractors that stand in a condition's prompts."""

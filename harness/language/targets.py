@@ -57,7 +57,7 @@ def _fit_problems(resolved: Resolved, node: Table, kind: str, target: str, *, su
         message = f"{kind} is never handed labels, so that it cannot be fitted on a target; leave `target` out: its answers are scored against every factor"
         yield problem_at(where, message)
     else:
-        yield from _name_problems(resolved, where, target)
+        yield from target_name_problems(resolved, where, target)
 
 
 def _erasure_problems(resolved: Resolved, node: Table, probe: Probe) -> Iterator[Problem]:
@@ -67,11 +67,11 @@ def _erasure_problems(resolved: Resolved, node: Table, probe: Probe) -> Iterator
         message = f"{probe.kind()} reads the model's own answer, where nothing can be erased; take `erase` out"
         yield problem_at(erase, message)
     elif probe.erase.of != "truth":
-        yield from _name_problems(resolved, erase.get("of") or erase, probe.erase.of)
+        yield from target_name_problems(resolved, erase.get("of") or erase, probe.erase.of)
 
 
-def _name_problems(resolved: Resolved, where: Node, target: str) -> Iterator[Problem]:
-    """A factor or an XOR that the spec declares."""
+def target_name_problems(resolved: Resolved, where: Node, target: str) -> Iterator[Problem]:
+    """A factor or an XOR that the spec declares, and that has two values."""
     xors = ["^".join(pair) for pair in resolved.xors()]
     if target in resolved.factors():
         yield from _factor_problems(resolved, where, target)

@@ -24,7 +24,9 @@ PACKAGES = (
 )  # fmt: skip
 """Packages whose version can change a number or a picture."""
 
-Kind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "intervention", "checks", "report"]
+Kind = Literal[
+    "prompts", "elicit", "activations", "fit", "score", "autopsy", "geometry", "intervention", "checks", "report"
+]
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):

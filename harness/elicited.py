@@ -1,0 +1,184 @@
+"""The network of a condition that is elicited: what the store keeps of its training, and the card that it is loaded by.
+
+    rows of `on` ──labels──▶ training ──▶ ELICIT/KEY: an adapter ──▶ the condition's own card, with the adapter in its identity
+
+What was trained is known by its bytes: states of two trainings are never mixed up, also where the same stage was made twice.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness import artifacts
+from harness.code_version import code_version
+from harness.errors import UsageError
+from harness.models.adapter import find_adapter
+from harness.models.card import ModelCard
+from harness.models.fingerprint import file_sha256
+from harness.spec import Elicit
+from harness.store import Artifact, Store, content_key
+from harness.training.questions import Question
+
+if TYPE_CHECKING:
+    from harness.training.trained import Tell
+
+KIND = "elicit"
+NETWORK = "model.safetensors"
+SEEN = "seen.parquet"
+"""Table of the training rows that were seen: example, template and the answer that was taught."""
+
+
+_KEPT = 34
+"""Numbers that a block keeps of each token to go backwards, in widths of the residual stream (Korthikanti et al. 2022, §4)."""
+
+
+class Taught(msgspec.Struct, frozen=True):
+    """What is kept beside what was trained."""
+
+    rows: int
+    """Training rows that there are."""
+    seen: int
+    """Those of them that were in a batch."""
+    steps: int
+    tokens: int
+    """Tokens of all batches."""
+    first_loss: float
+    """Of the first batch, in nats; of a coin it is 0.693."""
+    closing_loss: float
+    """Mean over the last tenth of the steps."""
+    blocks: tuple[int, int]
+    """First and last block that was changed."""
+
+
+def check_can_be_elicited(condition: str, card: ModelCard | None) -> ModelCard:
+    """Raises UsageError for a network that cannot be trained to answer."""
+    where = f"conditions.{condition}.elicit"
+    if card is None:
+        raise UsageError(f"{where}: the states of this test bed are given by a formula, so that nothing can be trained")
+    if card.stacks != "decoder-only" or not card.has_head:
+        raise UsageError(
+            f"{where}: {card.name} is {card.stacks}, and only a decoder-only language model can be trained to answer; take it out"
+        )
+    return card
+
+
+def check_same_tokens(condition: str, card: ModelCard, on: str, other: ModelCard | None) -> None:
+    """Rows are taught as they were tokenised. Raises UsageError where that was for another network."""
+    if other is None or other.tokenizer_identity != card.tokenizer_identity:
+        raise UsageError(
+            f"conditions.{condition}.elicit.on: the prompts of {on} are tokenised for another network than {card.name}; name a "
+            "condition whose model has the same tokenizer"
+        )
+
+
+def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str]:
+    """What a training's key is made from. `prompts` is the key of the table whose training rows are taught."""
+    told = {name: value for name, value in msgspec.to_builtins(options).items() if name not in ("on", "target")}
+    return {
+        "model": card.identity,
+        "prompts": prompts,
+        "target": options.target,
+        "options": content_key(told),
+        "code": code_version(
+            "elicited",
+            *(f"training/{name}" for name in ("elicit", "questions", "batching", "two_parts", "low_rank", "trained")),
+            *(f"models/{name}" for name in ("adapter", "load", "network")),
+        ),
+    }
+
+
+def stored(store: Store, key: str, base: ModelCard) -> ModelCard | None:
+    """The card of what was trained, if the store has it."""
+    return artifacts.read(store, KIND, key, partial(card_of, base=base))
+
+
+def taught(store: Store, key: str) -> Taught:
+    """What was kept of a training that is stored."""
+    return msgspec.convert(store.meta(KIND, key), Taught)
+
+
+def awaited(base: ModelCard, key: str) -> ModelCard:
+    """A card for planning what is not trained yet. No state is ever stored under its name."""
+    return _card(base, content_key("to be elicited", base.identity, key))
+
+
+def card_of(artifact: Artifact, base: ModelCard) -> ModelCard:
+    """The card of what was trained over `base`."""
+    msgspec.convert(artifact.meta, Taught)
+    if NETWORK in artifact.files:
+        own = file_sha256(artifact / NETWORK)
+        return _card(base, own, path=artifact.folder, weights="pretrained", weights_seed=0)
+    adapter = find_adapter(str(artifact.folder), artifact.folder)
+    return _card(base, adapter.identity, adapter=msgspec.structs.replace(adapter, name="the elicited update"))
+
+
+def _card(base: ModelCard, own: str, **changes: Any) -> ModelCard:
+    identity = content_key("elicited", base.identity, own)
+    return msgspec.structs.replace(base, name=f"{base.name}, elicited", identity=identity, **changes)
+
+
+def cost(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> tuple[int, float]:
+    """Tokens of all batches, about, and 10¹² floating-point operations.
+
+    Every row that is seen goes through the lower blocks once. In each step the upper ones are gone through forwards, and
+    backwards at the same cost: weights that stay as they are need no gradient of their own.
+    """
+    rows = len(questions)
+    each = sum(question.tokens for question in questions) / rows
+    shown = min(options.batch, rows) * options.steps
+    below = options.block(card.blocks) / card.blocks
+    passes = below * min(shown, rows) + 2 * (1 - below) * shown
+    places = shown * sum(len(answer.tokens) for answer in questions[0].answers)
+    head = 2 * 2.0 * card.shape.vocab * card.d_model * places
+    return round(each * shown), (2.0 * card.body_parameters * each * passes + head) / 1e12
+
+
+def peak_bytes(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> int:
+    """Weights in float32, what goes into the upper blocks for every row that is seen, and what a step keeps to go backwards."""
+    tokens = [question.tokens for question in questions]
+    batch = min(options.batch, len(tokens))
+    seen = min(batch * options.steps, len(tokens)) * sum(tokens) / len(tokens)
+    kept = batch * max(tokens) * (card.blocks - options.block(card.blocks)) * _KEPT * card.d_model
+    head = 3 * card.shape.vocab * batch * sum(len(answer.tokens) for answer in questions[0].answers)
+    return round(4 * (card.parameters + seen * card.d_model + kept + head))
+
+
+def train(
+    store: Store, key: str, base: ModelCard, questions: list[Question], where: str, options: Elicit, tell: Tell
+) -> Taught:
+    """Trains the network on questions of the condition `where`, and stores what was trained once it is whole."""
+    import polars as pl
+
+    from harness.training.elicit import elicit
+
+    with tempfile.TemporaryDirectory(prefix="harness-elicit-") as temporary:
+        made = Path(temporary)
+        lessons = elicit(base, questions, options, made, tell)
+        shown = [questions[number] for number in lessons.seen]
+        pl.DataFrame(
+            {
+                "example": [question.example for question in shown],
+                "template": [question.template for question in shown],
+                "taught": [question.right for question in shown],
+            }
+        ).write_parquet(made / SEEN)
+        taught = Taught(
+            rows=len(questions),
+            seen=len(shown),
+            steps=options.steps,
+            tokens=lessons.tokens,
+            first_loss=round(lessons.first_loss, 4),
+            closing_loss=round(lessons.closing_loss, 4),
+            blocks=(options.block(base.blocks), base.blocks - 1),
+        )
+        with store.write(KIND, key, msgspec.to_builtins(taught)) as folder:
+            for file in sorted(made.iterdir()):
+                shutil.copy(file, folder / file.name)
+    return taught
