@@ -466,5 +466,9 @@ class Check(Kind, frozen=True):
         others = (name for name in self.refers().get("condition", ()) if name not in (condition, fitted))
         return (fitted, condition), *((name, name) for name in others)
 
+    def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
+        """Which probes must be there: (probe, fitted on, tested on). All that it names wherever it looks, unless it knows better."""
+        return tuple((probe, *run) for probe in self.refers().get("probe", ()) for run in self.runs(fitted))
+
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

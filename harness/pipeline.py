@@ -27,6 +27,7 @@ from harness.report.manifest import assemble
 from harness.report.plain import line
 from harness.report.write import render, write
 from harness.resources import Resources
+from harness.sample_efficiency import sample_efficiency
 from harness.scoring import score
 from harness.store import FORMAT, Artifact, Store, content_key
 from harness.team import Team
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
 
-TABLES = ("results", "seeds", "checks", "restarts", "depth")
+TABLES = ("results", "seeds", "checks", "restarts", "depth", "samples")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -164,6 +165,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
     examined, measured = autopsies(execution, evidence), geometry(execution, evidence)
+    curves = sample_efficiency(execution, evidence)
     with execution.stage(plan.report) as (_, counts):
         scores = list(score(scored.values(), labels, spec.metrics))
         layers = {
@@ -178,6 +180,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             checks=tables.checks_table(judged),
             restarts=tables.restarts_table(scored.values(), labels),
             depth=tables.depth_table(scores),
+            samples=curves,
             summary_layers={
                 key: SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
                 for key, choice in layers.items()

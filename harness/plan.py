@@ -22,7 +22,7 @@ from harness.models.card import ModelCard, describe
 from harness.spec import Condition, Spec
 from harness.store import Store, content_key
 
-StageKind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "checks", "report"]
+StageKind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "samples", "checks", "report"]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -62,12 +62,14 @@ class Plan:
         """By (fit_on, tested_on, probe)."""
         self.geometries: dict[str, Stage] = {}
         """By condition."""
+        self.samples: dict[tuple[str, str], Stage] = {}
+        """By (fit_on, probe)."""
         self.checks: Stage
         self.report: Stage
 
     @property
     def stages(self) -> list[Stage]:
-        parts = (self.prompts, self.activations, self.fits, self.scores, self.autopsies, self.geometries)
+        parts = (self.prompts, self.activations, self.fits, self.scores, self.autopsies, self.geometries, self.samples)
         return [stage for part in parts for stage in part.values()] + [self.checks, self.report]
 
     def group_of(self, condition: str) -> tuple[str, ...]:
@@ -137,9 +139,11 @@ def compile_plan(
         plan.activations[names] = add("activations", ", ".join(names), parts | prompts)
     for transfer in spec.transfer:
         for probe in spec.probes:
-            _add_fit(plan, add, transfer.fit_on, transfer.tested_on, probe)
+            if transfer.fits(probe_name(probe)):
+                _add_fit(plan, add, transfer.fit_on, transfer.tested_on, probe)
     scores = {f"{fit_on} → {tested} {name}": s.key for (fit_on, tested, name), s in plan.scores.items()}
     _add_examinations(plan, add)
+    _add_curves(plan, add)
     plan.checks = add(
         "checks",
         spec.name,
@@ -174,7 +178,8 @@ def compile_plan(
         }
         | scores
         | {f"autopsy of {probe} on {fitted} → {on}": s.key for (fitted, on, probe), s in plan.autopsies.items()}
-        | {f"geometry of {name}": stage.key for name, stage in plan.geometries.items()},
+        | {f"geometry of {name}": stage.key for name, stage in plan.geometries.items()}
+        | {f"curve of {probe} on {fit_on}": stage.key for (fit_on, probe), stage in plan.samples.items()},
     )
     return plan
 
@@ -184,9 +189,12 @@ def spec_content(spec: Spec) -> Any:
     content = plain(spec)
     del content["file"]
     # Left out where nothing is asked, so that a spec from before they were there stays the same spec.
-    for name in ("autopsy", "geometry"):
+    for name in ("autopsy", "geometry", "sample_efficiency"):
         if not content[name]:
             del content[name]
+    for transfer in content["transfer"]:
+        if transfer["probes"] is None:
+            del transfer["probes"]
     for condition in content["conditions"]:
         for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
             if condition[part].get(name) is None:
@@ -290,17 +298,17 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
 def _add_examinations(plan: Plan, add: _Adder) -> None:
     """Stages that look into what the scores are made of; none unless the spec asks for them."""
     spec = plan.spec
-    transfers = [(transfer.fit_on, tested) for transfer in spec.transfer for tested in transfer.tested_on]
     read_out = [probe_name(probe) for probe in spec.probes if probe.reads == "log_odds"]
     for autopsy in spec.autopsy:
-        for fit_on, tested in autopsy.places(transfers):
+        for fit_on, tested in autopsy.places(spec.transfers(autopsy.probe)):
             key = (fit_on, tested, autopsy.probe)
+            looked_at = [name for name in (autopsy.probe, *read_out) if (fit_on, tested, name) in plan.scores]
             plan.autopsies[key] = add(
                 "autopsy",
                 f"{fit_on} → {tested} · {autopsy.probe}",
                 {
                     "scores": content_key(
-                        {name: plan.scores[fit_on, tested, name].key for name in (autopsy.probe, *read_out)}
+                        {name: plan.scores[fit_on, tested, name].key for name in looked_at}
                     ),
                     "prompts": plan.prompts[tested].key,
                     "training prompts": plan.prompts[fit_on].key,
@@ -309,7 +317,7 @@ def _add_examinations(plan: Plan, add: _Adder) -> None:
                     "code": code_version("autopsy", "solutions", "evidence", "layer_choice", "scoring"),
                 },
             )
-    fitted = list(dict.fromkeys(fit_on for fit_on, _ in transfers))
+    fitted = list(dict.fromkeys(fit_on for fit_on, _ in spec.transfers()))
     wanted = fitted if spec.geometry is True else list(spec.geometry or ())
     for name in dict.fromkeys(wanted):
         plan.geometries[name] = add(
@@ -325,6 +333,31 @@ def _add_examinations(plan: Plan, add: _Adder) -> None:
                 "code": code_version("geometry", "evidence", "layer_choice", "scoring", "readouts"),
             },
         )
+
+
+def _add_curves(plan: Plan, add: _Adder) -> None:
+    """Stages that fit probes again on parts of their training rows; none unless the spec asks for them."""
+    spec, curves = plan.spec, plan.spec.sample_efficiency
+    if curves is None:
+        return
+    for name in curves.probes:
+        places = curves.places(spec.transfers(name))
+        for fit_on in dict.fromkeys(fit_on for fit_on, _ in places):
+            tested_on = [tested for fitted, tested in places if fitted == fit_on]
+            plan.samples[fit_on, name] = add(
+                "samples",
+                f"{fit_on} · {name}",
+                {
+                    "fit": plan.fits[fit_on, name].key,
+                    "scores": content_key({tested: plan.scores[fit_on, tested, name].key for tested in tested_on}),
+                    "subsets": content_key(curves.rows, curves.draws, spec.condition(fit_on).data.seed),
+                    "layer rule": str(spec.layer),
+                    "metrics": content_key([plain(metric) for metric in spec.metrics]),
+                    "code": code_version(
+                        "sample_efficiency", "fitting", "scoring", "estimate", "evidence", "layer_choice", "metrics"
+                    ),
+                },
+            )
 
 
 def _shared_code(folder: str) -> str:

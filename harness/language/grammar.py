@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
-from harness.spec import Activations, Autopsy, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
+from harness.spec import Activations, Autopsy, Data, LayerRule, Model, Part, Prompt, SampleEfficiency, Slug, Transfer
 
 VERSION = 1
 """Of the language. A spec says which one it is written in."""
@@ -90,3 +90,5 @@ class Written(Part, frozen=True, kw_only=True):
     geometry: bool | tuple[str, ...] = False
     """Add how directions lie to each other, what makes them vary, and where the states lie: `true`, or a list of the
     conditions that are fitted on."""
+    sample_efficiency: SampleEfficiency | None = None
+    """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""

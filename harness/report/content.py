@@ -52,6 +52,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """How the restarts of all seeds spread, by layer and target: see `harness.tables`; None if no probe has restarts."""
     depth: pl.DataFrame | None = None
     """The earliest informative layer of every probe and target: see `harness.tables`; None if there are no layers."""
+    samples: pl.DataFrame | None = None
+    """The score by the number of training pairs: see `harness.tables`; None if the spec asks for no curves."""
     summary_layers: Mapping[tuple[str, str], SummaryLayer] = {}
     """By (fit_on, probe). A probe with one layer only needs no entry."""
     facts: Sequence[tuple[str, str]] = ()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
-from harness.report import autopsies, depth, geometries, leaderboard, plain
+from harness.report import autopsies, depth, geometries, leaderboard, plain, samples
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
@@ -36,6 +36,7 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
         *_checks(report, judged),
         *leaderboard.section(scores),
         *_found(scores),
+        *samples.section(report.samples, scores),
         *_autopsies(report),
         *_geometry(report, scores),
         *_figures(figures),
