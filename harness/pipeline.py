@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import artifacts, language, tables
+from harness.asking import AnswerCost, answer_costs
 from harness.autopsy.stage import autopsies
 from harness.errors import UsageError
 from harness.evidence import RunEvidence
@@ -189,6 +190,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             autopsies=examined,
             geometry=measured,
             states={} if measured is None else scatters(measured.states),
+            costs=answer_costs(execution) if spec.leaderboard else [],
             findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
         )
         counts["rows"] = report.results.height
@@ -203,6 +205,7 @@ def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) 
         "spec_text": report.spec_text,
         "summary_layers": [[*key, plain(choice)] for key, choice in report.summary_layers.items()],
         "facts": [list(fact) for fact in report.facts],
+        "costs": msgspec.to_builtins(report.costs),
         "findings": list(report.findings),
     }
     with store.write(plan.checks.kind, plan.checks.key) as folder:
@@ -238,6 +241,7 @@ def _report_of(artifact: Artifact, plan: Plan) -> tuple[Report, dict[str, bytes]
         spec_text=meta["spec_text"],
         summary_layers={(fit_on, probe): SummaryLayer(**choice) for fit_on, probe, choice in meta["summary_layers"]},
         facts=[(name, value) for name, value in meta["facts"]],
+        costs=msgspec.convert(meta["costs"], list[AnswerCost]),
         findings=meta["findings"],
         **frames,  # type: ignore[arg-type]
     )

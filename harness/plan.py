@@ -173,7 +173,7 @@ def compile_plan(
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
             "code": code_version(
-                "report", "tables", "metrics", "depth", "estimate", "scoring", "layer_choice", "execution", "laws"
+                "report", "tables", "metrics", "depth", "estimate", "scoring", "layer_choice", "execution", "laws", "asking"
             ),
         }
         | scores

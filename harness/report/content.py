@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.asking import AnswerCost
 from harness.spec import Spec
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """By (fit_on, probe). A probe with one layer only needs no entry."""
     facts: Sequence[tuple[str, str]] = ()
     """Model, data, split sizes, conventions: name and value, the same in every honest run."""
+    costs: Sequence[AnswerCost] = ()
+    """What one answer costs, by condition and method; empty where there is no leaderboard."""
     findings: Sequence[str] = ()
     """What linting the prompts found, one sentence each."""
     states: Mapping[str, Scatter] = {}
