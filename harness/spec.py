@@ -244,13 +244,14 @@ class Spec(Part, frozen=True, kw_only=True):
         return next(c for c in self.conditions if c.name == name)
 
     def transfers(self, probe: str | None = None) -> list[tuple[str, str]]:
-        """(fitted on, tested on), in order; those where a probe is fitted, if one is named."""
-        return [
+        """(fitted on, tested on), each once, in order; those where a probe is fitted, if one is named."""
+        pairs = (
             (transfer.fit_on, tested)
             for transfer in self.transfer
             if probe is None or transfer.fits(probe)
             for tested in transfer.tested_on
-        ]
+        )
+        return list(dict.fromkeys(pairs))
 
     def distractors_of(self, condition: Condition) -> dict[str, Distractor]:
         """All distractors by name, with the options that they have in this condition."""

@@ -12,6 +12,7 @@ from harness.errors import Problem, did_you_mean
 from harness.language.document import shorten
 from harness.language.nodes import Node, Table, child_path, problem_at, text_of
 from harness.language.resolving import Resolved, on_truth, probe_name
+from harness.spec import Transfer
 
 RESERVED = (
     *("truth", "label", "pair", "example", "group", "split", "template"),
@@ -138,8 +139,8 @@ def _metric_problems(resolved: Resolved) -> Iterator[Problem]:
 
 def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
     known = list(resolved.conditions)
-    seen: set[tuple[str, str]] = set()
-    for node, _ in resolved.transfer:
+    seen: dict[tuple[str, str], list[Transfer]] = {}
+    for node, transfer in resolved.transfer:
         if not isinstance(node, Table):
             continue
         source = node.get("fit_on")
@@ -150,10 +151,11 @@ def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
                 yield problem_at(item, f'no condition "{shorten(name)}"{did_you_mean(name, known)}')
         for item in targets:
             pair = (text_of(source) or "", text_of(item) or "")
-            if pair in seen:
-                message = f"fitted on {pair[0]} and tested on {pair[1]} stands here twice; take one of them out"
-                yield problem_at(item, message)
-            seen.add(pair)
+            if transfer is not None:
+                if any(_overlap(transfer, other) for other in seen.get(pair, ())):
+                    message = f"fitted on {pair[0]} and tested on {pair[1]} stands here twice; take one of them out"
+                    yield problem_at(item, message)
+                seen.setdefault(pair, []).append(transfer)
         yield from _named_probe_problems(resolved, node)
     pairs, probes = len(resolved.transfers()), len(resolved.probes)
     if pairs * probes > MOST_SCORES:
@@ -162,6 +164,11 @@ def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
             f"{pairs:,} pairs of conditions × {probes:,} probes are {pairs * probes:,} scores, and {MOST_SCORES:,} are "
             "allowed; name fewer, or split the spec",
         )
+
+
+def _overlap(one: Transfer, other: Transfer) -> bool:
+    """Whether two of them fit the same probe."""
+    return one.probes is None or other.probes is None or not set(one.probes).isdisjoint(other.probes)
 
 
 def _named_probe_problems(resolved: Resolved, owner: Table) -> Iterator[Problem]:

@@ -211,13 +211,14 @@ class Resolved:
         return [pair for pair in pairs if len(pair) == 2 and all(pair)]
 
     def transfers(self, probe: str | None = None) -> list[tuple[str, str]]:
-        """(fitted on, tested on), in order; those where a probe is fitted, if one is named."""
-        return [
+        """(fitted on, tested on), each once, in order; those where a probe is fitted, if one is named."""
+        pairs = (
             (transfer.fit_on, tested)
             for transfer in self.all_transfers()
             if probe is None or transfer.fits(probe)
             for tested in transfer.tested_on
-        ]
+        )
+        return list(dict.fromkeys(pairs))
 
     def fitted_on(self, check: Check) -> str | None:
         """Where a check's probe is fitted. Left out, it is the condition itself, or else the only one tested there."""
