@@ -53,5 +53,6 @@ class DetectsAnomaly(OfProbe, frozen=True, kw_only=True):
             "fail": f"no part of the interval is above {bar}",
             "inconclusive": f"{bar} lies within the interval",
         }[finding]
-        statement = f"AUROC of {self.subject} on {self.target}{", its first value" if self.unusual == "first" else ""}, layer {self.chosen(evidence)}"
+        value = ", its first value" if self.unusual == "first" else ""
+        statement = f"AUROC of {self.subject} on {self.target}{value}, layer {self.chosen(evidence)}"
         return judged(finding, estimate, self.least, statement, rule)
