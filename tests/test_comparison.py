@@ -113,7 +113,8 @@ def test_a_label_needs_a_name_and_a_name_a_label(text: str) -> None:
 
 def test_names_of_strangers_stay_text(tmp_path: Path) -> None:
     report = make_report(word=HOSTILE.replace("\x1b", ""))
-    hostile = msgspec.structs.replace(outline.of(report), name=HOSTILE, transfers=((HOSTILE, HOSTILE),))
+    named = {"name": HOSTILE, "transfers": ((HOSTILE, HOSTILE),), "probes": (outline.ProbeOutline(HOSTILE, "labels"),)}
+    hostile = msgspec.structs.replace(outline.of(report), **named)
     write(report, tmp_path / "a", page=False)
     manifest = tmp_path / "a" / "manifest.json"
     content = json.loads(manifest.read_bytes()) | {"report": msgspec.to_builtins(hostile)}
