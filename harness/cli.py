@@ -252,6 +252,49 @@ def diff(
     raise typer.Exit(differ.exit_code(difference))
 
 
+@app.command()
+def compare(
+    reports: Annotated[
+        list[str],
+        typer.Argument(help="Report folders, or REVISION:FOLDER in git. Each is a column.", show_default=False),
+    ],
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[LABEL=]FIT_ON:TESTED_ON",
+            help="Only these pairs of conditions, or one condition for both. Pairs of one label are one row.",
+        ),
+    ] = None,
+    probe: Annotated[
+        list[str] | None, typer.Option(help="Only these methods; a name, or a pattern such as 'maha*'.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[LABEL=]NAME", help="What is scored; else truth. Targets of one label are one row."),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="Which metric.")] = "auroc",
+    check: Annotated[
+        list[str] | None, typer.Option(help="Also checks of this name, in a second table; or a pattern: 'gap_*'.")
+    ] = None,
+) -> None:
+    """Prints the scores of several reports side by side, with intervals, as Markdown: methods × reports.
+
+    Each method at the layer that its report's own rule chose. Nothing is computed anew.
+
+    Example: `harness compare reports/tampering reports/deceiver --on honest=trusted:tampered --on honest=checked:unchecked`
+    """
+    from harness.comparison import Asked, Compared, Named, compared
+
+    asked = Asked(
+        metric=metric,
+        targets=tuple(map(Named.parse, target or ["truth"])),
+        places=tuple(map(Named.parse, on or [])),
+        probes=tuple(probe or ()),
+        checks=tuple(check or ()),
+    )
+    print(compared([Compared.open(text) for text in reports], asked), end="")
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[

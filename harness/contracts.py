@@ -264,6 +264,8 @@ class Probe(Kind, frozen=True):
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
+    asks: ClassVar[Literal["pair", "example"]] = "pair"
+    """What must be asked for one answer: a question in one wording, or in all of them. It decides what an answer costs."""
     by_layer: ClassVar[bool] = True
     """Whether a layer's fit depends on nothing but that layer, to the last bit: layers may then be fitted apart, a few at a
     time or by several processes."""
@@ -489,6 +491,10 @@ class Check(Kind, frozen=True):
 
         The spec's own is used if it has one like it, else it is made with these options and the defaults."""
         return None
+
+    def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
+        """Which probes must be there: (probe, fitted on, tested on). All that it names wherever it looks, unless it knows better."""
+        return tuple((probe, *run) for probe in self.refers().get("probe", ()) for run in self.runs(fitted))
 
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness import artifacts, language, tables
+from harness.asking import AnswerCost, answer_costs
 from harness.autopsy.stage import autopsies
 from harness.errors import UsageError
 from harness.evidence import RunEvidence
@@ -28,6 +29,7 @@ from harness.report.manifest import assemble
 from harness.report.plain import line
 from harness.report.write import render, write
 from harness.resources import Resources
+from harness.sample_efficiency import sample_efficiency
 from harness.scoring import score
 from harness.store import FORMAT, Artifact, Store, content_key
 from harness.team import Team
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
 
-TABLES = ("results", "seeds", "checks", "restarts", "depth")
+TABLES = ("results", "seeds", "checks", "restarts", "depth", "samples")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -166,6 +168,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
     examined, measured = autopsies(execution, evidence), geometry(execution, evidence)
+    curves = sample_efficiency(execution, evidence)
     with execution.stage(plan.report) as (_, counts):
         scores = list(score(scored.values(), labels, spec.metrics))
         layers = {
@@ -181,6 +184,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             restarts=tables.restarts_table(scored.values(), labels),
             depth=tables.depth_table(scores),
             interventions=acted.frame(),
+            samples=curves,
             summary_layers={
                 key: SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
                 for key, choice in layers.items()
@@ -189,6 +193,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             autopsies=examined,
             geometry=measured,
             states={} if measured is None else scatters(measured.states),
+            costs=answer_costs(execution) if spec.leaderboard else [],
             findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
         )
         counts["rows"] = report.results.height
@@ -203,6 +208,7 @@ def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) 
         "spec_text": report.spec_text,
         "summary_layers": [[*key, plain(choice)] for key, choice in report.summary_layers.items()],
         "facts": [list(fact) for fact in report.facts],
+        "costs": msgspec.to_builtins(report.costs),
         "findings": list(report.findings),
     }
     with store.write(plan.checks.kind, plan.checks.key) as folder:
@@ -238,6 +244,7 @@ def _report_of(artifact: Artifact, plan: Plan) -> tuple[Report, dict[str, bytes]
         spec_text=meta["spec_text"],
         summary_layers={(fit_on, probe): SummaryLayer(**choice) for fit_on, probe, choice in meta["summary_layers"]},
         facts=[(name, value) for name, value in meta["facts"]],
+        costs=msgspec.convert(meta["costs"], list[AnswerCost]),
         findings=meta["findings"],
         **frames,  # type: ignore[arg-type]
     )

@@ -24,7 +24,17 @@ from harness.spec import Condition, Intervention, Spec
 from harness.store import Store, content_key
 
 StageKind = Literal[
-    "prompts", "elicit", "activations", "fit", "score", "autopsy", "geometry", "intervention", "checks", "report"
+    "prompts",
+    "elicit",
+    "activations",
+    "fit",
+    "score",
+    "autopsy",
+    "geometry",
+    "samples",
+    "intervention",
+    "checks",
+    "report",
 ]
 
 
@@ -78,12 +88,23 @@ class Plan:
         self.geometries: dict[str, Stage] = {}
         """By condition."""
         self.interventions: dict[Acts, Stage] = {}
+        self.samples: dict[tuple[str, str], Stage] = {}
+        """By (fit_on, probe)."""
         self.checks: Stage
         self.report: Stage
 
     @property
     def stages(self) -> list[Stage]:
-        parts = (self.prompts, self.elicits, self.activations, self.fits, self.scores, self.autopsies, self.geometries)
+        parts = (
+            self.prompts,
+            self.elicits,
+            self.activations,
+            self.fits,
+            self.scores,
+            self.autopsies,
+            self.geometries,
+            self.samples,
+        )
         made = [stage for part in parts for stage in part.values()]
         return [*made, *self.interventions.values(), self.checks, self.report]
 
@@ -159,9 +180,11 @@ def compile_plan(
         plan.activations[names] = add("activations", ", ".join(names), parts | prompts)
     for transfer in spec.transfer:
         for probe in spec.probes:
-            _add_fit(plan, add, transfer.fit_on, transfer.tested_on, probe)
+            if transfer.fits(probe_name(probe)):
+                _add_fit(plan, add, transfer.fit_on, transfer.tested_on, probe)
     scores = {f"{fit_on} → {tested} {name}": s.key for (fit_on, tested, name), s in plan.scores.items()}
     _add_examinations(plan, add)
+    _add_curves(plan, add)
     _add_interventions(plan, add)
     acted = {f"intervention {stage.label}": stage.key for stage in plan.interventions.values()}
     plan.checks = add(
@@ -195,12 +218,22 @@ def compile_plan(
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
             "code": code_version(
-                "report", "tables", "metrics", "depth", "estimate", "scoring", "layer_choice", "execution", "laws"
+                "report",
+                "tables",
+                "metrics",
+                "depth",
+                "estimate",
+                "scoring",
+                "layer_choice",
+                "execution",
+                "laws",
+                "asking",
             ),
         }
         | scores
         | {f"autopsy of {probe} on {fitted} → {on}": s.key for (fitted, on, probe), s in plan.autopsies.items()}
         | {f"geometry of {name}": stage.key for name, stage in plan.geometries.items()}
+        | {f"curve of {probe} on {fit_on}": stage.key for (fit_on, probe), stage in plan.samples.items()}
         | acted,
     )
     return plan
@@ -211,9 +244,12 @@ def spec_content(spec: Spec) -> Any:
     content = plain(spec)
     del content["file"]
     # Left out where nothing is asked, so that a spec from before they were there stays the same spec.
-    for name in ("autopsy", "geometry", "interventions"):
+    for name in ("autopsy", "geometry", "interventions", "sample_efficiency"):
         if not content[name]:
             del content[name]
+    for transfer in content["transfer"]:
+        if transfer["probes"] is None:
+            del transfer["probes"]
     for condition in content["conditions"]:
         if condition["elicit"] is None:
             del condition["elicit"]
@@ -349,18 +385,16 @@ def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], p
 def _add_examinations(plan: Plan, add: _Adder) -> None:
     """Stages that look into what the scores are made of; none unless the spec asks for them."""
     spec = plan.spec
-    transfers = [(transfer.fit_on, tested) for transfer in spec.transfer for tested in transfer.tested_on]
     read_out = [probe_name(probe) for probe in spec.probes if probe.reads == "log_odds"]
     for autopsy in spec.autopsy:
-        for fit_on, tested in autopsy.places(transfers):
+        for fit_on, tested in autopsy.places(spec.transfers(autopsy.probe)):
             key = (fit_on, tested, autopsy.probe)
+            looked_at = [name for name in (autopsy.probe, *read_out) if (fit_on, tested, name) in plan.scores]
             plan.autopsies[key] = add(
                 "autopsy",
                 f"{fit_on} → {tested} · {autopsy.probe}",
                 {
-                    "scores": content_key(
-                        {name: plan.scores[fit_on, tested, name].key for name in (autopsy.probe, *read_out)}
-                    ),
+                    "scores": content_key({name: plan.scores[fit_on, tested, name].key for name in looked_at}),
                     "prompts": plan.prompts[tested].key,
                     "training prompts": plan.prompts[fit_on].key,
                     "options": content_key(autopsy.permutations, autopsy.agreement, autopsy.rows),
@@ -368,7 +402,7 @@ def _add_examinations(plan: Plan, add: _Adder) -> None:
                     "code": code_version("autopsy", "solutions", "evidence", "layer_choice", "scoring"),
                 },
             )
-    fitted = list(dict.fromkeys(fit_on for fit_on, _ in transfers))
+    fitted = list(dict.fromkeys(fit_on for fit_on, _ in spec.transfers()))
     wanted = fitted if spec.geometry is True else list(spec.geometry or ())
     for name in dict.fromkeys(wanted):
         plan.geometries[name] = add(
@@ -389,9 +423,8 @@ def _add_examinations(plan: Plan, add: _Adder) -> None:
 def _add_interventions(plan: Plan, add: _Adder) -> None:
     """Stages that forward the network again with altered states. Raises UsageError where it has no answer to be altered."""
     spec = plan.spec
-    transfers = [(transfer.fit_on, tested) for transfer in spec.transfer for tested in transfer.tested_on]
     for intervention in spec.interventions:
-        for fit_on, tested in intervention.places(transfers):
+        for fit_on, tested in intervention.places(spec.transfers(intervention.probe)):
             card = plan.cards[tested]
             if card is None or not card.has_head or card.stacks != "decoder-only":
                 raise UsageError(
@@ -412,6 +445,31 @@ def _add_interventions(plan: Plan, add: _Adder) -> None:
                     "layer rule": str(spec.layer if intervention.layer is None else intervention.layer),
                     "code": code_version(
                         "interventions", "geometry/directions", "layer_choice", "scoring", "normalisers"
+                    ),
+                },
+            )
+
+
+def _add_curves(plan: Plan, add: _Adder) -> None:
+    """Stages that fit probes again on parts of their training rows; none unless the spec asks for them."""
+    spec, curves = plan.spec, plan.spec.sample_efficiency
+    if curves is None:
+        return
+    for name in curves.probes:
+        places = curves.places(spec.transfers(name))
+        for fit_on in dict.fromkeys(fit_on for fit_on, _ in places):
+            tested_on = [tested for fitted, tested in places if fitted == fit_on]
+            plan.samples[fit_on, name] = add(
+                "samples",
+                f"{fit_on} · {name}",
+                {
+                    "fit": plan.fits[fit_on, name].key,
+                    "scores": content_key({tested: plan.scores[fit_on, tested, name].key for tested in tested_on}),
+                    "subsets": content_key(curves.rows, curves.draws, spec.condition(fit_on).data.seed),
+                    "layer rule": str(spec.layer),
+                    "metrics": content_key([plain(metric) for metric in spec.metrics]),
+                    "code": code_version(
+                        "sample_efficiency", "fitting", "scoring", "estimate", "evidence", "layer_choice", "metrics"
                     ),
                 },
             )

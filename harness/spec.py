@@ -132,6 +132,13 @@ class Transfer(Part, frozen=True, kw_only=True):
     """Condition whose training rows are fitted."""
     tested_on: Annotated[tuple[str, ...], Meta(min_length=1)]
     """Conditions whose test rows are scored."""
+    probes: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    """Names of the probes that are fitted here, baselines included; all of them if empty. For one that can be fitted on some
+    conditions only, such as a detector that must see both classes, or that is of interest on some only."""
+
+    def fits(self, probe: str) -> bool:
+        """Whether a probe, by its name, is fitted here."""
+        return self.probes is None or probe in self.probes
 
 
 class Autopsy(Part, frozen=True, kw_only=True):
@@ -248,6 +255,32 @@ class Elicit(Part, frozen=True, kw_only=True):
         return min(round(self.first_block * blocks), blocks - 1)
 
 
+class SampleEfficiency(Part, frozen=True, kw_only=True):
+    """Score against the number of training pairs: probes fitted again on nested random subsets of the training rows."""
+
+    probes: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Names of the probes. Those with labels learn from as many labels as there are pairs; the others take no more from them
+    than their sign."""
+    rows: Annotated[tuple[Annotated[int, Meta(ge=2)], ...], Meta(min_length=1)] = (8, 16, 32, 64, 128, 256)
+    """Sizes of the subsets, in contrast pairs, half of each label. What the training rows cannot fill is left out; all of them
+    together stand at the end of every curve."""
+    draws: Annotated[int, Meta(ge=1, le=1000)] = 5
+    """How often a subset of each size is drawn. A draw's larger subsets hold its smaller ones, so that a curve rises for no
+    other reason than more rows. More draws make the intervals narrower and take as many times as long."""
+    fit_on: tuple[str, ...] = ()
+    """Conditions whose training rows subsets are drawn from; all of `transfer` if empty."""
+    tested_on: tuple[str, ...] = ()
+    """Conditions whose test rows are scored, always the same ones; all of `transfer` if empty."""
+
+    def places(self, transfers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of the transfers, (fit_on, tested_on), whose curves are drawn."""
+        return [
+            (fitted, tested)
+            for fitted, tested in transfers
+            if fitted in (self.fit_on or (fitted,)) and tested in (self.tested_on or (tested,))
+        ]
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
@@ -291,6 +324,8 @@ class Spec(Part, frozen=True, kw_only=True):
     """Directions to be acted on, those that checks ask for included."""
     geometry: bool | tuple[str, ...] = False
     """Conditions whose directions and states are drawn: all that are fitted on, some, or none."""
+    sample_efficiency: SampleEfficiency | None = None
+    """Curves of score against training pairs; none if empty."""
     leaderboard: bool = False
     """Whether the report has one table of all methods and conditions, and of what survives what."""
     file: str = ""
@@ -298,6 +333,16 @@ class Spec(Part, frozen=True, kw_only=True):
 
     def condition(self, name: str) -> Condition:
         return next(c for c in self.conditions if c.name == name)
+
+    def transfers(self, probe: str | None = None) -> list[tuple[str, str]]:
+        """(fitted on, tested on), each once, in order; those where a probe is fitted, if one is named."""
+        pairs = (
+            (transfer.fit_on, tested)
+            for transfer in self.transfer
+            if probe is None or transfer.fits(probe)
+            for tested in transfer.tested_on
+        )
+        return list(dict.fromkeys(pairs))
 
     def distractors_of(self, condition: Condition) -> dict[str, Distractor]:
         """All distractors by name, with the options that they have in this condition."""

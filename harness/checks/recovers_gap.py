@@ -58,6 +58,10 @@ class RecoversGap(OfProbe, frozen=True, kw_only=True):
             (self.ceiling_fit_on or self.ceiling_on, self.ceiling_on),
         )
 
+    def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
+        probe, floor, ceiling = self.runs(fitted)
+        return (self.probe, *probe), (self.floor, *floor), (self.ceiling, *ceiling)
+
     def decide(self, evidence: Evidence) -> Judgement:
         says = evidence.layer_of(self.floor, self.condition, fit_on=self.floor_fit_on).layer is None
         if not says and evidence.target_of(self.floor, self.condition, fit_on=self.floor_fit_on) == "truth":

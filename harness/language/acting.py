@@ -29,7 +29,9 @@ def intervention_problems(resolved: Resolved) -> Iterator[Problem]:
         yield from _probe_problems(node, intervention.probe, probes[intervention.probe])
         yield from _place_problems(resolved, node, intervention, id(node) in written)
         for other, before in seen:
-            both = set(before.places(resolved.transfers())) & set(intervention.places(resolved.transfers()))
+            both = set(before.places(resolved.transfers(intervention.probe))) & set(
+                intervention.places(resolved.transfers())
+            )
             if before.alike(intervention) and both:
                 fitted, tested = sorted(both)[0]
                 yield problem_at(
@@ -75,9 +77,9 @@ def _probe_problems(node: Table, name: str, probe: Probe | None) -> Iterator[Pro
 
 
 def _place_problems(resolved: Resolved, node: Table, intervention: Intervention, written: bool) -> Iterator[Problem]:
-    places = intervention.places(resolved.transfers())
+    places = intervention.places(resolved.transfers(intervention.probe))
     if not places and written:
-        runs = ", ".join(f"{fitted} → {tested}" for fitted, tested in resolved.transfers())
+        runs = ", ".join(f"{fitted} → {tested}" for fitted, tested in resolved.transfers(intervention.probe))
         yield problem_at(node, f"no probe is fitted and tested there; the spec runs {runs}")
     for tested in dict.fromkeys(tested for _, tested in places):
         condition = resolved.conditions.get(tested)

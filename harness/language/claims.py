@@ -90,6 +90,13 @@ def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterato
                 f"add {{fit_on: {pair[0]}, tested_on: [{pair[1]}]}} to transfer"
             )
             yield problem_at(_where_named(node, pair[1]), message)
+    for probe, source, tested in dict.fromkeys(check.needs(fitted)):
+        if (source, tested) in run and (source, tested) not in resolved.transfers(probe):
+            message = (
+                f"this needs {probe} fitted on {source} and tested on {tested}, where the `probes` of transfer leave it out; "
+                "add it to that list, or name another probe"
+            )
+            yield problem_at(_where_named(node, probe), message)
 
 
 def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:

@@ -21,6 +21,7 @@ from harness.spec import (
     Model,
     Part,
     Prompt,
+    SampleEfficiency,
     Slug,
     Transfer,
 )
@@ -106,3 +107,5 @@ class Written(Part, frozen=True, kw_only=True):
     geometry: bool | tuple[str, ...] = False
     """Add how directions lie to each other, what makes them vary, and where the states lie: `true`, or a list of the
     conditions that are fitted on."""
+    sample_efficiency: SampleEfficiency | None = None
+    """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""

@@ -15,7 +15,19 @@ from harness.language.merging import overlay
 from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
 from harness.language.validation import faults, sound
 from harness.network_bed import NetworkBed
-from harness.spec import Activations, Autopsy, Condition, Data, Elicit, Intervention, Model, Prompt, Spec, Transfer
+from harness.spec import (
+    Activations,
+    Autopsy,
+    Condition,
+    Data,
+    Elicit,
+    Intervention,
+    Model,
+    Prompt,
+    SampleEfficiency,
+    Spec,
+    Transfer,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -49,6 +61,10 @@ class Resolved:
         self.interventions = [
             (node, self.part("Intervention", Intervention, node)) for node in root.items_of("interventions")
         ]
+        curves = root.get("sample_efficiency")
+        self.sample_efficiency = (
+            self.part("SampleEfficiency", SampleEfficiency, curves) if isinstance(curves, Table) else None
+        )
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         table = self.root.table(key)
@@ -208,16 +224,23 @@ class Resolved:
         pairs = [tuple(text_of(name) or "" for name in items_of(node)) for node in self.root.items_of("xors")]
         return [pair for pair in pairs if len(pair) == 2 and all(pair)]
 
-    def transfers(self) -> list[tuple[str, str]]:
-        """(fitted on, tested on), in order."""
-        return [(transfer.fit_on, tested) for transfer in self.all_transfers() for tested in transfer.tested_on]
+    def transfers(self, probe: str | None = None) -> list[tuple[str, str]]:
+        """(fitted on, tested on), each once, in order; those where a probe is fitted, if one is named."""
+        pairs = (
+            (transfer.fit_on, tested)
+            for transfer in self.all_transfers()
+            if probe is None or transfer.fits(probe)
+            for tested in transfer.tested_on
+        )
+        return list(dict.fromkeys(pairs))
 
     def fitted_on(self, check: Check) -> str | None:
         """Where a check's probe is fitted. Left out, it is the condition itself, or else the only one tested there."""
         chosen, condition = getattr(check, "fit_on", None), getattr(check, "condition", None)
         if chosen is not None or condition is None:
             return chosen
-        fitted = [one for one, tested in self.transfers() if tested == condition]
+        with_it = self.transfers(getattr(check, "probe", None))
+        fitted = [one for one, tested in with_it or self.transfers() if tested == condition]
         return condition if condition in fitted or len(fitted) != 1 else fitted[0]
 
     def spec(self, file: str) -> Spec:
@@ -241,6 +264,7 @@ class Resolved:
             autopsy=tuple(autopsy for _, autopsy in self.autopsy if autopsy is not None),
             interventions=tuple(one for _, one in self.all_interventions() if one is not None),
             geometry=self.geometry(),
+            sample_efficiency=self.sample_efficiency,
             file=file,
         )
 

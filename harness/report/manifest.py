@@ -25,7 +25,17 @@ PACKAGES = (
 """Packages whose version can change a number or a picture."""
 
 Kind = Literal[
-    "prompts", "elicit", "activations", "fit", "score", "autopsy", "geometry", "intervention", "checks", "report"
+    "prompts",
+    "elicit",
+    "activations",
+    "fit",
+    "score",
+    "autopsy",
+    "geometry",
+    "samples",
+    "intervention",
+    "checks",
+    "report",
 ]
 
 
