@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness import kind
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
 from harness.language.document import shorten
 from harness.language.nodes import Node, Table, child_path, problem_at, text_of
-from harness.language.resolving import Resolved, on_truth, probe_name
+from harness.language.resolving import Resolved, probe_name
 
 RESERVED = (
     *("truth", "label", "pair", "example", "group", "split", "template"),
@@ -119,8 +120,7 @@ def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _baseline_clashes(resolved: Resolved) -> Iterator[Problem]:
-    kinds = on_truth(resolved.probes)
-    added = [name for name in resolved.baselines(tuple(resolved.conditions.values())) if name not in kinds]
+    added = resolved.added_baselines(tuple(resolved.conditions.values()))
     for node, probe in resolved.probes:
         if probe is not None and probe.name in added:
             message = f'"{probe.name}" is the name of a baseline that is added to every table; choose another name, or write `baselines: false`'
@@ -163,9 +163,8 @@ def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
-    probes = [name for node, probe in resolved.probes if (name := probe_name(node, probe)) is not None]
     known = {
-        "probe": [*probes, *resolved.baselines(tuple(resolved.conditions.values()))],
+        "probe": resolved.probe_names(),
         "condition": list(resolved.conditions),
         "fit_on": list(resolved.conditions),
     }
@@ -179,7 +178,9 @@ def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
             if name is not None and name not in names:
                 wrong = True
                 what = "probe" if key == "probe" else "condition"
-                yield problem_at(node.get(key) or node, f'no {what} "{shorten(name)}"{did_you_mean(name, names)}')
+                hint = renamed(resolved, name) if key == "probe" else ""
+                hint = hint or did_you_mean(name, names)
+                yield problem_at(node.get(key) or node, f'no {what} "{shorten(name)}"{hint}')
         if wrong or any(transfer is None for _, transfer in resolved.transfer):
             continue
         places = autopsy.places(resolved.transfers())
@@ -198,6 +199,12 @@ def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
                 yield problem_at(node, message)
                 break
             seen[key_of] = node
+
+
+def renamed(resolved: Resolved, name: str) -> str:
+    """The tail of an error about a probe named by its kind, where the spec gave that kind other names; else empty."""
+    named = [probe.title for _, probe in resolved.probes if probe is not None and probe.kind() == kind.canonical(name)]
+    return f'; did you mean "{named[0]}", which is of that kind?' if named else ""
 
 
 def _geometry_problems(resolved: Resolved) -> Iterator[Problem]:

@@ -233,8 +233,8 @@ class Resolved:
 
     def all_probes(self, conditions: tuple[Condition, ...]) -> tuple[Probe, ...]:
         probes = [_named(probe) for _, probe in self.probes if probe is not None]
-        missing = [name for name in self.baselines(conditions) if name not in on_truth(self.probes)]
-        return (*probes, *(_named(cast(Probe, kind.find("probes", name)())) for name in missing))
+        added = (cast(Probe, kind.find("probes", name)()) for name in self.added_baselines(conditions))
+        return (*probes, *map(_named, added))
 
     def baselines(self, conditions: tuple[Condition | None, ...]) -> list[str]:
         """Kinds of the baselines that the spec's conditions can have; a test bed has no answer of its own."""
@@ -243,6 +243,16 @@ class Resolved:
             return []
         only_beds = all(condition is not None and isinstance(condition.model, Bed) for condition in conditions)
         return [name for name in BASELINES if not (only_beds and name == "zero_shot")]
+
+    def added_baselines(self, conditions: tuple[Condition | None, ...]) -> list[str]:
+        """The baselines that the spec does not name itself, under whatever name: each is added under its kind's."""
+        own = on_truth(self.probes)
+        return [name for name in self.baselines(conditions) if name not in own]
+
+    def probe_names(self) -> list[str]:
+        """Names of all probes that will run, those with wrong options included."""
+        written = [name for node, probe in self.probes if (name := probe_name(node, probe)) is not None]
+        return list(dict.fromkeys([*written, *self.added_baselines(tuple(self.conditions.values()))]))
 
     def all_transfers(self) -> tuple[Transfer, ...]:
         if self.transfer:
