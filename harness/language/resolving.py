@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
 from harness import kind
+from harness.bed_folder import is_own
 from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, Source
-from harness.errors import Problem
+from harness.errors import Problem, SpecError, UsageError
+from harness.language.card_grammar import OwnBed
 from harness.language.grammar import BASELINES, SETTING, Written
 from harness.language.merging import overlay
 from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
 from harness.language.validation import faults, sound
 from harness.network_bed import NetworkBed
-from harness.spec import Activations, Autopsy, Condition, Data, Model, Prompt, Spec, Transfer
+from harness.spec import Activations, Autopsy, Condition, Data, Model, Planting, Prompt, Spec, Transfer
+
+if TYPE_CHECKING:
+    from harness.language.cards import Laid
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -29,8 +35,10 @@ MANY = 3
 class Resolved:
     """What could be decoded of a spec, with the nodes it came from. What could not is None and has left a problem."""
 
-    def __init__(self, root: Table):
+    def __init__(self, root: Table, folder: Path):
         self.root = root
+        self.folder = folder
+        """Where the relative paths of beds start."""
         self.problems: list[Problem] = []
         self.settings = {name: self.setting(name) for name in self.condition_names()}
         """The nodes of each condition, its overrides laid over the spec's."""
@@ -70,7 +78,7 @@ class Resolved:
     def condition(self, name: str) -> Condition | None:
         """The condition, whole; None, with problems noted, where any part of it is wrong."""
         setting = self.settings[name]
-        parts = {"model": "model", "data": "Data", "prompt": "Prompt", "activations": "Activations"}
+        parts = {"model": "model", "data": "Data", "prompt": "Prompt", "activations": "Activations", "plant": "Planting"}
         before = len(self.problems)
         for key, definition in parts.items():
             if (node := setting.get(key)) is not None:
@@ -88,9 +96,19 @@ class Resolved:
             data_node = in_place_of(brought.data, data_node, setting.entries["model"].node, "data")
             prompt_node = in_place_of(brought.prompt, prompt_node, setting.entries["model"].node, "prompt")
             model = msgspec.convert(brought.model, Model)
+        origin = None
+        if isinstance(model, OwnBed):
+            laid = self.laid(model, setting)
+            if laid is None:
+                return None
+            model, origin = laid.model, laid.origin
+            data_node = laid.data if data_node is None else overlay(laid.data, data_node, ("data",))
+            prompt_node = laid.prompt if prompt_node is None else overlay(laid.prompt, prompt_node, ("prompt",))
         data = self.data(data_node)
         prompt = self.part("Prompt", Prompt, prompt_node)
         activations = self.part("Activations", Activations, setting.get("activations"))
+        plant_node = setting.get("plant")
+        plant = None if plant_node is None else self.part("Planting", Planting, plant_node)
         if model is None or data is None or prompt is None or activations is None:
             return None
         return Condition(
@@ -101,6 +119,8 @@ class Resolved:
             distractors=self.standing(name),
             activations=activations,
             altered=self.altered(name),
+            plant=plant,
+            bed=origin,
         )
 
     def standing(self, name: str) -> tuple[str, ...]:
@@ -136,8 +156,28 @@ class Resolved:
                 made[key] = decoded
         return made
 
-    def model(self, node: Node) -> Model | Bed | NetworkBed | None:
+    def laid(self, own: OwnBed, setting: Table) -> Laid | None:
+        """What a bed with a card brings; None, with problems noted, where it cannot be used."""
+        from harness.language.cards import lay
+
+        node, data = setting.entries["model"].node, setting.table("data")
+        assert isinstance(node, Table)
+        if data is not None and "source" in data.entries:
+            message = f"the bed {own.bed} brings its own data; leave the source out, or name its network as model.id"
+            self.problems.append(problem_at(data.entries["source"].node, message))
+            return None
+        try:
+            return lay(own, node, self.folder)
+        except SpecError as error:
+            self.problems += error.problems
+        except UsageError as error:
+            self.problems.append(problem_at(node.entries["bed"].node, str(error)))
+        return None
+
+    def model(self, node: Node) -> Model | Bed | NetworkBed | OwnBed | None:
         if isinstance(node, Table) and "bed" in node.entries:
+            if is_own(text_of(node.get("bed")) or ""):
+                return self.part("own_bed", OwnBed, node)
             return cast("Bed | NetworkBed | None", self.decode("beds", node, "bed"))
         return self.part("Model", Model, node)
 
