@@ -280,7 +280,9 @@ def list_(
 
 @app.command()
 def schema(
-    of: Annotated[Literal["spec", "bed"], typer.Option("--of", help="A spec, or the card of a bed of your own.")] = "spec",
+    of: Annotated[
+        Literal["spec", "bed"], typer.Option("--of", help="A spec, or the card of a bed of your own.")
+    ] = "spec",
 ) -> None:
     """Prints the JSON Schema of the spec language, for editors.
 

@@ -231,7 +231,9 @@ class Execution:
         if plant is not None and plant.strength:
             chosen = layers or self.layers(condition)
             values = self._planted_values(condition, part, plant.of)
-            pairs = planting.planted(plant, pairs, values, [self.planting_unit(condition, one) for one in chosen], chosen)
+            pairs = planting.planted(
+                plant, pairs, values, [self.planting_unit(condition, one) for one in chosen], chosen
+            )
         tied = {law: torch.from_numpy(members) for law, members in relations(frame).items()}
         return msgspec.structs.replace(pairs, example=torch.from_numpy(examples(frame)), relations=tied)
 

@@ -67,7 +67,9 @@ def _planted(execution: Execution, condition: Condition) -> list[Fact]:
         return []
     layers = execution.layers(condition.name)
     shown = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
-    sizes = ", ".join(f"{plant.strength * execution.planting_unit(condition.name, one):.3g} at layer {one}" for one in shown)
+    sizes = ", ".join(
+        f"{plant.strength * execution.planting_unit(condition.name, one):.3g} at layer {one}" for one in shown
+    )
     form = {"opposite": "turned round in x⁻", "common": "the same in x⁺ and x⁻"}[plant.form]
     text = (
         f"{plant.of}, ± {plant.strength:g} standard deviations of the training states along a random direction ({sizes}), {form}; "

@@ -146,9 +146,7 @@ def test_a_probe_goes_from_chance_to_one_as_strength_grows(results: Path) -> Non
     assert score(results, "common", "crc_tpc", "truth") > 0.9
     # With labels of the truth it is found in any case, and what is planted may be the truth itself.
     assert score(results, "strong", "logistic_regression", "truth") > 0.9
-    assert score(results, "told", "logistic_regression", "truth") > 0.99 > score(
-        results, "plain", "crc_tpc", "truth"
-    )
+    assert score(results, "told", "logistic_regression", "truth") > 0.99 > score(results, "plain", "crc_tpc", "truth")
 
 
 def test_what_is_planted_stands_in_the_report(results: Path) -> None:
@@ -196,7 +194,7 @@ def test_layers_one_at_a_time_are_planted_alike(results: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("plant: {of: coins}", '13:12: plant.of: no target "coins"; did you mean "coin"?'),
+        ("plant: {of: coins}", '14:13: plant.of: no target "coins"; did you mean "coin"?'),
         ("plant: {of: coin, strenght: 2}", 'has no "strenght"; did you mean "strength"?'),
         ("plant: {of: coin, strength: -1}", "plant.strength: -1 is out of range"),
         ("plant: {of: coin, form: both}", 'no form "both"; known: common, opposite'),

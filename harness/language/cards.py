@@ -194,4 +194,6 @@ def _path_problems(node: Node, folder: Path) -> Iterator[Problem]:
         return
     out = leads_out(name) or not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
     if out:
-        yield problem_at(node, "this leads out of the bed's folder; copy what it names there and give its path from the card")
+        yield problem_at(
+            node, "this leads out of the bed's folder; copy what it names there and give its path from the card"
+        )

@@ -67,9 +67,7 @@ def _layer_problems(resolved: Resolved, layer: Node | None, fitted: Sequence[str
             yield problem_at(layer, message)
 
 
-def _name_problems(
-    resolved: Resolved, node: Table, check: Check, known: dict[str, Sequence[str]]
-) -> Iterator[Problem]:
+def _name_problems(resolved: Resolved, node: Table, check: Check, known: dict[str, Sequence[str]]) -> Iterator[Problem]:
     for what, names in check.refers().items():
         for name in names:
             if name not in known[what]:

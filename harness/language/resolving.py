@@ -78,7 +78,13 @@ class Resolved:
     def condition(self, name: str) -> Condition | None:
         """The condition, whole; None, with problems noted, where any part of it is wrong."""
         setting = self.settings[name]
-        parts = {"model": "model", "data": "Data", "prompt": "Prompt", "activations": "Activations", "plant": "Planting"}
+        parts = {
+            "model": "model",
+            "data": "Data",
+            "prompt": "Prompt",
+            "activations": "Activations",
+            "plant": "Planting",
+        }
         before = len(self.problems)
         for key, definition in parts.items():
             if (node := setting.get(key)) is not None:
