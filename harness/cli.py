@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -317,14 +317,18 @@ def list_(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    of: Annotated[
+        Literal["spec", "bed"], typer.Option("--of", help="A spec, or the card of a bed of your own.")
+    ] = "spec",
+) -> None:
     """Prints the JSON Schema of the spec language, for editors.
 
     Example: `harness schema > spec.schema.json`, then `# yaml-language-server: $schema=spec.schema.json` in a spec.
     """
     from harness import language
 
-    print(json.dumps(language.schema(), indent=2))
+    print(json.dumps(language.schema(of), indent=2))
 
 
 @app.command()

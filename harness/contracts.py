@@ -79,6 +79,11 @@ class Distractor(Kind, frozen=True):
         """Whether it goes together with the truth on purpose; the linter then does not take it for a leaked label."""
         return False
 
+    @property
+    def unseen(self) -> bool:
+        """Whether it leaves prompts as they are on purpose; that it changes nothing is then no mistake."""
+        return False
+
     def draw(self, examples: pl.DataFrame, seed: int) -> np.ndarray:
         """A value per example (an index into the factor's values), balanced within each label and split.
 

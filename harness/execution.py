@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, elicited, prompts
+from harness import artifacts, elicited, planting, prompts
 from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
 from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
@@ -62,6 +62,8 @@ class Execution:
         self._scored: dict[tuple[str, str, str], Scored] = {}
         self._elicited: set[str] = set()
         """Conditions whose training is done, and known to have seen none of their rows."""
+        self._units: dict[tuple[str, int], float] = {}
+        """By condition and layer: see `planting_unit`."""
 
     @contextmanager
     def stage(
@@ -101,7 +103,7 @@ class Execution:
             tokenizer = load_tokenizer(card)
         with self.stage(stage) as (_, counts):
             chosen = self.plan.spec.condition(condition)
-            table = prompts.build(chosen, self.plan.spec.distractors_of(chosen), self.plan.folder, tokenizer)
+            table = prompts.build(chosen, self.plan.spec.distractors_of(chosen), self.plan.home(chosen), tokenizer)
             counts["rows"] = table.frame.height
             with self.store.write(stage.kind, stage.key, artifacts.table_about(table)) as folder:
                 artifacts.save_table(table, folder)
@@ -143,7 +145,10 @@ class Execution:
     def _data_key(self, condition: str) -> str:
         """Keeps apart groups of different data sets that happen to have the same name."""
         chosen = self.plan.spec.condition(condition)
-        return content_key(plain(chosen.data.source), plain(chosen.model) if isinstance(chosen.model, Bed) else None)
+        own = [] if chosen.bed is None else [chosen.bed.name, chosen.bed.revision]
+        return content_key(
+            plain(chosen.data.source), plain(chosen.model) if isinstance(chosen.model, Bed) else None, *own
+        )
 
     # networks
 
@@ -282,8 +287,33 @@ class Execution:
         frame = table.frame.filter(answer=0, split=part)
         extracted = self.extracted(self.plan.group_of(condition))
         pairs = extracted.pairs(table, frame["pair"].to_numpy(), layers or self.layers(condition))
+        plant = self.plan.spec.condition(condition).plant
+        if plant is not None and plant.strength:
+            chosen = layers or self.layers(condition)
+            values = self._planted_values(condition, part, plant.of)
+            pairs = planting.planted(
+                plant, pairs, values, [self.planting_unit(condition, one) for one in chosen], chosen
+            )
         tied = {law: torch.from_numpy(members) for law, members in relations(frame).items()}
         return msgspec.structs.replace(pairs, example=torch.from_numpy(examples(frame)), relations=tied)
+
+    def planting_unit(self, condition: str, layer: int) -> float:
+        """One standard deviation of a condition's training states at a layer, of which its strength is made. Only that layer is
+        read for it, once."""
+        if (condition, layer) not in self._units:
+            table = self.table(condition)
+            numbers = table.frame.filter(answer=0, split="train")["pair"].to_numpy()
+            train = self.extracted(self.plan.group_of(condition)).pairs(table, numbers, (layer,))
+            self._units[condition, layer] = float(planting.unit(train)[0])
+        return self._units[condition, layer]
+
+    def _planted_values(self, condition: str, part: SplitName, factor: str) -> np.ndarray:
+        targets = self.labels(condition, part).targets
+        if factor not in targets:
+            raise DataError(
+                f'plant.of: {condition} has no "{factor}" with two values in its {part} rows; it has {", ".join(sorted(targets))}'
+            )
+        return targets[factor]
 
     def layers(self, condition: str) -> tuple[int, ...]:
         """The layers kept for a condition."""

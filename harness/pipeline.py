@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import artifacts, language, tables
+from harness import artifacts, language, standing, tables
 from harness.asking import AnswerCost, answer_costs
 from harness.autopsy.stage import autopsies
 from harness.errors import UsageError
@@ -194,7 +194,8 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             geometry=measured,
             states={} if measured is None else scatters(measured.states),
             costs=answer_costs(execution) if spec.leaderboard else [],
-            findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
+            findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings]
+            + standing.sentences(plan, execution.store),
         )
         counts["rows"] = report.results.height
         rendered = render(report)

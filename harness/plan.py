@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from posixpath import normpath
 from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from harness import elicited, remembered
+from harness import elicited, remembered, standing
+from harness.bed_folder import find_bed
 from harness.code_version import code_version
 from harness.contracts import Bed, Erasure, Probe
 from harness.errors import UsageError
@@ -93,6 +95,10 @@ class Plan:
         self.checks: Stage
         self.report: Stage
 
+    def home(self, condition: Condition) -> Path:
+        """Where a condition's relative paths start: the spec's folder, or that of the bed that it comes from."""
+        return home_of(condition, self.folder)
+
     @property
     def stages(self) -> list[Stage]:
         parts = (
@@ -144,6 +150,11 @@ class Plan:
         remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses))
 
 
+def home_of(condition: Condition, folder: Path) -> Path:
+    """See `Plan.home`; `folder` is the spec's."""
+    return folder if condition.bed is None else Path(condition.bed.folder)
+
+
 def probe_name(probe: Probe) -> str:
     """The name in the report."""
     return probe.title
@@ -167,7 +178,7 @@ def compile_plan(
         if isinstance(condition.model, Bed):
             cards[condition.name] = None
         else:
-            cards[condition.name] = describe(condition.model, folder, bring=bring, progress=progress)
+            cards[condition.name] = _described(condition, folder, bring, progress)
     plan = Plan(spec, folder, cards)
     add = _Adder(store, spec.name)
     for condition in spec.conditions:
@@ -175,7 +186,7 @@ def compile_plan(
     _add_elicits(plan, add, store)
     for names, parts in _groups(plan).items():
         keys = {name: content_key(parts, plan.prompts[name].key) for name in names}
-        plan.states.update(keys)
+        plan.states.update({name: _with_planted(spec.condition(name), key) for name, key in keys.items()})
         prompts = {f"prompts of {name}": plan.prompts[name].key for name in names}
         plan.activations[names] = add("activations", ", ".join(names), parts | prompts)
     for transfer in spec.transfer:
@@ -230,6 +241,7 @@ def compile_plan(
                 "asking",
             ),
         }
+        | _claims_parts(plan, store)
         | scores
         | {f"autopsy of {probe} on {fitted} → {on}": s.key for (fitted, on, probe), s in plan.autopsies.items()}
         | {f"geometry of {name}": stage.key for name, stage in plan.geometries.items()}
@@ -237,6 +249,24 @@ def compile_plan(
         | acted,
     )
     return plan
+
+
+def _described(
+    condition: Condition, folder: Path, bring: bool, progress: Callable[[str, int, int | None], None] | None
+) -> ModelCard:
+    """What is known of a condition's model, which a bed with a card has in its own folder."""
+    model, bed = condition.model, condition.bed
+    assert not isinstance(model, Bed)
+    if bed is None:
+        return describe(model, folder, bring=bring, progress=progress)
+    if bed.revision and bring:
+        # Until here only its card was needed.
+        find_bed(bed.name, bed.revision, folder, whole=True, pickles=model.allow_pickle, code=model.trust_remote_code)
+    card = describe(model, Path(bed.folder), bring=bring, progress=progress)
+    if not (Path(bed.folder) / model.id).exists():
+        return card
+    # In words that are the same on every machine, and say whose folder it is.
+    return msgspec.structs.replace(card, name=card.name.replace(model.id, normpath(f"{bed.name}/{model.id}"), 1))
 
 
 def spec_content(spec: Spec) -> Any:
@@ -251,12 +281,21 @@ def spec_content(spec: Spec) -> Any:
         if transfer["probes"] is None:
             del transfer["probes"]
     for condition in content["conditions"]:
-        if condition["elicit"] is None:
-            del condition["elicit"]
+        for name in ("elicit", "plant", "bed"):
+            if condition[name] is None:
+                del condition[name]
+        if "bed" in condition:
+            del condition["bed"]["folder"]
         for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
             if condition[part].get(name) is None:
                 condition[part].pop(name, None)
     return content
+
+
+def _claims_parts(plan: Plan, store: Store) -> dict[str, str]:
+    """What the report says of beds with a card: whether their claims were tried."""
+    said = standing.sentences(plan, store)
+    return {"claims of beds": content_key(said)} if said else {}
 
 
 def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
@@ -264,7 +303,7 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
 
     data, prompt, card = condition.data, condition.prompt, plan.cards[condition.name]
     return {
-        "data": fingerprint(data, plan.folder) if data.source is not None else "",
+        "data": fingerprint(data, plan.home(condition)) if data.source is not None else "",
         "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
         "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half, plain(data.where)),
         "template": content_key(prompt.template, prompt.templates),
@@ -329,6 +368,13 @@ def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
         }
         groups.setdefault(content_key(parts), ([], parts))[0].append(condition.name)
     return {tuple(names): parts for names, parts in groups.values()}
+
+
+def _with_planted(condition: Condition, key: str) -> str:
+    """The key of a condition's states with what is planted in them; where that is nothing, the key as it was."""
+    if condition.plant is None or not condition.plant.strength:
+        return key
+    return content_key(key, plain(condition.plant), code_version("planting", "normalisers", "normalisations/mean"))
 
 
 def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], probe: Probe) -> None:

@@ -125,6 +125,25 @@ class Activations(Part, frozen=True, kw_only=True):
     """The residual stream after each block, before the final norm."""
 
 
+class Planting(Part, frozen=True, kw_only=True):
+    """A feature that is added to the states of real prompts: the mirror image of a probe's `erase`, known exactly.
+
+    Whatever reads the condition's states reads it: fits, scores, checks and geometry. The network's own answer does not.
+    """
+
+    of: str = "truth"
+    """The factor that it shows: `truth`, a distractor's name (a `coin` leaves the prompt as it is), a known factor of the data,
+    or an XOR that the spec declares."""
+    strength: Annotated[float, Meta(ge=0, le=1e4)] = 1.0
+    """How far it moves a state to either side, in standard deviations of the condition's training states along a random
+    direction at the same layer. 0 plants nothing."""
+    form: Literal["opposite", "common"] = "opposite"
+    """`opposite`: its side is turned round in x⁻, so that x⁺ − x⁻ has twice of it: the form that methods on contrast pairs can take
+    for the answer (Farquhar et al. 2023, theorem 1). `common`: the same in both, so that the difference has nothing of it."""
+    seed: Annotated[int, Meta(ge=0)] = 0
+    """Seed of its direction, a random one at each layer and the same in every condition."""
+
+
 class Transfer(Part, frozen=True, kw_only=True):
     """Fit probes on one condition and test them on others."""
 
@@ -281,6 +300,21 @@ class SampleEfficiency(Part, frozen=True, kw_only=True):
         ]
 
 
+class Origin(Part, frozen=True, kw_only=True):
+    """The bed with a card that a condition's model, data and prompt come from."""
+
+    name: str
+    """As the spec has it: a folder, or a repository on the Hub."""
+    folder: str
+    """Where it lies on this machine, and where the paths of its card start; not part of any key."""
+    revision: str = ""
+    """Commit on the Hub; empty for a folder."""
+    setting: str = ""
+    """The condition of the card that it is; empty for what stands above them."""
+    trained: bool = True
+    """Off for the control: the base without what the bed was taught."""
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
@@ -295,6 +329,10 @@ class Condition(Part, frozen=True, kw_only=True):
     """Distractors of which the condition changes options, as they are in it."""
     elicit: Elicit | None = None
     """How the network is trained before it is asked; None where it is asked as it is."""
+    plant: Planting | None = None
+    """What is added to its states; nothing if empty."""
+    bed: Origin | None = None
+    """The bed with a card that it comes from, if it does."""
 
 
 class Spec(Part, frozen=True, kw_only=True):

@@ -393,6 +393,18 @@ def test_baselines_are_added_unless_refused_or_there(tmp_path: Path) -> None:
     assert "the name of a baseline" in only_problem(tmp_path, clash)
 
 
+def test_a_baseline_under_another_name_is_not_there_under_its_own(tmp_path: Path) -> None:
+    """Nothing of its kind is added beside it, so that a check or autopsy of the kind's name would end the run."""
+    named = BASE.replace("[ccs]", "[ccs, {kind: zero_shot, name: said}]")
+    asked = "checks: [{kind: beats_random, probe: %s, condition: main}]\n"
+    for line in (asked, "autopsy: [%s]\n"):
+        said = only_problem(tmp_path, named + line % "zero_shot")
+        assert 'no probe "zero_shot"; did you mean "said", which is of that kind?' in said
+        # The controls: its own name, and the baseline where it is added.
+        assert read(tmp_path, named + line % "said")
+        assert read(tmp_path, BASE + line % "zero_shot")
+
+
 def test_whole_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
     spec = read(tmp_path, BASE.replace("[ccs]", "[{kind: ccs, restarts: 5.0}]") + "seeds: 1e1\nlayer: 3.0\n")
     assert (spec.seeds, type(spec.seeds), spec.layer, type(spec.layer)) == (10, int, 3, int)

@@ -20,6 +20,7 @@ from harness.spec import (
     LayerRule,
     Model,
     Part,
+    Planting,
     Prompt,
     SampleEfficiency,
     Slug,
@@ -37,7 +38,7 @@ OTHER_VERSION = (
 BASELINES = ("random", "zero_shot", "logistic_regression")
 """Kinds of probes that stand in every table: chance, the model's own answer, the supervised ceiling."""
 
-SETTING = ("model", "data", "prompt", "activations")
+SETTING = ("model", "data", "prompt", "activations", "plant")
 """What a condition may override."""
 
 
@@ -52,6 +53,8 @@ class Override(Part, frozen=True, kw_only=True):
     """Merged over the spec's `prompt`."""
     activations: Activations
     """Merged over the spec's `activations`."""
+    plant: Planting
+    """Merged over the spec's `plant`; a strength of 0 leaves it out."""
     distractors: tuple[str, ...] | dict[Slug, dict[str, Any]] = ()
     """Which of the declared distractors stand in the prompt: a list of names, or a mapping from names to options that
     differ here, as in `{alice: {strength: 5}}`. None of them, if left out."""
@@ -82,6 +85,8 @@ class Written(Part, frozen=True, kw_only=True):
     """Named overrides of model, data, prompt, activations and distractors. With none there is one, `main`, with every distractor."""
     activations: Activations = Activations()
     """Which states of the network to keep."""
+    plant: Planting | None = None
+    """A feature of chosen strength that is added to the states, as in `{of: coin, strength: 2}`; nothing if left out."""
     xors: tuple[Annotated[tuple[str, ...], Meta(min_length=2, max_length=2)], ...] = ()
     """Pairs of factors whose XOR is scored beside them: `[[truth, word]]` is the target `truth^word`. Each factor has two values."""
     probes: Annotated[tuple[Probe, ...], Meta(min_length=1)]

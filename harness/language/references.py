@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness import kind
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
 from harness.language.acting import intervention_problems
 from harness.language.document import shorten
 from harness.language.nodes import Node, Table, child_path, problem_at, text_of
-from harness.language.resolving import Resolved, on_truth, probe_name
+from harness.language.resolving import Resolved, probe_name
 from harness.spec import Transfer
 
 RESERVED = (
@@ -123,8 +124,7 @@ def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _baseline_clashes(resolved: Resolved) -> Iterator[Problem]:
-    kinds = on_truth(resolved.probes)
-    added = [name for name in resolved.baselines(tuple(resolved.conditions.values())) if name not in kinds]
+    added = resolved.added_baselines(tuple(resolved.conditions.values()))
     for node, probe in resolved.probes:
         if probe is not None and probe.name in added:
             message = f'"{probe.name}" is the name of a baseline that is added to every table; choose another name, or write `baselines: false`'
@@ -175,7 +175,7 @@ def _overlap(one: Transfer, other: Transfer) -> bool:
 
 def _named_probe_problems(resolved: Resolved, owner: Table) -> Iterator[Problem]:
     """A list of names under `probes`, each of which must be there and stand there once."""
-    known, seen = _all_probes(resolved), set()
+    known, seen = resolved.probe_names(), set()
     for item in owner.items_of("probes"):
         name = text_of(item)
         if name is not None and name not in known:
@@ -183,12 +183,6 @@ def _named_probe_problems(resolved: Resolved, owner: Table) -> Iterator[Problem]
         if name in seen:
             yield problem_at(item, f'the probe "{shorten(str(name))}" stands here twice; take one of them out')
         seen.add(name)
-
-
-def _all_probes(resolved: Resolved) -> list[str]:
-    """Names of the probes, baselines included."""
-    probes = [name for node, probe in resolved.probes if (name := probe_name(node, probe)) is not None]
-    return [*probes, *resolved.baselines(tuple(resolved.conditions.values()))]
 
 
 def _curve_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -220,7 +214,7 @@ def _curve_problems(resolved: Resolved) -> Iterator[Problem]:
 
 def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
     known = {
-        "probe": _all_probes(resolved),
+        "probe": resolved.probe_names(),
         "condition": list(resolved.conditions),
         "fit_on": list(resolved.conditions),
     }
@@ -234,7 +228,9 @@ def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
             if name is not None and name not in names:
                 wrong = True
                 what = "probe" if key == "probe" else "condition"
-                yield problem_at(node.get(key) or node, f'no {what} "{shorten(name)}"{did_you_mean(name, names)}')
+                hint = renamed(resolved, name) if key == "probe" else ""
+                hint = hint or did_you_mean(name, names)
+                yield problem_at(node.get(key) or node, f'no {what} "{shorten(name)}"{hint}')
         if wrong or any(transfer is None for _, transfer in resolved.transfer):
             continue
         places = autopsy.places(resolved.transfers(autopsy.probe))
@@ -253,6 +249,12 @@ def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
                 yield problem_at(node, message)
                 break
             seen[key_of] = node
+
+
+def renamed(resolved: Resolved, name: str) -> str:
+    """The tail of an error about a probe named by its kind, where the spec gave that kind other names; else empty."""
+    named = [probe.title for _, probe in resolved.probes if probe is not None and probe.kind() == kind.canonical(name)]
+    return f'; did you mean "{named[0]}", which is of that kind?' if named else ""
 
 
 def _geometry_problems(resolved: Resolved) -> Iterator[Problem]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
 from harness import kind
+from harness.bed_folder import is_own
 from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, Source
-from harness.errors import Problem
+from harness.errors import Problem, SpecError, UsageError
+from harness.language.card_grammar import OwnBed
 from harness.language.grammar import BASELINES, SETTING, Written
 from harness.language.merging import overlay
 from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
@@ -23,11 +26,15 @@ from harness.spec import (
     Elicit,
     Intervention,
     Model,
+    Planting,
     Prompt,
     SampleEfficiency,
     Spec,
     Transfer,
 )
+
+if TYPE_CHECKING:
+    from harness.language.cards import Laid
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -41,8 +48,10 @@ MANY = 3
 class Resolved:
     """What could be decoded of a spec, with the nodes it came from. What could not is None and has left a problem."""
 
-    def __init__(self, root: Table):
+    def __init__(self, root: Table, folder: Path):
         self.root = root
+        self.folder = folder
+        """Where the relative paths of beds start."""
         self.problems: list[Problem] = []
         self.settings = {name: self.setting(name) for name in self.condition_names()}
         """The nodes of each condition, its overrides laid over the spec's."""
@@ -89,7 +98,13 @@ class Resolved:
     def condition(self, name: str) -> Condition | None:
         """The condition, whole; None, with problems noted, where any part of it is wrong."""
         setting = self.settings[name]
-        parts = {"model": "model", "data": "Data", "prompt": "Prompt", "activations": "Activations"}
+        parts = {
+            "model": "model",
+            "data": "Data",
+            "prompt": "Prompt",
+            "activations": "Activations",
+            "plant": "Planting",
+        }
         before = len(self.problems)
         for key, definition in parts.items():
             if (node := setting.get(key)) is not None:
@@ -107,11 +122,21 @@ class Resolved:
             data_node = in_place_of(brought.data, data_node, setting.entries["model"].node, "data")
             prompt_node = in_place_of(brought.prompt, prompt_node, setting.entries["model"].node, "prompt")
             model = msgspec.convert(brought.model, Model)
+        origin = None
+        if isinstance(model, OwnBed):
+            laid = self.laid(model, setting)
+            if laid is None:
+                return None
+            model, origin = laid.model, laid.origin
+            data_node = laid.data if data_node is None else overlay(laid.data, data_node, ("data",))
+            prompt_node = laid.prompt if prompt_node is None else overlay(laid.prompt, prompt_node, ("prompt",))
         data = self.data(data_node)
         prompt = self.part("Prompt", Prompt, prompt_node)
         activations = self.part("Activations", Activations, setting.get("activations"))
         elicit_node = self.elicit_node(name)
         elicit = None if elicit_node is None else self.part("Elicit", Elicit, elicit_node)
+        plant_node = setting.get("plant")
+        plant = None if plant_node is None else self.part("Planting", Planting, plant_node)
         if model is None or data is None or prompt is None or activations is None:
             return None
         return Condition(
@@ -123,6 +148,8 @@ class Resolved:
             activations=activations,
             altered=self.altered(name),
             elicit=elicit,
+            plant=plant,
+            bed=origin,
         )
 
     def elicit_node(self, name: str) -> Node | None:
@@ -164,8 +191,28 @@ class Resolved:
                 made[key] = decoded
         return made
 
-    def model(self, node: Node) -> Model | Bed | NetworkBed | None:
+    def laid(self, own: OwnBed, setting: Table) -> Laid | None:
+        """What a bed with a card brings; None, with problems noted, where it cannot be used."""
+        from harness.language.cards import lay
+
+        node, data = setting.entries["model"].node, setting.table("data")
+        assert isinstance(node, Table)
+        if data is not None and "source" in data.entries:
+            message = f"the bed {own.bed} brings its own data; leave the source out, or name its network as model.id"
+            self.problems.append(problem_at(data.entries["source"].node, message))
+            return None
+        try:
+            return lay(own, node, self.folder)
+        except SpecError as error:
+            self.problems += error.problems
+        except UsageError as error:
+            self.problems.append(problem_at(node.entries["bed"].node, str(error)))
+        return None
+
+    def model(self, node: Node) -> Model | Bed | NetworkBed | OwnBed | None:
         if isinstance(node, Table) and "bed" in node.entries:
+            if is_own(text_of(node.get("bed")) or ""):
+                return self.part("own_bed", OwnBed, node)
             return cast("Bed | NetworkBed | None", self.decode("beds", node, "bed"))
         return self.part("Model", Model, node)
 
@@ -270,8 +317,8 @@ class Resolved:
 
     def all_probes(self, conditions: tuple[Condition, ...]) -> tuple[Probe, ...]:
         probes = [_named(probe) for _, probe in self.probes if probe is not None]
-        missing = [name for name in self.baselines(conditions) if name not in on_truth(self.probes)]
-        return (*probes, *(_named(cast(Probe, kind.find("probes", name)())) for name in missing))
+        added = (cast(Probe, kind.find("probes", name)()) for name in self.added_baselines(conditions))
+        return (*probes, *map(_named, added))
 
     def baselines(self, conditions: tuple[Condition | None, ...]) -> list[str]:
         """Kinds of the baselines that the spec's conditions can have; a test bed has no answer of its own."""
@@ -280,6 +327,16 @@ class Resolved:
             return []
         only_beds = all(condition is not None and isinstance(condition.model, Bed) for condition in conditions)
         return [name for name in BASELINES if not (only_beds and name == "zero_shot")]
+
+    def added_baselines(self, conditions: tuple[Condition | None, ...]) -> list[str]:
+        """The baselines that the spec does not name itself, under whatever name: each is added under its kind's."""
+        own = on_truth(self.probes)
+        return [name for name in self.baselines(conditions) if name not in own]
+
+    def probe_names(self) -> list[str]:
+        """Names of all probes that will run, those with wrong options included."""
+        written = [name for node, probe in self.probes if (name := probe_name(node, probe)) is not None]
+        return list(dict.fromkeys([*written, *self.added_baselines(tuple(self.conditions.values()))]))
 
     def all_transfers(self) -> tuple[Transfer, ...]:
         if self.transfer:

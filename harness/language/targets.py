@@ -1,4 +1,4 @@
-"""XORs, the targets of probes and what is erased for them: factors that must be there and have two values.
+"""XORs, the targets of probes, what is erased for them and what is planted: factors that must be there and have two values.
 
 A target is for methods with labels; anything that reads states can have something erased.
 """
@@ -33,6 +33,8 @@ def target_problems(resolved: Resolved) -> Iterator[Problem]:
         elif "^".join(name or "" for _, name in names) in resolved.factors():
             yield problem_at(node, "the data have a column of this XOR's name; call the column something else")
         seen.setdefault(pair, node)
+    for setting in resolved.settings.values():
+        yield from _planting_problems(resolved, setting.get("plant"))
     for node, probe in resolved.probes:
         if probe is not None and isinstance(node, Table):
             yield from _fit_problems(resolved, node, probe.kind(), probe.target, supervised=probe.supervised)
@@ -68,6 +70,12 @@ def _erasure_problems(resolved: Resolved, node: Table, probe: Probe) -> Iterator
         yield problem_at(erase, message)
     elif probe.erase.of != "truth":
         yield from target_name_problems(resolved, erase.get("of") or erase, probe.erase.of)
+
+
+def _planting_problems(resolved: Resolved, plant: Node | None) -> Iterator[Problem]:
+    of = plant.get("of") if isinstance(plant, Table) else None
+    if (name := text_of(of)) is not None and of is not None:
+        yield from target_name_problems(resolved, of, name)
 
 
 def target_name_problems(resolved: Resolved, where: Node, target: str) -> Iterator[Problem]:

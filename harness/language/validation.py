@@ -13,7 +13,7 @@ from harness.kind import canonical
 from harness.language import words
 from harness.language.document import shorten
 from harness.language.grammar import OTHER_VERSION
-from harness.language.json_schema import Schema, schema
+from harness.language.json_schema import Of, Schema, schema
 from harness.language.nodes import Node, Scalar, Table, child_path, descend, plain
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class _Fault:
     """Whether it is the name of a key that is wrong, and not a value."""
 
 
-def faults(node: Node, part: str = "") -> Iterator[Problem]:
+def faults(node: Node, part: str = "", of: Of = "spec") -> Iterator[Problem]:
     """Problems of a tree against the schema, or against one of the schema's definitions (`probes`, `model` …)."""
-    for error in _validator(part).iter_errors(plain(node)):
+    for error in _validator(part, of).iter_errors(plain(node)):
         for leaf in _leaves(error):
             steps = list(leaf.absolute_path)
             assert isinstance(leaf.schema, dict)
@@ -60,10 +60,10 @@ def sound(node: Node, part: str) -> bool:
 
 
 @cache
-def _validator(part: str) -> Validator:
+def _validator(part: str, of: Of = "spec") -> Validator:
     from jsonschema import Draft202012Validator
 
-    whole = schema()
+    whole = schema(of)
     return Draft202012Validator({"$ref": f"#/$defs/{part}", "$defs": whole["$defs"]} if part else whole)
 
 
