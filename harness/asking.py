@@ -8,6 +8,7 @@ makes a difference is what is asked: solved examples before the question, or sev
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -61,7 +62,7 @@ def distinct_tokens(prompts: Iterable[Sequence[int]]) -> int:
     """Tokens to be read where equal beginnings are read once: the nodes of the prompts' trie."""
     ordered = sorted(list(prompt) for prompt in prompts)
     # Of the prompts before it, the neighbour in order is the one that begins most like it.
-    repeated = (_common(first, second) for first, second in zip(ordered, ordered[1:], strict=False))
+    repeated = (_common(first, second) for first, second in pairwise(ordered))
     return sum(map(len, ordered)) - sum(repeated)
 
 

@@ -18,7 +18,7 @@ from harness.report import plain
 from harness.report.markup import table
 from harness.report.outline import from_manifest
 from harness.report.page import decoded_manifest, table_of
-from harness.report.read import RESULTS, SEEDS
+from harness.report.read import RESULTS
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import evidence
 
@@ -62,6 +62,10 @@ class Compared(msgspec.Struct, frozen=True):
     @classmethod
     def open(cls, text: str) -> Compared:
         """A folder, or REVISION:FOLDER in git. Raises UsageError for anything that is no report."""
+        import polars as pl
+
+        from harness.tables import SEEDS
+
         read = reader(text)
         where = plain.line(text)
         outline = from_manifest(decoded_manifest(read("manifest.json"), f"{where}/manifest.json"), where)
@@ -71,7 +75,7 @@ class Compared(msgspec.Struct, frozen=True):
             for (name, _, _, ordinal), row in check_rows(read("checks.csv"), f"{where}/checks.csv").items()
         }
         # Seeds one by one are not shown.
-        return cls(outline.name, Scores(outline, results, table_of(b",".join(map(str.encode, SEEDS)), SEEDS, "")), checks)
+        return cls(outline.name, Scores(outline, results, pl.DataFrame(schema=SEEDS)), checks)
 
 
 def compared(reports: Sequence[Compared], asked: Asked) -> str:

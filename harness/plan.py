@@ -173,7 +173,16 @@ def compile_plan(
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
             "code": code_version(
-                "report", "tables", "metrics", "depth", "estimate", "scoring", "layer_choice", "execution", "laws", "asking"
+                "report",
+                "tables",
+                "metrics",
+                "depth",
+                "estimate",
+                "scoring",
+                "layer_choice",
+                "execution",
+                "laws",
+                "asking",
             ),
         }
         | scores
@@ -307,9 +316,7 @@ def _add_examinations(plan: Plan, add: _Adder) -> None:
                 "autopsy",
                 f"{fit_on} → {tested} · {autopsy.probe}",
                 {
-                    "scores": content_key(
-                        {name: plan.scores[fit_on, tested, name].key for name in looked_at}
-                    ),
+                    "scores": content_key({name: plan.scores[fit_on, tested, name].key for name in looked_at}),
                     "prompts": plan.prompts[tested].key,
                     "training prompts": plan.prompts[fit_on].key,
                     "options": content_key(autopsy.permutations, autopsy.agreement, autopsy.rows),

@@ -32,7 +32,9 @@ def opened(*paths: Path) -> list[Compared]:
 
 
 def cells(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")]
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")
+    ]
 
 
 def test_every_method_stands_there_at_its_own_layer(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_labels_put_pairs_of_different_names_into_one_row(tmp_path: Path) -> Non
 def test_two_scores_for_one_cell_are_refused(tmp_path: Path) -> None:
     reports = opened(folder(tmp_path / "a"))
     both = Asked(metric="accuracy", places=(Named("here", "plain"), Named("here", "banana")))
-    with pytest.raises(UsageError, match="2 scores .* labels of their own"):
+    with pytest.raises(UsageError, match=r"2 scores .* labels of their own"):
         compared(reports, both)
 
 

@@ -33,7 +33,9 @@ class DetectsAnomaly(OfProbe, frozen=True, kw_only=True):
     source: ClassVar[str] = (
         "Mallen & Belrose 2023 (arXiv 2312.01037), anomaly detection; Roger et al. 2023 (arXiv 2308.15605)"
     )
-    claim: ClassVar[str] = "{probe} is higher in {condition} where {target} has its {unusual} value (AUROC above {least})"
+    claim: ClassVar[str] = (
+        "{probe} is higher in {condition} where {target} has its {unusual} value (AUROC above {least})"
+    )
 
     def refers(self) -> dict[str, tuple[str, ...]]:
         return {**super().refers(), "target": (self.target,)}

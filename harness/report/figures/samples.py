@@ -45,7 +45,9 @@ def draw(scores: Scores, samples: pl.DataFrame | None) -> Figure | None:
     width, height = 9.6, top + rows * (_PANEL + gap) - 0.1
     figure = canvas.new_figure(width, height)
     panel = min(3.6, (width - left - 0.1) / columns)
-    every = [v for lines in found.values() for c in lines.values() for s in c.values() for v in (s.low, s.value, s.high)]
+    every = [
+        v for lines in found.values() for c in lines.values() for s in c.values() for v in (s.low, s.value, s.high)
+    ]
     limits = canvas.value_range(scores, every)
     for i, transfer in enumerate(panels):
         row, column = divmod(i, columns)
