@@ -48,7 +48,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     probes: tuple[str, ...] = ()
     """Names or patterns, in the order of the rows; all methods if empty."""
     checks: tuple[str, ...] = ()
-    """Names or patterns of checks, for a second table; none if empty."""
+    """Names or patterns of checks: their values and findings, in the place of methods' scores."""
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -79,18 +79,16 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 def compared(reports: Sequence[Compared], asked: Asked) -> str:
-    """The tables, ready for a README. Raises UsageError where nothing is as asked."""
+    """The table, ready for a README. Raises UsageError where nothing is as asked."""
     _must_be_there(reports, asked)
-    parts = [_methods(reports, asked)]
-    if asked.checks:
-        parts.append(_checks(reports, asked.checks))
-    return "\n\n".join(parts) + "\n"
+    return (_checks(reports, asked.checks) if asked.checks else _methods(reports, asked)) + "\n"
 
 
 def _methods(reports: Sequence[Compared], asked: Asked) -> str:
     rows = []
     places = asked.places or tuple(dict.fromkeys(Named(t.title, _name(t)) for r in reports for t in r.scores.transfers))
-    several = len({target.label for target in asked.targets}) > 1
+    # That a table is about the truth need not be said.
+    several = [target.label for target in asked.targets] != ["truth"]
     for place in dict.fromkeys(one.label for one in places):
         names = [one.name for one in places if one.label == place]
         for probe in _probes(reports, asked.probes):
