@@ -274,7 +274,7 @@ def compare(
     ] = None,
     metric: Annotated[str, typer.Option(help="Which metric.")] = "auroc",
     check: Annotated[
-        list[str] | None, typer.Option(help="Also checks of this name, in a second table; or a pattern: 'gap_*'.")
+        list[str] | None, typer.Option(help="Checks of this name, or pattern such as 'gap_*', in the place of methods.")
     ] = None,
 ) -> None:
     """Prints the scores of several reports side by side, with intervals, as Markdown: methods × reports.

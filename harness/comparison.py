@@ -18,7 +18,7 @@ from harness.report import plain
 from harness.report.markup import table
 from harness.report.outline import from_manifest
 from harness.report.page import decoded_manifest, table_of
-from harness.report.read import RESULTS, SEEDS
+from harness.report.read import RESULTS
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import evidence
 
@@ -48,7 +48,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     probes: tuple[str, ...] = ()
     """Names or patterns, in the order of the rows; all methods if empty."""
     checks: tuple[str, ...] = ()
-    """Names or patterns of checks, for a second table; none if empty."""
+    """Names or patterns of checks: their values and findings, in the place of methods' scores."""
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -62,6 +62,10 @@ class Compared(msgspec.Struct, frozen=True):
     @classmethod
     def open(cls, text: str) -> Compared:
         """A folder, or REVISION:FOLDER in git. Raises UsageError for anything that is no report."""
+        import polars as pl
+
+        from harness.tables import SEEDS
+
         read = reader(text)
         where = plain.line(text)
         outline = from_manifest(decoded_manifest(read("manifest.json"), f"{where}/manifest.json"), where)
@@ -71,24 +75,20 @@ class Compared(msgspec.Struct, frozen=True):
             for (name, _, _, ordinal), row in check_rows(read("checks.csv"), f"{where}/checks.csv").items()
         }
         # Seeds one by one are not shown.
-        return cls(
-            outline.name, Scores(outline, results, table_of(b",".join(map(str.encode, SEEDS)), SEEDS, "")), checks
-        )
+        return cls(outline.name, Scores(outline, results, pl.DataFrame(schema=SEEDS)), checks)
 
 
 def compared(reports: Sequence[Compared], asked: Asked) -> str:
-    """The tables, ready for a README. Raises UsageError where nothing is as asked."""
+    """The table, ready for a README. Raises UsageError where nothing is as asked."""
     _must_be_there(reports, asked)
-    parts = [_methods(reports, asked)]
-    if asked.checks:
-        parts.append(_checks(reports, asked.checks))
-    return "\n\n".join(parts) + "\n"
+    return (_checks(reports, asked.checks) if asked.checks else _methods(reports, asked)) + "\n"
 
 
 def _methods(reports: Sequence[Compared], asked: Asked) -> str:
     rows = []
     places = asked.places or tuple(dict.fromkeys(Named(t.title, _name(t)) for r in reports for t in r.scores.transfers))
-    several = len({target.label for target in asked.targets}) > 1
+    # That a table is about the truth need not be said.
+    several = [target.label for target in asked.targets] != ["truth"]
     for place in dict.fromkeys(one.label for one in places):
         names = [one.name for one in places if one.label == place]
         for probe in _probes(reports, asked.probes):

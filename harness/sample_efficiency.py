@@ -10,7 +10,7 @@ draws of nearly all rows are nearly the same, and then vary less than new rows w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -76,19 +76,26 @@ def _of_probe(execution: Execution, evidence: RunEvidence, fit_on: str, name: st
     curves = _Curves(execution, evidence, fit_on, name)
     with execution.stage(stage, total=len(curves.subsets), unit="fits") as (progress, counts):
         rows = curves.whole()
-        found: dict[int, dict[str, list[Scored]]] = {}
+        found: dict[int, list[_Fit]] = {}
         for done, (size, number, chosen) in enumerate(curves.subsets, 1):
-            of_size = found.setdefault(size, {tested: [] for tested in curves.tested_on})
-            for tested, one in curves.fitted(size, number, chosen).items():
-                of_size[tested].append(one)
+            found.setdefault(size, []).append(curves.fitted(size, number, chosen))
             progress.to(done)
-        for size, by_condition in found.items():
-            rows += curves.measured(size, by_condition)
+        for size, fits in found.items():
+            rows += curves.measured(size, fits)
         frame = pl.DataFrame(rows, schema=SAMPLES)
         counts["rows"] = frame.height
         with execution.store.write(stage.kind, stage.key) as folder:
             frame.write_parquet(folder / f"{_TABLE}.parquet")
     return frame
+
+
+class _Fit(NamedTuple):
+    """A probe fitted on one subset."""
+
+    labels: Labels
+    """Of the subset: they resolve the sign."""
+    scored: dict[str, Scored]
+    """By the condition that it is tested on."""
 
 
 class _Curves:
@@ -132,8 +139,8 @@ class _Curves:
             )
         return self._states
 
-    def fitted(self, size: int, number: int, chosen: np.ndarray) -> dict[str, Scored]:
-        """The probe fitted on some rows, by the condition that it is tested on."""
+    def fitted(self, size: int, number: int, chosen: np.ndarray) -> _Fit:
+        """The probe fitted on some rows."""
         train, tests = self.states
         labels = rows_of_labels(self.labels, chosen)
         if labels.sign_rows is not None and not labels.sign_rows.any():
@@ -142,7 +149,7 @@ class _Curves:
         try:
             # A probe that draws random numbers draws others each time.
             readout = self.probe.fit(training_pairs(self.probe, fitting), range(number, number + 1))
-            return {
+            scored = {
                 tested: score(
                     readout, self.probe, fitting, test, self.execution.labels(tested, "test"),
                     fit_on=self.fit_on, tested_on=tested, layers=self.at,
@@ -151,17 +158,15 @@ class _Curves:
             }  # fmt: skip
         except NumericalError as error:
             raise self._refused(size, str(error)) from error
+        return _Fit(labels, scored)
 
-    def measured(self, size: int, by_condition: dict[str, list[Scored]]) -> list[dict[str, Any]]:
+    def measured(self, size: int, fits: Sequence[_Fit]) -> list[dict[str, Any]]:
         """Rows of the table: means over the draws."""
         found = []
-        for tested, scored in by_condition.items():
+        for tested in self.tested_on:
             test = self.execution.labels(tested, "test")
             for target, metric in self._asked(tested):
-                each = [
-                    measure(one, rows_of_labels(self.labels, chosen), test, target, metric)
-                    for one, (_, _, chosen) in zip(scored, self._of_size(size), strict=True)
-                ]
+                each = [measure(fit.scored[tested], fit.labels, test, target, metric) for fit in fits]
                 there = [one for one in each if one is not None]
                 if there:
                     found.append(self._row(tested, target, metric, size, _together(there), len(there)))
@@ -175,9 +180,6 @@ class _Curves:
                 one = self.evidence.measure(self.name, tested, metric=metric.kind(), target=target, fit_on=self.fit_on)
                 found.append(self._row(tested, target, metric, len(self.labels.group), one, 1))
         return found
-
-    def _of_size(self, size: int) -> list[tuple[int, int, np.ndarray]]:
-        return [subset for subset in self.subsets if subset[0] == size]
 
     def _asked(self, tested: str) -> list[tuple[str, Metric]]:
         there = self.execution.labels(tested, "test").targets

@@ -17,6 +17,7 @@ from harness.report.read import CHECKS
 from harness.report.score import Score
 from harness.report.wording import evidence
 from harness.report.write import write
+from tests.readme_tables import README, commands, regenerated
 from tests.test_report import HOSTILE, make_report
 
 ACCURACY = Asked(metric="accuracy")
@@ -32,7 +33,9 @@ def opened(*paths: Path) -> list[Compared]:
 
 
 def cells(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")]
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")
+    ]
 
 
 def test_every_method_stands_there_at_its_own_layer(tmp_path: Path) -> None:
@@ -57,11 +60,9 @@ def test_labels_put_pairs_of_different_names_into_one_row(tmp_path: Path) -> Non
         places=(Named("honest", "plain"), Named("lying", "banana:banana")),
         targets=(Named("truth", "truth"), Named("other", "word")),
         probes=("logistic_regression", "ccs*"),
-        checks=("beats_*",),
     )
-    text = compared(reports, asked)
-    methods, checks = text.split("\n\n")
-    _, _, *rows = cells(methods)
+    head, _, *rows = cells(compared(reports, asked))
+    assert head == ["fitted → tested", "method (accuracy)", "target", "banana-shed", "banana-shed"]
     assert [row[:3] for row in rows] == [
         [place, f"`{probe}`", target]
         for place in ("honest", "lying")
@@ -72,13 +73,14 @@ def test_labels_put_pairs_of_different_names_into_one_row(tmp_path: Path) -> Non
     assert by_name["lying", "`ccs`", "other"][0].startswith("0.9")
     assert by_name["lying", "`ccs`", "other"][1] == "–", "the other report calls it otherwise"
     assert by_name["lying", "`ccs-sphere`", "other"][1].startswith("0.9")
+    checks = compared(reports, Asked(metric="accuracy", checks=("beats_*",)))
     assert cells(checks)[2:] == [["`beats_random`", "0.40 [0.30, 0.50] pass", "0.40 [0.30, 0.50] pass"]]
 
 
 def test_two_scores_for_one_cell_are_refused(tmp_path: Path) -> None:
     reports = opened(folder(tmp_path / "a"))
     both = Asked(metric="accuracy", places=(Named("here", "plain"), Named("here", "banana")))
-    with pytest.raises(UsageError, match="2 scores .* labels of their own"):
+    with pytest.raises(UsageError, match=r"2 scores .* labels of their own"):
         compared(reports, both)
 
 
@@ -96,7 +98,7 @@ def test_two_scores_for_one_cell_are_refused(tmp_path: Path) -> None:
 def test_what_no_report_has_is_an_error(tmp_path: Path, asked: Asked, expected: str) -> None:
     reports = opened(folder(tmp_path / "a"))
     if not expected:
-        assert compared(reports, asked).count("\n") == 3, "the control: what is there is shown"
+        assert "`zero_shot`" in compared(reports, asked), "the control: what is there is shown"
         return
     with pytest.raises(UsageError) as error:
         compared(reports, asked)
@@ -151,3 +153,18 @@ def test_strange_reports_are_refused(tmp_path: Path, name: str, content: bytes |
         (place / name).write_bytes(content)
     with pytest.raises(UsageError, match=expected):
         opened(place)
+
+
+def test_the_tables_in_the_readme_are_those_of_the_reports() -> None:
+    text = README.read_text("utf-8")
+    assert len(commands(text)) >= 3
+    assert regenerated(text) == text, "python -m tests.readme_tables makes them anew"
+
+
+def test_a_table_that_is_out_of_date_is_made_anew() -> None:
+    (command, *_), text = commands(README.read_text("utf-8")), "before\n\n<!-- {} -->\n| old |\n| --- |\n\nafter | not a table\n"
+    found = regenerated(text.format(command))
+    assert "| old |" not in found
+    assert found.startswith("before\n\n<!-- harness compare")
+    assert found.endswith(" |\n\nafter | not a table\n")
+    assert regenerated(found) == found

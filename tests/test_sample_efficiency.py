@@ -118,7 +118,9 @@ def test_a_curve_rises_to_the_fit_on_all_rows(folder: Path) -> None:
         assert values[0] < found[-1]["low"], "with eight pairs it is not there yet"
         assert values[2] > 0.9 * values[3]
         whole = results.filter(probe=probe, target="truth", layer=found[-1]["layer"]).row(0, named=True)
-        assert (whole["value"], whole["low"], whole["high"]) == tuple(found[-1][name] for name in ("value", "low", "high"))
+        assert (whole["value"], whole["low"], whole["high"]) == tuple(
+            found[-1][name] for name in ("value", "low", "high")
+        )
 
 
 def test_labels_that_mean_nothing_stay_at_chance_with_any_number_of_rows(folder: Path) -> None:
@@ -235,5 +237,5 @@ def test_too_few_rows_for_a_method_are_said_to_be(tmp_path: Path) -> None:
         "probes: [gaussian_likelihood_ratio]\nlayer: 3\nmetrics: [auroc]\n"
         "sample_efficiency: {probes: [gaussian_likelihood_ratio], rows: [2]}\n"
     )
-    with pytest.raises(NumericalError, match="cannot be fitted on 2 training pairs of main.*take the size out"):
+    with pytest.raises(NumericalError, match=r"cannot be fitted on 2 training pairs of main.*take the size out"):
         run(tmp_path, text)

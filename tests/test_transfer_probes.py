@@ -41,7 +41,8 @@ def problem(folder: Path, text: str) -> str:
 
 def test_what_is_not_named_is_not_fitted(tmp_path: Path) -> None:
     (tmp_path / "some.yaml").write_text(
-        SPEC + "geometry: true\nautopsy: [logistic_regression]\nchecks: [{kind: beats_random, probe: mean_difference, condition: a}]\n"
+        SPEC
+        + "geometry: true\nautopsy: [logistic_regression]\nchecks: [{kind: beats_random, probe: mean_difference, condition: a}]\n"
     )
     folder = pipeline.run(tmp_path / "some.yaml", out=tmp_path, page=False).folder
     results = pl.read_csv(folder / "results.csv", infer_schema_length=None)
