@@ -13,13 +13,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from harness import elicited
 from harness.activations.extract import plan_extraction
 from harness.execution import Execution
 from harness.plan import Acts, Plan, Stage
 from harness.progress import Reporter
 from harness.report.plain import line
 from harness.store import Store
+from harness.training.cost import cost as cost_of_training
+from harness.training.cost import peak_bytes
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -87,13 +88,13 @@ def _elicit(execution: Execution, condition: str, stage: Stage) -> Costs:
     assert options is not None
     questions, on = execution.taught(condition)
     base = execution.plan.bases[condition]
-    tokens, tflops = elicited.cost(base, options, questions)
+    tokens, tflops = cost_of_training(base, options, questions)
     return Costs(
         rows=len(questions),
         rows_to_do=0 if stage.cached else len(questions),
         tokens=0 if stage.cached else tokens,
         tflops=0.0 if stage.cached else round(tflops, 3),
-        peak_mib=round(elicited.peak_bytes(base, options, questions) / 2**20, 1),
+        peak_mib=round(peak_bytes(base, options, questions) / 2**20, 1),
         where=_device(),
         note=f"{options.steps} steps of {min(options.batch, len(questions))} on training rows of {on}: {tokens:,} tokens, "
         f"{tflops:,.1f} TFLOP\n{base.name}, float32",

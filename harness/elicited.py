@@ -1,15 +1,15 @@
 """The network of a condition that is elicited: what the store keeps of its training, and the card that it is loaded by.
 
-    rows of `on` ──labels──▶ training ──▶ ELICIT/KEY: an adapter ──▶ the condition's own card, with the adapter in its identity
+    rows of `on` ──labels──▶ training ──▶ elicit/KEY: an adapter ──▶ the condition's own card, with the adapter in its identity
 
-What was trained is known by its bytes: states of two trainings are never mixed up, also where the same stage was made twice.
+What was trained is known by its bytes. Should the store lose it, and another machine or number of threads make it anew, then
+by other ones: states of the first are not taken for states of the second. A training is stored whole or not at all.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +33,6 @@ KIND = "elicit"
 NETWORK = "model.safetensors"
 SEEN = "seen.parquet"
 """Table of the training rows that were seen: example, template and the answer that was taught."""
-
-
-_KEPT = 34
-"""Numbers that a block keeps of each token to go backwards, in widths of the residual stream (Korthikanti et al. 2022, §4)."""
 
 
 class Taught(msgspec.Struct, frozen=True):
@@ -87,7 +83,6 @@ def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str
         "target": options.target,
         "options": content_key(told),
         "code": code_version(
-            "elicited",
             *(f"training/{name}" for name in ("elicit", "questions", "batching", "two_parts", "low_rank", "trained")),
             *(f"models/{name}" for name in ("adapter", "load", "network")),
         ),
@@ -122,32 +117,6 @@ def card_of(artifact: Artifact, base: ModelCard) -> ModelCard:
 def _card(base: ModelCard, own: str, **changes: Any) -> ModelCard:
     identity = content_key("elicited", base.identity, own)
     return msgspec.structs.replace(base, name=f"{base.name}, elicited", identity=identity, **changes)
-
-
-def cost(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> tuple[int, float]:
-    """Tokens of all batches, about, and 10¹² floating-point operations.
-
-    Every row that is seen goes through the lower blocks once. In each step the upper ones are gone through forwards, and
-    backwards at the same cost: weights that stay as they are need no gradient of their own.
-    """
-    rows = len(questions)
-    each = sum(question.tokens for question in questions) / rows
-    shown = min(options.batch, rows) * options.steps
-    below = options.block(card.blocks) / card.blocks
-    passes = below * min(shown, rows) + 2 * (1 - below) * shown
-    places = shown * sum(len(answer.tokens) for answer in questions[0].answers)
-    head = 2 * 2.0 * card.shape.vocab * card.d_model * places
-    return round(each * shown), (2.0 * card.body_parameters * each * passes + head) / 1e12
-
-
-def peak_bytes(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> int:
-    """Weights in float32, what goes into the upper blocks for every row that is seen, and what a step keeps to go backwards."""
-    tokens = [question.tokens for question in questions]
-    batch = min(options.batch, len(tokens))
-    seen = min(batch * options.steps, len(tokens)) * sum(tokens) / len(tokens)
-    kept = batch * max(tokens) * (card.blocks - options.block(card.blocks)) * _KEPT * card.d_model
-    head = 3 * card.shape.vocab * batch * sum(len(answer.tokens) for answer in questions[0].answers)
-    return round(4 * (card.parameters + seen * card.d_model + kept + head))
 
 
 def train(

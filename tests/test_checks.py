@@ -422,6 +422,23 @@ TABLE |= {
         World().add("p", truth=0.8).add("p", truth=0.9, fit_on="other"),
     ),
 }
+
+
+def test_the_floor_may_be_what_the_network_said_before_it_was_trained() -> None:
+    """The answer of an elicited network: its floor is the answer to the same questions in another condition."""
+
+    def world(before: float) -> World:
+        asked = World().add("zero_shot", truth=1.4, **SAYS).add("zero_shot", truth=before, condition="before", **SAYS)
+        return asked.add("logistic_regression", truth=1.6, condition="other")
+
+    check = RecoversGap(probe="zero_shot", floor="zero_shot", floor_on="before", ceiling_on="other")
+    assert check.runs("main") == (("main", "main"), ("before", "before"), ("other", "other"))
+    assert "before" in check.refers()["condition"]
+    assert world(0.0).decide(check).finding == "pass"
+    # The control: where it was said before, nothing is recovered.
+    assert world(1.6).decide(check).finding == "inconclusive"
+
+
 TABLE |= {
     "detects_anomaly": (
         DetectsAnomaly(probe="p", target="word", least=0.7),
