@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.scene import Scene
+from tests.attacks.scene import Hang, Scene
 
 MOST_MORE_BYTES = 2 * 2**30
 """Address space that one attack may add. Most of it is reserved by libraries and never touched."""
@@ -48,7 +48,7 @@ def bounds(libraries: None) -> Iterator[None]:
 
 
 def _late(*_: object) -> None:
-    raise AssertionError(f"an attack took more than {MOST_S} seconds")
+    raise Hang(f"an attack took more than {MOST_S} seconds")
 
 
 @pytest.fixture
