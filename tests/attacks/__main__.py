@@ -26,9 +26,6 @@ import msgspec
 PASSES_EACH = 10
 """Passes of a worker before a fresh one takes its place."""
 
-SILENT_S = 900.0
-"""Of a worker, by the clock: three times what an attack may take, its own alarm included."""
-
 _EXIT_BREACH, _EXIT_INTERRUPTED = 1, 3
 
 
@@ -47,8 +44,9 @@ class Ended(msgspec.Struct, frozen=True):
 class Tally:
     """What was seen so far."""
 
-    def __init__(self, times: int):
+    def __init__(self, times: int, patience_s: int):
         self.times = times
+        self.patience_s = patience_s
         self.started = time.monotonic()
         self.attacks = 0
         self.passes = 0
@@ -75,13 +73,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--times", type=int, default=1, help="passes over the whole table")
     parser.add_argument("-k", default="", help="only attacks whose names match, as of pytest -k")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=300,
+        metavar="S",
+        help="seconds by the clock that one attack may wait; more on a busy machine",
+    )
     parser.add_argument("--here", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.here is not None:
         from tests.attacks.worker import work
 
         return work(given.times, given.k, given.here)
-    tally = Tally(given.times)
+    tally = Tally(given.times, given.patience)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while tally.passes < given.times and not tally.breaches:
@@ -99,7 +104,9 @@ def _passes(count: int, chosen: str, tally: Tally) -> None:
     worker = subprocess.Popen(
         [sys.executable, "-m", "tests.attacks", "--times", str(count), "-k", chosen, "--here", str(writing)],
         cwd=Path(__file__).parents[2],
-        env={"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"} | os.environ,
+        env={"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+        | os.environ
+        | {"ATTACK_PATIENCE_S": str(tally.patience_s)},
         pass_fds=[writing],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -108,11 +115,13 @@ def _passes(count: int, chosen: str, tally: Tally) -> None:
     )
     os.close(writing)
     whole = tally.passes + count
+    # The worker's own alarm rings first.
+    silent_s = 3 * tally.patience_s
     try:
-        for said in _messages(reading):
+        for said in _messages(reading, silent_s):
             if said is None:
                 tally.breaches["hangs"] += 1
-                print(f"the worker was silent for {SILENT_S:.0f} s after {tally.attacks:,} attacks", flush=True)
+                print(f"the worker was silent for {silent_s} s after {tally.attacks:,} attacks", flush=True)
                 return
             if "pass" in said:
                 tally.passes += 1
@@ -133,11 +142,11 @@ def _passes(count: int, chosen: str, tally: Tally) -> None:
         worker.communicate()
 
 
-def _messages(descriptor: int) -> Iterator[dict[str, Any] | None]:
+def _messages(descriptor: int, silent_s: int) -> Iterator[dict[str, Any] | None]:
     """What the worker says, a line each; None once it is silent for too long."""
     rest = b""
     while True:
-        if not select.select([descriptor], [], [], SILENT_S)[0]:
+        if not select.select([descriptor], [], [], silent_s)[0]:
             yield None
             return
         if not (read := os.read(descriptor, 2**16)):
