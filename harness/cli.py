@@ -69,6 +69,14 @@ def run(
             "kind of processor. Costs the speed of the other threads; `--processes` buys it back.",
         ),
     ] = False,
+    tensor_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--tensor-parallel",
+            help="The processes of a machine forward every batch together, each with its part of every weight matrix: for "
+            "networks that are too large for one device. Needs an architecture for which transformers has a plan.",
+        ),
+    ] = False,
     tokens_per_pass: Annotated[
         int | None,
         typer.Option(min=1, help="Tokens that are forwarded together; else 1024 on a processor, 16384 on a GPU."),
@@ -96,9 +104,12 @@ def run(
 
     if deterministic and threads not in (None, 1):
         _fail(f"--deterministic means one thread per process, but --threads says {threads}; leave one of them out")
+    if tensor_parallel and processes == 1 and not launched():
+        _fail("--tensor-parallel splits a network over several processes, and this is one; add --processes N")
     resources = Resources(
         threads=threads,
         deterministic=deterministic,
+        tensor_parallel=tensor_parallel,
         tokens_per_pass=tokens_per_pass,
         memory_bytes=None if memory is None else size_of(memory),
     )
@@ -168,6 +179,12 @@ def plan(
         str | None,
         typer.Option(help="Also say what would happen on such devices: cpu, 80GiB, or 8x80GiB. They need not be here."),
     ] = None,
+    tensor_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--tensor-parallel", help="With --devices: every weight matrix split over them, as such a run does."
+        ),
+    ] = False,
     tflops: Annotated[
         float | None, typer.Option(min=0.001, help="Rate of one device, 10¹² operations per second, if you know it.")
     ] = None,
@@ -183,6 +200,8 @@ def plan(
     from harness.plan import compile_plan
 
     on = None if devices is None else devices_of(devices)
+    if tensor_parallel and on is None:
+        _fail("--tensor-parallel splits a network over devices; say which: --devices 8x80GiB")
     the_store = _store(store)
     compiled = compile_plan(language.read(spec, sets or ()), spec.resolve().parent, the_store)
     costed = costs.estimate(compiled, the_store)
@@ -191,7 +210,7 @@ def plan(
     if on is not None:
         from harness import foresight
 
-        foreseen = foresight.foresee(compiled, the_store, on, tflops)
+        foreseen = foresight.foresee(compiled, the_store, on, tflops, tensor_parallel=tensor_parallel)
         described["placement"] = foresight.as_json(foreseen, on)
     if as_json:
         print(json.dumps(described, indent=2))

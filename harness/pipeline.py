@@ -81,6 +81,8 @@ def run(
     with team.after_first_of_machine() if team else nullcontext():
         plan = compile_plan(spec, path.resolve().parent, store, progress=reporter.download)
     resources.apply()
+    if resources.tensor_parallel:
+        _check_split(plan, team)
     if team is not None:
         team.begin({"do": "run", "plan": plan.report.key, "resources": msgspec.to_builtins(resources.settled())})
     execution = Execution(plan, store, reporter, resources, team)
@@ -201,6 +203,14 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
         rendered = render(report)
         _keep(report, rendered, plan, execution.store)
     return report, rendered
+
+
+def _check_split(plan: Plan, team: Team | None) -> None:
+    """Refuses what no process could forward, before any has loaded something."""
+    from harness.models.tensor_parallel import split
+
+    for card in filter(None, plan.cards.values()):
+        split(card, 1 if team is None else len(team.machine()))
 
 
 def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) -> None:

@@ -96,6 +96,10 @@ def _listed(error: ValidationError) -> list[Any]:
     return list(values)
 
 
+_HINTED = 100
+"""Unknown keys of one table for which a near one is looked for: more are no slips of the pen, and would take long."""
+
+
 def _problems(fault: _Fault) -> Iterator[Problem]:
     node = fault.node
     if fault.rule == "additionalProperties" and isinstance(node, Table):
@@ -113,10 +117,12 @@ def _problems(fault: _Fault) -> Iterator[Problem]:
 
 def _unknown_keys(owner: Schema, table: Table) -> Iterator[Problem]:
     known = list(owner["properties"])
-    for key, entry in table.entries.items():
-        if key in known:
-            continue
+    unknown = [(key, entry) for key, entry in table.entries.items() if key not in known]
+    for number, (key, entry) in enumerate(unknown):
         message = f'{_owner(owner, table)} has no "{shorten(key)}"'
+        if number >= _HINTED:
+            yield entry.place.problem(entry.node.path, message + "; take it out")
+            continue
         hint = did_you_mean(key, known)
         elsewhere = _elsewhere(owner.get("title", ""), key)
         if elsewhere and "did you mean" not in hint:

@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,12 @@ def assemble(
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that matter; those that are not installed are left out."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Looked up once: every package's description is read for it, and none changes under a running process."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
