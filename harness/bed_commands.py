@@ -52,7 +52,8 @@ def train(
         raise UsageError(f"{folder} is there already and not empty; name another one with --out, or remove it first")
     recipe = bed.recipe()
     reporter = Reporter()
-    reporter.say(f"{bed.pinned}: {steps or recipe.steps} steps, about {recipe.minutes} minutes on two cores")
+    lasts = "" if recipe.minutes is None else f", about {recipe.minutes} minutes on two cores"
+    reporter.say(f"{bed.pinned}: {steps or recipe.steps} steps{lasts}")
     closing: list[float] = []
     with reporter.stage("train", bed.pinned, steps or recipe.steps, "steps") as progress:
 

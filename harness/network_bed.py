@@ -32,16 +32,22 @@ class Recipe(msgspec.Struct, frozen=True):
     """Column of the table with the answer that is taught, an index into the answers."""
     first_block: int
     """Blocks before this one (counted from 0) stay as they are: what the network knows there, it knows anyhow."""
+    depth: int
+    """Blocks of the network that `first_block` was chosen for. Over a base of another depth the same share stays as it is."""
     rank: int
     alpha: int
     steps: int
     batch: int
     rate: float
     """Largest learning rate, after warm-up."""
-    minutes: int
-    """What it takes on two cores, about."""
+    minutes: int | None
+    """What it takes on two cores, about; None over a base on which nobody measured it."""
     smoothing: float = 0.0
     """Share of the other answer in what is taught: all answers are then equally sure, or how sure they are tells the truth."""
+
+    def first_of(self, blocks: int) -> int:
+        """The first block that learns, of a base with so many; the last one learns always."""
+        return min(round(self.first_block * blocks / self.depth), blocks - 1)
 
 
 class FromScratch(msgspec.Struct, frozen=True):
@@ -86,6 +92,10 @@ class NetworkBed(Kind, frozen=True):
     def pinned(self) -> str:
         """Name of the weights that come with it, a folder of `harness/beds/weights`."""
         raise NotImplementedError
+
+    def lacks(self) -> str | None:
+        """What must be made before a spec can use the bed as it is, and how; None where nothing is missing."""
+        return None
 
     def recipe(self) -> Recipe | FromScratch:
         """How its weights are made."""

@@ -367,6 +367,7 @@ class Small(NetworkBed, frozen=True, kw_only=True):
             data=data,
             taught="says",
             first_block=1,
+            depth=2,
             rank=4,
             alpha=8,
             steps=40,

@@ -118,6 +118,9 @@ class Resolved:
         model = self.model(setting.entries["model"].node)
         data_node, prompt_node = setting.get("data"), setting.get("prompt")
         if isinstance(model, NetworkBed):
+            if lacking := model.lacks():
+                self.problems.append(problem_at(setting.entries["model"].node, lacking))
+                return None
             brought = model.brought()
             data_node = in_place_of(brought.data, data_node, setting.entries["model"].node, "data")
             prompt_node = in_place_of(brought.prompt, prompt_node, setting.entries["model"].node, "prompt")

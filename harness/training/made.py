@@ -75,8 +75,10 @@ def bed_named(name: str, options: Mapping[str, Any]) -> NetworkBed:
     networks = [each for each in kind.names("beds") if issubclass(kind.find("beds", each), NetworkBed)]
     if kind.canonical(name) not in networks:
         raise UsageError(f'no test bed with weights "{name}"; there is: {", ".join(networks)}')
+    # A folder is meant as seen from here, and not from wherever the bed's claims will be written.
+    here = {key: str(Path(value).resolve()) for key, value in options.items() if key == "base" and Path(value).is_dir()}
     try:
-        return msgspec.convert(dict(options), kind.find("beds", name))  # type: ignore[return-value]
+        return msgspec.convert({**options, **here}, kind.find("beds", name))  # type: ignore[return-value]
     except msgspec.ValidationError as error:
         raise UsageError(f"{name}: {str(error).split(' - at ')[0]}; see harness list beds {name}") from error
 

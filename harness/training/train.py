@@ -42,11 +42,12 @@ def adapt(bed: NetworkBed, recipe: Recipe, folder: Path, seed: int, tell: Tell) 
     all_lessons = lessons(bed, card, seed)
     check_distinct(all_lessons)
     texts = [lesson.tokens for lesson in all_lessons]
-    states = lower_states(network, texts, recipe.first_block)
-    upper, prefix = upper_part(network, recipe.first_block, texts[:4], states[:4])
+    first = recipe.first_of(card.blocks)
+    states = lower_states(network, texts, first)
+    upper, prefix = upper_part(network, first, texts[:4], states[:4])
     generator = torch.Generator().manual_seed(seed)
     maps = {
-        f"{prefix}.{recipe.first_block + number}.{name}": low_rank
+        f"{prefix}.{first + number}.{name}": low_rank
         for number, block in enumerate(upper.blocks)
         for name, low_rank in insert(block, recipe.rank, recipe.alpha, generator)
     }

@@ -32,6 +32,8 @@ def verify(bed: NetworkBed, store: Store | None = None, reporter: Reporter | Non
     """Runs the claims. The outcome's checks have each one's finding and interval; its folder is gone."""
     if not bed.trained:
         raise UsageError("a bed claims nothing of what it was before training; leave `trained: false` out")
+    if lacking := bed.lacks():
+        raise UsageError(lacking)
     with tempfile.TemporaryDirectory(prefix="harness-bed-") as temporary:
         path = Path(temporary) / "claims.yaml"
         path.write_text(yaml.safe_dump(claims_spec(bed), sort_keys=False, allow_unicode=True), encoding="utf-8")
