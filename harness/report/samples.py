@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 SHARE = 0.95
 """Of what the fit on all rows is above chance: what counts as reached. A convention of ours."""
 
-Curve = Mapping[int, Score]
+Curve = dict[int, Score]
 """By the number of training pairs, the smallest first; the last one is the fit on all."""
 
 
 def curves(samples: pl.DataFrame, metric: str) -> dict[tuple[Transfer, str, str, str], Curve]:
     """By transfer, method, target and layer, on one metric."""
-    found: dict[tuple[Transfer, str, str, str], dict[int, Score]] = {}
+    found: dict[tuple[Transfer, str, str, str], Curve] = {}
     for row in samples.sort("rows", maintain_order=True).iter_rows(named=True):
         if row["metric"] == metric:
             key = (Transfer(row["fit_on"], row["tested_on"]), row["probe"], row["target"], row["layer"])
