@@ -196,8 +196,8 @@ def plan(
     from rich.console import Console
 
     from harness import costs, language
+    from harness.compiling import compile_plan
     from harness.models.placement import devices_of
-    from harness.plan import compile_plan
 
     on = None if devices is None else devices_of(devices)
     if tensor_parallel and on is None:

@@ -13,6 +13,7 @@ import msgspec
 from harness import artifacts, language, standing, tables
 from harness.asking import AnswerCost, answer_costs
 from harness.autopsy.stage import autopsies
+from harness.compiling import compile_plan
 from harness.errors import UsageError
 from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
@@ -21,7 +22,7 @@ from harness.geometry.stage import geometry
 from harness.interventions.stage import Interventions
 from harness.leases import Lease
 from harness.object_store import store_at
-from harness.plan import Plan, compile_plan, plain, spec_content
+from harness.plan import Plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
 from harness.report.geometries import scatters

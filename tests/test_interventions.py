@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from harness import kind, language, pipeline
+from harness.compiling import compile_plan
 from harness.contracts import Pairs, Probe
 from harness.errors import HarnessError, SpecError, UsageError
 from harness.geometry.directions import pair_weights
@@ -28,7 +29,6 @@ from harness.kind import find
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.network import Network
-from harness.plan import compile_plan
 from harness.spec import Model
 from harness.store import Store
 

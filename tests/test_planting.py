@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from harness import language, pipeline
+from harness.compiling import compile_plan
 from harness.contracts import Pairs
 from harness.errors import SpecError
-from harness.plan import compile_plan, spec_content
+from harness.plan import spec_content
 from harness.planting import direction, planted, unit
 from harness.resources import Resources
 from harness.spec import Planting

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from harness import language, pipeline
+from harness.compiling import compile_plan
 from harness.errors import NumericalError, SpecError
 from harness.execution import Execution
-from harness.plan import compile_plan
 from harness.progress import Reporter
 from harness.report.samples import needed
 from harness.report.score import Score

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from harness import language, pipeline
+from harness.compiling import compile_plan
 from harness.errors import SpecError
-from harness.plan import compile_plan, spec_content
+from harness.plan import spec_content
 from harness.store import Store
 
 SPEC = """\
