@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
+from harness.printable import printable
+from harness.store_commands import StoreRoot
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,7 +23,6 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="OPTION=VALUE", help="An option of the bed, e.g. `--set world=cities`."),
 ]
-StoreRoot = Annotated[str | None, typer.Option("--store", help="Folder of the artifact store, or its URL.")]
 
 
 @app.command()
@@ -126,7 +127,7 @@ def init(
     from harness.training.starting_bed import write
 
     write(folder)
-    print(f"wrote {folder}; next: harness bed verify {_spelled(folder)}")
+    print(printable(f"wrote {folder}; next: harness bed verify {_spelled(folder)}"))
 
 
 def _spelled(folder: Path) -> str:
@@ -173,7 +174,7 @@ def _shown(checks: pl.DataFrame) -> int:
     """Prints every claim with its evidence; the exit code."""
     for row in checks.iter_rows(named=True):
         held = "holds" if row["verdict"] == "as_expected" else "DOES NOT HOLD"
-        print(f"{held}: {row['check']}: {row['why']}")
+        print(printable(f"{held}: {row['check']}: {row['why']}"))
     broken = [row for row in checks["verdict"] if row != "as_expected"]
     print(f"{checks.height - len(broken)} of {checks.height} claims hold")
     return EXIT_UNEXPECTED if broken else EXIT_EXPECTED
