@@ -373,6 +373,9 @@ class Steered(msgspec.Struct, frozen=True):
     (1, 1, row)."""
     at_random: np.ndarray
     """The same for random directions of the same length, (direction,)."""
+    there: Measured | None
+    """The same as `along` for the difference of the class means, by labels of training rows, of the very states that are moved: what
+    acts there, if anything that is known does. None where it cannot be had."""
     where: str
     """The layer and the tokens, in words."""
 

@@ -21,7 +21,8 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
     standard deviation of the states. Test: its 95 % interval, clustered by group. Threshold: what 19 of 20 random directions of
     the same length do not reach, from the spread of those that were tried; they have no sign, so that it counts both ways. A
     direction that moves the answer less, or the wrong way, may decode well: the network then does not use it to answer, not
-    from there.
+    from there. As a control the same is done along the difference of the class means of the states that are moved, by labels:
+    where that acts and the probe's direction does not, what is known acts, but not as the probe reads it.
     """
 
     token: Literal["question", "all"] = "question"
@@ -89,7 +90,11 @@ def reached_by_chance(at_random: np.ndarray) -> float:
 
 def _of_random(steered: Steered) -> str:
     low, high = float(steered.at_random.min()), float(steered.at_random.max())
-    return f"along {len(steered.at_random)} random directions {number(low)} to {number(high)}"
+    chance = f"along {len(steered.at_random)} random directions {number(low)} to {number(high)}"
+    if steered.there is None:
+        return chance
+    at = number(over_seeds(steered.there).one(0).value)
+    return f"{chance}, along the difference of the class means of the states that are moved {at}"
 
 
 def _in_words(along: Estimate, threshold: float, decoded: Estimate, finding: str) -> str:

@@ -16,7 +16,7 @@ from harness import artifacts, stopping
 from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
 from harness.errors import DataError, HarnessError, NumericalError
-from harness.interventions.directions import Directions
+from harness.interventions.directions import Directions, there
 from harness.interventions.effect import both_ways
 from harness.interventions.questions import Question, drawn, questions
 from harness.store import Artifact, Store, content_key
@@ -38,6 +38,8 @@ difference of two."""
 class Acted(msgspec.Struct, frozen=True):
     """What came out."""
 
+    names: tuple[str, ...]
+    """Of the directions, in order."""
     log_odds: np.ndarray
     """(alteration, row), the first one without any."""
     way: str
@@ -80,7 +82,7 @@ def tokens_of(way: Way, asked: Sequence[Question], alterations: int) -> int:
 def alteration_count(intervention: Intervention) -> int:
     """How many, the one that leaves all as it is included."""
     strengths = len(both_ways(intervention.strengths)) if intervention.by == "steer" else 1
-    return 1 + (1 + intervention.random) * strengths
+    return 1 + (2 + intervention.random) * strengths
 
 
 class Acting:
@@ -92,20 +94,23 @@ class Acting:
         condition: str,
         intervention: Intervention,
         found: Directions,
+        target: str,
         load: Callable[[ModelCard], Network],
     ):
+        """`target` is what the probe was fitted on."""
         card = execution.card(condition)
         assert card is not None, "a test bed that gives states by formula is refused before"
         assert found.choice.layer is not None
         self.store: Store = execution.store
         self.card, self.load = card, load
-        self.condition, self.intervention, self.found = condition, intervention, found
+        self.condition, self.intervention = condition, intervention
         self.layer: int = found.choice.layer
         self.budget = execution.resources.tokens_per_pass or token_budget()
         self.asked = asked(execution, condition, "test", intervention)
         self.known = self._known(execution)
-        self.training = asked(execution, condition, "train", intervention) if intervention.by == "erase" else []
+        self.training = asked(execution, condition, "train", intervention)
         self._forward: AlteredForward | None = None
+        self.found = found.with_there(self._there(execution, target))
 
     def total(self) -> int:
         """Tokens, if the fastest way is right."""
@@ -138,7 +143,7 @@ class Acting:
         self._check_known(log_odds[0])
         for name in names:
             self.store.remove(_PARTS, name)
-        return Acted(log_odds, way)
+        return Acted(self.found.names, log_odds, way)
 
     @property
     def forward(self) -> AlteredForward:
@@ -213,6 +218,18 @@ class Acting:
             erased=torch.from_numpy(nothing > 0 if erased is None else erased),
             centre=torch.from_numpy(nothing if centre is None else centre).float(),
         )
+
+    def _there(self, execution: Execution, target: str) -> np.ndarray | None:
+        """Where the states that are altered hold what the probe was fitted on, by labels of training rows."""
+        labels = execution.labels(self.condition, "train")
+        if target not in labels.targets or not self.training:
+            return None
+        chosen = drawn(np.arange(len(labels.group)), self.intervention.rows, self.intervention.seed)
+        own = labels.targets[target][chosen]
+        states = np.empty((len(self.training), execution.width(self.condition)), dtype=np.float32)
+        for batch in stopping.whole(self.forward.batches(self.training)):
+            states[list(batch.numbers)] = self._tried(lambda batch=batch: self.forward.answering(batch))  # type: ignore[misc]
+        return there(states, own)
 
     def _centre(self, axes: np.ndarray) -> np.ndarray:
         """Mean of training rows along every direction, at the tokens that are altered."""

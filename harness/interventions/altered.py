@@ -125,6 +125,14 @@ class AlteredForward:
             found = states[altered].double() @ axes.double().T.to(states.device)
         return found.sum(dim=0).cpu(), int(altered.sum())
 
+    def answering(self, batch: Batch) -> np.ndarray:
+        """States at the last token before the answer, float32, (question, d_model)."""
+        with torch.inference_mode():
+            states = self._states(batch)
+            first = batch.text[:, 0]
+            found: np.ndarray = states[first, batch.last[first]].float().cpu().numpy()
+        return found
+
     def log_odds(self, batch: Batch, alterations: Alterations, way: Way, tell: Callable[[int], None]) -> np.ndarray:
         """Log-odds of answers[1] under every alteration, float32, (alteration, question). `tell` hears of tokens."""
         assert way == "whole" or self.token == "question", "a branch sees the tokens before it as they were"

@@ -25,14 +25,27 @@ if TYPE_CHECKING:
     from harness.spec import Intervention
 
 
+PROBE, THERE = "probe", "there"
+
+
 class Directions(msgspec.Struct, frozen=True):
     """Of one intervention."""
 
     choice: LayerChoice
+    names: tuple[str, ...]
+    """`probe`, `there` where it can be had, `random 1` …"""
     axes: np.ndarray
     """Unit length, float64, (direction, d_model): the probe's, then random ones at right angles to it."""
     step: float
     """Standard deviation along the probe's."""
+
+    def with_there(self, axis: np.ndarray | None) -> Directions:
+        """The same with a control after the probe's: the direction in which what the probe was fitted on stands in the very states
+        that are altered. Where that one acts and the probe's does not, the place is right and the direction is another."""
+        if axis is None:
+            return self
+        axes = np.concatenate([self.axes[:1], axis[None], self.axes[1:]])
+        return msgspec.structs.replace(self, names=(PROBE, THERE, *self.names[1:]), axes=axes)
 
 
 def chosen_layer(execution: Execution, where: tuple[str, str], intervention: Intervention) -> LayerChoice:
@@ -71,7 +84,17 @@ def directions(
             "another layer"
         )
     axes = np.concatenate([sign * found[None], _at_random(found, intervention.random, intervention.seed)])
-    return Directions(choice, axes, step)
+    names = (PROBE, *(f"random {number}" for number in range(1, 1 + intervention.random)))
+    return Directions(choice, names, axes, step)
+
+
+def there(states: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """Unit difference of the class means of states (row, d_model); None where rows have one label only, or means are equal."""
+    if len(np.unique(labels)) < 2:
+        return None
+    rows = states.astype(np.float64)
+    found = unit(rows[labels == 1].mean(axis=0) - rows[labels == 0].mean(axis=0))
+    return found if found.any() else None
 
 
 def _spread(pairs: Pairs, direction: np.ndarray) -> float:

@@ -13,17 +13,18 @@ import numpy as np
 from harness.contracts import Answers
 from harness.estimate import Estimate, Measured, over_seeds, row_mean
 
-PROBE = "probe"
 NOTHING = "none"
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """Log-odds of the same rows without and with every alteration."""
 
+    names: tuple[str, ...]
+    """Of the directions, in order."""
     untouched: np.ndarray
     """(row,)."""
     altered: np.ndarray
-    """(direction, strength, row); the first direction is the probe's. One strength where directions were erased."""
+    """(direction, strength, row). One strength where directions were erased."""
     strengths: tuple[float, ...]
     """In standard deviations, as many below zero as above; empty where directions were erased."""
     truth: np.ndarray
@@ -44,11 +45,6 @@ def slopes(outcome: Outcome) -> Measured:
     return row_mean(rows[:, None], outcome.group)
 
 
-def names(directions: int) -> list[str]:
-    """Of the directions, in order."""
-    return [PROBE, *(f"random {number}" for number in range(1, directions))]
-
-
 def rows(outcome: Outcome) -> Iterator[dict[str, object]]:
     """Rows of the table: direction, strength, measure and its estimate."""
     return _steered(outcome) if outcome.strengths else _erased(outcome)
@@ -57,7 +53,7 @@ def rows(outcome: Outcome) -> Iterator[dict[str, object]]:
 def _steered(outcome: Outcome) -> Iterator[dict[str, object]]:
     yield _row(NOTHING, 0.0, "log_odds", _mean(outcome.untouched, outcome.group))
     found = slopes(outcome)
-    for number, name in enumerate(names(len(outcome.altered))):
+    for number, name in enumerate(outcome.names):
         for strength, log_odds in zip(outcome.strengths, outcome.altered[number], strict=True):
             yield _row(name, strength, "log_odds", _mean(log_odds, outcome.group))
         own = msgspec.structs.replace(
@@ -68,7 +64,7 @@ def _steered(outcome: Outcome) -> Iterator[dict[str, object]]:
 
 def _erased(outcome: Outcome) -> Iterator[dict[str, object]]:
     yield from _answered(outcome, NOTHING, outcome.untouched)
-    for name, log_odds in zip(names(len(outcome.altered)), outcome.altered[:, 0], strict=True):
+    for name, log_odds in zip(outcome.names, outcome.altered[:, 0], strict=True):
         yield from _answered(outcome, name, log_odds)
 
 

@@ -16,7 +16,7 @@ from harness import artifacts
 from harness.contracts import Check, LayerChoice, Steered
 from harness.errors import CheckError
 from harness.interventions.acting import Acted, Acting, test_rows
-from harness.interventions.directions import chosen_layer, directions
+from harness.interventions.directions import PROBE, THERE, chosen_layer, directions
 from harness.interventions.effect import Outcome, both_ways, rows, slopes
 from harness.plan import Acts, Stage
 from harness.scoring import TRUTH
@@ -67,9 +67,14 @@ class Interventions:
         for acts, (choice, outcome) in self._done.items():
             if acts.intervention.alike(asked) and (acts.fit_on, acts.tested_on) == (fit_on, asked.condition):
                 every = slopes(outcome)
-                along = msgspec.structs.replace(every, value=every.value[:1], influence=every.influence[:1])
+                number = {name: place for place, name in enumerate(outcome.names)}
+                along, at = (
+                    msgspec.structs.replace(every, value=every.value[[place]], influence=every.influence[[place]])
+                    for place in (number[PROBE], number.get(THERE, 0))
+                )
+                chance = [place for name, place in number.items() if name not in (PROBE, THERE)]
                 where = f"layer {choice}, {TOKENS[asked.token]}"
-                return Steered(along, every.value[1:, 0], where)
+                return Steered(along, every.value[chance, 0], at if THERE in number else None, where)
         raise CheckError(f"{check.kind()}: nobody steered along {asked.probe} on {asked.condition}, fitted on {fit_on}")
 
     def _carried_out(self, acts: Acts, stage: Stage) -> tuple[LayerChoice, Outcome]:
@@ -79,11 +84,13 @@ class Interventions:
         acted = artifacts.read(execution.store, stage.kind, stage.key, _load)
         if acted is None:
             found = directions(execution, where, intervention, choice)
-            acting = Acting(execution, acts.tested_on, intervention, found, self._loaded)
-            with execution.stage(stage, acting.total(), unit="tokens") as (progress, counts):
+            target = execution.scored(*where, intervention.probe).target
+            with execution.stage(stage, unit="tokens") as (progress, counts):
+                acting = Acting(execution, acts.tested_on, intervention, found, target, self._loaded)
+                progress.total(acting.total())
                 acted = acting.go(stage.key, progress.to)
                 counts |= {"rows": acted.log_odds.shape[1], "tokens": acting.total()}
-                about = {"way": acted.way, "layer": choice.layer, "step": found.step}
+                about = {"way": acted.way, "layer": choice.layer, "step": found.step, "directions": list(acted.names)}
                 with execution.store.write(stage.kind, stage.key, about) as folder:
                     np.save(folder / "log_odds.npy", acted.log_odds, allow_pickle=False)
         return choice, self._outcome(acts, acted)
@@ -92,8 +99,9 @@ class Interventions:
         labels = self._execution.labels(acts.tested_on, "test")
         chosen = test_rows(self._execution, acts.tested_on, acts.intervention)
         steers = acts.intervention.by == "steer"
-        altered = acted.log_odds[1:].reshape(1 + acts.intervention.random, -1, len(chosen))
+        altered = acted.log_odds[1:].reshape(len(acted.names), -1, len(chosen))
         return Outcome(
+            names=acted.names,
             untouched=acted.log_odds[0],
             altered=altered,
             strengths=both_ways(acts.intervention.strengths) if steers else (),
@@ -114,4 +122,8 @@ class Interventions:
 
 
 def _load(artifact: Artifact) -> Acted:
-    return Acted(np.load(artifact / "log_odds.npy", allow_pickle=False), str(artifact.meta["way"]))
+    names = tuple(map(str, artifact.meta["directions"]))
+    log_odds = np.load(artifact / "log_odds.npy", allow_pickle=False)
+    if (len(log_odds) - 1) % len(names):
+        raise ValueError(f"{len(log_odds)} alterations cannot be of {len(names)} directions")
+    return Acted(names, log_odds, str(artifact.meta["way"]))

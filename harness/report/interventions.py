@@ -19,8 +19,9 @@ HOW_TO_READ = (
     "States were altered at one layer along a probe's direction, where the answer comes from (at the last token before it, or at all "
     "tokens before it), and the network was asked again. Steered: the change of the log-odds of the second answer per standard "
     "deviation of the training states, beside the lowest and the highest of random directions of the same length. Erased: what is left of "
-    "the network's own answers. A direction is read at the answer's own token, where it is too late to change the answer; one that decodes "
-    "there and does nothing here is not what the network answers from."
+    "the network's own answers. As a control, the same along the difference of the class means, by what the method was fitted on, of the "
+    "very states that are altered: with labels of training rows, what is known at that place. A direction is read at the answer's own "
+    "token, where it is too late to change the answer; one that decodes there and does nothing here is not what the network answers from."
 )
 
 WHERE = ("fit_on", "tested_on", "probe", "layer", "by", "token")
@@ -37,8 +38,8 @@ def section(frame: pl.DataFrame | None) -> Iterable[str]:
     yield plain.markdown(HOW_TO_READ)
     every = [(dict(zip(WHERE, key, strict=True)), own) for key, own in _each(frame)]
     if steered := [(where, own) for where, own in every if where["by"] == "steer"]:
-        head = ("transfer", "method", "layer", "tokens", "change", "at random", "lowest", "highest", "n")
-        yield table(head, [_steered(where, own) for where, own in steered], numbers=3)
+        head = ("transfer", "method", "layer", "tokens", "change", "at random", "class means there", "n")
+        yield table(head, [_steered(where, own) for where, own in steered], numbers=1)
     if erased := [(where, own) for where, own in every if where["by"] == "erase"]:
         head = (
             "transfer",
@@ -67,15 +68,14 @@ def _place(where: Mapping[str, str]) -> list[str]:
 def _steered(where: Mapping[str, str], rows: Sequence[Row]) -> list[str]:
     slopes = [row for row in rows if row["measure"] == "slope"]
     own = next(row for row in slopes if row["direction"] == "probe")
-    chance = [row["value"] for row in slopes if row["direction"] != "probe"]
+    at = next((row for row in slopes if row["direction"] == "there"), None)
+    chance = [row["value"] for row in slopes if str(row["direction"]).startswith("random")]
     spread = f"{number(min(chance))} to {number(max(chance))}"
-    # Over all strengths, the least and the most that the answer was brought to.
-    brought = [row["value"] for row in rows if row["measure"] == "log_odds" and row["direction"] in ("probe", "none")]
-    return [*_place(where), _shown(own), spread, number(min(brought)), number(max(brought)), str(own["n"])]
+    return [*_place(where), _shown(own), spread, _shown(at), str(own["n"])]
 
 
 def _erased(where: Mapping[str, str], rows: Sequence[Row]) -> Iterator[list[str]]:
-    for direction, title in (("none", "nothing"), ("probe", "its direction")):
+    for direction, title in (("none", "nothing"), ("probe", "its direction"), ("there", "class means there")):
         found = {row["measure"]: row for row in rows if row["direction"] == direction}
         yield [*_place(where), title, *(_shown(found.get(name)) for name in (*ERASED, "log_odds"))]
     chance = [

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Dose and response: mean log-odds of the second answer (up) against how far the states were moved along a probe's direction "
-    "(across, in standard deviations), with intervals. Grey: the range of random directions of the same length. A line that stays "
-    "within the grey is a direction that does not act."
+    "(across, in standard deviations), with intervals. Dashed: along the difference of the class means of the very states that are "
+    "moved. Grey: the range of random directions of the same length. A line that stays within the grey is a direction that does not act."
 )
+PROBE, THERE = "probe", "there"
 _COLUMNS = 4
 _PANEL = 1.5
 """Height of a panel, inches."""
@@ -60,19 +61,26 @@ def _panel(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.grid(axis="y", color=canvas.GRID, linewidth=0.4)
     axes.set_axisbelow(True)
     axes.axhline(0, color=canvas.QUIET, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0.5)
-    own = sorted((row for row in rows if row["direction"] in ("probe", "none")), key=lambda row: row["strength"])
     untouched = [row["value"] for row in rows if row["direction"] == "none"]
     chance: dict[float, list[float]] = {0.0: untouched}
     for row in rows:
-        if row["direction"] not in ("probe", "none"):
+        if str(row["direction"]).startswith("random"):
             chance.setdefault(row["strength"], []).append(row["value"])
     xs = sorted(chance)
     axes.fill_between(
         xs, [min(chance[x]) for x in xs], [max(chance[x]) for x in xs], color=canvas.QUIET, alpha=0.35, linewidth=0
     )
-    color = canvas.class_color(0)
+    for number, direction in enumerate((PROBE, THERE)):
+        own = sorted((row for row in rows if row["direction"] in (direction, "none")), key=lambda row: row["strength"])
+        if len(own) > 1:
+            _line(axes, own, canvas.class_color(number), "-" if direction == PROBE else (0, (3, 1.5)))
+
+
+def _line(axes: Axes, own: list[dict[str, Any]], color: str, dash: Any) -> None:
     strengths = [row["strength"] for row in own]
     if all(row["low"] is not None and math.isfinite(row["low"]) for row in own):
         low, high = [row["low"] for row in own], [row["high"] for row in own]
         axes.fill_between(strengths, low, high, color=color, alpha=0.15, linewidth=0)
-    axes.plot(strengths, [row["value"] for row in own], color=color, linewidth=1.2, marker="o", markersize=2.5)
+    axes.plot(
+        strengths, [row["value"] for row in own], color=color, linestyle=dash, linewidth=1.2, marker="o", markersize=2.5
+    )
