@@ -162,7 +162,10 @@ def test_the_tables_in_the_readme_are_those_of_the_reports() -> None:
 
 
 def test_a_table_that_is_out_of_date_is_made_anew() -> None:
-    (command, *_), text = commands(README.read_text("utf-8")), "before\n\n<!-- {} -->\n| old |\n| --- |\n\nafter | not a table\n"
+    (command, *_), text = (
+        commands(README.read_text("utf-8")),
+        "before\n\n<!-- {} -->\n| old |\n| --- |\n\nafter | not a table\n",
+    )
     found = regenerated(text.format(command))
     assert "| old |" not in found
     assert found.startswith("before\n\n<!-- harness compare")

@@ -24,7 +24,7 @@ PACKAGES = (
 )  # fmt: skip
 """Packages whose version can change a number or a picture."""
 
-Kind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "checks", "report"]
+Kind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "samples", "checks", "report"]
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
