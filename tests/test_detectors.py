@@ -374,8 +374,7 @@ def test_a_spec_fits_detectors_on_one_condition_and_scores_them_on_anothers_colu
 def test_the_first_value_may_be_the_unusual_one() -> None:
     """What is found for one value of a column is found for the other the other way round, interval and all."""
     from harness.checks.detects_anomaly import DetectsAnomaly
-    from harness.contracts import Answers, LayerChoice
-    from harness.metrics.auroc import Auroc
+    from harness.contracts import LayerChoice
 
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
