@@ -36,7 +36,7 @@ class AnswerCost(msgspec.Struct, frozen=True):
 def answer_costs(execution: Execution) -> list[AnswerCost]:
     """By condition that is tested on, in the order of the spec, and by what a method asks for one answer."""
     plan = execution.plan
-    found = []
+    found: list[AnswerCost] = []
     for condition in plan.spec.conditions:
         tested = {name for _, tested_on, name in plan.scores if tested_on == condition.name}
         probes = [probe for probe in plan.spec.probes if probe_name(probe) in tested]
