@@ -185,6 +185,14 @@ def test_the_report_says_how_many_pairs_are_needed(folder: Path) -> None:
     assert "(figures/samples.svg)" in text
 
 
+def test_a_report_with_curves_can_be_compared_and_another_value_of_them_is_no_row_of_results(folder: Path) -> None:
+    from harness.diff import ReportFolder, compare
+
+    report = ReportFolder.open(str(folder / "curve"))
+    assert compare(report, report).nothing
+    assert len(report.results) == len(pl.read_csv(folder / "curve" / "results.csv", infer_schema_length=None))
+
+
 def test_without_curves_there_is_no_table_and_an_old_one_goes(tmp_path: Path) -> None:
     run(tmp_path, SPEC.replace("draws: 6", "draws: 2"))
     (tmp_path / "curve.yaml").write_text(SPEC.split("sample_efficiency")[0])

@@ -25,8 +25,8 @@ class DetectsAnomaly(OfProbe, frozen=True, kw_only=True):
     """The column with two values, of which the second is the unusual one: `who` (Alice, Bob), `tampered`, or an XOR that the
     spec declares."""
     unusual: Literal["first", "second"] = "second"
-    """Which of the column's values is the unusual one. `first` with `target: truth` asks whether rows on which `answers[0]` is true
-    look unusual: of rows that all read fine, are those that should not the strange ones?"""
+    """Which of the column's values is the unusual one. With `target: truth`, `first` is a row on which `answers[0]` is true: of rows
+    that all read fine, those that should not."""
     least: Annotated[float, Meta(ge=0.5, lt=1)] = 0.5
     """What the AUROC must be above. 0.5 says only that there is something to see."""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -24,20 +24,6 @@ PACKAGES = (
     "polars", "msgspec", "jinja2", "matplotlib",
 )  # fmt: skip
 """Packages whose version can change a number or a picture."""
-
-Kind = Literal[
-    "prompts",
-    "elicit",
-    "activations",
-    "fit",
-    "score",
-    "autopsy",
-    "geometry",
-    "samples",
-    "intervention",
-    "checks",
-    "report",
-]
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ Curve = dict[int, Score]
 """By the number of training pairs, the smallest first; the last one is the fit on all."""
 
 
-def curves(samples: pl.DataFrame, metric: str) -> dict[tuple[Transfer, str, str, str], Curve]:
+def curves(samples: pl.DataFrame, metric: str) -> Mapping[tuple[Transfer, str, str, str], Curve]:
     """By transfer, method, target and layer, on one metric."""
     found: dict[tuple[Transfer, str, str, str], Curve] = {}
     for row in samples.sort("rows", maintain_order=True).iter_rows(named=True):
