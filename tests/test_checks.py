@@ -428,13 +428,15 @@ def test_the_floor_may_be_what_the_network_said_before_it_was_trained() -> None:
     """The answer of an elicited network: its floor is the answer to the same questions in another condition."""
 
     def world(before: float) -> World:
-        asked = World().add("zero_shot", truth=1.4, **SAYS).add("zero_shot", truth=before, condition="before", **SAYS)
-        return asked.add("logistic_regression", truth=1.6, condition="other")
+        asked = World().add("zero_shot", truth=1.4, **SAYS).add("zero_shot", truth=before, condition="other", **SAYS)
+        return asked.add("logistic_regression", truth=1.6)
 
-    check = RecoversGap(probe="zero_shot", floor="zero_shot", floor_on="before", ceiling_on="other")
-    assert check.runs("main") == (("main", "main"), ("before", "before"), ("other", "other"))
-    assert "before" in check.refers()["condition"]
-    assert world(0.0).decide(check).finding == "pass"
+    check = RecoversGap(probe="zero_shot", floor="zero_shot", floor_on="other")
+    assert check.runs("main") == (("main", "main"), ("other", "other"), ("main", "main"))
+    assert "other" in check.refers()["condition"]
+    found = world(0.0).decide(check)
+    assert found.finding == "pass"
+    assert "floor in other 0." in found.why
     # The control: where it was said before, nothing is recovered.
     assert world(1.6).decide(check).finding == "inconclusive"
 
