@@ -109,7 +109,7 @@ checks:
   - {kind: tracks_truth, name: stays, probe: crc_tpc, condition: weak, over: coin, expect: pass}
   - {kind: tracks_truth, name: leaves, probe: crc_tpc, condition: strong, over: coin, expect: fail}
   - {kind: tracks_truth, name: unmoved, probe: ccs, condition: common, over: coin, expect: pass}
-  - {kind: chance_after_erasure, name: is_the_coin, probe: logistic_regression@coin, condition: strong, of: coin, expect: pass}
+  - {kind: chance_after_erasure, name: is_the_coin, probe: logistic_regression@coin, condition: strong, of: coin, margin: 0.15, expect: pass}
   - {kind: chance_on_shuffled_labels, probe: logistic_regression, condition: strong, expect: pass}
 """
 
@@ -147,7 +147,8 @@ def test_a_probe_goes_from_chance_to_one_as_strength_grows(results: Path) -> Non
     assert score(results, "common", "crc_tpc", "truth") > 0.9
     # With labels of the truth it is found in any case, and what is planted may be the truth itself.
     assert score(results, "strong", "logistic_regression", "truth") > 0.9
-    assert score(results, "told", "logistic_regression", "truth") > 0.99 > score(results, "plain", "crc_tpc", "truth")
+    assert score(results, "told", "logistic_regression", "truth") > 0.999
+    assert score(results, "told", "random", "truth") > score(results, "plain", "random", "truth") + 0.1
 
 
 def test_what_is_planted_stands_in_the_report(results: Path) -> None:
