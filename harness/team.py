@@ -226,7 +226,8 @@ class Team:
         if not self._exchanging:
             backend = world.get_backend()
             world.destroy_process_group()
-            store = world.PrefixStore(f"machine of {machine.start}", self._store)
+            # A connection of its own: who waits on one holds up whoever else uses it, and signs of life would not get through.
+            store = world.PrefixStore(f"machine of {machine.start}", self._store.clone())
             world.init_process_group(
                 backend,
                 store=store,

@@ -87,7 +87,9 @@ def main() -> int:
 
         return work(given.times, given.k, given.here)
     tally = Tally(given.times, given.patience)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Ctrl-C is ignored by what a script starts in the background.
+        signal.signal(number, signal.default_int_handler)
     try:
         while tally.passes < given.times and not tally.breaches:
             _passes(min(PASSES_EACH, given.times - tally.passes), given.k, tally)
