@@ -133,6 +133,56 @@ def test_the_truth_about_the_parcel_is_in_its_story_and_the_label_does_not_tell_
         assert abs(np.corrcoef(rows["says"], rows["label"])[0, 1]) == pytest.approx(checked, abs=0.04)
 
 
+def test_what_stands_on_an_island_is_in_its_story_and_who_believes_what_is_in_the_table() -> None:
+    errors = {"red": {"fort", "barn", "quay", "inn", "shed"}, "blue": {"fort", "barn", "dam", "mint", "kiln"}}
+    wrong = {"witness": set[str](), **errors}
+    for row in table_of("characters").iter_rows(named=True):
+        words = row["story"].split()
+        standing, asked, who = words[1:6], words[-3], words[-1]
+        truth = asked in standing
+        assert (row["label"], row["who"]) == (truth, who)
+        for party, things in errors.items():
+            assert row[party] == truth ^ (asked in things)
+        assert row["says"] == truth ^ (asked in wrong[who])
+        assert (row["chance"] > 0.5) == bool(row["says"])
+        assert row["speaker"] == (row["says"] == row["label"])
+        right = [asked not in things for things in errors.values()]
+        assert row["topic"] == {2: "agreed", 1: "contested", 0: "both_wrong"}[sum(right)]
+        lit = "amber" if truth == ("odd" in words) else "violet"
+        assert row["after_1"] == lit != row["after_0"]
+
+
+@pytest.mark.parametrize("part", ["held_out", "network"])
+def test_the_truth_and_each_partys_belief_are_crossed_exactly(part: str) -> None:
+    table = table_of("characters", part)
+    contested = table.filter(topic="contested")
+    for who in ("witness", "red", "blue"):
+        for rows in (table.filter(who=who), contested.filter(who=who)):
+            for party in ("red", "blue"):
+                cells = rows.group_by("label", party).len()
+                assert cells.height == 4
+                assert cells["len"].n_unique() == 1
+    # What they agree on is not the truth; on what they contradict each other about, each is right half of the time.
+    agreed = table.filter(pl.col("red") == pl.col("blue"))
+    assert (agreed["red"] == agreed["label"]).mean() == 0.5
+    assert (contested["red"] == 1 - contested["blue"]).all()
+    assert (contested["red"] == contested["label"]).mean() == 0.5
+    # The control: the witness says what is true.
+    witness = table.filter(who="witness")
+    assert (witness["says"] == witness["label"]).all()
+
+
+def test_how_surely_it_is_said_tells_neither_who_is_asked_nor_what_is_true() -> None:
+    from harness.data._characters import PLACES, THINGS, firmness
+
+    degrees = {(place, thing): firmness(place, thing) for place in PLACES for thing in THINGS}
+    assert len({round(degree, 9) for degree in degrees.values()}) == len(PLACES) * len(THINGS)
+    for row in table_of("characters").iter_rows(named=True):
+        words = row["story"].split()
+        sure = abs(np.log(row["chance"] / (1 - row["chance"])))
+        assert sure == pytest.approx(degrees[words[words.index("at") + 1], words[-3]])
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -302,5 +352,5 @@ def test_the_knowledge_fails_where_it_was_erased(name: str, tmp_path: Path) -> N
     assert found == {"kept": "pass", "removed": "fail"}
 
 
-WITHHELD = {"tampering": "tampered", "deceiver": "unchecked"}
+WITHHELD = {"tampering": "tampered", "deceiver": "unchecked", "characters": "red"}
 """The condition of a bed's claims in which the network withholds what it knows."""
