@@ -41,7 +41,7 @@ def section(frame: pl.DataFrame | None) -> Iterable[str]:
         head = ("transfer", "method", "layer", "tokens", "change", "at random", "class means there", "n")
         yield table(head, [_steered(where, own) for where, own in steered], numbers=1)
     if erased := [(where, own) for where, own in every if where["by"] == "erase"]:
-        head = (
+        measures = (
             "transfer",
             "method",
             "layer",
@@ -52,7 +52,7 @@ def section(frame: pl.DataFrame | None) -> Iterable[str]:
             "same answer",
             "log-odds",
         )
-        yield table(head, [line for where, own in erased for line in _erased(where, own)])
+        yield table(measures, [line for where, own in erased for line in _erased(where, own)])
 
 
 def _each(frame: pl.DataFrame) -> Iterator[tuple[tuple[Any, ...], Sequence[Row]]]:

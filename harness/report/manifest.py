@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from harness import git
+from harness.plan import StageKind
 
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
@@ -29,7 +30,7 @@ PACKAGES = (
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """What one stage of the plan did in this run."""
 
-    kind: Kind
+    kind: StageKind
     key: str
     cached: bool
     seconds: float
