@@ -334,6 +334,9 @@ def test_projections_are_those_of_the_altered_places(network: Network, token: An
         count += len(own)
     torch.testing.assert_close(sum(sums for sums, _ in parts), expected)
     assert sum(places for _, places in parts) == count
+    if token == "question":
+        states = np.concatenate([forward.answering(batch) for batch in forward.batches(every)])
+        np.testing.assert_allclose(states.sum(axis=0) @ axes.numpy().T, expected.numpy(), rtol=1e-4)
 
 
 def test_batches_hold_every_question_once_and_do_not_depend_on_their_order(network: Network) -> None:
