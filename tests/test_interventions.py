@@ -19,6 +19,7 @@ import torch
 from harness import kind, language, pipeline
 from harness.compiling import compile_plan
 from harness.contracts import Pairs, Probe
+from harness.diff import ReportFolder, compare, exit_code
 from harness.errors import HarnessError, SpecError, UsageError
 from harness.geometry.directions import pair_weights
 from harness.interventions import stage
@@ -102,6 +103,7 @@ checks:
   - {{kind: direction_is_causal, name: found, probe: mean_difference}}
   - {{kind: direction_is_causal, name: everywhere, probe: mean_difference, token: all}}
   - {{kind: direction_is_causal, name: chance, probe: anything}}
+  - {{kind: direction_is_causal, name: at_the_place, probe: mean_difference, direction: there}}
 """
 
 
@@ -137,7 +139,8 @@ def table(outcome: pipeline.Outcome, **where: object) -> pl.DataFrame:
 
 def test_what_is_decoded_alike_acts_in_the_one_and_not_in_the_other(found: dict[str, pipeline.Outcome]) -> None:
     findings = {name: dict(one.checks.select("check", "finding").iter_rows()) for name, one in found.items()}
-    assert findings["acting"] == {"found": "pass", "everywhere": "pass", "chance": "fail"}
+    # At the place where the answer is made there is the word's code, by which it does not go.
+    assert findings["acting"] == {"found": "pass", "everywhere": "pass", "chance": "fail", "at_the_place": "fail"}
     assert findings["idle"]["found"] == findings["idle"]["everywhere"] == "fail"
     why = {name: dict(one.checks.select("check", "why").iter_rows())["found"] for name, one in found.items()}
     assert why["acting"].endswith("The direction decodes (AUROC 1.000) and acts.")
@@ -158,6 +161,25 @@ def test_the_answer_moves_by_what_is_read(found: dict[str, pipeline.Outcome]) ->
         assert value - untouched == pytest.approx(slope * strength, abs=2e-3)
     idle = table(found["idle"], by="steer", probe="mean_difference", direction="probe", measure="slope")["value"]
     assert idle.abs().max() < 2e-3  # type: ignore[operator]
+
+
+def test_what_is_known_at_the_place_itself_stands_beside_it(found: dict[str, pipeline.Outcome]) -> None:
+    """At the question the states hold the word's code, by which the answer does not go, and by chance of what is said."""
+    for outcome in found.values():
+        (at,) = table(
+            outcome, by="steer", token="question", probe="mean_difference", direction="there", measure="slope"
+        )["value"]
+        assert abs(at) < 0.6 * 2 * 4 / 6
+        (why,) = outcome.checks.filter(check="found")["why"]
+        assert f"class means of the states that are moved {at:.3f}".replace("-", "−") in why
+    erased = table(found["idle"], by="erase", measure="accuracy")["direction"].to_list()
+    assert erased == ["none", "probe", "there", "random 1", "random 2", "random 3", "random 4"]
+
+
+def test_two_reports_with_interventions_can_be_compared(found: dict[str, pipeline.Outcome]) -> None:
+    acting, idle = (ReportFolder.open(str(found[name].folder)) for name in ("acting", "idle"))
+    assert compare(acting, acting).nothing
+    assert exit_code(compare(acting, idle)) == 1, "a finding is another"
 
 
 def test_random_directions_are_as_likely_up_as_down(found: dict[str, pipeline.Outcome]) -> None:
@@ -312,6 +334,9 @@ def test_projections_are_those_of_the_altered_places(network: Network, token: An
         count += len(own)
     torch.testing.assert_close(sum(sums for sums, _ in parts), expected)
     assert sum(places for _, places in parts) == count
+    if token == "question":
+        states = np.concatenate([forward.answering(batch) for batch in forward.batches(every)])
+        np.testing.assert_allclose(states.sum(axis=0) @ axes.numpy().T, expected.numpy(), rtol=1e-4)
 
 
 def test_batches_hold_every_question_once_and_do_not_depend_on_their_order(network: Network) -> None:

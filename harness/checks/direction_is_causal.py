@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.checks._of_probe import OfProbe, above, judged, number
 from harness.contracts import Evidence, Judgement, Steered
-from harness.estimate import Estimate, over_seeds
+from harness.errors import CheckError
+from harness.estimate import Estimate, Measured, over_seeds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,9 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
     where that acts and the probe's direction does not, what is known acts, but not as the probe reads it.
     """
 
+    direction: Literal["probe", "there"] = "probe"
+    """`probe` is the direction that was found, at the answer's own token. `there` is the difference of the class means, by labels of
+    training rows for what the probe was fitted on, of the very states that are moved: is it what the answer comes from?"""
     token: Literal["question", "all"] = "question"
     """Where states are moved: at the last token before the answer, or at all tokens before it."""
 
@@ -32,7 +36,9 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
         "Nanda et al. 2023 (arXiv 2309.00941), §3, and Li et al. 2023 (arXiv 2306.03341), §3; Marks & Tegmark 2023 (arXiv "
         "2310.06824), §6, that directions which decode alike act differently; the threshold is our own"
     )
-    claim: ClassVar[str] = "moving states along the direction of {probe} moves the network's answer in {condition}"
+    claim: ClassVar[str] = (
+        "moving states along the direction of {probe} (direction: {direction}) moves the network's answer in {condition}"
+    )
 
     def intervention(self) -> Mapping[str, Any]:
         return {
@@ -45,29 +51,52 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
 
     def decide(self, evidence: Evidence) -> Judgement:
         steered = evidence.steered(self)
-        along = over_seeds(steered.along).one(0)
+        along = over_seeds(self._along(steered)).one(0)
         threshold = reached_by_chance(steered.at_random)
         finding = above(along, threshold)
-        statement = (
-            f"log-odds of the second answer per standard deviation along the direction of {self.subject}, {steered.where} "
-            f"({_of_random(steered)})"
-        )
-        bar = number(threshold)
+        statement = f"log-odds of the second answer per standard deviation along {self._named(evidence)}, {steered.where} ({self._beside(steered)})"
+        bar = f"{number(threshold)}, which 19 of 20 random directions stay below"
         rule = {
-            "pass": f"the whole interval is above {bar}, which 19 of 20 random directions stay below",
-            "fail": f"no part of the interval is above {bar}, which 19 of 20 random directions stay below",
-            "inconclusive": f"{bar}, which 19 of 20 random directions stay below, lies within the interval",
+            "pass": f"the whole interval is above {bar}",
+            "fail": f"no part of the interval is above {bar}",
+            "inconclusive": f"{bar}, lies within the interval",
         }[finding]
         judgement = judged(finding, along, threshold, statement, rule)
         decoded = self._decoded(evidence)
-        if judgement.finding == "inconclusive" or decoded is None:
+        if self.direction == "there" or judgement.finding == "inconclusive" or decoded is None:
             return judgement
-        return Judgement(
-            judgement.finding,
-            along,
-            threshold,
-            f"{judgement.why} {_in_words(along, threshold, decoded, judgement.finding)}",
+        said = _in_words(along, threshold, decoded, judgement.finding)
+        return Judgement(judgement.finding, along, threshold, f"{judgement.why} {said}")
+
+    def _along(self, steered: Steered) -> Measured:
+        if self.direction == "probe":
+            return steered.along
+        if steered.there is None:
+            raise CheckError(
+                f"direction_is_causal: {self.condition} has no training rows of both classes, so that there is no difference of "
+                "their means; write direction: probe, or choose rows (data.where) of which some are in the training part"
+            )
+        return steered.there
+
+    def _named(self, evidence: Evidence) -> str:
+        if self.direction == "probe":
+            return f"the direction of {self.subject}"
+        target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
+        return f"the difference of the class means by {target} of the states that are moved, on {self.condition}"
+
+    def _beside(self, steered: Steered) -> str:
+        """What the other directions do."""
+        low, high = float(steered.at_random.min()), float(steered.at_random.max())
+        chance = f"along {len(steered.at_random)} random directions {number(low)} to {number(high)}"
+        other = steered.along if self.direction == "there" else steered.there
+        if other is None:
+            return chance
+        named = (
+            "the direction of the probe"
+            if self.direction == "there"
+            else "the difference of the class means of the states that are moved"
         )
+        return f"{chance}, along {named} {number(over_seeds(other).one(0).value)}"
 
     def _decoded(self, evidence: Evidence) -> Estimate | None:
         """How well the probe itself does there, on what it was fitted on."""
@@ -86,15 +115,6 @@ def reached_by_chance(at_random: np.ndarray) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(len(at_random), 0.975) * np.sqrt(np.mean(np.square(at_random, dtype=np.float64))))
-
-
-def _of_random(steered: Steered) -> str:
-    low, high = float(steered.at_random.min()), float(steered.at_random.max())
-    chance = f"along {len(steered.at_random)} random directions {number(low)} to {number(high)}"
-    if steered.there is None:
-        return chance
-    at = number(over_seeds(steered.there).one(0).value)
-    return f"{chance}, along the difference of the class means of the states that are moved {at}"
 
 
 def _in_words(along: Estimate, threshold: float, decoded: Estimate, finding: str) -> str:

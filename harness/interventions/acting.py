@@ -7,6 +7,7 @@ give others is forwarded whole; where that gives others, too, nothing it says ca
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -219,17 +220,21 @@ class Acting:
             centre=torch.from_numpy(nothing if centre is None else centre).float(),
         )
 
+    @cached_property
+    def _answering(self) -> np.ndarray:
+        """States of training rows at the last token before the answer, float32, (row, d_model)."""
+        states = np.empty((len(self.training), self.card.d_model), dtype=np.float32)
+        for batch in stopping.whole(self.forward.batches(self.training)):
+            states[list(batch.numbers)] = self._tried(lambda batch=batch: self.forward.answering(batch))  # type: ignore[misc]
+        return states
+
     def _there(self, execution: Execution, target: str) -> np.ndarray | None:
         """Where the states that are altered hold what the probe was fitted on, by labels of training rows."""
         labels = execution.labels(self.condition, "train")
         if target not in labels.targets or not self.training:
             return None
         chosen = drawn(np.arange(len(labels.group)), self.intervention.rows, self.intervention.seed)
-        own = labels.targets[target][chosen]
-        states = np.empty((len(self.training), execution.width(self.condition)), dtype=np.float32)
-        for batch in stopping.whole(self.forward.batches(self.training)):
-            states[list(batch.numbers)] = self._tried(lambda batch=batch: self.forward.answering(batch))  # type: ignore[misc]
-        return there(states, own)
+        return there(self._answering, labels.targets[target][chosen])
 
     def _centre(self, axes: np.ndarray) -> np.ndarray:
         """Mean of training rows along every direction, at the tokens that are altered."""
@@ -240,12 +245,16 @@ class Acting:
                 f"interventions: {self.condition} has no training rows whose mean an erased component could be put to; choose rows "
                 "(data.where) of which some are in the training part"
             )
+        centre: np.ndarray
+        if self.intervention.token == "question":
+            centre = axes @ self._answering.mean(axis=0, dtype=np.float64)
+            return centre
         sums, count = torch.zeros(len(axes), dtype=torch.float64), 0
         for batch in stopping.whole(self.forward.batches(self.training)):
             own, places = self._tried(lambda batch=batch: self.forward.projections(batch, torch.from_numpy(axes)))  # type: ignore[misc]
             sums += own
             count += places
-        centre: np.ndarray = (sums / count).numpy()
+        centre = (sums / count).numpy()
         return centre
 
     def _check_finite(self, found: np.ndarray, batch: Batch) -> None:

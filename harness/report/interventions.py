@@ -37,22 +37,13 @@ def section(frame: pl.DataFrame | None) -> Iterable[str]:
     yield "## Does the answer follow?"
     yield plain.markdown(HOW_TO_READ)
     every = [(dict(zip(WHERE, key, strict=True)), own) for key, own in _each(frame)]
+    place = ("transfer", "method", "layer", "tokens")
     if steered := [(where, own) for where, own in every if where["by"] == "steer"]:
-        head = ("transfer", "method", "layer", "tokens", "change", "at random", "class means there", "n")
+        head = (*place, "change", "at random", "class means there", "n")
         yield table(head, [_steered(where, own) for where, own in steered], numbers=1)
     if erased := [(where, own) for where, own in every if where["by"] == "erase"]:
-        measures = (
-            "transfer",
-            "method",
-            "layer",
-            "tokens",
-            "erased",
-            "accuracy",
-            "AUROC on the truth",
-            "same answer",
-            "log-odds",
-        )
-        yield table(measures, [line for where, own in erased for line in _erased(where, own)])
+        rest = ("erased", "accuracy", "AUROC on the truth", "same answer", "log-odds")
+        yield table((*place, *rest), [line for where, own in erased for line in _erased(where, own)])
 
 
 def _each(frame: pl.DataFrame) -> Iterator[tuple[tuple[Any, ...], Sequence[Row]]]:
