@@ -42,7 +42,7 @@ def draw(scores: Scores, samples: pl.DataFrame | None) -> Figure | None:
     columns = min(_COLUMNS, len(panels))
     left, top, gap = 0.62, 0.33 + 0.17 * -(-len(probes) // 5), 0.75
     rows = -(-len(panels) // columns)
-    width, height = 9.6, top + rows * (_PANEL + gap) - 0.1
+    width, height = 9.6, top + rows * (_PANEL + gap) - 0.3
     figure = canvas.new_figure(width, height)
     panel = min(3.6, (width - left - 0.1) / columns)
     every = [
