@@ -411,7 +411,7 @@ def test_two_processes_give_the_bytes_of_one_also_after_kills(ran: Path, tmp_pat
     for what, count in (("together", 2), ("killed", 4)):
         command = [sys.executable, "-m", "tests.forked", what, str(count)]
         places = [str(written(tmp_path)), str(tmp_path / f"store-{what}"), str(tmp_path / what)]
-        done = subprocess.run([*command, *places], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([*command, *places], capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
         assert len(Store(tmp_path / f"store-{what}").keys("elicit")) == 2
         for name in ("report.md", "results.csv"):
