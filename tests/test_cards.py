@@ -193,6 +193,8 @@ BAD: list[tuple[str, Callable[[str], str], str]] = [
     ("pickles", replaced("dtype:", "allow_pickle: true, dtype:"), "a card cannot ask for this"),
     ("pickles in a setting", replaced("honest: {", "honest: {model: {allow_pickle: true}, "), "a card cannot ask for this"),
     ("another bed", replaced("{id: ./network, dtype: float32}", "{bed: quirky}"), "a card names the weights themselves"),
+    ("its own bed", replaced("{id: ./network, dtype: float32}", "{bed: .}"), "4:8: model: a card names the weights themselves"),
+    ("its own bed in a setting", replaced("honest: {", "honest: {model: {bed: ../my-bed}, "), "a card names the weights themselves"),
     ("a folder's bed", replaced("{id: ./network, dtype: float32}", "{bed: ./other}"), "a card names the weights themselves"),
     ("no mapping", lambda card: "- 1\n", "a bed's card is a mapping that begins with `bed: 1`"),
     ("nothing", lambda card: "", "a bed's card is a mapping"),

@@ -93,6 +93,9 @@ def read_card(found: BedFolder) -> Card:
     """The card in a bed's folder. Raises SpecError with everything that is wrong in it, each with its place."""
     path = found.folder / CARD
     root = _document(path)
+    if nested := list(_nested(root)):
+        # Before anything is resolved: a card that names its own folder would be read without end.
+        raise SpecError(nested)
     problems = [*faults(root, of="bed")]
     tree = _as_spec(root)
     resolved = Resolved(tree, found.folder)
@@ -160,25 +163,36 @@ def _as_spec(root: Table) -> Table:
     return Table(entries, root.place, root.path)
 
 
+def _settings(root: Table) -> Iterator[Table]:
+    """The card itself, and each of its conditions."""
+    yield root
+    conditions = root.table("conditions")
+    for entry in () if conditions is None else conditions.entries.values():
+        if isinstance(entry.node, Table):
+            yield entry.node
+
+
+def _nested(root: Table) -> Iterator[Problem]:
+    for table in _settings(root):
+        if (model := table.table("model")) is not None and "bed" in model.entries:
+            yield problem_at(model, "a card names the weights themselves, not another bed: give `id`, and an `adapter`")
+
+
 def _card_problems(root: Table, resolved: Resolved, folder: Path) -> Iterator[Problem]:
     """What a spec may say and a stranger's card may not."""
-    tables = [root, *(node for _, entry in resolved.entries("conditions") if isinstance(node := entry.node, Table))]
-    for table in tables:
+    for table in _settings(root):
         if (model := table.table("model")) is not None:
             yield from _model_problems(model, folder)
         source = data.table("source") if (data := table.table("data")) is not None else None
         for key in ("file", "hub"):
             if source is not None and (node := source.get(key)) is not None:
                 yield from _path_problems(node, folder)
-    for _, check in resolved.checks:
+    for node, check in resolved.checks:
         if check is not None and check.expect == "inconclusive":
-            node = next(node for node, other in resolved.checks if other is check)
             yield problem_at(node, "a claim holds or does not: expect pass or fail")
 
 
 def _model_problems(model: Table, folder: Path) -> Iterator[Problem]:
-    if "bed" in model.entries:
-        yield problem_at(model, "a card names the weights themselves, not another bed: give `id`, and an `adapter`")
     for key in _NOT_A_CARDS:
         if (node := model.get(key)) is not None and plain(node) is not False:
             message = f"a card cannot ask for this; who uses the bed says so himself: model: {{bed: …, {key}: true}}"
