@@ -33,7 +33,7 @@ SPEC = """
 harness: 1
 name: colours
 model: {id: MODEL, dtype: float32}
-data: {source: {file: colours.csv, text: colour}, limit: 100, split: {train: 0.5, test: 0.5}}
+data: {source: {file: colours.csv, text: colour}, limit: 300, split: {train: 0.5, test: 0.5}}
 prompt:
   template: "The colour {{ colour }} is warm: {{ answer }}"
   answers: ["no", "yes"]
@@ -47,7 +47,7 @@ RUN = [sys.executable, "-m", "harness", "run"]
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
     folder = tmp_path_factory.mktemp("split")
-    lines = [f"shade number {n} of {'red' if n % 2 else 'blue'},{n % 2}\n" for n in range(120)]
+    lines = [f"shade number {n} of {'red' if n % 2 else 'blue'},{n % 2}\n" for n in range(320)]
     (folder / "colours.csv").write_text("colour,label\n" + "".join(lines))
     path = folder / "colours.yaml"
     path.write_text(SPEC.replace("MODEL", str(tiny_llama)))
@@ -125,13 +125,13 @@ def test_two_machines_with_the_network_once_each_give_the_bytes_of_one_machine(s
     found = [
         {p.parent.name: p.read_bytes() for p in (s / "states").glob("*/*.safetensors")} for s in (store, split_once)
     ]
-    assert found[0] == found[1] and len(found[0]) >= 4
+    assert found[0] == found[1] and len(found[0]) >= 3
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_process_that_waits_for_the_sums_of_a_dead_one_ends(spec: Path, how: signal.Signals) -> None:
     """One that is stopped leaves its connections open: the other hangs in the exchange, and only heartbeats tell."""
-    processes = started(spec, how.name, 2, "--set", "data.limit=none", "--tokens-per-pass", "24")
+    processes = started(spec, how.name, 2, "--tokens-per-pass", "24")
     try:
         shards = spec.parent / f"s-{how.name}" / "states"
         while not list(shards.glob("*/meta.json")):
