@@ -28,8 +28,8 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
 
     direction: Literal["probe", "there"] = "probe"
     """`probe` is the direction that was found, at the answer's own token. `there` is the difference of the class means, by labels of
-    training rows for what the probe was fitted on, of the very states that are moved: it asks whether the answer comes from what is known in
-    its own place."""
+    training rows for what the probe was fitted on, of the very states that are moved: it asks whether the answer comes from what
+    is known in its own place."""
     token: Literal["question", "all"] = "question"
     """Where states are moved: at the last token before the answer, or at all tokens before it."""
 
