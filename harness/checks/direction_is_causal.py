@@ -28,7 +28,7 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
 
     direction: Literal["probe", "there"] = "probe"
     """`probe` is the direction that was found, at the answer's own token. `there` is the difference of the class means, by labels of
-    training rows for what the probe was fitted on, of the very states that are moved: is it what the answer comes from?"""
+    training rows for what the probe was fitted on, of the very states that are moved: it asks whether the answer comes from that."""
     token: Literal["question", "all"] = "question"
     """Where states are moved: at the last token before the answer, or at all tokens before it."""
 
