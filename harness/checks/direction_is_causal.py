@@ -62,8 +62,12 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
             "inconclusive": f"{bar}, lies within the interval",
         }[finding]
         judgement = judged(finding, along, threshold, statement, rule)
+        if self.direction == "there":
+            turned = along.high < -threshold
+            said = " It acts the other way: towards the first answer where the class is the second." if turned else ""
+            return Judgement(judgement.finding, along, threshold, judgement.why + said)
         decoded = self._decoded(evidence)
-        if self.direction == "there" or judgement.finding == "inconclusive" or decoded is None:
+        if judgement.finding == "inconclusive" or decoded is None:
             return judgement
         said = _in_words(along, threshold, decoded, judgement.finding)
         return Judgement(judgement.finding, along, threshold, f"{judgement.why} {said}")
