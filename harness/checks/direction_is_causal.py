@@ -28,8 +28,7 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
 
     direction: Literal["probe", "there"] = "probe"
     """`probe` is the direction that was found, at the answer's own token. `there` is the difference of the class means, by labels of
-    training rows for what the probe was fitted on, of the very states that are moved: it asks whether the answer comes from what
-    is known in its own place."""
+    training rows for what the probe was fitted on, of the very states that are moved: it asks whether the answer comes from that."""
     token: Literal["question", "all"] = "question"
     """Where states are moved: at the last token before the answer, or at all tokens before it."""
 
@@ -63,8 +62,12 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
             "inconclusive": f"{bar}, lies within the interval",
         }[finding]
         judgement = judged(finding, along, threshold, statement, rule)
+        if self.direction == "there":
+            turned = along.high < -threshold
+            said = " It acts the other way: towards the first answer where the class is the second." if turned else ""
+            return Judgement(judgement.finding, along, threshold, judgement.why + said)
         decoded = self._decoded(evidence)
-        if self.direction == "there" or judgement.finding == "inconclusive" or decoded is None:
+        if judgement.finding == "inconclusive" or decoded is None:
             return judgement
         said = _in_words(along, threshold, decoded, judgement.finding)
         return Judgement(judgement.finding, along, threshold, f"{judgement.why} {said}")
