@@ -145,7 +145,11 @@ class _Curves:
         labels = rows_of_labels(self.labels, chosen)
         if labels.sign_rows is not None and not labels.sign_rows.any():
             raise self._refused(size, "none of them may resolve a sign (data.sign_on)")
-        fitting = Fitting({"train": rows_of_pairs(train, chosen)}, {"train": labels})
+        # At one layer of several, it is no error that nothing varies in a few pairs: the answer is then a tie.
+        some = msgspec.structs.replace(
+            rows_of_pairs(train, chosen), partial=len(self.execution.layers(self.fit_on)) > 1
+        )
+        fitting = Fitting({"train": some}, {"train": labels})
         try:
             # A probe that draws random numbers draws others each time.
             readout = self.probe.fit(training_pairs(self.probe, fitting), range(number, number + 1))

@@ -247,3 +247,13 @@ def test_too_few_rows_for_a_method_are_said_to_be(tmp_path: Path) -> None:
     )
     with pytest.raises(NumericalError, match=r"cannot be fitted on 2 training pairs of main.*take the size out"):
         run(tmp_path, text)
+
+
+def test_a_layer_where_nothing_varies_is_a_tie_and_no_error(tmp_path: Path) -> None:
+    # At layer 0 there is nothing but the answer's own token, the same in all pairs.
+    text = (
+        "harness: 1\nname: still\nmodel: {bed: deceiver}\ndata: {limit: 60}\nactivations: {layers: [0, 3]}\nlayer: 0\n"
+        "probes: [{kind: ccs, restarts: 1}]\nmetrics: [auroc]\nsample_efficiency: {probes: [ccs], rows: [8], draws: 1}\n"
+    )
+    found = run(tmp_path, text).filter(probe="ccs", rows=8, target="truth")
+    assert found["value"].to_list() == [0.5]
