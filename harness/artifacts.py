@@ -96,10 +96,10 @@ def save_fit(readout: Readout, normaliser: Normaliser | None, folder: Path) -> N
 
 def fit_about(readout: Readout, normaliser: Normaliser | None) -> dict[str, Any]:
     """What the store keeps beside a fitted probe: the forms of its parts."""
-    from harness import normalisers, readouts
+    from harness import normalisers, stored_readouts
 
     return {
-        "form": readouts.form_of(readout),
+        "form": stored_readouts.form_of(readout),
         "normaliser": None if normaliser is None else normalisers.form_of(normaliser),
     }
 
@@ -107,14 +107,14 @@ def fit_about(readout: Readout, normaliser: Normaliser | None) -> dict[str, Any]
 def load_fit(artifact: Artifact) -> tuple[Readout, Normaliser | None]:
     from safetensors.torch import load_file
 
-    from harness import normalisers, readouts
+    from harness import normalisers, stored_readouts
 
     tensors = load_file(artifact / "fit.safetensors")
     own = {name.removeprefix("readout."): tensor for name, tensor in tensors.items() if name.startswith("readout.")}
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("readout.")}
     form = artifact.meta["normaliser"]
     normaliser = None if form is None else normalisers.restore(form, rest)
-    return readouts.restore(artifact.meta["form"], own), normaliser
+    return stored_readouts.restore(artifact.meta["form"], own), normaliser
 
 
 def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:

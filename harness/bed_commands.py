@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
+from harness.printable import printable
+from harness.store_commands import StoreRoot
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,7 +23,6 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="OPTION=VALUE", help="An option of the bed, e.g. `--set world=cities`."),
 ]
-StoreRoot = Annotated[str | None, typer.Option("--store", help="Folder of the artifact store, or its URL.")]
 
 
 @app.command()
@@ -79,7 +80,11 @@ def train(
 @app.command()
 def verify(
     name: Annotated[
-        str, typer.Argument(help="A test bed with a network, or a folder that `bed train` wrote.", show_default=False)
+        str,
+        typer.Argument(
+            help="A test bed with a network, a folder that `bed train` wrote, or a folder or repository on the Hub with a bed.yaml.",
+            show_default=False,
+        ),
     ],
     options: Options = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the figures in the folder, beside the weights.")] = False,
@@ -87,13 +92,20 @@ def verify(
 ) -> None:
     """Tries what a bed claims on rows that its network never saw; exit code 1 if a claim does not hold.
 
-    Example: `harness bed verify quirky --set world=cities`
+    Example: `harness bed verify quirky --set world=cities`, or `harness bed verify ./my-bed`
     """
     from harness.progress import Reporter
     from harness.training.made import add_figures
     from harness.training.verify import figures
     from harness.training.verify import verify as trying
 
+    if _has_card(name):
+        from harness.training.verify_card import own_bed, verify_card
+
+        if keep:
+            raise UsageError("--keep is for a folder that `harness bed train` wrote; what a card says is its author's")
+        outcome = verify_card(own_bed(name, _options(options)), _store(store), Reporter())
+        raise typer.Exit(_shown(outcome.checks))
     if keep and not Path(name).is_dir():
         raise UsageError(
             f"--keep writes into a folder that `harness bed train` wrote, and {name} is none; leave it out"
@@ -102,6 +114,37 @@ def verify(
     if keep:
         add_figures(Path(name), figures(outcome.checks))
     raise typer.Exit(_shown(outcome.checks))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder to write.", show_default=False)],
+) -> None:
+    """Writes a small bed of your own to begin with: weights, data and a commented card whose claims hold.
+
+    Example: `harness bed init my-bed && harness bed verify ./my-bed`
+    """
+    from harness.training.starting_bed import write
+
+    write(folder)
+    print(printable(f"wrote {folder}; next: harness bed verify {_spelled(folder)}"))
+
+
+def _spelled(folder: Path) -> str:
+    """A folder's name, such that it is not taken for that of a bed that comes with the program."""
+    name = folder.as_posix()
+    return name if "/" in name or name.startswith((".", "~")) else f"./{name}"
+
+
+def _has_card(name: str) -> bool:
+    """Whether it is a bed with a card: a folder that has one, or a repository on the Hub."""
+    from harness.bed_folder import CARD, is_own
+    from harness.training.made import NOTE
+
+    place = Path(name).expanduser()
+    if place.is_dir():
+        return (place / CARD).exists() or not (place / NOTE).exists()
+    return is_own(name)
 
 
 def _bed(name: str, options: list[str] | None) -> NetworkBed:
@@ -131,7 +174,7 @@ def _shown(checks: pl.DataFrame) -> int:
     """Prints every claim with its evidence; the exit code."""
     for row in checks.iter_rows(named=True):
         held = "holds" if row["verdict"] == "as_expected" else "DOES NOT HOLD"
-        print(f"{held}: {row['check']}: {row['why']}")
+        print(printable(f"{held}: {row['check']}: {row['why']}"))
     broken = [row for row in checks["verdict"] if row != "as_expected"]
     print(f"{checks.height - len(broken)} of {checks.height} claims hold")
     return EXIT_UNEXPECTED if broken else EXIT_EXPECTED

@@ -7,12 +7,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness import __version__, bed_commands
+from harness import __version__, bed_commands, store_commands
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
+from harness.printable import printable
+from harness.store_commands import StoreRoot
 
 if TYPE_CHECKING:
     from harness.resources import Resources
@@ -30,8 +32,7 @@ app = typer.Typer(
     epilog="Start with `harness init my-question`, then `harness run my-question.yaml`. "
     "Exit codes: 0 as expected, 1 a check or a difference that was not, 2 wrong spec or usage, 3 not finished.",
 )
-store_app = typer.Typer(help="Looks after the artifact store.", no_args_is_help=True)
-app.add_typer(store_app, name="store")
+app.add_typer(store_commands.app, name="store")
 app.add_typer(bed_commands.app, name="bed")
 
 SpecPath = Annotated[Path, typer.Argument(help="A spec, such as specs/cities.yaml.", show_default=False)]
@@ -41,12 +42,6 @@ Sets = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the spec, e.g. `--set model.dtype=float32`."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder in which reports/NAME is written.")]
-StoreRoot = Annotated[
-    str | None,
-    typer.Option(
-        "--store", help="Folder of the artifact store, or its URL (s3://…); else HARNESS_STORE, else the user's cache."
-    ),
-]
 
 
 @app.command()
@@ -72,6 +67,14 @@ def run(
             "--deterministic",
             help="One thread per process and no halved batches: the same bytes whatever the number of cores, on the same "
             "kind of processor. Costs the speed of the other threads; `--processes` buys it back.",
+        ),
+    ] = False,
+    tensor_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--tensor-parallel",
+            help="The processes of a machine forward every batch together, each with its part of every weight matrix: for "
+            "networks that are too large for one device. Needs an architecture for which transformers has a plan.",
         ),
     ] = False,
     tokens_per_pass: Annotated[
@@ -101,9 +104,12 @@ def run(
 
     if deterministic and threads not in (None, 1):
         _fail(f"--deterministic means one thread per process, but --threads says {threads}; leave one of them out")
+    if tensor_parallel and processes == 1 and not launched():
+        _fail("--tensor-parallel splits a network over several processes, and this is one; add --processes N")
     resources = Resources(
         threads=threads,
         deterministic=deterministic,
+        tensor_parallel=tensor_parallel,
         tokens_per_pass=tokens_per_pass,
         memory_bytes=None if memory is None else size_of(memory),
     )
@@ -173,6 +179,12 @@ def plan(
         str | None,
         typer.Option(help="Also say what would happen on such devices: cpu, 80GiB, or 8x80GiB. They need not be here."),
     ] = None,
+    tensor_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--tensor-parallel", help="With --devices: every weight matrix split over them, as such a run does."
+        ),
+    ] = False,
     tflops: Annotated[
         float | None, typer.Option(min=0.001, help="Rate of one device, 10¹² operations per second, if you know it.")
     ] = None,
@@ -184,10 +196,12 @@ def plan(
     from rich.console import Console
 
     from harness import costs, language
+    from harness.compiling import compile_plan
     from harness.models.placement import devices_of
-    from harness.plan import compile_plan
 
     on = None if devices is None else devices_of(devices)
+    if tensor_parallel and on is None:
+        _fail("--tensor-parallel splits a network over devices; say which: --devices 8x80GiB")
     the_store = _store(store)
     compiled = compile_plan(language.read(spec, sets or ()), spec.resolve().parent, the_store)
     costed = costs.estimate(compiled, the_store)
@@ -196,7 +210,7 @@ def plan(
     if on is not None:
         from harness import foresight
 
-        foreseen = foresight.foresee(compiled, the_store, on, tflops)
+        foreseen = foresight.foresee(compiled, the_store, on, tflops, tensor_parallel=tensor_parallel)
         described["placement"] = foresight.as_json(foreseen, on)
     if as_json:
         print(json.dumps(described, indent=2))
@@ -220,11 +234,11 @@ def validate(specs: SpecPaths, sets: Sets = None) -> None:
             spec = language.read(path, sets or ())
         except SpecError as error:
             problems += len(error.problems)
-            print(_printable(str(error)), file=sys.stderr)
+            print(printable(str(error)), file=sys.stderr)
         else:
             count = len(spec.conditions)
             print(
-                f"{_printable(str(path))}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
+                f"{printable(str(path))}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
             )
     if problems:
         raise typer.Exit(EXIT_USAGE)
@@ -257,6 +271,49 @@ def diff(
     raise typer.Exit(differ.exit_code(difference))
 
 
+@app.command()
+def compare(
+    reports: Annotated[
+        list[str],
+        typer.Argument(help="Report folders, or REVISION:FOLDER in git. Each is a column.", show_default=False),
+    ],
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[LABEL=]FIT_ON:TESTED_ON",
+            help="Only these pairs of conditions, or one condition for both. Pairs of one label are one row.",
+        ),
+    ] = None,
+    probe: Annotated[
+        list[str] | None, typer.Option(help="Only these methods; a name, or a pattern such as 'maha*'.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[LABEL=]NAME", help="What is scored; else truth. Targets of one label are one row."),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="Which metric.")] = "auroc",
+    check: Annotated[
+        list[str] | None, typer.Option(help="Checks of this name, or pattern such as 'gap_*', in the place of methods.")
+    ] = None,
+) -> None:
+    """Prints the scores of several reports side by side, with intervals, as Markdown: methods × reports.
+
+    Each method at the layer that its report's own rule chose. Nothing is computed anew.
+
+    Example: `harness compare reports/tampering reports/deceiver --on honest=trusted:tampered --on honest=checked:unchecked`
+    """
+    from harness.comparison import Asked, Compared, Named, compared
+
+    asked = Asked(
+        metric=metric,
+        targets=tuple(map(Named.parse, target or ["truth"])),
+        places=tuple(map(Named.parse, on or [])),
+        probes=tuple(probe or ()),
+        checks=tuple(check or ()),
+    )
+    print(compared([Compared.open(text) for text in reports], asked), end="")
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[
@@ -279,14 +336,18 @@ def list_(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    of: Annotated[
+        Literal["spec", "bed"], typer.Option("--of", help="A spec, or the card of a bed of your own.")
+    ] = "spec",
+) -> None:
     """Prints the JSON Schema of the spec language, for editors.
 
     Example: `harness schema > spec.schema.json`, then `# yaml-language-server: $schema=spec.schema.json` in a spec.
     """
     from harness import language
 
-    print(json.dumps(language.schema(), indent=2))
+    print(json.dumps(language.schema(of), indent=2))
 
 
 @app.command()
@@ -309,7 +370,7 @@ def init(
             file.write(text)
     except FileExistsError:
         _fail(f"{place} is there already; choose another name, or remove it first")
-    print(_printable(f"wrote {place}; next: harness run {place}"))
+    print(printable(f"wrote {place}; next: harness run {place}"))
 
 
 @app.command()
@@ -324,65 +385,7 @@ def report(
     from harness.report import page
 
     folder = Path(name) if (Path(name) / "results.csv").is_file() else out / name
-    print(_printable(f"wrote {page.from_folder(folder)}"))
-
-
-@store_app.command("ls")
-def store_ls(
-    kind: Annotated[
-        str | None, typer.Argument(help="One kind, to see every artifact of it, such as fit.", show_default=False)
-    ] = None,
-    store: StoreRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every artifact as JSON.")] = False,
-) -> None:
-    """Shows what the store holds: how many artifacts, how large, how old, and which specs' last runs refer to them."""
-    from rich.console import Console
-
-    from harness import storekeeping
-
-    the_store = _store_here(store)
-    if as_json:
-        print(json.dumps(storekeeping.as_json(the_store), indent=1))
-    else:
-        Console().print(storekeeping.overview(the_store) if kind is None else storekeeping.listing(the_store, kind))
-
-
-@store_app.command("verify")
-def store_verify(store: StoreRoot = None) -> None:
-    """Reads every file of the store and compares checksums; what is damaged is set aside and made again when needed."""
-    from harness import storekeeping
-
-    the_store = _store_here(store)
-    sound, damaged = storekeeping.verify(the_store)
-    for line in damaged:
-        print(f"damaged: {_printable(line)}")
-    for name, number in the_store.outdated.items():
-        print(f"of format {number}, not read: {_printable(name)}")
-    print(f"{sound} artifacts are sound, {len(damaged)} were damaged and are removed")
-    raise typer.Exit(EXIT_UNEXPECTED if damaged else EXIT_EXPECTED)
-
-
-@store_app.command("prune")
-def store_prune(
-    store: StoreRoot = None,
-    older_than: Annotated[
-        str | None, typer.Option(help="Only what was not used for so long: 30d, 12h, 2w.", show_default="30d")
-    ] = None,
-    unused: Annotated[
-        bool, typer.Option("--unused", help="Only what no spec's last run refers to; of any age, unless one is given.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
-) -> None:
-    """Removes artifacts that are not needed any more, and what killed runs left behind; never what a run is using.
-
-    Example: `harness store prune --unused --dry-run`
-    """
-    from harness import storekeeping
-
-    age = None if unused and older_than is None else storekeeping.seconds(older_than or "30d")
-    done = storekeeping.prune(_store_here(store), age, unused, dry_run)
-    kept = f"; {done.in_use} more are in use by a running process" if done.in_use else ""
-    print(f"{'would remove' if dry_run else 'removed'} {done.count} artifacts, {done.bytes / 2**20:.1f} MiB{kept}")
+    print(printable(f"wrote {page.from_folder(folder)}"))
 
 
 @app.callback(invoke_without_command=True)
@@ -417,22 +420,10 @@ def _store(root: str | None) -> Store:
     return store_at(root)
 
 
-def _store_here(root: str | None) -> Store:
-    """What the verbs of `harness store` look after: of a bucket, the copy on this machine."""
-    from harness.object_store import local_store
-
-    return local_store(root)
-
-
 def _fail(message: str) -> None:
     _print_error(message)
     raise typer.Exit(EXIT_USAGE)
 
 
 def _print_error(message: str) -> None:
-    print(f"harness: {_printable(message)}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """Text from strangers without what would steer the terminal."""
-    return "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    print(f"harness: {printable(message)}", file=sys.stderr)

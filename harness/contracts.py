@@ -79,6 +79,11 @@ class Distractor(Kind, frozen=True):
         """Whether it goes together with the truth on purpose; the linter then does not take it for a leaked label."""
         return False
 
+    @property
+    def unseen(self) -> bool:
+        """Whether it leaves prompts as they are on purpose; that it changes nothing is then no mistake."""
+        return False
+
     def draw(self, examples: pl.DataFrame, seed: int) -> np.ndarray:
         """A value per example (an index into the factor's values), balanced within each label and split.
 
@@ -264,12 +269,17 @@ class Probe(Kind, frozen=True):
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
+    asks: ClassVar[Literal["pair", "example"]] = "pair"
+    """What must be asked for one answer: a question in one wording, or in all of them. It decides what an answer costs."""
     by_layer: ClassVar[bool] = True
     """Whether a layer's fit depends on nothing but that layer, to the last bit: layers may then be fitted apart, a few at a
     time or by several processes."""
     detects: ClassVar[bool] = False
     """Whether it says how unusual a row is. Larger is more unusual, whatever it is scored against: no sign is resolved, and
     no layer is chosen by what it is scored against, because rows like those that it was fitted on have no unusual one."""
+
+    directed: ClassVar[bool] = True
+    """Whether its score is a linear map of the pair's states, so that it has a direction."""
 
     @property
     def title(self) -> str:
@@ -353,6 +363,21 @@ class Fits(msgspec.Struct, frozen=True):
     """Training loss, (seed, restart)."""
     accuracy: np.ndarray
     """Accuracy on test rows, each fit's sign resolved on training rows, (seed, restart)."""
+
+
+class Steered(msgspec.Struct, frozen=True):
+    """How far the network's own answer follows when states are moved along a direction, and along random ones."""
+
+    along: Measured
+    """Change of the log-odds of answers[1] per standard deviation, towards what the probe says is answers[1]: (1, 1) and
+    (1, 1, row)."""
+    at_random: np.ndarray
+    """The same for random directions of the same length, (direction,)."""
+    there: Measured | None
+    """The same as `along` for the difference of the class means, by labels of training rows, of the very states that are moved: what
+    acts there, if anything that is known does. None where it cannot be had."""
+    where: str
+    """The layer and the tokens, in words."""
 
 
 class Evidence(Protocol):
@@ -441,6 +466,9 @@ class Evidence(Protocol):
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights."""
 
+    def steered(self, check: Check) -> Steered:
+        """What came of the intervention that the check asks for; see `Check.intervention`."""
+
 
 class Check(Kind, frozen=True):
     """A claim about the numbers, decided by an interval: pass, fail or inconclusive."""
@@ -465,6 +493,16 @@ class Check(Kind, frozen=True):
         condition = getattr(self, "condition", fitted)
         others = (name for name in self.refers().get("condition", ()) if name not in (condition, fitted))
         return (fitted, condition), *((name, name) for name in others)
+
+    def intervention(self) -> Mapping[str, Any] | None:
+        """Options of the intervention whose outcome it asks for, where the probe is fitted aside; None if it needs none.
+
+        The spec's own is used if it has one like it, else it is made with these options and the defaults."""
+        return None
+
+    def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
+        """Which probes must be there: (probe, fitted on, tested on). All that it names wherever it looks, unless it knows better."""
+        return tuple((probe, *run) for probe in self.refers().get("probe", ()) for run in self.runs(fitted))
 
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

@@ -15,10 +15,12 @@ from rich.text import Text
 
 from harness.activations.extract import plan_extraction
 from harness.execution import Execution
-from harness.plan import Plan, Stage
+from harness.plan import Acts, Plan, Stage
 from harness.progress import Reporter
 from harness.report.plain import line
 from harness.store import Store
+from harness.training.cost import cost as cost_of_training
+from harness.training.cost import peak_bytes
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -49,13 +51,54 @@ def estimate(plan: Plan, store: Store, reporter: Reporter | None = None) -> dict
     found: dict[str, Costs] = {}
     for name, stage in plan.prompts.items():
         found[stage.key] = Costs(rows=execution.table(name).frame.height, where="cpu")
+    for names, stage in plan.elicits.items():
+        found[stage.key] = _elicit(execution, names[0], stage)
     for group, stage in plan.activations.items():
         found[stage.key] = _activations(execution, group)
     for (fit_on, _), stage in plan.fits.items():
         found[stage.key] = Costs(rows=len(execution.labels(fit_on, "train").group), where="cpu")
     for (_, tested_on, _), stage in plan.scores.items():
         found[stage.key] = Costs(rows=len(execution.labels(tested_on, "test").group), where="cpu")
+    for acts, stage in plan.interventions.items():
+        found[stage.key] = _intervention(execution, acts)
     return found
+
+
+def _intervention(execution: Execution, acts: Acts) -> Costs:
+    from harness.interventions.acting import alteration_count, asked, possible, tokens_of
+
+    card = execution.plan.cards[acts.tested_on]
+    assert card is not None, "a plan refuses networks without an answer"
+    pairs = asked(execution, acts.tested_on, "test", acts.intervention)
+    count = alteration_count(acts.intervention)
+    tokens = tokens_of(possible(card, acts.intervention, pairs)[0], pairs, count)
+    whole = tokens_of("whole", pairs, count)
+    return Costs(
+        rows=len(pairs),
+        tokens=tokens,
+        tokens_unshared=whole,
+        where=_device(),
+        note=f"{count} ways to alter a state: {tokens:,} tokens through some of the layers; as whole prompts {whole:,}",
+    )
+
+
+def _elicit(execution: Execution, condition: str, stage: Stage) -> Costs:
+    """A training: all of it, or nothing."""
+    options = execution.plan.spec.condition(condition).elicit
+    assert options is not None
+    questions, on = execution.taught(condition)
+    base = execution.plan.bases[condition]
+    tokens, tflops = cost_of_training(base, options, questions)
+    return Costs(
+        rows=len(questions),
+        rows_to_do=0 if stage.cached else len(questions),
+        tokens=0 if stage.cached else tokens,
+        tflops=0.0 if stage.cached else round(tflops, 3),
+        peak_mib=round(peak_bytes(base, options, questions) / 2**20, 1),
+        where=_device(),
+        note=f"{options.steps} steps of {min(options.batch, len(questions))} on training rows of {on}: {tokens:,} tokens, "
+        f"{tflops:,.1f} TFLOP\n{base.name}, float32",
+    )
 
 
 def _activations(execution: Execution, group: tuple[str, ...]) -> Costs:

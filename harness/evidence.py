@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Bed, Erasure, Fits, LayerChoice, Metric
+from harness.contracts import Answers, Bed, Check, Erasure, Fits, LayerChoice, Metric, Steered
 from harness.depth import Curve
 from harness.errors import CheckError
 from harness.estimate import Measured
@@ -45,13 +45,15 @@ class RunEvidence:
         labels: RunLabels,
         refit: Refit,
         erase: Erase,
+        steered: Callable[[Check], Steered] | None = None,
     ):
-        """`scored` is by (fit_on, tested_on, probe)."""
+        """`scored` is by (fit_on, tested_on, probe). `steered` tells what came of interventions, where there are any."""
         self._spec = spec
         self._scored = scored
         self._labels = labels
         self._refit = refit
         self._erase = erase
+        self._steered = steered
         self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
         self._metrics: dict[str, Metric] = {metric.kind(): metric for metric in spec.metrics}
 
@@ -188,6 +190,12 @@ class RunEvidence:
         """Whether the condition's network has random weights; a test bed is always trained."""
         model = self._spec.condition(condition).model
         return not isinstance(model, Bed) and model.weights == "random"
+
+    def steered(self, check: Check) -> Steered:
+        """See `Evidence.steered`."""
+        if self._steered is None:
+            raise CheckError(f"{check.kind()}: nothing was steered in this run; add it to the spec's interventions")
+        return self._steered(check)
 
     def _targeted(self, scored: Scored, target: str) -> tuple[Labels, Labels]:
         """Labels of the training and the test rows, both of which have the target; of the test rows, for a detector."""

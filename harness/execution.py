@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, prompts
+from harness import artifacts, elicited, planting, prompts
 from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
 from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
 from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.laws import examples, relations
+from harness.models.card import ModelCard
 from harness.plan import Plan, Stage, plain, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
@@ -29,6 +30,7 @@ from harness.resources import Resources
 from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids, with_xors
 from harness.store import Store, content_key
 from harness.team import Alone, Job, Shared, Team
+from harness.training.questions import Question, questions_of
 
 if TYPE_CHECKING:
     from harness.activations.extract import Extracted
@@ -58,6 +60,10 @@ class Execution:
         self._tables: dict[str, PromptTable] = {}
         self._extracted: dict[tuple[str, ...], Extracted] = {}
         self._scored: dict[tuple[str, str, str], Scored] = {}
+        self._elicited: set[str] = set()
+        """Conditions whose training is done, and known to have seen none of their rows."""
+        self._units: dict[tuple[str, int], float] = {}
+        """By condition and layer: see `planting_unit`."""
 
     @contextmanager
     def stage(
@@ -97,7 +103,7 @@ class Execution:
             tokenizer = load_tokenizer(card)
         with self.stage(stage) as (_, counts):
             chosen = self.plan.spec.condition(condition)
-            table = prompts.build(chosen, self.plan.spec.distractors_of(chosen), self.plan.folder, tokenizer)
+            table = prompts.build(chosen, self.plan.spec.distractors_of(chosen), self.plan.home(chosen), tokenizer)
             counts["rows"] = table.frame.height
             with self.store.write(stage.kind, stage.key, artifacts.table_about(table)) as folder:
                 artifacts.save_table(table, folder)
@@ -139,7 +145,61 @@ class Execution:
     def _data_key(self, condition: str) -> str:
         """Keeps apart groups of different data sets that happen to have the same name."""
         chosen = self.plan.spec.condition(condition)
-        return content_key(plain(chosen.data.source), plain(chosen.model) if isinstance(chosen.model, Bed) else None)
+        own = [] if chosen.bed is None else [chosen.bed.name, chosen.bed.revision]
+        return content_key(
+            plain(chosen.data.source), plain(chosen.model) if isinstance(chosen.model, Bed) else None, *own
+        )
+
+    # networks
+
+    def card(self, condition: str) -> ModelCard | None:
+        """The network that a condition asks; None for a test bed. One that is elicited is trained first, unless that is stored.
+
+        Raises DataError where it would be tested on what it was taught.
+        """
+        stage = self.plan.elicit_of(condition)
+        if stage is not None and condition not in self._elicited:
+            self._check_unseen(condition)
+            self.plan.cards[condition] = self._elicit(stage, condition)
+            self._elicited.add(condition)
+        return self.plan.cards[condition]
+
+    def _elicit(self, stage: Stage, condition: str) -> ModelCard:
+        base = self.plan.bases[condition]
+        if card := elicited.stored(self.store, stage.key, base):
+            self._answered(stage)
+            return card
+        if self.team is None or self.team.leads:
+            options = self.plan.spec.condition(condition).elicit
+            assert options is not None
+            with self.stage(stage, options.steps, "steps") as (progress, counts):
+                taught = elicited.train(
+                    self.store, stage.key, base, *self.taught(condition), options, lambda step, loss: progress.to(step)
+                )
+                counts |= {"rows": taught.seen, "tokens": taught.tokens}
+        return elicited.card_of(seen(self.store, stage.kind, stage.key), base)
+
+    def taught(self, condition: str) -> tuple[list[Question], str]:
+        """The questions that an elicited condition's network may be taught, and whose they are."""
+        options = self.plan.spec.condition(condition).elicit
+        assert options is not None
+        on = options.on or condition
+        right = self.labels(on, "train").targets
+        if options.target not in right:
+            raise DataError(f'elicit.target: {on} has no "{options.target}"; it has {", ".join(sorted(right))}')
+        return questions_of(self.table(on).frame.filter(split="train"), right[options.target].tolist(), on), on
+
+    def _check_unseen(self, condition: str) -> None:
+        """Raises DataError where rows that a network was taught are among those that it is tested on, or that choose a layer."""
+        options = self.plan.spec.condition(condition).elicit
+        assert options is not None
+        on = options.on or condition
+        rest = np.concatenate([self.labels(condition, part).group for part in ("validation", "test")])
+        if shared := len(np.intersect1d(self.labels(on, "train").group, rest)):
+            raise DataError(
+                f"conditions.{condition}.elicit: {shared} groups of rows would be taught, as training rows of {on}, and tested in "
+                f"{condition}; give both conditions the same data.seed and data.split, and both a data.where ({{}} keeps all rows)"
+            )
 
     # activations
 
@@ -154,9 +214,10 @@ class Execution:
 
         stage = self.plan.activations[group]
         condition = self.plan.spec.condition(group[0])
+        card = self._cards(group)
         tables = [self.table(name) for name in group]
         if self.team is not None and not self.team.leads:
-            return reading(condition.model, self.plan.cards[group[0]], tables, condition.activations, self.store)
+            return reading(condition.model, card, tables, condition.activations, self.store)
         with self.stage(stage, unit="tokens") as (progress, counts):
 
             def tell(done: int, total: int) -> None:
@@ -165,7 +226,7 @@ class Execution:
 
             extracted = extract(
                 condition.model,
-                self.plan.cards[group[0]],
+                card,
                 tables,
                 condition.activations,
                 self.store,
@@ -188,6 +249,10 @@ class Execution:
             self.records[stage.key] = msgspec.structs.replace(self.records[stage.key], cached=True)
         return extracted
 
+    def _cards(self, group: tuple[str, ...]) -> ModelCard | None:
+        """The network of conditions that are forwarded together: it is the same for all, and trained for all."""
+        return next(iter([self.card(name) for name in group]))
+
     def _begin_extraction(self, team: Team, group: tuple[str, ...], orders: dict[str, Any]) -> Job:
         return team.begin({"do": "extract", "group": group, "orders": orders})
 
@@ -199,7 +264,7 @@ class Execution:
 
             group = tuple(about["group"])
             condition = self.plan.spec.condition(group[0])
-            card, tables = self.plan.cards[group[0]], [self.table(name) for name in group]
+            card, tables = self._cards(group), [self.table(name) for name in group]
             assist(
                 condition.model, card, tables, condition.activations, self.store, job, about["orders"], self.resources
             )
@@ -222,8 +287,33 @@ class Execution:
         frame = table.frame.filter(answer=0, split=part)
         extracted = self.extracted(self.plan.group_of(condition))
         pairs = extracted.pairs(table, frame["pair"].to_numpy(), layers or self.layers(condition))
+        plant = self.plan.spec.condition(condition).plant
+        if plant is not None and plant.strength:
+            chosen = layers or self.layers(condition)
+            values = self._planted_values(condition, part, plant.of)
+            pairs = planting.planted(
+                plant, pairs, values, [self.planting_unit(condition, one) for one in chosen], chosen
+            )
         tied = {law: torch.from_numpy(members) for law, members in relations(frame).items()}
         return msgspec.structs.replace(pairs, example=torch.from_numpy(examples(frame)), relations=tied)
+
+    def planting_unit(self, condition: str, layer: int) -> float:
+        """One standard deviation of a condition's training states at a layer, of which its strength is made. Only that layer is
+        read for it, once."""
+        if (condition, layer) not in self._units:
+            table = self.table(condition)
+            numbers = table.frame.filter(answer=0, split="train")["pair"].to_numpy()
+            train = self.extracted(self.plan.group_of(condition)).pairs(table, numbers, (layer,))
+            self._units[condition, layer] = float(planting.unit(train)[0])
+        return self._units[condition, layer]
+
+    def _planted_values(self, condition: str, part: SplitName, factor: str) -> np.ndarray:
+        targets = self.labels(condition, part).targets
+        if factor not in targets:
+            raise DataError(
+                f'plant.of: {condition} has no "{factor}" with two values in its {part} rows; it has {", ".join(sorted(targets))}'
+            )
+        return targets[factor]
 
     def layers(self, condition: str) -> tuple[int, ...]:
         """The layers kept for a condition."""

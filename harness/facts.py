@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from harness import elicited
 from harness.contracts import Bed
 from harness.examples import association, source_of
 from harness.execution import Execution
 from harness.models.card import ModelCard
+from harness.spec import Condition
 
 Fact = tuple[str, str]
 
@@ -28,6 +30,8 @@ def model_facts(execution: Execution) -> list[Fact]:
             text = f"test bed {chosen.model.kind()}, {layers} layers of width {width}"
         else:
             text = _model(card)
+            if chosen.bed is not None:
+                text = f"test bed {chosen.bed.name}: {text}"
         position = {"last": "last token", "answer": "last token of the answer", "mean": "mean over all tokens"}
         notes = "; ".join(execution.notes(group))
         facts.append(
@@ -36,7 +40,28 @@ def model_facts(execution: Execution) -> list[Fact]:
                 f"{text}; {position[chosen.activations.token]}" + (f"; {notes}" if notes else ""),
             )
         )
-    return [*facts, ("layers", LAYERS)]
+    return [*facts, *_trainings(execution), ("layers", LAYERS)]
+
+
+def _trainings(execution: Execution) -> list[Fact]:
+    """What each network was taught that was trained before it was asked."""
+    facts = []
+    for names, stage in execution.plan.elicits.items():
+        options = execution.plan.spec.condition(names[0]).elicit
+        assert options is not None
+        execution.card(names[0])
+        taught = elicited.taught(execution.store, stage.key)
+        first, last = taught.blocks
+        batch = min(options.batch, taught.rows)
+        facts.append(
+            (
+                f"elicited for {', '.join(names)}",
+                f"an update of rank {options.rank} over blocks {first} to {last} (counted from 0), taught to say {options.target} on "
+                f"{taught.seen} of {taught.rows} training rows of {options.on or names[0]}, in {taught.steps} steps of {batch}; "
+                f"loss {taught.first_loss:.3f} nats at first, {taught.closing_loss:.3f} at the end",
+            )
+        )
+    return facts
 
 
 def data_facts(execution: Execution) -> list[Fact]:
@@ -52,8 +77,27 @@ def data_facts(execution: Execution) -> list[Fact]:
         if condition.distractors:
             text += f"; {', '.join(condition.distractors)} in the prompt"
         facts.append((f"data of {condition.name}", text))
+        facts += _planted(execution, condition)
         facts += _associations(execution, condition.name)
     return _once(facts)
+
+
+def _planted(execution: Execution, condition: Condition) -> list[Fact]:
+    """What was added to the states, in the spec's unit and in that of the states."""
+    plant = condition.plant
+    if plant is None or not plant.strength:
+        return []
+    layers = execution.layers(condition.name)
+    shown = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
+    sizes = ", ".join(
+        f"{plant.strength * execution.planting_unit(condition.name, one):.3g} at layer {one}" for one in shown
+    )
+    form = {"opposite": "turned round in x⁻", "common": "the same in x⁺ and x⁻"}[plant.form]
+    text = (
+        f"{plant.of}, ± {plant.strength:g} standard deviations of the training states along a random direction ({sizes}), {form}; "
+        "the network's own answer does not see it"
+    )
+    return [(f"planted in the states of {condition.name}", text)]
 
 
 def _associations(execution: Execution, condition: str) -> list[Fact]:

@@ -48,17 +48,28 @@ class Foreseen(msgspec.Struct, frozen=True):
 
 
 def foresee(
-    plan: Plan, store: Store, devices: Devices, tflops: float | None = None, budget: int | None = None
+    plan: Plan,
+    store: Store,
+    devices: Devices,
+    tflops: float | None = None,
+    budget: int | None = None,
+    tensor_parallel: bool = False,
 ) -> list[Foreseen]:
     """The placement and costs of every network of the plan. `tflops` is the rate of one device, where it is known."""
     execution = Execution(plan, store, Reporter(quiet=True))
     budget = budget or (batches.CPU_TOKENS if devices.kind == "cpu" else batches.GPU_TOKENS)
     rate, said = _rate(devices, tflops)
-    return [_foresee(execution, group, devices, budget, rate, said) for group in plan.activations]
+    return [_foresee(execution, group, devices, budget, rate, said, tensor_parallel) for group in plan.activations]
 
 
 def _foresee(
-    execution: Execution, group: tuple[str, ...], devices: Devices, budget: int, rate: float, said: str
+    execution: Execution,
+    group: tuple[str, ...],
+    devices: Devices,
+    budget: int,
+    rate: float,
+    said: str,
+    tensor_parallel: bool,
 ) -> Foreseen:
     card = execution.plan.cards[group[0]]
     if card is None:
@@ -70,19 +81,30 @@ def _foresee(
     waiting = found.whole.stored_bytes * min(found.rows, 2 * batches.SHARD_ROWS) // max(found.rows, 1)
     network = f"{card.name}, {card.dtype}"
     try:
-        placed = place(card, devices, working + waiting)
+        if tensor_parallel:
+            from harness.models.tensor_parallel import place_split
+
+            parts = place_split(card, devices, working + waiting)
+            shares, replicas, at_once = (parts.weight_bytes,) * parts.devices, 1, parts.devices
+            how = "; the devices work at once, and their exchange is not counted"
+            where = str(parts)
+        else:
+            placed = place(card, devices, working + waiting)
+            shares, replicas, at_once = placed.weight_bytes, placed.replicas, placed.replicas
+            how = "; the devices of a replica work one after another" if placed.sharded else ""
+            where = str(placed)
     except UsageError as error:
         return Foreseen(group, network, str(error))
     return Foreseen(
         conditions=group,
         network=network,
-        placement=str(placed),
-        weights_mib=tuple(_mib(share) for share in placed.weight_bytes),
+        placement=where,
+        weights_mib=tuple(_mib(share) for share in shares),
         activations_mib=_mib(working),
         states_mib=_mib(waiting),
-        tokens_per_device=-(-found.todo.tokens // placed.replicas),
-        seconds=round(found.todo.flops / (rate * 1e12 * placed.replicas), 1),
-        rate=said + ("; the devices of a replica work one after another" if placed.sharded else ""),
+        tokens_per_device=-(-found.todo.tokens // replicas),
+        seconds=round(found.todo.flops / (rate * 1e12 * at_once), 1),
+        rate=said + how,
     )
 
 

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import artifacts, language, tables
+from harness import artifacts, language, standing, tables
+from harness.asking import AnswerCost, answer_costs
 from harness.autopsy.stage import autopsies
+from harness.compiling import compile_plan
 from harness.errors import UsageError
 from harness.evidence import RunEvidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
 from harness.geometry.stage import geometry
+from harness.interventions.stage import Interventions
 from harness.leases import Lease
 from harness.object_store import store_at
-from harness.plan import Plan, compile_plan, plain, spec_content
+from harness.plan import Plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
 from harness.report.geometries import scatters
@@ -27,6 +30,7 @@ from harness.report.manifest import assemble
 from harness.report.plain import line
 from harness.report.write import render, write
 from harness.resources import Resources
+from harness.sample_efficiency import sample_efficiency
 from harness.scoring import score
 from harness.store import FORMAT, Artifact, Store, content_key
 from harness.team import Team
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.console import Console
 
-TABLES = ("results", "seeds", "checks", "restarts", "depth")
+TABLES = ("results", "seeds", "checks", "restarts", "depth", "samples")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -78,6 +82,8 @@ def run(
     with team.after_first_of_machine() if team else nullcontext():
         plan = compile_plan(spec, path.resolve().parent, store, progress=reporter.download)
     resources.apply()
+    if resources.tensor_parallel:
+        _check_split(plan, team)
     if team is not None:
         team.begin({"do": "run", "plan": plan.report.key, "resources": msgspec.to_builtins(resources.settled())})
     execution = Execution(plan, store, reporter, resources, team)
@@ -159,11 +165,13 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
         for part in PARTS
         if len((found := execution.labels(condition.name, part)).group)
     }
-    evidence = RunEvidence(spec, scored, labels, execution.shuffled, execution.erased)
+    acted = Interventions(execution)
+    evidence = RunEvidence(spec, scored, labels, execution.shuffled, execution.erased, acted.steered)
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
     examined, measured = autopsies(execution, evidence), geometry(execution, evidence)
+    curves = sample_efficiency(execution, evidence)
     with execution.stage(plan.report) as (_, counts):
         scores = list(score(scored.values(), labels, spec.metrics))
         layers = {
@@ -178,6 +186,8 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             checks=tables.checks_table(judged),
             restarts=tables.restarts_table(scored.values(), labels),
             depth=tables.depth_table(scores),
+            interventions=acted.frame(),
+            samples=curves,
             summary_layers={
                 key: SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
                 for key, choice in layers.items()
@@ -186,12 +196,22 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
             autopsies=examined,
             geometry=measured,
             states={} if measured is None else scatters(measured.states),
-            findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings],
+            costs=answer_costs(execution) if spec.leaderboard else [],
+            findings=[f for condition in spec.conditions for f in execution.table(condition.name).findings]
+            + standing.sentences(plan, execution.store),
         )
         counts["rows"] = report.results.height
         rendered = render(report)
         _keep(report, rendered, plan, execution.store)
     return report, rendered
+
+
+def _check_split(plan: Plan, team: Team | None) -> None:
+    """Refuses what no process could forward, before any has loaded something."""
+    from harness.models.tensor_parallel import split
+
+    for card in filter(None, plan.cards.values()):
+        split(card, 1 if team is None else len(team.machine()))
 
 
 def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) -> None:
@@ -200,6 +220,7 @@ def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) 
         "spec_text": report.spec_text,
         "summary_layers": [[*key, plain(choice)] for key, choice in report.summary_layers.items()],
         "facts": [list(fact) for fact in report.facts],
+        "costs": msgspec.to_builtins(report.costs),
         "findings": list(report.findings),
     }
     with store.write(plan.checks.kind, plan.checks.key) as folder:
@@ -235,6 +256,7 @@ def _report_of(artifact: Artifact, plan: Plan) -> tuple[Report, dict[str, bytes]
         spec_text=meta["spec_text"],
         summary_layers={(fit_on, probe): SummaryLayer(**choice) for fit_on, probe, choice in meta["summary_layers"]},
         facts=[(name, value) for name, value in meta["facts"]],
+        costs=msgspec.convert(meta["costs"], list[AnswerCost]),
         findings=meta["findings"],
         **frames,  # type: ignore[arg-type]
     )

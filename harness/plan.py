@@ -7,22 +7,31 @@ the spec's last run says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 import msgspec
 
 from harness import remembered
-from harness.code_version import code_version
-from harness.contracts import Bed, Erasure, Probe
+from harness.contracts import Bed, Probe
 from harness.kind import Kind
-from harness.kind import names as kind_names
-from harness.models.card import ModelCard, describe
-from harness.spec import Condition, Spec
-from harness.store import Store, content_key
+from harness.models.card import ModelCard
+from harness.spec import Condition, Intervention, Spec
+from harness.store import Store
 
-StageKind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "checks", "report"]
+StageKind = Literal[
+    "prompts",
+    "elicit",
+    "activations",
+    "fit",
+    "score",
+    "autopsy",
+    "geometry",
+    "samples",
+    "intervention",
+    "checks",
+    "report",
+]
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -40,6 +49,14 @@ class Stage(msgspec.Struct, frozen=True):
     """Why it is stored or has to be computed."""
 
 
+class Acts(msgspec.Struct, frozen=True):
+    """An intervention and one place where it is made."""
+
+    fit_on: str
+    tested_on: str
+    intervention: Intervention
+
+
 class Plan:
     """All stages of a spec, in order, and where to find each."""
 
@@ -48,8 +65,12 @@ class Plan:
         self.folder = folder
         """The spec's folder, for relative paths."""
         self.cards = cards
-        """Per condition; None for test beds."""
+        """Per condition; None for test beds. Of what is still to be trained, a card that says all but what will be trained."""
+        self.bases: dict[str, ModelCard] = {}
+        """Of conditions that are elicited, the network as it is before."""
         self.prompts: dict[str, Stage] = {}
+        self.elicits: dict[tuple[str, ...], Stage] = {}
+        """By the conditions that ask the same network after the same training."""
         self.activations: dict[tuple[str, ...], Stage] = {}
         """By the conditions whose rows are forwarded together, because they read the same states of the same model."""
         self.states: dict[str, str] = {}
@@ -62,17 +83,38 @@ class Plan:
         """By (fit_on, tested_on, probe)."""
         self.geometries: dict[str, Stage] = {}
         """By condition."""
+        self.interventions: dict[Acts, Stage] = {}
+        self.samples: dict[tuple[str, str], Stage] = {}
+        """By (fit_on, probe)."""
         self.checks: Stage
         self.report: Stage
 
+    def home(self, condition: Condition) -> Path:
+        """Where a condition's relative paths start: the spec's folder, or that of the bed that it comes from."""
+        return home_of(condition, self.folder)
+
     @property
     def stages(self) -> list[Stage]:
-        parts = (self.prompts, self.activations, self.fits, self.scores, self.autopsies, self.geometries)
-        return [stage for part in parts for stage in part.values()] + [self.checks, self.report]
+        parts = (
+            self.prompts,
+            self.elicits,
+            self.activations,
+            self.fits,
+            self.scores,
+            self.autopsies,
+            self.geometries,
+            self.samples,
+        )
+        made = [stage for part in parts for stage in part.values()]
+        return [*made, *self.interventions.values(), self.checks, self.report]
 
     def group_of(self, condition: str) -> tuple[str, ...]:
         """The conditions that are forwarded together with this one."""
         return next(group for group in self.activations if condition in group)
+
+    def elicit_of(self, condition: str) -> Stage | None:
+        """The training that a condition's network goes through before it is asked."""
+        return next((stage for names, stage in self.elicits.items() if condition in names), None)
 
     def probe(self, name: str) -> Probe:
         return next(p for p in self.spec.probes if probe_name(p) == name)
@@ -98,8 +140,13 @@ class Plan:
 
     def remember(self, store: Store) -> None:
         """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""
-        stages = {_title(stage.kind, stage.label): stage.ingredients for stage in self.stages}
+        stages = {stage_title(stage.kind, stage.label): stage.ingredients for stage in self.stages}
         remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses))
+
+
+def home_of(condition: Condition, folder: Path) -> Path:
+    """See `Plan.home`; `folder` is the spec's."""
+    return folder if condition.bed is None else Path(condition.bed.folder)
 
 
 def probe_name(probe: Probe) -> str:
@@ -107,263 +154,31 @@ def probe_name(probe: Probe) -> str:
     return probe.title
 
 
-def compile_plan(
-    spec: Spec,
-    folder: Path,
-    store: Store,
-    *,
-    bring: bool = True,
-    progress: Callable[[str, int, int | None], None] | None = None,
-) -> Plan:
-    """Compiles `spec`, whose relative paths start at `folder`. Nothing is forwarded and no weights are loaded.
-
-    With `bring`, assets that the spec names are downloaded if they are not here. Raises UsageError for a model or a
-    data set that cannot be found.
-    """
-    cards: dict[str, ModelCard | None] = {}
-    for condition in spec.conditions:
-        if isinstance(condition.model, Bed):
-            cards[condition.name] = None
-        else:
-            cards[condition.name] = describe(condition.model, folder, bring=bring, progress=progress)
-    plan = Plan(spec, folder, cards)
-    add = _Adder(store, spec.name)
-    for condition in spec.conditions:
-        plan.prompts[condition.name] = add("prompts", condition.name, _prompt_parts(condition, plan))
-    for names, parts in _groups(plan).items():
-        keys = {name: content_key(parts, plan.prompts[name].key) for name in names}
-        plan.states.update(keys)
-        prompts = {f"prompts of {name}": plan.prompts[name].key for name in names}
-        plan.activations[names] = add("activations", ", ".join(names), parts | prompts)
-    for transfer in spec.transfer:
-        for probe in spec.probes:
-            _add_fit(plan, add, transfer.fit_on, transfer.tested_on, probe)
-    scores = {f"{fit_on} → {tested} {name}": s.key for (fit_on, tested, name), s in plan.scores.items()}
-    _add_examinations(plan, add)
-    plan.checks = add(
-        "checks",
-        spec.name,
-        {
-            "checks": content_key([plain(check) for check in spec.checks]),
-            "layer rule": str(spec.layer),
-            "code": code_version(
-                "checks",
-                "evidence",
-                "layer_choice",
-                "depth",
-                "estimate",
-                "scoring",
-                "metrics",
-                "laws",
-                "solutions",
-                "theorems",
-            )
-            + _erasure_code(),
-        }
-        | scores,
-    )
-    plan.report = add(
-        "report",
-        spec.name,
-        {
-            "spec": content_key(spec_content(spec)),
-            "checks": plan.checks.key,
-            "code": code_version(
-                "report", "tables", "metrics", "depth", "estimate", "scoring", "layer_choice", "execution", "laws"
-            ),
-        }
-        | scores
-        | {f"autopsy of {probe} on {fitted} → {on}": s.key for (fitted, on, probe), s in plan.autopsies.items()}
-        | {f"geometry of {name}": stage.key for name, stage in plan.geometries.items()},
-    )
-    return plan
-
-
 def spec_content(spec: Spec) -> Any:
     """The spec as plain values, without the name of its file: what a comment or a layout cannot change."""
     content = plain(spec)
     del content["file"]
     # Left out where nothing is asked, so that a spec from before they were there stays the same spec.
-    for name in ("autopsy", "geometry"):
+    for name in ("autopsy", "geometry", "interventions", "sample_efficiency"):
         if not content[name]:
             del content[name]
+    for transfer in content["transfer"]:
+        if transfer["probes"] is None:
+            del transfer["probes"]
     for condition in content["conditions"]:
+        for name in ("elicit", "plant", "bed"):
+            if condition[name] is None:
+                del condition[name]
+        if "bed" in condition:
+            del condition["bed"]["folder"]
         for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
             if condition[part].get(name) is None:
                 condition[part].pop(name, None)
     return content
 
 
-def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
-    from harness.examples import fingerprint
-
-    data, prompt, card = condition.data, condition.prompt, plan.cards[condition.name]
-    return {
-        "data": fingerprint(data, plan.folder) if data.source is not None else "",
-        "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
-        "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half, plain(data.where)),
-        "template": content_key(prompt.template, prompt.templates),
-        "answers": content_key(prompt.answers),
-        "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
-        "distractors": content_key(
-            {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
-        ),
-        "tokenizer": card.tokenizer_identity if card else "",
-        **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_version('shots')}"}),
-        "code": code_version(
-            "examples", "templates", "sandbox", "prompts", "encoding", "lint", "data", "distractors", "models/tokenizer"
-        ),
-    }
-
-
-def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
-    """Conditions that read the same states of the same model, with the ingredients that they share."""
-    groups: dict[str, tuple[list[str], dict[str, str]]] = {}
-    for condition in plan.spec.conditions:
-        card = plan.cards[condition.name]
-        if card is None:
-            model = {
-                "bed": content_key(plain(condition.model)),
-                "code": code_version("beds", "activations", "contracts"),
-            }
-        else:
-            assert not isinstance(condition.model, Bed)
-            model = {
-                "model": card.identity,
-                "dtype": card.dtype,
-                "side": condition.model.side,
-                "packing": condition.model.packing,
-                "code": code_version("activations", "models", "contracts"),
-            }
-        parts = model | {
-            "layers": content_key(condition.activations.layers),
-            "token": condition.activations.token,
-            "site": condition.activations.site,
-        }
-        groups.setdefault(content_key(parts), ([], parts))[0].append(condition.name)
-    return {tuple(names): parts for names, parts in groups.values()}
-
-
-def _add_fit(plan: Plan, add: _Adder, fit_on: str, tested_on: tuple[str, ...], probe: Probe) -> None:
-    name = probe_name(probe)
-    options = plain(probe)
-    del options["name"]
-    fit = add(
-        "fit",
-        f"{fit_on} · {name}",
-        {
-            "probe": content_key(options),
-            "seeds": str(len(plan.seeds(probe))),
-            "states": plan.states[fit_on],
-            "code": code_version(
-                f"probes/{probe.kind()}",
-                "readouts",
-                "detections",
-                "layerwise",
-                "normalisations",
-                "normalisers",
-                "leace",
-                "fitting",
-                "laws",
-            )
-            + (_erasure_code() if probe.erase else "")
-            + _shared_code("probes"),
-        },
-    )
-    plan.fits[fit_on, name] = fit
-    for tested in tested_on:
-        plan.scores[fit_on, tested, name] = add(
-            "score",
-            f"{fit_on} → {tested} · {name}",
-            {
-                "fit": fit.key,
-                "states": plan.states[tested],
-                "sign": plan.spec.condition(fit_on).data.sign_on or "",
-                "xors": content_key(plain(plan.spec.xors)),
-                "code": code_version(
-                    "readouts", "detections", "layerwise", "normalisers", "scoring", "fitting", "artifacts"
-                ),
-            },
-        )
-
-
-def _add_examinations(plan: Plan, add: _Adder) -> None:
-    """Stages that look into what the scores are made of; none unless the spec asks for them."""
-    spec = plan.spec
-    transfers = [(transfer.fit_on, tested) for transfer in spec.transfer for tested in transfer.tested_on]
-    read_out = [probe_name(probe) for probe in spec.probes if probe.reads == "log_odds"]
-    for autopsy in spec.autopsy:
-        for fit_on, tested in autopsy.places(transfers):
-            key = (fit_on, tested, autopsy.probe)
-            plan.autopsies[key] = add(
-                "autopsy",
-                f"{fit_on} → {tested} · {autopsy.probe}",
-                {
-                    "scores": content_key(
-                        {name: plan.scores[fit_on, tested, name].key for name in (autopsy.probe, *read_out)}
-                    ),
-                    "prompts": plan.prompts[tested].key,
-                    "training prompts": plan.prompts[fit_on].key,
-                    "options": content_key(autopsy.permutations, autopsy.agreement, autopsy.rows),
-                    "layer rule": str(spec.layer),
-                    "code": code_version("autopsy", "solutions", "evidence", "layer_choice", "scoring"),
-                },
-            )
-    fitted = list(dict.fromkeys(fit_on for fit_on, _ in transfers))
-    wanted = fitted if spec.geometry is True else list(spec.geometry or ())
-    for name in dict.fromkeys(wanted):
-        plan.geometries[name] = add(
-            "geometry",
-            name,
-            {
-                "fits": content_key({probe: s.key for (fit_on, probe), s in plan.fits.items() if fit_on == name}),
-                "scores": content_key(
-                    {probe: s.key for (fit_on, on, probe), s in plan.scores.items() if (fit_on, on) == (name, name)}
-                ),
-                "states": plan.states[name],
-                "layer rule": str(spec.layer),
-                "code": code_version("geometry", "evidence", "layer_choice", "scoring", "readouts"),
-            },
-        )
-
-
-def _shared_code(folder: str) -> str:
-    """Code version of what the kinds of a folder share."""
-    shared = sorted(path.stem for path in (Path(__file__).parent / folder).glob("_*.py"))
-    return code_version(*(f"{folder}/{stem}" for stem in shared))
-
-
-def _erasure_code() -> str:
-    """Code version of taking a factor out of the states, by whatever probe."""
-    probes = (name for name in get_args(get_type_hints(Erasure)["by"]) if name in kind_names("probes"))
-    return code_version("erasure", "leace", "normalisers", *(f"probes/{name}" for name in probes))
-
-
-class _Adder:
-    """Makes stages, knowing the store and what the last plan of this name was made from."""
-
-    def __init__(self, store: Store, name: str):
-        self.store = store
-        last = remembered.recall(store, name)
-        self.before = {} if last is None else last.stages
-
-    def __call__(self, kind: StageKind, label: str, ingredients: dict[str, str]) -> Stage:
-        key = content_key(kind, ingredients)
-        cached = self.store.has(kind, key)
-        reason = "stored" if cached else self._why(kind, label, ingredients)
-        return Stage(kind, label, key, ingredients, cached, reason)
-
-    def _why(self, kind: str, label: str, now: dict[str, str]) -> str:
-        before = self.before.get(_title(kind, label))
-        if before is None:
-            return "not made before"
-        changed = [name for name in (*now, *(n for n in before if n not in now)) if now.get(name) != before.get(name)]
-        if not changed:
-            return "was made, but is no longer in the store"
-        return "changed: " + ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
-
-
-def _title(kind: str, label: str) -> str:
+def stage_title(kind: str, label: str) -> str:
+    """What a stage is called where its ingredients are remembered."""
     return f"{kind} {label}"
 
 

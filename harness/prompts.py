@@ -267,6 +267,8 @@ def _check_edits(
 ) -> None:
     """A distractor whose field the template never shows would be measured, and found nowhere."""
     for place, (name, distractor, _) in enumerate(edits):
+        if distractor.unseen:
+            continue
         before, after = edits[:place], edits[place + 1 :]
         without = _edited(template, fields, pair, answers, [*before, *after], 0, example)
         # One of its values may be to add nothing.

@@ -33,6 +33,10 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     """Threads of each process; OMP_NUM_THREADS, or all cores divided by the processes, if empty."""
     deterministic: bool = False
     """See the module's text."""
+    tensor_parallel: bool = False
+    """Whether the processes of a machine forward every batch together, with the weights split over them, instead of each its
+    own batches with all of the weights. The sums are cut, so that states differ by rounding; the same number of processes on
+    each machine gives the same bytes, with as many threads."""
     tokens_per_pass: int | None = None
     """Tokens of one forward pass, padding included; by device if empty."""
     memory_bytes: int | None = None

@@ -125,6 +125,25 @@ class Activations(Part, frozen=True, kw_only=True):
     """The residual stream after each block, before the final norm."""
 
 
+class Planting(Part, frozen=True, kw_only=True):
+    """A feature that is added to the states of real prompts: the mirror image of a probe's `erase`, known exactly.
+
+    Whatever reads the condition's states reads it: fits, scores, checks and geometry. The network's own answer does not.
+    """
+
+    of: str = "truth"
+    """The factor that it shows: `truth`, a distractor's name (a `coin` leaves the prompt as it is), a known factor of the data,
+    or an XOR that the spec declares."""
+    strength: Annotated[float, Meta(ge=0, le=1e4)] = 1.0
+    """How far it moves a state to either side, in standard deviations of the condition's training states along a random
+    direction at the same layer. 0 plants nothing."""
+    form: Literal["opposite", "common"] = "opposite"
+    """`opposite`: its side is turned round in x⁻, so that x⁺ − x⁻ has twice of it: the form that methods on contrast pairs can take
+    for the answer (Farquhar et al. 2023, theorem 1). `common`: the same in both, so that the difference has nothing of it."""
+    seed: Annotated[int, Meta(ge=0)] = 0
+    """Seed of its direction, a random one at each layer and the same in every condition."""
+
+
 class Transfer(Part, frozen=True, kw_only=True):
     """Fit probes on one condition and test them on others."""
 
@@ -132,6 +151,13 @@ class Transfer(Part, frozen=True, kw_only=True):
     """Condition whose training rows are fitted."""
     tested_on: Annotated[tuple[str, ...], Meta(min_length=1)]
     """Conditions whose test rows are scored."""
+    probes: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    """Names of the probes that are fitted here, baselines included; all of them if empty. For one that can be fitted on some
+    conditions only, such as a detector that must see both classes, or that is of interest on some only."""
+
+    def fits(self, probe: str) -> bool:
+        """Whether a probe, by its name, is fitted here."""
+        return self.probes is None or probe in self.probes
 
 
 class Autopsy(Part, frozen=True, kw_only=True):
@@ -161,6 +187,134 @@ class Autopsy(Part, frozen=True, kw_only=True):
         ]
 
 
+class Intervention(Part, frozen=True, kw_only=True):
+    """The network forwarded again with the states at a probe's layer altered along its direction: does its own answer follow?
+
+    What is altered is the state that the answer is produced from. A probe of contrast pairs reads the answer's own token,
+    which stands after the place where the network chose it: there, nothing can change the choice any more. So the direction
+    is taken from there and applied before the answer. Where it does nothing, the network may still use it for what follows.
+    """
+
+    probe: str
+    """Name of the probe whose direction is meant: at the layer that summaries look at, of its first seed. The weights of a
+    logistic regression need not be the direction in which states vary; try `mean_difference` beside it."""
+    condition: str | None = None
+    """Condition whose test rows are forwarded again; every one that the probe is tested on if empty."""
+    fit_on: str | None = None
+    """Condition that the probe was fitted on; every one of `transfer` if empty."""
+    by: Literal["steer", "erase"] = "steer"
+    """`steer` adds the direction to the states and takes it away; `erase` puts every state's component along it to the mean of
+    training rows in the same place, so that it tells nothing any more."""
+    token: Literal["question", "all"] = "question"
+    """Where: at the last token before the answer, from whose state the answer is read, or at all tokens before the answer. All
+    is the stronger intervention, and costs the upper layers of whole prompts for every strength and direction."""
+    layer: LayerRule | int | None = None
+    """Layer to alter: a number, or a rule; the spec's own rule if empty."""
+    strengths: Annotated[tuple[Annotated[float, Meta(gt=0, le=1000)], ...], Meta(min_length=1, max_length=16)] = (
+        1,
+        2,
+        4,
+    )
+    """How far `steer` goes, both ways, in standard deviations of the training states along the direction. Within about 4,
+    states stay near to what the network knows; further out anything may happen."""
+    random: Annotated[int, Meta(ge=3, le=256)] = 8
+    """Random directions of the same length, at right angles to the probe's, that are tried for comparison. More of them tell
+    more exactly what any direction does, and cost as much each as the probe's own."""
+    rows: Annotated[int, Meta(ge=4)] | None = 200
+    """At most so many test pairs, drawn by `seed`; null for all. A larger number keeps the pairs of a smaller one."""
+    seed: int = 0
+    """Seed of the random directions and of the choice of rows."""
+
+    def places(self, transfers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of the transfers, (fit_on, tested_on), where it intervenes."""
+        return [
+            (fitted, tested)
+            for fitted, tested in transfers
+            if self.condition in (None, tested) and self.fit_on in (None, fitted)
+        ]
+
+    @property
+    def title(self) -> str:
+        """What is done, short: `steer`, `erase at all tokens, layer 3`."""
+        tokens = " at all tokens" if self.token == "all" else ""
+        return f"{self.by}{tokens}" + ("" if self.layer is None else f", layer {self.layer}")
+
+    def alike(self, other: Intervention) -> bool:
+        """Whether both do the same thing in the same way, wherever that is."""
+        return all(getattr(self, name) == getattr(other, name) for name in ("probe", "by", "token", "layer"))
+
+
+class Elicit(Part, frozen=True, kw_only=True):
+    """Fine-tuned elicitation: the network is trained to say the truth on labelled rows, and asked again. A low-rank update
+    (LoRA) of its upper blocks is trained on which of the two answers is likelier; only training rows are ever seen."""
+
+    on: str | None = None
+    """Condition whose training rows are taught, with their labels; its own if empty. Where the network is honest, it tells
+    whether honesty generalises; where it is not, it is the ceiling, for which nobody has labels in practice."""
+    target: str = "truth"
+    """What it is taught to say: the truth, or another factor, as a control."""
+    steps: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Steps of training. More may teach it what it did not know; a control is a network that does not know it."""
+    batch: Annotated[int, Meta(ge=1, le=4096)] = 32
+    """Questions in each step; all there are where there are fewer."""
+    rate: Annotated[float, Meta(gt=0, le=1)] = 5e-4
+    """Largest learning rate of AdamW, after a warm-up of 15 % of the steps. Tiny networks take ten times as much."""
+    rank: Annotated[int, Meta(ge=1, le=256)] = 8
+    """Rank of the update of each linear map. A smaller one can teach less that is new."""
+    alpha: Annotated[int, Meta(ge=1, le=1024)] = 16
+    """The update counts alpha / rank times."""
+    first_block: Annotated[float, Meta(ge=0, lt=1)] = 0.33
+    """Share of the blocks that stay as they are, from below: what is known there was known before. They are forwarded once for
+    each row, so that a larger share is also faster."""
+    seed: int = 0
+    """Seed of the first weights of the update and of the order of rows."""
+
+    def block(self, blocks: int) -> int:
+        """First block that is changed, of so many, counted from 0."""
+        return min(round(self.first_block * blocks), blocks - 1)
+
+
+class SampleEfficiency(Part, frozen=True, kw_only=True):
+    """Score against the number of training pairs: probes fitted again on nested random subsets of the training rows."""
+
+    probes: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """Names of the probes. Those with labels learn from as many labels as there are pairs; the others take no more from them
+    than their sign."""
+    rows: Annotated[tuple[Annotated[int, Meta(ge=2)], ...], Meta(min_length=1)] = (8, 16, 32, 64, 128, 256)
+    """Sizes of the subsets, in contrast pairs, half of each label. What the training rows cannot fill is left out; all of them
+    together stand at the end of every curve."""
+    draws: Annotated[int, Meta(ge=1, le=1000)] = 5
+    """How often a subset of each size is drawn. A draw's larger subsets hold its smaller ones, so that a curve rises for no
+    other reason than more rows. More draws make the intervals narrower and take as many times as long."""
+    fit_on: tuple[str, ...] = ()
+    """Conditions whose training rows subsets are drawn from; all of `transfer` if empty."""
+    tested_on: tuple[str, ...] = ()
+    """Conditions whose test rows are scored, always the same ones; all of `transfer` if empty."""
+
+    def places(self, transfers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of the transfers, (fit_on, tested_on), whose curves are drawn."""
+        return [
+            (fitted, tested)
+            for fitted, tested in transfers
+            if fitted in (self.fit_on or (fitted,)) and tested in (self.tested_on or (tested,))
+        ]
+
+
+class Origin(Part, frozen=True, kw_only=True):
+    """The bed with a card that a condition's model, data and prompt come from."""
+
+    name: str
+    """As the spec has it: a folder, or a repository on the Hub."""
+    folder: str
+    """Where it lies on this machine, and where the paths of its card start; not part of any key."""
+    revision: str = ""
+    """Commit on the Hub; empty for a folder."""
+    setting: str = ""
+    """The condition of the card that it is; empty for what stands above them."""
+    trained: bool = True
+    """Off for the control: the base without what the bed was taught."""
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
@@ -173,6 +327,12 @@ class Condition(Part, frozen=True, kw_only=True):
     activations: Activations
     altered: dict[str, Distractor] = {}
     """Distractors of which the condition changes options, as they are in it."""
+    elicit: Elicit | None = None
+    """How the network is trained before it is asked; None where it is asked as it is."""
+    plant: Planting | None = None
+    """What is added to its states; nothing if empty."""
+    bed: Origin | None = None
+    """The bed with a card that it comes from, if it does."""
 
 
 class Spec(Part, frozen=True, kw_only=True):
@@ -198,8 +358,12 @@ class Spec(Part, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
     autopsy: tuple[Autopsy, ...] = ()
     """Probes to be looked into."""
+    interventions: tuple[Intervention, ...] = ()
+    """Directions to be acted on, those that checks ask for included."""
     geometry: bool | tuple[str, ...] = False
     """Conditions whose directions and states are drawn: all that are fitted on, some, or none."""
+    sample_efficiency: SampleEfficiency | None = None
+    """Curves of score against training pairs; none if empty."""
     leaderboard: bool = False
     """Whether the report has one table of all methods and conditions, and of what survives what."""
     file: str = ""
@@ -207,6 +371,16 @@ class Spec(Part, frozen=True, kw_only=True):
 
     def condition(self, name: str) -> Condition:
         return next(c for c in self.conditions if c.name == name)
+
+    def transfers(self, probe: str | None = None) -> list[tuple[str, str]]:
+        """(fitted on, tested on), each once, in order; those where a probe is fitted, if one is named."""
+        pairs = (
+            (transfer.fit_on, tested)
+            for transfer in self.transfer
+            if probe is None or transfer.fits(probe)
+            for tested in transfer.tested_on
+        )
+        return list(dict.fromkeys(pairs))
 
     def distractors_of(self, condition: Condition) -> dict[str, Distractor]:
         """All distractors by name, with the options that they have in this condition."""

@@ -38,6 +38,16 @@ DEPTH = {
     "seeds": pl.Int64,
 }
 
+SAMPLES = {
+    **dict.fromkeys(("fit_on", "tested_on", "probe", "layer"), pl.String),
+    "rows": pl.Int64,
+    "target": pl.String,
+    "metric": pl.String,
+    **_EVIDENCE,
+    "n": pl.Int64,
+    "draws": pl.Int64,
+}
+
 
 def results_table(scores: Sequence[Score]) -> pl.DataFrame:
     """results.csv: one row for each score and layer, over seeds."""
@@ -113,6 +123,11 @@ def depth_table(scores: Iterable[Score]) -> pl.DataFrame | None:
     return _rounded(frame.sort("fit_on", "tested_on", "probe", "target"))
 
 
+def samples_table(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """samples.csv: the score by the number of training pairs, mean over draws; the last of each curve is the fit on all."""
+    return _sorted(list(frames), SAMPLES)
+
+
 def to_csv(frame: pl.DataFrame) -> str:
     """The frame as csv: line feeds, four decimals, nothing for a missing number, text that no spreadsheet executes."""
     text = [pl.when(_dangerous(name)).then(pl.lit("'") + pl.col(name)).otherwise(pl.col(name)).alias(name)
@@ -179,7 +194,8 @@ def _sorted(frames: list[pl.DataFrame], schema: dict[str, type[pl.DataType]]) ->
     if not frames:
         return pl.DataFrame(schema=schema)
     depth = pl.col("layer").cast(pl.Int64, strict=False)
-    names = [name for name in ("fit_on", "tested_on", "probe", "layer", "target", "metric", "seed") if name in schema]
+    order = ("fit_on", "tested_on", "probe", "layer", "target", "metric", "seed", "rows")
+    names = [name for name in order if name in schema]
     keys = [depth if name == "layer" else pl.col(name) for name in names]
     return _rounded(pl.concat(frames).sort(keys, nulls_last=True, maintain_order=True))
 

@@ -22,12 +22,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import chain, count
 from typing import Any, Protocol
 
 import msgspec
 
 from harness import stopping
-from harness.errors import EXIT_UNFINISHED, HarnessError
+from harness.errors import EXIT_UNFINISHED, HarnessError, UsageError
 
 BEAT_S = 1.0
 """Seconds between two signs of life."""
@@ -41,6 +42,9 @@ _GRACE_S = 8.0
 
 _ARRIVAL_S = 600.0
 """Seconds within which all processes must have started."""
+
+_EXCHANGE_S = 7200.0
+"""Seconds that one process waits for the sums of another."""
 
 _TELL_S = 0.5
 """Seconds between two reports of progress."""
@@ -112,6 +116,34 @@ class Shared:
         while (item := self._team.add(f"{self._name}/next") - 1) < count:
             yield item
 
+    def claims_together(self, items: int) -> Iterator[int]:
+        """Numbers below `items` that the processes of this machine shall do, each with all others: the first of them claims,
+        and tells the rest."""
+        team, machine = self._team, self._team.machine()
+        if team.rank == machine.start:
+            for turn, item in enumerate(chain(self.claims(items), [None])):
+                self.tell(f"machine of {machine.start}/{turn}", item)
+                if item is not None:
+                    yield item
+            return
+        for turn in count():
+            if (item := self.hear(f"machine of {machine.start}/{turn}")) is None:
+                return
+            yield item
+
+    def tell(self, what: str, value: Any) -> None:
+        """Something that the other processes need for this job."""
+        self._team.put(f"{self._name}/{what}", value)
+
+    def hear(self, what: str) -> Any:
+        """What another tells, once it does. Raises PeerFailed."""
+        self._team.wait(f"{self._name}/{what}")
+        return self._team.get(f"{self._name}/{what}")
+
+    @property
+    def team(self) -> Team:
+        return self._team
+
     def progress(self, done: int) -> int:
         now = time.monotonic()
         if now - self._told >= _TELL_S:
@@ -155,7 +187,9 @@ class Team:
         self._pause_s = 0.01
         self._ended = threading.Event()
         self._beats = 0
+        self._exchanging = False
         self.put(f"host/{rank}", self.host)
+        self.put(f"local/{rank}", local_rank)
         self.put(f"beat/{rank}", 0)
         for target in (self._listen, self._watch_listening):
             threading.Thread(target=target, daemon=True).start()
@@ -168,6 +202,52 @@ class Team:
     def speaks(self) -> bool:
         """Whether this process prints what concerns all of its machine."""
         return self.local_rank == 0
+
+    def machine(self) -> range:
+        """Ranks of the processes that were launched on one machine, this one among them. Launchers number them one after
+        another, and a name would not do: two launches on one machine are two."""
+        self.wait(*(f"local/{rank}" for rank in range(self.size)))
+        local = [self.get(f"local/{rank}") for rank in range(self.size)]
+        first = self.rank - self.local_rank
+        members = 1 + next((n for n, own in enumerate(local[first + 1 :]) if own == 0), self.size - first - 1)
+        if self.size % members or local != [rank % members for rank in range(self.size)]:
+            raise UsageError(
+                "--tensor-parallel needs the same number of processes on every machine, numbered one machine after the other; "
+                f"these have the local ranks {', '.join(map(str, local))}"
+            )
+        return range(first, first + members)
+
+    def exchange_within_machine(self) -> range:
+        """From now on torch.distributed is that of the processes of this machine: transformers splits a network over all
+        processes that there are. Their ranks in the team. Messages between all go on as before."""
+        import torch.distributed as world
+
+        machine = self.machine()
+        if not self._exchanging:
+            backend = world.get_backend()
+            world.destroy_process_group()
+            # A connection of its own: who waits on one holds up whoever else uses it, and signs of life would not get through.
+            store = world.PrefixStore(f"machine of {machine.start}", self._store.clone())
+            world.init_process_group(
+                backend,
+                store=store,
+                rank=self.rank - machine.start,
+                world_size=len(machine),
+                # Reading a large network takes one process longer than another; who is dead is told by its silence.
+                timeout=timedelta(seconds=_EXCHANGE_S),
+            )
+            self._exchanging = True
+        return machine
+
+    def lost(self, error: Exception) -> HarnessError:
+        """What to raise when the exchange with another process broke off: why, once its silence or its own word tells it."""
+        deadline = time.monotonic() + (MISSED + 3) * BEAT_S
+        line = next(iter(str(error).splitlines()), type(error).__name__)[:160]
+        while time.monotonic() < deadline:
+            if self.failure is not None and self.failure.rank != self.rank:
+                return PeerFailed(self.failure, self.size)
+            time.sleep(0.1)
+        return HarnessError(f"the exchange between processes broke off ({line}); run the same command again to go on")
 
     # jobs
 

@@ -1,6 +1,7 @@
 """Runs the program in processes that are forked after everything is imported, so that a run costs what it computes.
 
     python -m tests.forked together N SPEC[:SPEC…] STORE OUT            one run in N processes, which may see different specs
+    python -m tests.forked split NxM SPEC STORE OUT                     one run of N processes on each of M machines, tensor parallel
     python -m tests.forked killed TIMES SPEC STORE OUT                  one killed so often at random moments, then finished by three
 
 Nothing that starts threads may run before the fork: modules are imported, and no more.
@@ -27,6 +28,7 @@ from transformers.models.llama import modeling_llama
 from harness import cli, pipeline
 from harness.activations import extract, forward, selfcheck
 from harness.report.figures import canvas
+from harness.resources import Resources
 from harness.store import Store
 from harness.team import membership
 
@@ -35,12 +37,12 @@ IMPORTED = (
 )  # fmt: skip
 
 
-def run(spec: Path, store: Path, out: Path) -> None:
+def run(spec: Path, store: Path, out: Path, resources: Resources | None = None) -> None:
     with membership() as team:
         if team is not None and not team.leads:
             pipeline.assist(spec, team, store=Store(store))
         else:
-            pipeline.run(spec, store=Store(store), out=out, page=False, team=team)
+            pipeline.run(spec, store=Store(store), out=out, page=False, team=team, resources=resources)
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -57,7 +59,9 @@ def forked(work: Callable[[], None]) -> int:
     os._exit(0)
 
 
-def together(count: int, specs: list[Path], store: Path, out: Path) -> int:
+def together(
+    count: int, specs: list[Path], store: Path, out: Path, machines: int = 1, resources: Resources | None = None
+) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -66,9 +70,9 @@ def together(count: int, specs: list[Path], store: Path, out: Path) -> int:
         if count > 1:
             os.environ |= {
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "RANK": str(rank),
-                "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count),
+                "LOCAL_RANK": str(rank % (count // machines)), "LOCAL_WORLD_SIZE": str(count // machines),
             }  # fmt: skip
-        run(specs[rank % len(specs)], store, out)
+        run(specs[rank % len(specs)], store, out, resources)
 
     children = [forked(lambda rank=rank: member(rank)) for rank in range(count)]  # type: ignore[misc]
     return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
@@ -91,6 +95,10 @@ def main() -> int:
     paths = [Path(spec) for spec in specs.split(os.pathsep)]
     if what == "killed":
         return killed(int(number), paths[0], Path(store), Path(out))
+    if what == "split":
+        size, machines = map(int, number.split("x"))
+        split = Resources(tensor_parallel=True)
+        return together(size * machines, paths, Path(store), Path(out), machines, split)
     return together(int(number), paths, Path(store), Path(out))
 
 

@@ -24,7 +24,8 @@ from harness.models.load import load
 from harness.network_bed import Brought, NetworkBed, Recipe
 from harness.spec import Data, Model
 from harness.training.made import NOTE, bed_in, bed_named, write_note
-from harness.training.train import lower_states, train
+from harness.training.train import train
+from harness.training.two_parts import lower_states
 from harness.training.verify import claims_spec
 
 WORLDS = ("cities", "comparisons", "reviews")
@@ -467,7 +468,7 @@ def test_the_lower_blocks_are_forwarded_once_and_alike(tiny_llama: Path) -> None
     card = describe(Model(id=str(tiny_llama), dtype="float32"), Path())
     network = load(card)
     some = lessons(Small(base=str(tiny_llama)), card, 0)[:70]
-    states = lower_states(network, some, 1)
+    states = lower_states(network, [one.tokens for one in some], 1)
     for one, own in zip(some, states, strict=True):
         with torch.no_grad():
             alone = network.model(torch.tensor([one.tokens]), output_hidden_states=True).hidden_states[1][0]
@@ -477,7 +478,7 @@ def test_the_lower_blocks_are_forwarded_once_and_alike(tiny_llama: Path) -> None
 def test_a_network_that_is_more_than_its_blocks_is_not_trained_in_two_parts(
     tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from harness.training import train as module
+    from harness.training import two_parts as module
 
     monkeypatch.setattr(module, "SAME", 0.0)
     with pytest.raises(HarnessError, match="cannot be trained in two parts"):

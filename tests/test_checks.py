@@ -23,6 +23,7 @@ from harness.checks.calibrated import Calibrated
 from harness.checks.chance_after_erasure import ChanceAfterErasure
 from harness.checks.chance_on_shuffled_labels import ChanceOnShuffledLabels
 from harness.checks.detects_anomaly import DetectsAnomaly
+from harness.checks.direction_is_causal import DirectionIsCausal
 from harness.checks.easy_to_hard import EasyToHard
 from harness.checks.insensitive_to_persona import InsensitiveToPersona
 from harness.checks.invariant_to_prompt import InvariantToPrompt
@@ -37,9 +38,9 @@ from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
 from harness.checks.tracks_truth import TracksTruth
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
-from harness.contracts import Answers, Check, Erasure, Judgement
+from harness.contracts import Answers, Check, Erasure, Judgement, Steered
 from harness.errors import EXIT_USAGE, CheckError, UsageError
-from harness.estimate import over_seeds
+from harness.estimate import over_seeds, row_mean
 from harness.evidence import RunEvidence
 from harness.metrics.accuracy import Accuracy
 from harness.scoring import Labels, Scored, group_ids, shuffled_labels, with_xors
@@ -68,6 +69,8 @@ class World:
         }
         self.scored: dict[tuple[str, str, str], Scored] = {}
         self.refits: list[tuple[Any, ...]] = []
+        self.slope = 0.0
+        """How far the network's answer follows the probe's direction."""
         self.leak = 0.0
         """How strongly a refit knows the truth of test rows, on shuffled labels or after erasure."""
         self.memory = 3.0
@@ -239,9 +242,20 @@ class World:
         train, test = (Answers(score.astype(np.float32)) for score in scores)
         return Scored(fit_on=fit_on, tested_on=tested_on, probe=probe, layers=(layer,), train=train, test=test)
 
+    def steer(self, slope: float) -> World:
+        """Moving states along the probe's direction moves the answer so much, and along random ones by 0.05 or so."""
+        self.slope = slope
+        return self
+
+    def steered(self, check: Check) -> Steered:
+        group = self.labels["main", "test"].group
+        rng = np.random.default_rng(7)
+        along = self.slope + 0.5 * rng.standard_normal((1, 1, len(group)))
+        return Steered(row_mean(along, group), 0.05 * rng.standard_normal(8), None, "layer 7 (the last layer)")
+
     @property
     def evidence(self) -> RunEvidence:
-        return RunEvidence(self.spec, self.scored, self.labels, self.refit, self.erased)
+        return RunEvidence(self.spec, self.scored, self.labels, self.refit, self.erased, self.steered)
 
     def decide(self, check: Check) -> Judgement:
         return check.decide(self.evidence)
@@ -420,6 +434,33 @@ TABLE |= {
         World().add("p", truth=2.0).add("p", truth=2.0, fit_on="other"),
         World().add("p", truth=0.3).add("p", truth=2.0, fit_on="other"),
         World().add("p", truth=0.8).add("p", truth=0.9, fit_on="other"),
+    ),
+}
+
+
+def test_the_floor_may_be_what_the_network_said_before_it_was_trained() -> None:
+    """The answer of an elicited network: its floor is the answer to the same questions in another condition."""
+
+    def world(before: float) -> World:
+        asked = World().add("zero_shot", truth=1.4, **SAYS).add("zero_shot", truth=before, condition="other", **SAYS)
+        return asked.add("logistic_regression", truth=1.6)
+
+    check = RecoversGap(probe="zero_shot", floor="zero_shot", floor_on="other")
+    assert check.runs("main") == (("main", "main"), ("other", "other"), ("main", "main"))
+    assert "other" in check.refers()["condition"]
+    found = world(0.0).decide(check)
+    assert found.finding == "pass"
+    assert "floor in other 0." in found.why
+    # The control: where it was said before, nothing is recovered.
+    assert world(1.6).decide(check).finding == "inconclusive"
+
+
+TABLE |= {
+    "direction_is_causal": (
+        DirectionIsCausal(probe="p"),
+        World().add("p", truth=2.0).steer(0.5),
+        World().add("p", truth=2.0).steer(-0.5),
+        World().add("p", truth=2.0).steer(0.12),
     ),
 }
 TABLE |= {

@@ -369,3 +369,31 @@ def test_a_spec_fits_detectors_on_one_condition_and_scores_them_on_anothers_colu
     (tmp_path / "spec.yaml").write_text(mixed)
     outcome = pipeline.run(tmp_path / "spec.yaml", out=tmp_path, page=False)
     assert not outcome.unexpected, outcome.checks
+
+
+def test_the_first_value_may_be_the_unusual_one() -> None:
+    """What is found for one value of a column is found for the other the other way round, interval and all."""
+    from harness.checks.detects_anomaly import DetectsAnomaly
+    from harness.contracts import LayerChoice
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    scores = (rng.standard_normal((1, 1, 200)) - 1.5 * labels).astype(np.float32)
+
+    class Seen:
+        def measure(self, *_: object, **__: object) -> object:
+            return Auroc().measure(Answers(scores), labels, np.arange(200))
+
+        def layer_of(self, *_: object, **__: object) -> LayerChoice:
+            return LayerChoice(0, 2, "named in the spec")
+
+    found = {
+        side: DetectsAnomaly(probe="mahalanobis", condition="mixed", target="truth", unusual=side).decide(Seen())  # type: ignore[arg-type]
+        for side in ("first", "second")
+    }
+    assert (found["first"].finding, found["second"].finding) == ("pass", "fail")
+    first, second = found["first"].estimate, found["second"].estimate
+    assert first.value == pytest.approx(1 - second.value)
+    assert (first.low, first.high) == pytest.approx((1 - second.high, 1 - second.low))
+    assert "on truth, its first value" in found["first"].why
+    assert "first value" not in found["second"].why

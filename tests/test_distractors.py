@@ -246,6 +246,17 @@ def test_two_distractors_in_one_prompt_are_drawn_independently(tmp_path: Path) -
     assert text.endswith((" Banana", " Shed"))
 
 
+def test_a_coin_falls_on_either_side_and_leaves_the_prompt_alone(tmp_path: Path) -> None:
+    found = table(tmp_path, {"coin": made("coin"), "word": made("random_word")}, used=("coin",), count=400).frame
+    assert found["text"].equals(table(tmp_path, {}, count=400).frame["text"])
+    assert association(found["truth"].to_list(), found["coin"].to_list()).p_value > 0.5
+    assert found["coin"].mean() == 0.5
+    # The control: a word that stands in the prompt is written there.
+    both = table(tmp_path, {"coin": made("coin"), "word": made("random_word")}, count=400).frame
+    assert both["coin"].equals(found["coin"])
+    assert not both["text"].equals(found["text"])
+
+
 # What is refused, and what is said
 
 
@@ -261,6 +272,8 @@ def test_two_distractors_in_one_prompt_are_drawn_independently(tmp_path: Path) -
         ("token_cue", {"words": ["a", "b", "c"]}, "length <= 2"),
         ("token_cue", {"words": ["a", "a"]}, "must differ"),
         ("persona", {"names": ["Bob", "Bob"]}, "must differ"),
+        ("coin", {"sides": ["up", "up"]}, "different names"),
+        ("coin", {"sides": ["up"]}, "length >= 2"),
         ("prompt_style", {"styles": ["default"]}, "alone adds nothing"),
         ("prompt_style", {"styles": ["literal", "literal"]}, "must differ"),
         ("prompt_style", {"styles": ["poetic"]}, "Invalid enum value"),

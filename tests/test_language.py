@@ -393,6 +393,18 @@ def test_baselines_are_added_unless_refused_or_there(tmp_path: Path) -> None:
     assert "the name of a baseline" in only_problem(tmp_path, clash)
 
 
+def test_a_baseline_under_another_name_is_not_there_under_its_own(tmp_path: Path) -> None:
+    """Nothing of its kind is added beside it, so that a check or autopsy of the kind's name would end the run."""
+    named = BASE.replace("[ccs]", "[ccs, {kind: zero_shot, name: said}]")
+    asked = "checks: [{kind: beats_random, probe: %s, condition: main}]\n"
+    for line in (asked, "autopsy: [%s]\n"):
+        said = only_problem(tmp_path, named + line % "zero_shot")
+        assert 'no probe "zero_shot"; did you mean "said", which is of that kind?' in said
+        # The controls: its own name, and the baseline where it is added.
+        assert read(tmp_path, named + line % "said")
+        assert read(tmp_path, BASE + line % "zero_shot")
+
+
 def test_whole_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
     spec = read(tmp_path, BASE.replace("[ccs]", "[{kind: ccs, restarts: 5.0}]") + "seeds: 1e1\nlayer: 3.0\n")
     assert (spec.seeds, type(spec.seeds), spec.layer, type(spec.layer)) == (10, int, 3, int)
@@ -539,7 +551,7 @@ def test_a_model_may_stand_in_every_condition_and_nowhere_else(tmp_path: Path) -
         ("[ccs]", "[ccs]\ntransfer: [{fit_on: main, tested_on: [main, main]}]", "6:45: transfer[0].tested_on[1]: fitted on main and tested on main stands here twice; take one of them out"),
         ("[ccs]", "[ccs]\ndistractors: {truth: random_word}", '6:15: distractors.truth: a distractor cannot be called "truth": the data have a column of that name; choose another'),
         ("[ccs]", "[ccs]\nconditions: {a: {distractors: [w]}}", '6:32: conditions.a.distractors[0]: no distractor "w"; none is declared, so add it under `distractors`'),
-        ("[ccs]", "[ccs]\nconditions: {a: {probes: [ccs]}}", '6:18: conditions.a.probes: `conditions.a` has no "probes"; known: model, data, prompt, activations, distractors'),
+        ("[ccs]", "[ccs]\nconditions: {a: {probes: [ccs]}}", '6:18: conditions.a.probes: `conditions.a` has no "probes"; known: model, data, prompt, activations, plant, distractors'),
         ("[ccs]", "[ccs]\nconditions: {a: }", "6:16: conditions.a: nothing stands where a mapping is wanted; write {} for an empty mapping"),
         ("[ccs]", "[ccs]\nchecks: [{kind: beats_random, probe: css}]", '6:38: checks[0].probe: no probe "css"; did you mean "ccs"?'),
         ("[ccs]", "[ccs]\nchecks: [{kind: tracks_truth, probe: ccs, over: word}]", '6:49: checks[0].over: no target "word"'),

@@ -9,6 +9,7 @@ import pytest
 
 from harness import language
 from harness.distractors.token_cue import TokenCue
+from harness.kind import find
 from harness.report import leaderboard
 from harness.report.content import Report
 from harness.report.score import Score
@@ -46,6 +47,17 @@ HALF, HIGH, TOP = Score(0.5, 0.45, 0.55), Score(0.8, 0.75, 0.85), Score(0.97, 0.
 )
 def test_what_survives(truth: Score, floor: Score, distractors: list[Score], expected: str) -> None:
     assert leaderboard.verdict(truth, floor, distractors) == expected
+
+
+def test_a_detector_finds_no_truth_and_stands_in_no_leaderboard() -> None:
+    report = with_distractors(make_report())
+    probes = tuple(
+        find("probes", "mahalanobis")(name="kmeans") if probe.title == "kmeans" else probe
+        for probe in report.spec.probes
+    )
+    detecting = msgspec.structs.replace(report, spec=msgspec.structs.replace(report.spec, probes=probes))
+    lines = [{line.probe for line in leaderboard.lines(scores_of(one))} for one in (report, detecting)]
+    assert lines[0] - lines[1] == {"kmeans"}
 
 
 def test_methods_stand_in_the_order_of_what_they_survive() -> None:

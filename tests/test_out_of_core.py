@@ -16,6 +16,7 @@ import pytest
 
 from harness import kind, language, pipeline
 from harness.activations.forward import Packed
+from harness.compiling import compile_plan
 from harness.contracts import Pairs, Probe
 from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError
@@ -24,12 +25,11 @@ from harness.execution import Execution
 from harness.foresight import foresee
 from harness.models.card import describe
 from harness.models.placement import Devices, devices_of, empty, place
-from harness.plan import compile_plan
 from harness.progress import Reporter
-from harness.readouts import at_layers, joined
 from harness.resources import Resources, size_of
 from harness.spec import Data, Model
 from harness.store import Store
+from harness.stored_readouts import at_layers, joined
 from tests.benchmarks.out_of_core import peak_mib, write
 from tests.test_pipeline import files, write_planted, write_text
 

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from harness import language, pipeline
+from harness.compiling import compile_plan
 from harness.costs import as_json, estimate
 from harness.errors import DataError
 from harness.execution import Execution
-from harness.plan import compile_plan
 from harness.progress import Reporter
 from harness.scoring import training_sign
 from harness.store import Store

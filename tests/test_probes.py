@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import readouts
+from harness import readouts, stored_readouts
 from harness.contracts import Pairs, Probe
 from harness.errors import NumericalError, StoreError, UsageError
 from harness.kind import find, names, options
@@ -797,7 +797,7 @@ def test_zero_shot_needs_finite_log_odds() -> None:
 def test_readouts_survive_keeping(kind: str) -> None:
     pairs = planted_pairs(kind)
     readout = make(kind).fit(pairs, [0, 1])
-    again = readouts.restore(readouts.form_of(readout), readout.tensors())
+    again = stored_readouts.restore(stored_readouts.form_of(readout), readout.tensors())
     before, after = readout.answers(pairs), again.answers(pairs)
     np.testing.assert_array_equal(before.score, after.score)
     assert (before.probability is None) == (after.probability is None)
@@ -825,17 +825,17 @@ Damage = Callable[[dict[str, torch.Tensor]], Any]
 def test_damaged_readouts_are_refused(kind: str, damage: Damage, message: str) -> None:
     readout = make(kind, **({"epochs": 5} if kind == "ccs" else {})).fit(planted_pairs(kind, 20), [0])
     tensors = {name: tensor.clone() for name, tensor in readout.tensors().items()}
-    readouts.restore(readouts.form_of(readout), tensors)
+    stored_readouts.restore(stored_readouts.form_of(readout), tensors)
     damage(tensors)
     with pytest.raises(StoreError, match=message):
-        readouts.restore(readouts.form_of(readout), tensors)
+        stored_readouts.restore(stored_readouts.form_of(readout), tensors)
 
 
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(
         StoreError, match='"quadratic"; known: linear, consistent, contrast, hidden, threshold, ensemble'
     ):
-        readouts.restore("quadratic", {})
+        stored_readouts.restore("quadratic", {})
 
 
 def test_a_probe_of_other_layers_is_refused() -> None:

@@ -31,6 +31,7 @@ seeds: 2
 layer: validation
 autopsy: [{probe: ccs, permutations: 200}]
 geometry: true
+interventions: [{probe: mean_difference, condition: plain, rows: 40, random: 3}]
 checks: [{kind: beats_random, probe: mean_difference, condition: plain}]
 """
 
@@ -64,12 +65,25 @@ def by_one(spec: Path) -> dict[str, bytes]:
     found = same(spec.parent / "out-1")
     names = {name.removeprefix("colours/") for name in found}
     assert names > {"report.md", "results.csv", "seeds.csv", "checks.csv", "autopsy.csv", "geometry.csv"}
+    assert "interventions.csv" in names
     return found
 
 
 def keys(store: Path) -> set[str]:
     """All artifacts, the self-check aside, by kind and key."""
-    kinds = ("prompts", "states", "activations", "fit", "score", "autopsy", "geometry", "checks", "report", "parts")
+    kinds = (
+        "prompts",
+        "states",
+        "activations",
+        "fit",
+        "score",
+        "autopsy",
+        "geometry",
+        "intervention",
+        "checks",
+        "report",
+        "parts",
+    )
     return {f"{kind}/{place.name}" for kind in kinds for place in (store / kind).glob("*") if "~" not in place.name}
 
 

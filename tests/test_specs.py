@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness import language, pipeline, prompts
+from harness.compiling import compile_plan
 from harness.data.hub import Hub
-from harness.plan import compile_plan
 from harness.store import Store
 
 ROOT = Path(__file__).parent.parent

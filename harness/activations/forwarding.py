@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -89,6 +90,8 @@ class Forwarding:
         self.halved = False
         self.too_many: int | None = None
         """Padded tokens of the smallest batch for which memory did not suffice."""
+        self.remark = ""
+        """What else there is to say of how this run forwards."""
 
     def choose(self) -> Verdict:
         """The way to forward, for all processes."""
@@ -103,9 +106,7 @@ class Forwarding:
         stage, bank = self.stage, self.bank
         have = bank.have(stage.keys)
         stored = {number for number, key in enumerate(stage.keys) if key in have}
-        verdict = self.choose()
-        orders = Orders(verdict.way, verdict.how, self.budget, _as_bits(stored, len(stage.rows)), begin is not None)
-        job = begin(msgspec.to_builtins(orders)) if begin else Alone()
+        verdict, orders, job = self._open(begin, _as_bits(stored, len(stage.rows)))
         todo = [batch for shard in self._shards(orders) for batch in shard]
         total = batches.cost(todo, stage, self.card, 0).tokens
 
@@ -117,6 +118,8 @@ class Forwarding:
         said = self._work(job, orders, tell)
         bank.await_rows(stage.keys)
         remarks = [f"self-check, {verdict.measured}"] if verdict.measured else []
+        if self.remark:
+            remarks.append(self.remark)
         if any(one["halved"] for one in said):
             remarks.append(
                 "memory ran out on the device; batches were halved, so that states may differ by rounding from those of "
@@ -128,6 +131,12 @@ class Forwarding:
             tokens_unshared=sum(len(stage.rows[row].tokens) for batch in todo for row in batch.rows),
             remarks=tuple(remarks),
         )
+
+    def _open(self, begin: Begin | None, stored: str) -> tuple[Verdict, Orders, Job]:
+        """How to forward, and the job, in which others may take part from now on."""
+        verdict = self.choose()
+        orders = Orders(verdict.way, verdict.how, self.budget, stored, begin is not None)
+        return verdict, orders, begin(msgspec.to_builtins(orders)) if begin else Alone()
 
     def take_part(self, job: Job, orders: dict[str, Any]) -> None:
         """Forwards some of the shards for the process that leads and gave these orders."""
@@ -179,7 +188,7 @@ class Forwarding:
                 found = forward(groups, self.bank.layers, self.bank.log_prob_wanted, batch.stem)
                 return [(found.states, found.log_prob)]
             except (RuntimeError, MemoryError) as error:
-                if not _memory_ran_out(error):
+                if not memory_ran_out(error):
                     raise
                 self._refuse_to_halve(batch, halves, error)
                 self.halved, self.too_many = True, padded
@@ -239,8 +248,13 @@ class _OfBed(Forwarding):
         return BedForward(self.bed)
 
 
-class _OfModel(Forwarding):
+class OfModel(Forwarding):
+    """Of a language model, each process with a network of its own."""
+
     _network: Network | None = None
+
+    apart: tuple[str, ...] = ()
+    """What else a verdict rests on."""
 
     def forward(self, way: Way) -> Forward:
         from harness.activations.forward import WAYS
@@ -256,12 +270,45 @@ class _OfModel(Forwarding):
 
     def choose(self) -> Verdict:
         """Examined once for a model, a machine's libraries and a set of layers."""
+        return self.remembered() or self.remember(self.examine())
+
+    def examine(self) -> Verdict:
+        """Tries the ways."""
+        from harness.activations.selfcheck import examine
+
+        possible, groups, stem = self._candidates
+        return examine(self._loaded(), groups, possible, self.bank.layers, self.bank.log_prob_wanted, stem)
+
+    def remembered(self) -> Verdict | None:
+        """What came of it when it was done before."""
+        from harness import artifacts
+        from harness.activations.selfcheck import Verdict
+
+        return artifacts.read(
+            self.bank.store, "selfchecks", self._examined_as, lambda stored: msgspec.convert(stored.meta, Verdict)
+        )
+
+    def remember(self, verdict: Verdict) -> Verdict:
+        with self.bank.store.write("selfchecks", self._examined_as, msgspec.to_builtins(verdict)):
+            pass
+        return verdict
+
+    @cached_property
+    def _examined_as(self) -> str:
         import torch
         import transformers
 
-        from harness import artifacts
-        from harness.activations.selfcheck import TOLERANCE, Verdict, examine
+        from harness.activations.selfcheck import TOLERANCE
 
+        possible = self._candidates[0]
+        device = self._loaded().device.type
+        return content_key(
+            self.bank.key, possible, str(torch.__version__), transformers.__version__, device, TOLERANCE, *self.apart
+        )
+
+    @cached_property
+    def _candidates(self) -> tuple[tuple[Way, ...], list[list[Row]], int]:
+        """Ways to try, and on what."""
         possible = ways(self.card)
         groups, stem = self._sample()
         if not stem:
@@ -270,17 +317,7 @@ class _OfModel(Forwarding):
         if self.card.shape.window is not None and reach > self.card.shape.window:
             # A tree mask of ours has no window in it.
             possible = tuple(way for way in possible if way not in ("grafted", "packed"))
-        network = self._loaded()
-        key = content_key(
-            self.bank.key, possible, str(torch.__version__), transformers.__version__, network.device.type, TOLERANCE
-        )
-        store = self.bank.store
-        verdict = artifacts.read(store, "selfchecks", key, lambda stored: msgspec.convert(stored.meta, Verdict))
-        if verdict is None:
-            verdict = examine(network, groups, possible, self.bank.layers, self.bank.log_prob_wanted, stem)
-            with store.write("selfchecks", key, msgspec.to_builtins(verdict)):
-                pass
-        return verdict
+        return possible, groups, stem
 
     def _sample(self) -> tuple[list[list[Row]], int]:
         """The rows of two examples, one of middling size and a long one, so that padding is tried as well; and the
@@ -300,7 +337,11 @@ def forwarding(model: Model | Bed, card: ModelCard, stage: Stage, bank: Bank, re
     """Of a model or a test bed."""
     if isinstance(model, Bed):
         return _OfBed(model, card, stage, bank, resources)
-    return _OfModel(card, stage, bank, resources)
+    if resources.tensor_parallel:
+        from harness.activations.in_step import InStep
+
+        return InStep(card, stage, bank, resources)
+    return OfModel(card, stage, bank, resources)
 
 
 def _as_bits(numbers: set[int], count: int) -> str:
@@ -317,7 +358,7 @@ def _from_bits(text: str) -> set[int]:
     return set(np.flatnonzero(np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))).tolist())
 
 
-def _memory_ran_out(error: Exception) -> bool:
+def memory_ran_out(error: Exception) -> bool:
     """Of a device or of the machine, in the several ways in which libraries say so."""
     import torch
     from accelerate.utils.memory import should_reduce_batch_size

@@ -33,10 +33,9 @@ def autopsies(execution: Execution, evidence: RunEvidence) -> Autopsies | None:
     plan = execution.plan
     if not plan.autopsies:
         return None
-    places = [(t.fit_on, tested) for t in plan.spec.transfer for tested in t.tested_on]
     frames = {}
     for autopsy in plan.spec.autopsy:
-        for fit_on, tested in autopsy.places(places):
+        for fit_on, tested in autopsy.places(plan.spec.transfers(autopsy.probe)):
             where = (fit_on, tested, autopsy.probe)
             frames[where] = _carried_out(execution, evidence, autopsy, where, plan.autopsies[where])
     return Autopsies(**{name: assembled(name, {w: made[name] for w, made in frames.items()}) for name in SCHEMAS})
@@ -77,7 +76,7 @@ def _body(execution: Execution, evidence: RunEvidence, where: tuple[str, str, st
     own = {
         name: evidence.answers(name, tested, fit_on=fit_on).score[0, 0].astype(np.float64)
         for name in (p.name or p.kind() for p in plan.spec.probes if p.reads == "log_odds")
-        if name != probe
+        if name != probe and (fit_on, tested, name) in plan.scores
     }
     features = library(
         table.factors,

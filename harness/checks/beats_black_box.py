@@ -41,6 +41,11 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
             "condition": tuple(dict.fromkeys([*names["condition"], *self.asked_in])),
         }
 
+    def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
+        here, *elsewhere = self.runs(fitted)
+        asked = [(name, *run) for run in (here, *elsewhere) for name in self.answers]
+        return (self.probe, *here), *asked
+
     def decide(self, evidence: Evidence) -> Judgement:
         own = self.measured(evidence)
         judgements = []

@@ -55,6 +55,10 @@ class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
         return (fitted, self.condition), (self.erased_on or self.condition, self.condition)
 
+    def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
+        here, erased = self.runs(fitted)
+        return (self.probe, *here), (self.against, *here), (self.probe, *erased)
+
     def decide(self, evidence: Evidence) -> Judgement:
         different("knowledge_is_latent", self.probe, self.against)
         where = f"layer {self.chosen(evidence)}"

@@ -27,7 +27,10 @@ class RecoversGap(OfProbe, frozen=True, kw_only=True):
     floor: str = "floor"
     """Name of the probe that is fitted on what the network says, as in `{kind: logistic_regression, name: floor, target: bob}`."""
     floor_fit_on: str | None = None
-    """Condition where the floor is fitted; the one that is tested if empty. It is tested where the probe is."""
+    """Condition where the floor is fitted; the one where it is tested if empty."""
+    floor_on: str | None = None
+    """Condition where the floor is tested; the one where the probe is if empty. For a network that was elicited: the same
+    questions, put to it as it was before."""
     ceiling: str = "logistic_regression"
     """Name of the probe that is the ceiling."""
     ceiling_on: str = "main"
@@ -39,12 +42,16 @@ class RecoversGap(OfProbe, frozen=True, kw_only=True):
 
     source: ClassVar[str] = "Mallen & Belrose 2023 (arXiv 2312.01037), §4; after Burns et al. 2023 (weak to strong)"
     claim: ClassVar[str] = (
-        "{probe} recovers at least {least} of the gap between {floor} in {condition} and {ceiling} in {ceiling_on}"
+        "{probe} in {condition} recovers at least {least} of the gap between {floor} and {ceiling} in {ceiling_on}"
     )
 
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         names = super().refers()
-        others = [name for name in (self.floor_fit_on, self.ceiling_on, self.ceiling_fit_on) if name is not None]
+        others = [
+            name
+            for name in (self.floor_fit_on, self.floor_on, self.ceiling_on, self.ceiling_fit_on)
+            if name is not None
+        ]
         return {
             **names,
             "probe": (*names["probe"], self.floor, self.ceiling),
@@ -54,13 +61,21 @@ class RecoversGap(OfProbe, frozen=True, kw_only=True):
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
         return (
             (fitted, self.condition),
-            (self.floor_fit_on or self.condition, self.condition),
+            (self.floor_fit_on or self._floor_on, self._floor_on),
             (self.ceiling_fit_on or self.ceiling_on, self.ceiling_on),
         )
 
+    def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
+        probe, floor, ceiling = self.runs(fitted)
+        return (self.probe, *probe), (self.floor, *floor), (self.ceiling, *ceiling)
+
+    @property
+    def _floor_on(self) -> str:
+        return self.floor_on or self.condition
+
     def decide(self, evidence: Evidence) -> Judgement:
-        says = evidence.layer_of(self.floor, self.condition, fit_on=self.floor_fit_on).layer is None
-        if not says and evidence.target_of(self.floor, self.condition, fit_on=self.floor_fit_on) == "truth":
+        says = evidence.layer_of(self.floor, self._floor_on, fit_on=self.floor_fit_on).layer is None
+        if not says and evidence.target_of(self.floor, self._floor_on, fit_on=self.floor_fit_on) == "truth":
             raise CheckError(
                 f'recovers_gap: "{self.floor}" is fitted on the truth, so that it is no floor; give it the `target` that the '
                 "network says"
@@ -69,14 +84,15 @@ class RecoversGap(OfProbe, frozen=True, kw_only=True):
         layer = self.chosen(evidence).layer
         sides = (
             self._auroc(evidence, self.probe, self.condition, self.fit_on, layer),
-            self._auroc(evidence, self.floor, self.condition, self.floor_fit_on, None if says else layer),
+            self._auroc(evidence, self.floor, self._floor_on, self.floor_fit_on, None if says else layer),
             self._auroc(evidence, self.ceiling, self.ceiling_on, self.ceiling_fit_on, layer),
         )
         probe, floor, ceiling = (number(over_seeds(side).one(0).value) for side in sides)
         share = recovered(*sides)
         finding, rule = at_least(share, self.least)
+        before = f" in {self.floor_on}" if self.floor_on else ""
         statement = (
-            f"share of the gap recovered by {self.subject} (AUROC {probe}; floor {floor}, ceiling {ceiling}), layer "
+            f"share of the gap recovered by {self.subject} (AUROC {probe}; floor{before} {floor}, ceiling {ceiling}), layer "
             f"{self.chosen(evidence)}"
         )
         return judged(finding, share, self.least, statement, rule)

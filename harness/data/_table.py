@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -33,6 +33,8 @@ class Columns(msgspec.Struct, frozen=True):
     group: str | None = None
     fields: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
+    values: Mapping[str, tuple[str, ...]] = {}
+    """Of factors whose values are known beforehand, in the order of their classes."""
 
     def needed(self, available: Sequence[str]) -> list[str]:
         """The columns to read. Raises DataError when one is missing or there are too many to take all."""
@@ -111,10 +113,16 @@ class Columns(msgspec.Struct, frozen=True):
         return cells.cast(pl.String).str.strip_chars()
 
     def _factor(self, cells: pl.Series) -> pl.Series:
-        """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet."""
+        """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet, or the one given."""
         import polars as pl
 
         values = cells.cast(pl.Int64).cast(pl.String) if cells.dtype == pl.Boolean else cells.cast(pl.String)
+        if known := self.values.get(cells.name):
+            if (wrong := ~values.is_in(known)).any():
+                raise DataError(
+                    f'{self._cell(cells, wrong)}: "{values.filter(wrong)[0]}" is none of its values: {", ".join(known)}'
+                )
+            return values.cast(pl.Enum(known))
         distinct = sorted(values.unique())
         if distinct == ["0", "1"]:
             return values.cast(pl.Int64)

@@ -31,10 +31,17 @@ class File(Source, frozen=True):
     the same text are kept together."""
     fields: tuple[str, ...] = ()
     """Columns to read for the template, besides the text; all if empty. A table of more than 64 columns must say which."""
-    factor_columns: tuple[str, ...] = msgspec.field(default=(), name="factors")
-    """Columns of two values that are known of each row, to score the probes against."""
+    factor_columns: tuple[str, ...] | dict[str, tuple[str, ...]] = msgspec.field(default=(), name="factors")
+    """Columns of two values that are known of each row, to score the probes against. As a mapping, `{who: [Alice, Bob]}`, it says
+    which values a column has, and their order; any other value in the file is then an error."""
 
     source: ClassVar[str] = "Your own"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.factor_columns, dict):
+            for name, values in self.factor_columns.items():
+                if len(set(values)) < max(len(values), 2):
+                    raise ValueError(f"the factor {name} needs two different values at least, each named once")
 
     @property
     def title(self) -> str:
@@ -44,13 +51,18 @@ class File(Source, frozen=True):
     @property
     def factors(self) -> tuple[Factor, ...]:  # type: ignore[override]
         """The columns named under `factors`; the names of their values are known once it is loaded."""
+        if isinstance(self.factor_columns, dict):
+            return tuple(Factor(name, values) for name, values in self.factor_columns.items())
         return tuple(Factor(name) for name in self.factor_columns)
 
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All rows in the order of the file. Raises DataError that names file, row and column."""
         del seed, limit
         path = existing(within(folder, self.file), self.file)
-        columns = Columns(self.file, self.text, self.label, self.group, self.fields, self.factor_columns)
+        known, names = self.factor_columns, tuple(self.factor_columns)
+        columns = Columns(self.file, self.text, self.label, self.group, self.fields, names)
+        if isinstance(known, dict):
+            columns = msgspec.structs.replace(columns, values=known)
         return columns.examples(read(path, self.file, columns.needed))
 
     def fingerprint(self, seed: int, folder: Path) -> str:

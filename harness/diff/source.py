@@ -39,15 +39,16 @@ class ReportFolder(msgspec.Struct, frozen=True):
     def open(cls, text: str) -> ReportFolder:
         """A folder, or REVISION:FOLDER in git. Raises UsageError for anything that is no report."""
         name = plain.line(text)
-        reader = _reader(text)
+        read_file = reader(text)
         return cls(
             name,
-            _results(reader("results.csv"), f"{name}/results.csv"),
-            _checks(reader("checks.csv"), f"{name}/checks.csv"),
+            _results(read_file("results.csv"), f"{name}/results.csv"),
+            check_rows(read_file("checks.csv"), f"{name}/checks.csv"),
         )
 
 
-def _reader(text: str) -> Callable[[str], bytes]:
+def reader(text: str) -> Callable[[str], bytes]:
+    """What reads a file of the report by its name. Raises UsageError for what is no report."""
     if not text or "\0" in text:
         raise UsageError("an empty name or one with a NUL in it is no report; give a folder or REVISION:FOLDER")
     folder = Path(text)
@@ -78,7 +79,7 @@ def _git_reader(revision: str, inside: str) -> Callable[[str], bytes]:
     if found.returncode != 0 or revision.startswith("-") or not _is_hash(commit):
         raise UsageError(f'{shown}: no folder of that name, and no revision "{plain.line(revision)}" in git here')
 
-    def reader(name: str) -> bytes:
+    def blob_of(name: str) -> bytes:
         blob = f"{commit}:{place / name}"
         size = _git("cat-file", "-s", blob)
         if size.returncode != 0:
@@ -90,7 +91,7 @@ def _git_reader(revision: str, inside: str) -> Callable[[str], bytes]:
             raise UsageError(f"{shown}/{name} is no file in that revision")
         return content.stdout
 
-    return reader
+    return blob_of
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -116,7 +117,8 @@ def _results(content: bytes, name: str) -> dict[Key, Score]:
     return found
 
 
-def _checks(content: bytes, name: str) -> dict[Key, CheckRow]:
+def check_rows(content: bytes, name: str) -> dict[Key, CheckRow]:
+    """The rows of checks.csv. Raises UsageError."""
     found: dict[Key, CheckRow] = {}
     seen: Counter[Key] = Counter()
     columns = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high")

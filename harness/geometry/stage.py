@@ -64,7 +64,7 @@ def _measures(execution: Execution, condition: str) -> Iterator[dict[str, object
     fitted = {
         probe_name(probe): execution.fitted(condition, probe_name(probe))
         for probe in execution.plan.spec.probes
-        if probe.reads == "states"
+        if probe.reads == "states" and (condition, probe_name(probe)) in execution.plan.fits
     }
     # One layer after another: the states of all need not fit into memory together.
     apart = [_at_layer(execution, condition, fitted, place) for place in range(len(layers))]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.language.json_schema import Of
     from harness.spec import Spec
 
 __all__ = ["read", "schema", "starter"]
@@ -27,11 +28,11 @@ def read(path: Path, sets: Sequence[str] = ()) -> Spec:
     return read_spec(Path(path), sets)
 
 
-def schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the whole language. The result is shared: do not change it."""
+def schema(of: Of = "spec") -> dict[str, Any]:
+    """JSON Schema (2020-12) of the whole language, or of a bed's card. The result is shared: do not change it."""
     from harness.language.json_schema import schema as whole
 
-    return whole()
+    return whole(of)
 
 
 def starter(name: str) -> str:

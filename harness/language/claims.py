@@ -13,7 +13,8 @@ from harness.contracts import Check
 from harness.errors import Problem, did_you_mean
 from harness.language.document import shorten
 from harness.language.nodes import Node, Scalar, Table, problem_at, scalars
-from harness.language.resolving import Resolved, probe_name
+from harness.language.references import renamed
+from harness.language.resolving import Resolved
 from harness.spec import LayerRule
 
 RULES: tuple[str, ...] = get_args(LayerRule)
@@ -28,7 +29,7 @@ def claim_problems(resolved: Resolved) -> Iterator[Problem]:
     for node, check in resolved.checks:
         if check is None or not isinstance(node, Table):
             continue
-        wrong = list(_name_problems(node, check, known))
+        wrong = list(_name_problems(resolved, node, check, known))
         yield from wrong or _transfer_problems(resolved, node, check)
         yield from _rule_problems(node.get("layer"))
         fitted = resolved.fitted_on(check)
@@ -66,13 +67,13 @@ def _layer_problems(resolved: Resolved, layer: Node | None, fitted: Sequence[str
             yield problem_at(layer, message)
 
 
-def _name_problems(node: Table, check: Check, known: dict[str, Sequence[str]]) -> Iterator[Problem]:
+def _name_problems(resolved: Resolved, node: Table, check: Check, known: dict[str, Sequence[str]]) -> Iterator[Problem]:
     for what, names in check.refers().items():
         for name in names:
             if name not in known[what]:
-                yield problem_at(
-                    _where_named(node, name), f'no {what} "{shorten(name)}"{did_you_mean(name, known[what])}'
-                )
+                hint = renamed(resolved, name) if what == "probe" else ""
+                hint = hint or did_you_mean(name, known[what])
+                yield problem_at(_where_named(node, name), f'no {what} "{shorten(name)}"{hint}')
 
 
 def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterator[Problem]:
@@ -90,17 +91,23 @@ def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterato
                 f"add {{fit_on: {pair[0]}, tested_on: [{pair[1]}]}} to transfer"
             )
             yield problem_at(_where_named(node, pair[1]), message)
+    for probe, source, tested in dict.fromkeys(check.needs(fitted)):
+        if (source, tested) in run and (source, tested) not in resolved.transfers(probe):
+            message = (
+                f"this needs {probe} fitted on {source} and tested on {tested}, where the `probes` of transfer leave it out; "
+                "add it to that list, or name another probe"
+            )
+            yield problem_at(_where_named(node, probe), message)
 
 
 def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
     """Names that a check may refer to, by what they name."""
-    probes = [name for node, probe in resolved.probes if (name := probe_name(node, probe)) is not None]
+    probes = resolved.probe_names()
     # A misspelt kind is reported once, where it stands, and not again by every check that spells it right.
     broken = any(probe is None for _, probe in resolved.probes)
     meant = [near for name in probes for near in get_close_matches(name, kind.names("probes"), n=1)] if broken else []
-    baselines = resolved.baselines(tuple(resolved.conditions.values()))
     return {
-        "probe": list(dict.fromkeys([*probes, *baselines, *meant])),
+        "probe": list(dict.fromkeys([*probes, *meant])),
         "condition": list(resolved.conditions),
         "target": [*resolved.factors(), *map("^".join, resolved.xors())],
         "metric": kind.names("metrics"),

@@ -11,7 +11,21 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
-from harness.spec import Activations, Autopsy, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
+from harness.spec import (
+    Activations,
+    Autopsy,
+    Data,
+    Elicit,
+    Intervention,
+    LayerRule,
+    Model,
+    Part,
+    Planting,
+    Prompt,
+    SampleEfficiency,
+    Slug,
+    Transfer,
+)
 
 VERSION = 1
 """Of the language. A spec says which one it is written in."""
@@ -24,7 +38,7 @@ OTHER_VERSION = (
 BASELINES = ("random", "zero_shot", "logistic_regression")
 """Kinds of probes that stand in every table: chance, the model's own answer, the supervised ceiling."""
 
-SETTING = ("model", "data", "prompt", "activations")
+SETTING = ("model", "data", "prompt", "activations", "plant")
 """What a condition may override."""
 
 
@@ -39,9 +53,13 @@ class Override(Part, frozen=True, kw_only=True):
     """Merged over the spec's `prompt`."""
     activations: Activations
     """Merged over the spec's `activations`."""
+    plant: Planting
+    """Merged over the spec's `plant`; a strength of 0 leaves it out."""
     distractors: tuple[str, ...] | dict[Slug, dict[str, Any]] = ()
     """Which of the declared distractors stand in the prompt: a list of names, or a mapping from names to options that
     differ here, as in `{alice: {strength: 5}}`. None of them, if left out."""
+    elicit: Elicit
+    """Train the network to say the truth before it is asked here, on training rows of some condition: `{on: alice}`."""
 
 
 class Written(Part, frozen=True, kw_only=True):
@@ -67,6 +85,8 @@ class Written(Part, frozen=True, kw_only=True):
     """Named overrides of model, data, prompt, activations and distractors. With none there is one, `main`, with every distractor."""
     activations: Activations = Activations()
     """Which states of the network to keep."""
+    plant: Planting | None = None
+    """A feature of chosen strength that is added to the states, as in `{of: coin, strength: 2}`; nothing if left out."""
     xors: tuple[Annotated[tuple[str, ...], Meta(min_length=2, max_length=2)], ...] = ()
     """Pairs of factors whose XOR is scored beside them: `[[truth, word]]` is the target `truth^word`. Each factor has two values."""
     probes: Annotated[tuple[Probe, ...], Meta(min_length=1)]
@@ -87,6 +107,10 @@ class Written(Part, frozen=True, kw_only=True):
     """Claims about the numbers, and what you expect of each: `harness list checks`."""
     autopsy: tuple[Autopsy, ...] = ()
     """Probes to look into, by name or with options: what do their answers go with, and how many solutions do seeds find?"""
+    interventions: tuple[Intervention, ...] = ()
+    """Directions to steer or erase, by a probe's name or with options: does the network's own answer follow?"""
     geometry: bool | tuple[str, ...] = False
     """Add how directions lie to each other, what makes them vary, and where the states lie: `true`, or a list of the
     conditions that are fitted on."""
+    sample_efficiency: SampleEfficiency | None = None
+    """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""

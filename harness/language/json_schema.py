@@ -14,10 +14,11 @@ from msgspec import Struct
 
 from harness import kind
 from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Probe, Source
+from harness.language.card_grammar import Card, OwnBed, Setting
 from harness.language.grammar import Override, Written
 from harness.language.shorthand import own_option
 from harness.network_bed import NetworkBed
-from harness.spec import Autopsy, Data, Model
+from harness.spec import Autopsy, Data, Intervention, Model
 
 Schema = dict[str, Any]
 
@@ -41,12 +42,17 @@ SINGULAR = {
     "checks": "check",
 }
 _OVERRIDE = "_override"
+_OWN_BED = {"type": "string", "pattern": r"^[.~]|[/\\]"}
+"""The name of a folder or of a repository: see `harness.bed_folder.is_own`."""
+
+Of = Literal["spec", "bed"]
+"""A spec, or the card of a bed."""
 
 
 @cache
-def schema() -> Schema:
+def schema(of: Of = "spec") -> Schema:
     """The whole language as JSON Schema (2020-12). The result is shared: do not change it."""
-    return _Builder().whole()
+    return _Builder().whole() if of == "spec" else _Builder().card()
 
 
 def option_schema(hint: Any) -> Schema:
@@ -75,6 +81,11 @@ class _Builder:
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harness spec"}
         return {**head, **root, "$defs": dict(sorted(self.defs.items()))}
 
+    def card(self) -> Schema:
+        root = self.struct(Card)
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "bed card"}
+        return {**head, **root, "$defs": dict(sorted(self.defs.items()))}
+
     def of(self, hint: Any, partial: bool = False) -> Schema:
         """The schema of a type. `partial` is for overrides, where what is required may stand elsewhere."""
         origin, arguments = get_origin(hint), get_args(hint)
@@ -96,7 +107,7 @@ class _Builder:
             return {"type": "object", "propertyNames": names, "additionalProperties": self.of(arguments[1], partial)}
         if hint in FOLDER_OF:
             return self.any_source() if partial and hint is Source else self.any_kind(FOLDER_OF[hint])
-        partial = partial and hint is not Override and _holds_kind(hint)
+        partial = partial and hint not in (Override, Setting) and _holds_kind(hint)
         return self.named(hint.__name__ + (_OVERRIDE if partial else ""), hint, partial)
 
     def fixed_keys(self, keys: Any, values: Any) -> Schema:
@@ -110,7 +121,7 @@ class _Builder:
             made = self.struct(struct, partial)
             if struct is Data:
                 made = {**made, "type": ["string", "object"], "if": {"type": "string"}, "then": self.any_kind("data")}
-            if struct is Autopsy:
+            if struct in (Autopsy, Intervention):
                 made = {**made, "type": ["string", "object"]}
             self.defs[name] = made
         return {"$ref": f"#/$defs/{name}"}
@@ -118,14 +129,14 @@ class _Builder:
     def struct(self, struct: type[Struct], partial: bool = False) -> Schema:
         """An object with the struct's fields as properties."""
         # What a condition overrides stands elsewhere, so nothing in it is required.
-        inside = partial or struct is Override
+        inside = partial or struct in (Override, Setting)
         options = kind.options(struct)
         required = [option.name for option in options if option.required]
         return {
             "description": kind.summary(struct),
             "type": "object",
             "properties": {option.name: self.option(option, inside) for option in options},
-            "required": [] if struct is Override else required,
+            "required": [] if struct in (Override, Setting) else required,
             "additionalProperties": False,
         }
 
@@ -146,12 +157,16 @@ class _Builder:
         if partial:
             # What is called the same in a bed can be known only of the whole: whether it is one.
             of_beds = {option.name for bed in kind.names("beds") for option in kind.options(kind.find("beds", bed))}
+            of_beds |= {option.name for option in kind.options(OwnBed)}
             own = {key: {} if key in of_beds else one for key, one in model["properties"].items()}
-            made["properties"] = {**own, "bed": {**beds, "description": "A test bed's name."}}
+            named = {"title": beds["title"], "anyOf": [{"enum": beds["enum"]}, _OWN_BED]}
+            made["properties"] = {**own, "bed": {**named, "description": "A test bed's name."}}
         else:
             self.defs["Model"] = model
+            self.defs["own_bed"] = {**self.struct(OwnBed), "title": "test bed with a card"}
+            theirs = {"if": {"properties": {"bed": _OWN_BED}}, "then": {"$ref": "#/$defs/own_bed"}}
             made["if"] = {"type": "object", "required": ["bed"]}
-            made["then"] = self.any_kind("beds", "bed")
+            made["then"] = {**theirs, "else": self.any_kind("beds", "bed")}
             made["else"] = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/Model"}}
         self.defs[name] = made
         return {"$ref": f"#/$defs/{name}"}

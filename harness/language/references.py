@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness import kind
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
+from harness.language.acting import intervention_problems
 from harness.language.document import shorten
 from harness.language.nodes import Node, Table, child_path, problem_at, text_of
-from harness.language.resolving import Resolved, on_truth, probe_name
+from harness.language.resolving import Resolved, probe_name
+from harness.spec import Transfer
 
 RESERVED = (
     *("truth", "label", "pair", "example", "group", "split", "template"),
@@ -32,7 +35,9 @@ def reference_problems(resolved: Resolved) -> Iterator[Problem]:
     yield from _metric_problems(resolved)
     yield from _transfer_problems(resolved)
     yield from _autopsy_problems(resolved)
+    yield from intervention_problems(resolved)
     yield from _geometry_problems(resolved)
+    yield from _curve_problems(resolved)
 
 
 def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -119,8 +124,7 @@ def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _baseline_clashes(resolved: Resolved) -> Iterator[Problem]:
-    kinds = on_truth(resolved.probes)
-    added = [name for name in resolved.baselines(tuple(resolved.conditions.values())) if name not in kinds]
+    added = resolved.added_baselines(tuple(resolved.conditions.values()))
     for node, probe in resolved.probes:
         if probe is not None and probe.name in added:
             message = f'"{probe.name}" is the name of a baseline that is added to every table; choose another name, or write `baselines: false`'
@@ -137,8 +141,8 @@ def _metric_problems(resolved: Resolved) -> Iterator[Problem]:
 
 def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
     known = list(resolved.conditions)
-    seen: set[tuple[str, str]] = set()
-    for node, _ in resolved.transfer:
+    seen: dict[tuple[str, str], list[Transfer]] = {}
+    for node, transfer in resolved.transfer:
         if not isinstance(node, Table):
             continue
         source = node.get("fit_on")
@@ -149,10 +153,12 @@ def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
                 yield problem_at(item, f'no condition "{shorten(name)}"{did_you_mean(name, known)}')
         for item in targets:
             pair = (text_of(source) or "", text_of(item) or "")
-            if pair in seen:
-                message = f"fitted on {pair[0]} and tested on {pair[1]} stands here twice; take one of them out"
-                yield problem_at(item, message)
-            seen.add(pair)
+            if transfer is not None:
+                if any(_overlap(transfer, other) for other in seen.get(pair, ())):
+                    message = f"fitted on {pair[0]} and tested on {pair[1]} stands here twice; take one of them out"
+                    yield problem_at(item, message)
+                seen.setdefault(pair, []).append(transfer)
+        yield from _named_probe_problems(resolved, node)
     pairs, probes = len(resolved.transfers()), len(resolved.probes)
     if pairs * probes > MOST_SCORES:
         yield problem_at(
@@ -162,10 +168,53 @@ def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:
         )
 
 
+def _overlap(one: Transfer, other: Transfer) -> bool:
+    """Whether two of them fit the same probe."""
+    return one.probes is None or other.probes is None or not set(one.probes).isdisjoint(other.probes)
+
+
+def _named_probe_problems(resolved: Resolved, owner: Table) -> Iterator[Problem]:
+    """A list of names under `probes`, each of which must be there and stand there once."""
+    known, seen = resolved.probe_names(), set()
+    for item in owner.items_of("probes"):
+        name = text_of(item)
+        if name is not None and name not in known:
+            yield problem_at(item, f'no probe "{shorten(name)}"{did_you_mean(name, known)}')
+        if name in seen:
+            yield problem_at(item, f'the probe "{shorten(str(name))}" stands here twice; take one of them out')
+        seen.add(name)
+
+
+def _curve_problems(resolved: Resolved) -> Iterator[Problem]:
+    """Names in `sample_efficiency`, and that there is something to draw for each of its probes."""
+    node, curves = resolved.root.get("sample_efficiency"), resolved.sample_efficiency
+    if not isinstance(node, Table) or curves is None:
+        return
+    wrong = list(_named_probe_problems(resolved, node))
+    for key in ("fit_on", "tested_on"):
+        for item in node.items_of(key):
+            if (name := text_of(item)) is not None and name not in resolved.conditions:
+                hint = did_you_mean(name, list(resolved.conditions))
+                wrong.append(problem_at(item, f'no condition "{shorten(name)}"{hint}'))
+    yield from wrong
+    if wrong or any(transfer is None for _, transfer in resolved.transfer):
+        return
+    if list(curves.rows) != sorted(set(curves.rows)):
+        yield problem_at(node.get("rows") or node, "the sizes must rise; write each once, the smallest first")
+    kinds = {probe_name(own, probe): probe for own, probe in resolved.probes}
+    for item in node.items_of("probes"):
+        name = text_of(item) or ""
+        if not curves.places(resolved.transfers(name)):
+            message = f"no condition that {name} is fitted and tested on is among these; see `transfer`"
+            yield problem_at(item, message)
+        elif (probe := kinds.get(name)) is not None and probe.detects:
+            message = f"{name} detects what is unusual, and no score of its own would rise with rows; take it out"
+            yield problem_at(item, message)
+
+
 def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
-    probes = [name for node, probe in resolved.probes if (name := probe_name(node, probe)) is not None]
     known = {
-        "probe": [*probes, *resolved.baselines(tuple(resolved.conditions.values()))],
+        "probe": resolved.probe_names(),
         "condition": list(resolved.conditions),
         "fit_on": list(resolved.conditions),
     }
@@ -179,14 +228,16 @@ def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
             if name is not None and name not in names:
                 wrong = True
                 what = "probe" if key == "probe" else "condition"
-                yield problem_at(node.get(key) or node, f'no {what} "{shorten(name)}"{did_you_mean(name, names)}')
+                hint = renamed(resolved, name) if key == "probe" else ""
+                hint = hint or did_you_mean(name, names)
+                yield problem_at(node.get(key) or node, f'no {what} "{shorten(name)}"{hint}')
         if wrong or any(transfer is None for _, transfer in resolved.transfer):
             continue
-        places = autopsy.places(resolved.transfers())
+        places = autopsy.places(resolved.transfers(autopsy.probe))
         if not places:
             message = (
-                "no probe is fitted and tested there; the spec runs "
-                f"{', '.join(f'{fitted} → {tested}' for fitted, tested in resolved.transfers())}"
+                f"{autopsy.probe} is not fitted and tested there; the spec runs it on "
+                f"{', '.join(f'{fitted} → {tested}' for fitted, tested in resolved.transfers(autopsy.probe)) or 'no condition'}"
             )
             yield problem_at(node, message)
         for place in places:
@@ -198,6 +249,12 @@ def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
                 yield problem_at(node, message)
                 break
             seen[key_of] = node
+
+
+def renamed(resolved: Resolved, name: str) -> str:
+    """The tail of an error about a probe named by its kind, where the spec gave that kind other names; else empty."""
+    named = [probe.title for _, probe in resolved.probes if probe is not None and probe.kind() == kind.canonical(name)]
+    return f'; did you mean "{named[0]}", which is of that kind?' if named else ""
 
 
 def _geometry_problems(resolved: Resolved) -> Iterator[Problem]:

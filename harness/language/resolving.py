@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
 from harness import kind
+from harness.bed_folder import is_own
 from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, Source
-from harness.errors import Problem
+from harness.errors import Problem, SpecError, UsageError
+from harness.language.card_grammar import OwnBed
 from harness.language.grammar import BASELINES, SETTING, Written
 from harness.language.merging import overlay
 from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
 from harness.language.validation import faults, sound
 from harness.network_bed import NetworkBed
-from harness.spec import Activations, Autopsy, Condition, Data, Model, Prompt, Spec, Transfer
+from harness.spec import (
+    Activations,
+    Autopsy,
+    Condition,
+    Data,
+    Elicit,
+    Intervention,
+    Model,
+    Planting,
+    Prompt,
+    SampleEfficiency,
+    Spec,
+    Transfer,
+)
+
+if TYPE_CHECKING:
+    from harness.language.cards import Laid
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -29,8 +48,10 @@ MANY = 3
 class Resolved:
     """What could be decoded of a spec, with the nodes it came from. What could not is None and has left a problem."""
 
-    def __init__(self, root: Table):
+    def __init__(self, root: Table, folder: Path):
         self.root = root
+        self.folder = folder
+        """Where the relative paths of beds start."""
         self.problems: list[Problem] = []
         self.settings = {name: self.setting(name) for name in self.condition_names()}
         """The nodes of each condition, its overrides laid over the spec's."""
@@ -46,6 +67,13 @@ class Resolved:
         self.checks = [(node, cast("Check | None", self.decode("checks", node))) for node in root.items_of("checks")]
         self.transfer = [(node, self.part("Transfer", Transfer, node)) for node in root.items_of("transfer")]
         self.autopsy = [(node, self.part("Autopsy", Autopsy, node)) for node in root.items_of("autopsy")]
+        self.interventions = [
+            (node, self.part("Intervention", Intervention, node)) for node in root.items_of("interventions")
+        ]
+        curves = root.get("sample_efficiency")
+        self.sample_efficiency = (
+            self.part("SampleEfficiency", SampleEfficiency, curves) if isinstance(curves, Table) else None
+        )
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         table = self.root.table(key)
@@ -70,7 +98,13 @@ class Resolved:
     def condition(self, name: str) -> Condition | None:
         """The condition, whole; None, with problems noted, where any part of it is wrong."""
         setting = self.settings[name]
-        parts = {"model": "model", "data": "Data", "prompt": "Prompt", "activations": "Activations"}
+        parts = {
+            "model": "model",
+            "data": "Data",
+            "prompt": "Prompt",
+            "activations": "Activations",
+            "plant": "Planting",
+        }
         before = len(self.problems)
         for key, definition in parts.items():
             if (node := setting.get(key)) is not None:
@@ -91,9 +125,21 @@ class Resolved:
             data_node = in_place_of(brought.data, data_node, setting.entries["model"].node, "data")
             prompt_node = in_place_of(brought.prompt, prompt_node, setting.entries["model"].node, "prompt")
             model = msgspec.convert(brought.model, Model)
+        origin = None
+        if isinstance(model, OwnBed):
+            laid = self.laid(model, setting)
+            if laid is None:
+                return None
+            model, origin = laid.model, laid.origin
+            data_node = laid.data if data_node is None else overlay(laid.data, data_node, ("data",))
+            prompt_node = laid.prompt if prompt_node is None else overlay(laid.prompt, prompt_node, ("prompt",))
         data = self.data(data_node)
         prompt = self.part("Prompt", Prompt, prompt_node)
         activations = self.part("Activations", Activations, setting.get("activations"))
+        elicit_node = self.elicit_node(name)
+        elicit = None if elicit_node is None else self.part("Elicit", Elicit, elicit_node)
+        plant_node = setting.get("plant")
+        plant = None if plant_node is None else self.part("Planting", Planting, plant_node)
         if model is None or data is None or prompt is None or activations is None:
             return None
         return Condition(
@@ -104,7 +150,16 @@ class Resolved:
             distractors=self.standing(name),
             activations=activations,
             altered=self.altered(name),
+            elicit=elicit,
+            plant=plant,
+            bed=origin,
         )
+
+    def elicit_node(self, name: str) -> Node | None:
+        """How a condition says that its network is trained before it is asked."""
+        conditions = self.root.table("conditions")
+        override = conditions.table(name) if conditions is not None else None
+        return override.get("elicit") if override is not None else None
 
     def standing(self, name: str) -> tuple[str, ...]:
         """Names of the distractors that stand in a condition's prompts."""
@@ -139,8 +194,28 @@ class Resolved:
                 made[key] = decoded
         return made
 
-    def model(self, node: Node) -> Model | Bed | NetworkBed | None:
+    def laid(self, own: OwnBed, setting: Table) -> Laid | None:
+        """What a bed with a card brings; None, with problems noted, where it cannot be used."""
+        from harness.language.cards import lay
+
+        node, data = setting.entries["model"].node, setting.table("data")
+        assert isinstance(node, Table)
+        if data is not None and "source" in data.entries:
+            message = f"the bed {own.bed} brings its own data; leave the source out, or name its network as model.id"
+            self.problems.append(problem_at(data.entries["source"].node, message))
+            return None
+        try:
+            return lay(own, node, self.folder)
+        except SpecError as error:
+            self.problems += error.problems
+        except UsageError as error:
+            self.problems.append(problem_at(node.entries["bed"].node, str(error)))
+        return None
+
+    def model(self, node: Node) -> Model | Bed | NetworkBed | OwnBed | None:
         if isinstance(node, Table) and "bed" in node.entries:
+            if is_own(text_of(node.get("bed")) or ""):
+                return self.part("own_bed", OwnBed, node)
             return cast("Bed | NetworkBed | None", self.decode("beds", node, "bed"))
         return self.part("Model", Model, node)
 
@@ -199,16 +274,23 @@ class Resolved:
         pairs = [tuple(text_of(name) or "" for name in items_of(node)) for node in self.root.items_of("xors")]
         return [pair for pair in pairs if len(pair) == 2 and all(pair)]
 
-    def transfers(self) -> list[tuple[str, str]]:
-        """(fitted on, tested on), in order."""
-        return [(transfer.fit_on, tested) for transfer in self.all_transfers() for tested in transfer.tested_on]
+    def transfers(self, probe: str | None = None) -> list[tuple[str, str]]:
+        """(fitted on, tested on), each once, in order; those where a probe is fitted, if one is named."""
+        pairs = (
+            (transfer.fit_on, tested)
+            for transfer in self.all_transfers()
+            if probe is None or transfer.fits(probe)
+            for tested in transfer.tested_on
+        )
+        return list(dict.fromkeys(pairs))
 
     def fitted_on(self, check: Check) -> str | None:
         """Where a check's probe is fitted. Left out, it is the condition itself, or else the only one tested there."""
         chosen, condition = getattr(check, "fit_on", None), getattr(check, "condition", None)
         if chosen is not None or condition is None:
             return chosen
-        fitted = [one for one, tested in self.transfers() if tested == condition]
+        with_it = self.transfers(getattr(check, "probe", None))
+        fitted = [one for one, tested in with_it or self.transfers() if tested == condition]
         return condition if condition in fitted or len(fitted) != 1 else fitted[0]
 
     def spec(self, file: str) -> Spec:
@@ -230,14 +312,16 @@ class Resolved:
             leaderboard=self.leaderboard(conditions),
             checks=tuple(self.placed(_named(check)) for _, check in self.checks if check is not None),
             autopsy=tuple(autopsy for _, autopsy in self.autopsy if autopsy is not None),
+            interventions=tuple(one for _, one in self.all_interventions() if one is not None),
             geometry=self.geometry(),
+            sample_efficiency=self.sample_efficiency,
             file=file,
         )
 
     def all_probes(self, conditions: tuple[Condition, ...]) -> tuple[Probe, ...]:
         probes = [_named(probe) for _, probe in self.probes if probe is not None]
-        missing = [name for name in self.baselines(conditions) if name not in on_truth(self.probes)]
-        return (*probes, *(_named(cast(Probe, kind.find("probes", name)())) for name in missing))
+        added = (cast(Probe, kind.find("probes", name)()) for name in self.added_baselines(conditions))
+        return (*probes, *map(_named, added))
 
     def baselines(self, conditions: tuple[Condition | None, ...]) -> list[str]:
         """Kinds of the baselines that the spec's conditions can have; a test bed has no answer of its own."""
@@ -246,6 +330,16 @@ class Resolved:
             return []
         only_beds = all(condition is not None and isinstance(condition.model, Bed) for condition in conditions)
         return [name for name in BASELINES if not (only_beds and name == "zero_shot")]
+
+    def added_baselines(self, conditions: tuple[Condition | None, ...]) -> list[str]:
+        """The baselines that the spec does not name itself, under whatever name: each is added under its kind's."""
+        own = on_truth(self.probes)
+        return [name for name in self.baselines(conditions) if name not in own]
+
+    def probe_names(self) -> list[str]:
+        """Names of all probes that will run, those with wrong options included."""
+        written = [name for node, probe in self.probes if (name := probe_name(node, probe)) is not None]
+        return list(dict.fromkeys([*written, *self.added_baselines(tuple(self.conditions.values()))]))
 
     def all_transfers(self) -> tuple[Transfer, ...]:
         if self.transfer:
@@ -263,6 +357,19 @@ class Resolved:
         if fitted is None or fitted == getattr(check, "condition", None):
             return check
         return msgspec.structs.replace(check, fit_on=fitted)
+
+    def all_interventions(self) -> list[tuple[Node, Intervention | None]]:
+        """Those of the spec, and those that checks ask for and that it does not have."""
+        found = list(self.interventions)
+        for node, check in self.checks:
+            options = None if check is None else check.intervention()
+            if check is None or options is None:
+                continue
+            place = (self.fitted_on(check) or options["condition"], options["condition"])
+            asked = Intervention(**options, fit_on=place[0])
+            if not any(one is not None and one.alike(asked) and place in one.places([place]) for _, one in found):
+                found.append((node, asked))
+        return found
 
     def geometry(self) -> bool | tuple[str, ...]:
         wanted = None if (node := self.root.get("geometry")) is None else plain(node)

@@ -17,7 +17,8 @@ def written_out(root: Table) -> Table:
     root = _setting(root)
     for folder in ("probes", "metrics", "checks"):
         root = _changed(root, folder, _each(folder))
-    root = _changed(root, "autopsy", _items(lambda node: node if text_of(node) is None else _short("probe", node)))
+    for key in ("autopsy", "interventions"):
+        root = _changed(root, key, _items(lambda node: node if text_of(node) is None else _short("probe", node)))
     root = _changed(root, "distractors", _values(lambda node: choice("distractors", node)))
     return _changed(root, "conditions", _values(lambda node: _setting(node) if isinstance(node, Table) else node))
 

@@ -1,4 +1,4 @@
-"""XORs, the targets of probes and what is erased for them: factors that must be there and have two values.
+"""XORs, the targets of probes, what is erased for them and what is planted: factors that must be there and have two values.
 
 A target is for methods with labels; anything that reads states can have something erased.
 """
@@ -33,6 +33,8 @@ def target_problems(resolved: Resolved) -> Iterator[Problem]:
         elif "^".join(name or "" for _, name in names) in resolved.factors():
             yield problem_at(node, "the data have a column of this XOR's name; call the column something else")
         seen.setdefault(pair, node)
+    for setting in resolved.settings.values():
+        yield from _planting_problems(resolved, setting.get("plant"))
     for node, probe in resolved.probes:
         if probe is not None and isinstance(node, Table):
             yield from _fit_problems(resolved, node, probe.kind(), probe.target, supervised=probe.supervised)
@@ -57,7 +59,7 @@ def _fit_problems(resolved: Resolved, node: Table, kind: str, target: str, *, su
         message = f"{kind} is never handed labels, so that it cannot be fitted on a target; leave `target` out: its answers are scored against every factor"
         yield problem_at(where, message)
     else:
-        yield from _name_problems(resolved, where, target)
+        yield from target_name_problems(resolved, where, target)
 
 
 def _erasure_problems(resolved: Resolved, node: Table, probe: Probe) -> Iterator[Problem]:
@@ -67,11 +69,17 @@ def _erasure_problems(resolved: Resolved, node: Table, probe: Probe) -> Iterator
         message = f"{probe.kind()} reads the model's own answer, where nothing can be erased; take `erase` out"
         yield problem_at(erase, message)
     elif probe.erase.of != "truth":
-        yield from _name_problems(resolved, erase.get("of") or erase, probe.erase.of)
+        yield from target_name_problems(resolved, erase.get("of") or erase, probe.erase.of)
 
 
-def _name_problems(resolved: Resolved, where: Node, target: str) -> Iterator[Problem]:
-    """A factor or an XOR that the spec declares."""
+def _planting_problems(resolved: Resolved, plant: Node | None) -> Iterator[Problem]:
+    of = plant.get("of") if isinstance(plant, Table) else None
+    if (name := text_of(of)) is not None and of is not None:
+        yield from target_name_problems(resolved, of, name)
+
+
+def target_name_problems(resolved: Resolved, where: Node, target: str) -> Iterator[Problem]:
+    """A factor or an XOR that the spec declares, and that has two values."""
     xors = ["^".join(pair) for pair in resolved.xors()]
     if target in resolved.factors():
         yield from _factor_problems(resolved, where, target)

@@ -13,7 +13,7 @@ from harness.kind import canonical
 from harness.language import words
 from harness.language.document import shorten
 from harness.language.grammar import OTHER_VERSION
-from harness.language.json_schema import Schema, schema
+from harness.language.json_schema import Of, Schema, schema
 from harness.language.nodes import Node, Scalar, Table, child_path, descend, plain
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class _Fault:
     """Whether it is the name of a key that is wrong, and not a value."""
 
 
-def faults(node: Node, part: str = "") -> Iterator[Problem]:
+def faults(node: Node, part: str = "", of: Of = "spec") -> Iterator[Problem]:
     """Problems of a tree against the schema, or against one of the schema's definitions (`probes`, `model` …)."""
-    for error in _validator(part).iter_errors(plain(node)):
+    for error in _validator(part, of).iter_errors(plain(node)):
         for leaf in _leaves(error):
             steps = list(leaf.absolute_path)
             assert isinstance(leaf.schema, dict)
@@ -60,10 +60,10 @@ def sound(node: Node, part: str) -> bool:
 
 
 @cache
-def _validator(part: str) -> Validator:
+def _validator(part: str, of: Of = "spec") -> Validator:
     from jsonschema import Draft202012Validator
 
-    whole = schema()
+    whole = schema(of)
     return Draft202012Validator({"$ref": f"#/$defs/{part}", "$defs": whole["$defs"]} if part else whole)
 
 
@@ -96,6 +96,10 @@ def _listed(error: ValidationError) -> list[Any]:
     return list(values)
 
 
+_HINTED = 100
+"""Unknown keys of one table for which a near one is looked for: more are no slips of the pen, and would take long."""
+
+
 def _problems(fault: _Fault) -> Iterator[Problem]:
     node = fault.node
     if fault.rule == "additionalProperties" and isinstance(node, Table):
@@ -113,10 +117,12 @@ def _problems(fault: _Fault) -> Iterator[Problem]:
 
 def _unknown_keys(owner: Schema, table: Table) -> Iterator[Problem]:
     known = list(owner["properties"])
-    for key, entry in table.entries.items():
-        if key in known:
-            continue
+    unknown = [(key, entry) for key, entry in table.entries.items() if key not in known]
+    for number, (key, entry) in enumerate(unknown):
         message = f'{_owner(owner, table)} has no "{shorten(key)}"'
+        if number >= _HINTED:
+            yield entry.place.problem(entry.node.path, message + "; take it out")
+            continue
         hint = did_you_mean(key, known)
         elsewhere = _elsewhere(owner.get("title", ""), key)
         if elsewhere and "did you mean" not in hint:

@@ -26,6 +26,8 @@ FEW = 2
 """Labellings for which the common factorisation does not pay: each is found by Newton's method from the start."""
 CERTAIN = 1e-12
 """Added to the curvature of a step, as a part of its largest: where all rows are certain the intercept has none."""
+ROUNDING = 1e-13
+"""Part of the loss that is lost in adding it up: near the minimum a step may bring less, and is no worse for it."""
 NEWTON = 100
 """Steps of Newton's method; one that does not converge is an error of the caller's, not a result."""
 
@@ -144,6 +146,9 @@ class _Newton:
         import torch
 
         self.rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
+        # The gradient, in float64, says where the minimum is; the Hessian only how far to go. Float32 is enough for that as long
+        # as the gradient shrinks.
+        self.single = self.rows.float()
         self.labels = labels
         self.l2 = l2
         self.penalty = rows.new_full((rows.shape[1] + 1,), l2)
@@ -154,23 +159,46 @@ class _Newton:
         import torch
 
         x = torch.cat([weight, bias[None]])
+        logits = self.rows @ x
+        loss = self._loss(x, logits)
+        before = float("inf")
         for _ in range(NEWTON):
-            sure = (self.rows @ x).sigmoid()
+            sure = logits.sigmoid()
             gradient = self.rows.T @ (sure - self.labels) + self.penalty * x
+            size = float(gradient.norm())
             if bool(_close(gradient[:-1].norm(), gradient[-1], x[:-1], self.rows[:, :-1], self.l2)):
                 return x[:-1], x[-1], True
-            hessian = (self.rows * (sure * (1 - sure))[:, None]).T @ self.rows
-            hessian.diagonal().add_(self.penalty)
-            hessian.diagonal().add_(CERTAIN * (1 + hessian.diagonal().max()))
-            step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
-            loss, fall, length = self._loss(x), torch.dot(gradient, step), 1.0
-            while length > 1e-10 and not bool(self._loss(x - length * step) <= loss - 1e-4 * length * fall):
+            step = self._step(gradient, sure * (1 - sure), single=size < before / 2)
+            before = size
+            fall, along, length = torch.dot(gradient, step), self.rows @ step, 1.0
+            while True:
+                # Logits are linear in the weights: a shorter step takes no product.
+                there, seen = x - length * step, logits - length * along
+                reached = self._loss(there, seen)
+                if bool(reached <= loss * (1 + ROUNDING) - 1e-4 * length * fall) or length <= 1e-10:
+                    break
                 length /= 2
-            x = x - length * step
+            x, logits, loss = there, seen, reached
         return x[:-1], x[-1], False
 
-    def _loss(self, x: Tensor) -> Tensor:
+    def _step(self, gradient: Tensor, curvature: Tensor, single: bool) -> Tensor:
+        """The Hessian's inverse times the gradient; in float32 if that is wanted, and can be."""
         import torch
 
-        logits = self.rows @ x
+        for rows in (self.single, self.rows)[not single :]:
+            weighted = rows * curvature.sqrt().to(rows.dtype)[:, None]
+            hessian = weighted.T @ weighted
+            hessian.diagonal().add_(self.penalty.to(rows.dtype))
+            hessian.diagonal().add_(CERTAIN * (1 + hessian.diagonal().max()))
+            factor, failed = torch.linalg.cholesky_ex(hessian)
+            step = torch.cholesky_solve(gradient.to(rows.dtype)[:, None], factor)[:, 0].to(gradient.dtype)
+            # Float32 may be too coarse for states of very different size: float64 then.
+            if not bool(failed) and bool(torch.dot(gradient, step) > 0):
+                return step
+        # Neither could be factorised: straight downhill.
+        return gradient
+
+    def _loss(self, x: Tensor, logits: Tensor) -> Tensor:
+        import torch
+
         return (torch.nn.functional.softplus(logits) - self.labels * logits).sum() + (self.penalty * x * x).sum() / 2

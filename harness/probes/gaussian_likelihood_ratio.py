@@ -34,6 +34,7 @@ class GaussianLikelihoodRatio(Probe, frozen=True, kw_only=True):
 
     source: ClassVar[str] = "Friedman 1989, Regularized discriminant analysis; Ledoit & Wolf 2004 for the shrinkage"
     supervised: ClassVar[bool] = True
+    directed: ClassVar[bool] = False
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch

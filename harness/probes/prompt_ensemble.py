@@ -30,6 +30,7 @@ class PromptEnsemble(Probe, frozen=True, kw_only=True):
         "Burns et al. 2022 (arXiv 2212.03827), §3.1, calibrated zero-shot; Jiang et al. 2020, prompt ensembles"
     )
     reads: ClassVar = "log_odds"
+    asks: ClassVar = "example"
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch

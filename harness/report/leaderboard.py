@@ -46,7 +46,10 @@ class Line(msgspec.Struct, frozen=True):
 
 def lines(scores: Scores) -> list[Line]:
     """The methods, those that survive most conditions first, then by their mean score on the truth."""
-    found = [Line(probe, cells) for probe in scores.probes if (cells := _cells(scores, probe))]
+    # A detector of anomalies does not say what is true.
+    detectors = {probe.name for probe in scores.outline.probes if probe.detects}
+    asked = (probe for probe in scores.probes if probe not in detectors)
+    found = [Line(probe, cells) for probe in asked if (cells := _cells(scores, probe))]
     return sorted(found, key=lambda line: (-line.survived, -round(line.truth, 6)))
 
 

@@ -10,13 +10,15 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from harness import git
+from harness.plan import StageKind
 
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
@@ -24,13 +26,11 @@ PACKAGES = (
 )  # fmt: skip
 """Packages whose version can change a number or a picture."""
 
-Kind = Literal["prompts", "activations", "fit", "score", "autopsy", "geometry", "checks", "report"]
-
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """What one stage of the plan did in this run."""
 
-    kind: Kind
+    kind: StageKind
     key: str
     cached: bool
     seconds: float
@@ -78,6 +78,12 @@ def assemble(
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that matter; those that are not installed are left out."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Looked up once: every package's description is read for it, and none changes under a running process."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
-from harness.report import autopsies, depth, geometries, leaderboard, plain
+from harness.report import answer_costs, autopsies, depth, geometries, interventions, leaderboard, plain, samples
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
@@ -35,8 +35,11 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
         *_head(report),
         *_checks(report, judged),
         *leaderboard.section(scores),
+        *answer_costs.section(report.costs),
         *_found(scores),
+        *samples.section(report.samples, scores),
         *_autopsies(report),
+        *interventions.section(report.interventions),
         *_geometry(report, scores),
         *_figures(figures),
         *_layers(scores),

@@ -39,6 +39,8 @@ class ProbeOutline(msgspec.Struct, frozen=True):
     """What it learns from; a baseline is the model's own answer or a direction drawn at random."""
     target: str = TRUTH
     """What it was fitted on, if it learns from labels."""
+    detects: bool = False
+    """Whether it says how unusual a row is, and not what is true of it."""
 
     @property
     def learns_from(self) -> str:
@@ -94,7 +96,9 @@ def of(report: Report) -> Outline:
         # XORs last, in the order of the spec: they say little without the factors that they are made from.
         targets=(*(t for t in targets if t not in xors), *(x for x in xors if x in targets)),
         probes=tuple(
-            ProbeOutline(name, _role(probes.get(name)), probes[name].target if name in probes else TRUTH)
+            ProbeOutline(name, _role(probes[name]), probes[name].target, probes[name].detects)
+            if name in probes
+            else ProbeOutline(name, _role(None))
             for name in _in_order(list(probes), results["probe"].unique())
         ),
         layers=tuple(

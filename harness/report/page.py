@@ -79,12 +79,7 @@ def from_folder(folder: Path) -> Path:
     from harness.report.write import PAGE, place_page
 
     name = plain.line(str(folder / "manifest.json"))
-    try:
-        manifest = msgspec.json.decode(read.file_bytes(folder / "manifest.json"))
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UsageError(f"{name} is not JSON: {error}") from error
-    if not isinstance(manifest, dict):
-        raise UsageError(f"{name} is not a JSON object; make it again with harness run")
+    manifest = decoded_manifest(read.file_bytes(folder / "manifest.json"), name)
     outline = from_manifest(manifest, name)
     checks = _table(folder / "checks.csv", read.CHECKS)
     if checks.height != len(outline.claims):
@@ -98,6 +93,17 @@ def from_folder(folder: Path) -> Path:
         {name: read.file_bytes(folder / name) for name in EXTRA if (folder / name).exists()},
     )
     return place_page(folder / PAGE, content)
+
+
+def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:
+    """The manifest of a report that a stranger may have written. Raises UsageError."""
+    try:
+        manifest = msgspec.json.decode(content)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UsageError(f"{name} is not JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise UsageError(f"{name} is not a JSON object; make it again with harness run")
+    return manifest
 
 
 def chart_data(scores: Scores) -> dict[str, Any]:
@@ -210,8 +216,13 @@ def _embedded(data: Any) -> str:
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
+    return table_of(read.file_bytes(path), columns, plain.line(str(path)))
+
+
+def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFrame:
+    """A table of a report that a stranger may have written. Raises UsageError."""
     import polars as pl
 
-    rows = list(read.rows(read.file_bytes(path), columns, plain.line(str(path))))
+    rows = list(read.rows(content, columns, name))
     schema = {name: pl.Float64 if name in read.NUMBERS else pl.String for name in columns}
     return pl.DataFrame(rows, schema=schema, orient="row")

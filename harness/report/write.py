@@ -25,7 +25,9 @@ MANIFEST = "manifest.json"
 PAGE = "report.html"
 RESTARTS = "restarts.csv"
 DEPTH = "depth.csv"
-OPTIONAL = (RESTARTS, DEPTH, *AUTOPSY, *GEOMETRY)
+INTERVENTIONS = "interventions.csv"
+SAMPLES = "samples.csv"
+OPTIONAL = (RESTARTS, DEPTH, SAMPLES, INTERVENTIONS, *AUTOPSY, *GEOMETRY)
 """Tables that not every report has."""
 _FIGURES = "figures"
 
@@ -36,7 +38,7 @@ def render(report: Report) -> dict[str, bytes]:
 
     scores = Scores(outline.of(report), report.results, report.seeds)
     fits = None if report.geometry is None else report.geometry.fits
-    pictures = figures.render(scores, report.states, fits)
+    pictures = figures.render(scores, report.states, fits, report.samples, report.interventions)
     captions = {name: picture.caption for name, picture in pictures.items()}
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
     if report.restarts is not None and report.restarts.height:
@@ -51,6 +53,10 @@ def render(report: Report) -> dict[str, bytes]:
         tables |= dict(names)
     if report.depth is not None:
         tables[DEPTH] = report.depth
+    if report.samples is not None:
+        tables[SAMPLES] = report.samples
+    if report.interventions is not None:
+        tables[INTERVENTIONS] = report.interventions
     return {
         **{f"{_FIGURES}/{name}": picture.svg for name, picture in pictures.items()},
         **{name: to_csv(frame).encode() for name, frame in tables.items()},

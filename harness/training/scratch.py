@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from harness.network_bed import FromScratch, NetworkBed
 from harness.templates import Template
 from harness.training.lessons import source_of
-from harness.training.trained import Tell, Trained, closing_loss, rate_of_step, told
+from harness.training.trained import Tell, Trained, closing_loss, descend
 
 UNKNOWN = "<unknown>"
 LONGEST = 64
@@ -104,19 +104,14 @@ def _learn(
     model: Any, recipe: FromScratch, stories: Stories, generator: torch.Generator, tell: Tell
 ) -> Iterator[float]:
     """Trains in place; gives the loss of each step."""
-    parameters = list(model.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=WEIGHT_DECAY, betas=BETAS)
-    for step in range(recipe.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * rate_of_step(step, recipe.steps)
+    optimiser = torch.optim.AdamW(list(model.parameters()), lr=recipe.rate, weight_decay=WEIGHT_DECAY, betas=BETAS)
+
+    def loss() -> Tensor:
         rows = torch.randint(len(stories.tokens), (recipe.batch,), generator=generator)
         given = torch.randint(2, (recipe.batch,), generator=generator)
-        loss = loss_of(model, stories, rows, given)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        yield told(tell, step + 1, float(loss.detach()), recipe.rate)
+        return loss_of(model, stories, rows, given)
+
+    return descend(optimiser, loss, recipe.rate, recipe.steps, tell)
 
 
 def loss_of(model: Any, stories: Stories, rows: Tensor, given: Tensor) -> Tensor:

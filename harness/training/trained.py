@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
+import torch
+from torch import Tensor, nn
 
 from harness.errors import HarnessError
 
@@ -28,6 +30,22 @@ def rate_of_step(step: int, steps: int) -> float:
     """The share of the largest learning rate: up to it, then down to nothing, both along a line."""
     warm = max(round(WARM_UP * steps), 1)
     return min((step + 1) / warm, (steps - step) / max(steps - warm, 1))
+
+
+def descend(
+    optimiser: torch.optim.Optimizer, loss_of_step: Callable[[], Tensor], rate: float, steps: int, tell: Tell
+) -> Iterator[float]:
+    """Trains in place; gives the loss of each step. `rate` is the largest learning rate."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * rate_of_step(step, steps)
+        loss = loss_of_step()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        yield told(tell, step + 1, float(loss.detach()), rate)
 
 
 def told(tell: Tell, step: int, loss: float, rate: float) -> float:

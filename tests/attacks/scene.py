@@ -20,10 +20,39 @@ from typing import Any
 SECRET = "xyzzy-secret"
 """Stands in our files; where it turns up in an output, something was read that should not have been."""
 
+
+class Harm(AssertionError):
+    """Something of ours was touched or shown, something was run, or something steers the terminal."""
+
+
+class Hang(AssertionError):
+    """An attack took longer than any may."""
+
+
+class Trace(AssertionError):
+    """A traceback was printed."""
+
+
+BREACHES = ("tracebacks", "hangs", "harms", "crashes", "others")
+"""Kinds of breach: of `others`, an attack was not refused, or not with its sentence."""
+
+
+def kind_of(error: BaseException) -> str:
+    """Of which kind it is that an attack ended with an error; one that is no assertion got through the command line."""
+    kinds: dict[type[BaseException], str] = {
+        Harm: "harms",
+        Hang: "hangs",
+        Trace: "tracebacks",
+        AssertionError: "others",
+    }
+    return next((kind for known, kind in kinds.items() if isinstance(error, known)), "tracebacks")
+
+
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"}
 _RUNS = {"os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
 _CONNECTS = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
+_STEERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass
@@ -141,16 +170,27 @@ class Scene:
             now = {path: _content(path) for path in sorted(self.outside.rglob("*"))}
             self.noted += [f"changed {path}" for path in ours.keys() | now.keys() if ours.get(path) != now.get(path)]
 
+    def assert_untouched(self) -> None:
+        """Nothing of ours was touched, and nothing was run."""
+        if self.noted or self.canary.exists():
+            raise Harm("; ".join(self.noted) or "the canary was touched")
+
     def assert_unharmed(self, said: Said) -> None:
         """Nothing of ours was touched or shown, nothing was run, and nothing steers the terminal."""
-        assert self.noted == [], self.noted
-        assert not self.canary.exists()
+        self.assert_untouched()
+        harm = []
         for text in (said.out, said.err):
-            assert "Traceback" not in text
-            assert SECRET not in text
-            assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text), text
+            if "Traceback" in text:
+                raise Trace(text)
+            if SECRET in text:
+                harm.append(f"a secret was shown: {text}")
+            if _STEERS.search(text):
+                harm.append(f"the terminal is steered: {text!r}")
         for path in (self.inside / "reports").rglob("*"):
-            assert path.is_dir() or path.is_symlink() or SECRET.encode() not in path.read_bytes()
+            if not path.is_dir() and not path.is_symlink() and SECRET.encode() in path.read_bytes():
+                harm.append(f"a secret stands in {path}")
+        if harm:
+            raise Harm("; ".join(harm))
 
 
 def _content(path: Path) -> bytes | None:

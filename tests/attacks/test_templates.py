@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from harness.errors import DataError, UsageError
 from harness.templates import Template
 from tests.attacks.scene import Scene
-from tests.attacks.table import LONGEST_S
+from tests.attacks.table import soon
 
 LONG = "x" * 100_000
 GROWN = "{% set t = text ~ text ~ text ~ text %}"
@@ -83,12 +82,10 @@ TEMPLATES = [
 
 @pytest.mark.parametrize(("template", "says"), TEMPLATES, ids=[template[:60] for template, _ in TEMPLATES])
 def test_templates_from_strangers(scene: Scene, template: str, says: str) -> None:
-    started = time.process_time()
-    with scene.watched(), pytest.raises(DataError, match="template main") as caught:
+    with soon(), scene.watched(), pytest.raises(DataError, match="template main") as caught:
         Template("main", template + "{{ answer }}").pair({"text": LONG}, ["no", "yes"], ["no", "yes"])
-    assert time.process_time() - started < LONGEST_S
     assert says in str(caught.value)
-    assert scene.noted == []
+    scene.assert_untouched()
 
 
 CHATS = [
@@ -114,8 +111,6 @@ def test_chat_templates_from_strangers(scene: Scene, template: str, tiny_llama: 
     shutil.copy(tiny_llama / "tokenizer.json", scene.inside)
     about = About(adds_bos=False, special={}, chat_template=template)
     scene.write("about.json", msgspec.json.encode(about))
-    started = time.process_time()
-    with scene.watched(), pytest.raises(UsageError, match="chat template"):
+    with soon(), scene.watched(), pytest.raises(UsageError, match="chat template"):
         Tokenizer(scene.inside, None).chat("hello", "yes")
-    assert time.process_time() - started < LONGEST_S
-    assert scene.noted == []
+    scene.assert_untouched()

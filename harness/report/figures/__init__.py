@@ -22,9 +22,16 @@ class Picture(msgspec.Struct, frozen=True):
     caption: str
 
 
-def render(scores: Scores, states: Mapping[str, Scatter], fits: pl.DataFrame | None = None) -> dict[str, Picture]:
-    """File name → picture, in the order of the report; empty if nothing was measured. `fits` are the rows of fits.csv."""
-    from harness.report.figures import canvas, layers, losses, overview, seeds
+def render(
+    scores: Scores,
+    states: Mapping[str, Scatter],
+    fits: pl.DataFrame | None = None,
+    curves: pl.DataFrame | None = None,
+    interventions: pl.DataFrame | None = None,
+) -> dict[str, Picture]:
+    """File name → picture, in the order of the report; empty if nothing was measured. `fits` are the rows of fits.csv, `curves`
+    those of samples.csv, `interventions` those of interventions.csv."""
+    from harness.report.figures import canvas, doses, layers, losses, overview, samples, seeds
     from harness.report.figures import states as rows
 
     if not scores.transfers:
@@ -38,7 +45,9 @@ def render(scores: Scores, states: Mapping[str, Scatter], fits: pl.DataFrame | N
             "layers.svg": (layers.draw(scores), layers.caption(scores)),
             "seeds.svg": (seeds.draw(scores), seeds.caption(scores)),
             "losses.svg": (losses.draw(scores, fits), losses.caption(scores)),
+            "samples.svg": (samples.draw(scores, curves), samples.caption(scores)),
             "states.svg": (rows.draw(states), rows.caption(states)),
+            "doses.svg": (doses.draw(interventions), doses.CAPTION),
         }
         for name, (figure, caption) in drawn.items():
             if figure is not None:

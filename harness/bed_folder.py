@@ -1,0 +1,165 @@
+"""Finding the folder of a bed that somebody published: beside the spec, anywhere on this machine, or on the Hub.
+
+It comes from a stranger. Nothing in it leads out of it, by a link or otherwise; and of a repository on the Hub only files of
+known kinds are taken, never code. The Hub's cache is made of links, so that a bed from there has a folder of its own in the
+user's cache, whose files are those of the repository (hard links where the disk can do them).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from harness import ordinary
+from harness.errors import HarnessError, UsageError
+from harness.store import cache_folder
+
+CARD = "bed.yaml"
+
+LARGEST = 10_000
+"""Files and folders in a bed."""
+
+_KINDS = (".csv", ".jinja", ".json", ".jsonl", ".md", ".model", ".parquet", ".safetensors", ".tiktoken", ".tsv", ".txt")
+_PICKLES = (".bin", ".pt", ".pth")
+_CODE = (".py",)
+
+
+class BedFolder(msgspec.Struct, frozen=True):
+    """Where a bed lies on this machine."""
+
+    folder: Path
+    revision: str = ""
+    """Commit on the Hub; empty for a local folder."""
+
+
+def is_own(name: str) -> bool:
+    """Whether a bed's name is that of a folder or of a repository, and not of one that comes with the program."""
+    return name.startswith((".", "~")) or "/" in name or "\\" in name
+
+
+def leads_out(path: str) -> bool:
+    """Whether a path in a card could be outside of its folder, whatever lies there."""
+    return (
+        path.startswith(("/", "~", "\\"))
+        or ".." in re.split(r"[/\\]", path)
+        or "\0" in path
+        or re.match(r"[A-Za-z]:[/\\]", path) is not None
+    )
+
+
+def find_bed(
+    name: str, revision: str, base: Path, *, whole: bool, pickles: bool = False, code: bool = False
+) -> BedFolder:
+    """The folder of a bed. `base` is the spec's, where relative paths start.
+
+    Of a bed on the Hub only the card is fetched unless `whole`. Raises UsageError for a name that leads nowhere or a folder
+    that leads out, HarnessError where the Hub cannot be reached.
+    """
+    if "\0" in name:
+        raise UsageError("a folder's name has no NUL in it")
+    place = Path(name).expanduser()
+    place = place if place.is_absolute() else base / place
+    if place.is_dir():
+        found = BedFolder(place)
+    elif name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise UsageError(f"no folder {place}")
+    else:
+        found = _from_hub(name, revision, (*_KINDS, *(_PICKLES * pickles), *(_CODE * code)) if whole else ())
+    if not (found.folder / CARD).is_file():
+        where = found.folder if not found.revision else f"{name} on the Hub"
+        raise UsageError(f"{where} is no bed: it has no {CARD}; `harness bed init FOLDER` writes one to begin with")
+    check_inside(found.folder)
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Everything in a folder but what is hidden, sorted by path. Raises UsageError for more than a bed can have."""
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place) / name for name in (*folders, *files) if not name.startswith(".")]
+        if len(found) > LARGEST:
+            raise UsageError(f"{folder} holds more than {LARGEST:,} files, and no bed does; name the bed's own folder")
+    return sorted(found)
+
+
+def check_inside(folder: Path) -> None:
+    """Raises UsageError for a link that leads out of the folder, and for what is neither file nor folder."""
+    real = os.path.realpath(folder)
+    for path in files_of(folder):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real):
+            raise UsageError(f"{path} is a link out of the bed's folder; copy the file into it")
+        if ordinary.is_irregular(path):
+            raise UsageError(f"{path} is neither a file nor a folder; take it away")
+
+
+def _from_hub(name: str, revision: str, endings: tuple[str, ...]) -> BedFolder:
+    snapshot = _snapshot(name, revision, [CARD, *(f"*{ending}" for ending in endings)])
+    target = cache_folder() / "beds" / name.replace("/", "--") / snapshot.name
+    # A snapshot is links to files of the repository's own part of the cache, and to nothing else.
+    repository = snapshot.parent.parent
+    for path in files_of(snapshot):
+        real = Path(os.path.realpath(path))
+        if not real.is_relative_to(os.path.realpath(repository)):
+            raise UsageError(f"{name}: {path.relative_to(snapshot)} is a link out of the repository")
+        if path.name == CARD or path.suffix in endings:
+            _put(real, target / path.relative_to(snapshot))
+    return BedFolder(target, snapshot.name)
+
+
+def _put(source: Path, target: Path) -> None:
+    """The same file under another name, for as little room as the disk allows."""
+    if target.exists() or not source.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return  # another process has put it there
+    except OSError:
+        draft = target.with_name(f".{target.name}~{os.getpid()}")
+        shutil.copyfile(source, draft)
+        draft.replace(target)
+
+
+def _snapshot(name: str, revision: str, patterns: list[str]) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE
+            )
+        )
+    except RevisionNotFoundError as error:
+        raise UsageError(f'{name} has no revision "{revision}" on the Hub') from error
+    except RepositoryNotFoundError as error:
+        raise UsageError(
+            f"no folder {name}, and no such repository on the Hub (or it is private or asks for consent: set HF_TOKEN)"
+        ) from error
+    except HFValidationError as error:
+        raise UsageError(f"{name} is no name of a repository on the Hub: {error}") from error
+    except LocalEntryNotFoundError as error:
+        raise HarnessError(_unreachable(name)) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise HarnessError(
+            f"{_unreachable(name)} ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
+        ) from error
+
+
+def _unreachable(name: str) -> str:
+    return (
+        f"{name}: no such folder, not in the local cache, and the Hub cannot be reached (or HF_HUB_OFFLINE is set); download "
+        "it where there is a network and give its folder, as in {bed: ./my-bed}"
+    )

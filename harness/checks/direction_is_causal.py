@@ -1,0 +1,140 @@
+"""What is found, and acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from harness.checks._of_probe import OfProbe, above, judged, number
+from harness.contracts import Evidence, Judgement, Steered
+from harness.errors import CheckError
+from harness.estimate import Estimate, Measured, over_seeds
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
+    """The network's own answer follows when its states are moved along the probe's direction.
+
+    The states are moved where the answer is produced (see `interventions`, whose own entry for this probe and place is used if
+    there is one), towards what the probe says is the second answer. Statistic: the change of the log-odds of that answer per
+    standard deviation of the states. Test: its 95 % interval, clustered by group. Threshold: what 19 of 20 random directions of
+    the same length do not reach, from the spread of those that were tried; they have no sign, so that it counts both ways. A
+    direction that moves the answer less, or the wrong way, may decode well: the network then does not use it to answer, not
+    from there. As a control the same is done along the difference of the class means of the states that are moved, by labels:
+    where that acts and the probe's direction does not, what is known acts, but not as the probe reads it.
+    """
+
+    direction: Literal["probe", "there"] = "probe"
+    """`probe` is the direction that was found, at the answer's own token. `there` is the difference of the class means, by labels of
+    training rows for what the probe was fitted on, of the very states that are moved: it asks whether the answer comes from that."""
+    token: Literal["question", "all"] = "question"
+    """Where states are moved: at the last token before the answer, or at all tokens before it."""
+
+    source: ClassVar[str] = (
+        "Nanda et al. 2023 (arXiv 2309.00941), §3, and Li et al. 2023 (arXiv 2306.03341), §3; Marks & Tegmark 2023 (arXiv "
+        "2310.06824), §6, that directions which decode alike act differently; the threshold is our own"
+    )
+    claim: ClassVar[str] = (
+        "moving states along the direction of {probe} (direction: {direction}) moves the network's answer in {condition}"
+    )
+
+    def intervention(self) -> Mapping[str, Any]:
+        return {
+            "probe": self.probe,
+            "condition": self.condition,
+            "by": "steer",
+            "token": self.token,
+            "layer": self.layer,
+        }
+
+    def decide(self, evidence: Evidence) -> Judgement:
+        steered = evidence.steered(self)
+        along = over_seeds(self._along(steered)).one(0)
+        threshold = reached_by_chance(steered.at_random)
+        finding = above(along, threshold)
+        statement = f"log-odds of the second answer per standard deviation along {self._named(evidence)}, {steered.where} ({self._beside(steered)})"
+        bar = f"{number(threshold)}, which 19 of 20 random directions stay below"
+        rule = {
+            "pass": f"the whole interval is above {bar}",
+            "fail": f"no part of the interval is above {bar}",
+            "inconclusive": f"{bar}, lies within the interval",
+        }[finding]
+        judgement = judged(finding, along, threshold, statement, rule)
+        if self.direction == "there":
+            turned = along.high < -threshold
+            said = " It acts the other way: towards the first answer where the class is the second." if turned else ""
+            return Judgement(judgement.finding, along, threshold, judgement.why + said)
+        decoded = self._decoded(evidence)
+        if judgement.finding == "inconclusive" or decoded is None:
+            return judgement
+        said = _in_words(along, threshold, decoded, judgement.finding)
+        return Judgement(judgement.finding, along, threshold, f"{judgement.why} {said}")
+
+    def _along(self, steered: Steered) -> Measured:
+        if self.direction == "probe":
+            return steered.along
+        if steered.there is None:
+            raise CheckError(
+                f"direction_is_causal: {self.condition} has no training rows of both classes, so that there is no difference of "
+                "their means; write direction: probe, or choose rows (data.where) of which some are in the training part"
+            )
+        return steered.there
+
+    def _named(self, evidence: Evidence) -> str:
+        if self.direction == "probe":
+            return f"the direction of {self.subject}"
+        target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
+        return f"the difference of the class means by {target} of the states that are moved, on {self.condition}"
+
+    def _beside(self, steered: Steered) -> str:
+        """What the other directions do."""
+        low, high = float(steered.at_random.min()), float(steered.at_random.max())
+        chance = f"along {len(steered.at_random)} random directions {number(low)} to {number(high)}"
+        other = steered.along if self.direction == "there" else steered.there
+        if other is None:
+            return chance
+        named = (
+            "the direction of the probe"
+            if self.direction == "there"
+            else "the difference of the class means of the states that are moved"
+        )
+        return f"{chance}, along {named} {number(over_seeds(other).one(0).value)}"
+
+    def _decoded(self, evidence: Evidence) -> Estimate | None:
+        """How well the probe itself does there, on what it was fitted on."""
+        target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
+        found = evidence.measure(
+            self.probe, self.condition, metric="auroc", target=target, fit_on=self.fit_on, layer=self.layer
+        )
+        estimate = over_seeds(found).one(0)
+        return None if estimate.why else estimate
+
+
+def reached_by_chance(at_random: np.ndarray) -> float:
+    """The size that the effect of one more random direction exceeds one time in twenty. As likely up as down, their effects
+    have a mean of zero, so their spread is known with as many degrees of freedom as there are directions."""
+    import numpy as np
+    from scipy.special import stdtrit
+
+    return float(stdtrit(len(at_random), 0.975) * np.sqrt(np.mean(np.square(at_random, dtype=np.float64))))
+
+
+def _in_words(along: Estimate, threshold: float, decoded: Estimate, finding: str) -> str:
+    auroc = f"AUROC {number(decoded.value)}"
+    tells = decoded.low > 0.5
+    if finding == "pass":
+        return (
+            f"The direction decodes ({auroc}) and acts."
+            if tells
+            else f"The direction acts, though it does not decode ({auroc})."
+        )
+    against = (
+        "; it acts the other way: towards the first answer where the probe says the second"
+        if along.high < -threshold
+        else ""
+    )
+    if tells:
+        return f"The direction decodes ({auroc}) but does not act on the answer from there{against}."
+    return f"The direction neither decodes ({auroc}) nor acts on the answer from there{against}."

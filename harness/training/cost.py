@@ -1,0 +1,39 @@
+"""What a training costs, for the plan. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.models.card import ModelCard
+from harness.spec import Elicit
+from harness.training.questions import Question
+
+_KEPT = 17
+"""Numbers that a block keeps of each token to go backwards, in widths of the residual stream: 34 bytes at two bytes each
+(Korthikanti et al. 2022, §4.1), the products of attention aside, which are small for texts as short as questions."""
+
+
+def cost(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> tuple[int, float]:
+    """Tokens of all batches, about, and 10¹² floating-point operations.
+
+    Every row that is seen goes through the lower blocks once. In each step the upper ones are gone through forwards, and
+    backwards at the same cost: weights that stay as they are need no gradient of their own.
+    """
+    rows = len(questions)
+    each = sum(question.tokens for question in questions) / rows
+    shown = min(options.batch, rows) * options.steps
+    below = options.block(card.blocks) / card.blocks
+    passes = below * min(shown, rows) + 2 * (1 - below) * shown
+    places = shown * sum(len(answer.tokens) for answer in questions[0].answers)
+    head = 2 * 2.0 * card.shape.vocab * card.d_model * places
+    return round(each * shown), (2.0 * card.body_parameters * each * passes + head) / 1e12
+
+
+def peak_bytes(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> int:
+    """Weights in float32, what goes into the upper blocks for every row that is seen, and what a step keeps to go backwards."""
+    tokens = [question.tokens for question in questions]
+    batch = min(options.batch, len(tokens))
+    seen = min(batch * options.steps, len(tokens)) * sum(tokens) / len(tokens)
+    kept = batch * max(tokens) * (card.blocks - options.block(card.blocks)) * _KEPT * card.d_model
+    head = 3 * card.shape.vocab * batch * sum(len(answer.tokens) for answer in questions[0].answers)
+    return round(4 * (card.parameters + seen * card.d_model + kept + head))
