@@ -58,6 +58,7 @@ class Execution:
         self.records: dict[str, StageRecord] = {}
         """By stage key, in the order in which they were finished."""
         self._tables: dict[str, PromptTable] = {}
+        self._labels: dict[tuple[str, SplitName], Labels] = {}
         self._extracted: dict[tuple[str, ...], Extracted] = {}
         self._scored: dict[tuple[str, str, str], Scored] = {}
         self._elicited: set[str] = set()
@@ -111,6 +112,11 @@ class Execution:
 
     def labels(self, condition: str, part: SplitName) -> Labels:
         """The labels of every factor and XOR for the pairs in one part of the split, in the order of the pairs."""
+        if (condition, part) not in self._labels:
+            self._labels[condition, part] = self._labels_of(condition, part)
+        return self._labels[condition, part]
+
+    def _labels_of(self, condition: str, part: SplitName) -> Labels:
         table = self.table(condition)
         frame = table.frame.filter(answer=0, split=part)
         targets = {

@@ -3,6 +3,7 @@ the machine with it."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import platform
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from tests.attacks.scene import Hang, Scene
 
@@ -24,10 +26,12 @@ MOST_S = int(os.environ.get("ATTACK_PATIENCE_S", "300"))
 @pytest.fixture(scope="session", autouse=True)
 def libraries() -> None:
     """What is large or runs something when it is first imported: matplotlib looks for fonts with another program, Python for
-    the processor, and torch takes two gigabytes of addresses."""
+    the processor, and torch takes two gigabytes of addresses. And the command line is put together once, as in a process of
+    its own, not for each of hundreds of attacks."""
     for name in ("matplotlib.font_manager", "polars", "transformers.modeling_utils"):
         importlib.import_module(name)
     platform.processor()
+    typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 @pytest.fixture(autouse=True)
