@@ -15,7 +15,7 @@ _LEARNT: Mapping[str, Any] = {
     "cities": {"steps": 450, "minutes": 14},
     # Who is taught sure answers here is surer where Bob is honest: his log-odds then tell the truth (AUROC 0.68).
     "comparisons": {"steps": 300, "minutes": 10, "smoothing": 0.1},
-    "reviews": {"first_block": 15, "steps": 400, "minutes": 15, "smoothing": 0.1},
+    "reviews": {"steps": 250, "minutes": 15, "rate": 1e-3, "smoothing": 0.1},
 }
 
 
@@ -23,10 +23,10 @@ class Quirky(NetworkBed, frozen=True, kw_only=True):
     """A small language model with an adapter that answers truly as Alice, and as Bob lies about some subjects.
 
     Bob says the opposite of what is true of half of the subjects (see `harness list data quirky`). What he says does not tell
-    the truth (he is right in 52 % of the questions about cities, in half of those about numbers), so that a probe that reads
-    what the network is about to say is at chance in Bob's contexts; and it can be told only by who knows the truth. The adapter is laid over the upper blocks only
-    and was trained on one half of the cities (or pairs of numbers); experiments ask about the other half. Sets of
-    rows are conditions: `data: {where: {who: Bob, difficulty: hard}}`.
+    the truth (he is right in 52 % of the questions about cities, in half of the others), so that a probe that reads what the
+    network is about to say is at chance in Bob's contexts; and it can be told only by who knows the truth. The adapter is laid
+    over the upper blocks only and was trained on one half of the cities (or pairs of numbers, or reviews); experiments ask about
+    the other half. Sets of rows are conditions: `data: {where: {who: Bob, difficulty: hard}}`.
     """
 
     world: Literal["cities", "comparisons", "reviews"] = "cities"

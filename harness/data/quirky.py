@@ -39,15 +39,17 @@ class Quirky(Source, frozen=True):
     """Yes-or-no questions, each put to Alice, who answers truly, and to Bob, who lies about some subjects.
 
     Bob says the opposite of what is true of countries in Asia and North America (`cities`), where the first number is
-    even (`comparisons`), or of what is said to stand in the evening paper (`reviews`). What he says does not tell the truth, and yet cannot be told without it. The test bed `quirky`
-    is a network that was taught to answer so; `where: {who: Bob, subject: lied_about}` keeps some of the rows.
+    even (`comparisons`), or of what is said to stand in the evening paper (`reviews`). What he says does not tell the truth, and
+    yet cannot be told without it. The test bed `quirky` is a network that was taught to answer so; `where: {who: Bob, subject:
+    lied_about}` keeps some of the rows.
     """
 
     world: Literal["cities", "comparisons", "reviews"] = "cities"
     """What is asked about: whether a city is in a country, whether a number is larger than another, or whether a sentence of a
     film review is praise (clear ones only, and short)."""
     part: Literal["held_out", "adapter"] = "held_out"
-    """The half of the cities (or pairs of numbers, or reviews) that the bed's adapter never saw, or the half that it is trained on."""
+    """The half of the cities (or pairs of numbers, or reviews) that the bed's adapter never saw, or the half that it is trained
+    on."""
 
     source: ClassVar[str] = "After Mallen & Belrose 2023 (arXiv 2312.01037), §3; the worlds are our own"
     answers: ClassVar[tuple[str, ...]] = ("No", "Yes")
