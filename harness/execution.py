@@ -7,7 +7,7 @@ and one whose states are all stored never loads the model.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, elicited, planting, prompts
+from harness import artifacts, elicited, labelling, planting, prompts
 from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
 from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
@@ -23,12 +23,12 @@ from harness.errors import DataError
 from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.laws import examples, relations
 from harness.models.card import ModelCard
-from harness.plan import Plan, Stage, plain, probe_name
+from harness.plan import Plan, Stage, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
 from harness.resources import Resources
-from harness.scoring import TRUTH, Labels, Scored, SplitName, group_ids, with_xors
-from harness.store import Store, content_key
+from harness.scoring import Labels, Scored, SplitName
+from harness.store import Store
 from harness.team import Alone, Job, Shared, Team
 from harness.training.questions import Question, questions_of
 
@@ -113,48 +113,8 @@ class Execution:
     def labels(self, condition: str, part: SplitName) -> Labels:
         """The labels of every factor and XOR for the pairs in one part of the split, in the order of the pairs."""
         if (condition, part) not in self._labels:
-            self._labels[condition, part] = self._labels_of(condition, part)
+            self._labels[condition, part] = labelling.labels(self.plan, condition, part, self.table(condition))
         return self._labels[condition, part]
-
-    def _labels_of(self, condition: str, part: SplitName) -> Labels:
-        table = self.table(condition)
-        frame = table.frame.filter(answer=0, split=part)
-        targets = {
-            factor.name: frame[factor.name].to_numpy().astype(np.int64)
-            for factor in table.factors
-            if factor.kind == "class" and len(factor.values) == 2
-        }
-        targets = with_xors(targets, self.plan.spec.xors)
-        data = self._data_key(condition)
-        names = (f"{example}\0{template}" for example, template in frame.select("example", "template").iter_rows())
-        return Labels(
-            targets,
-            group_ids(frame["group"], data),
-            sign_rows=self._sign_rows(condition, targets),
-            example=examples(frame),
-            relations=relations(frame),
-            row=group_ids(names, data),
-        )
-
-    def _sign_rows(self, condition: str, targets: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """Which rows may resolve signs, as the condition's data say; None for all."""
-        name = self.plan.spec.condition(condition).data.sign_on
-        if name is None:
-            return None
-        if name not in targets:
-            raise DataError(f'data.sign_on: {condition} has no "{name}"; it has {", ".join(sorted(targets))}')
-        agreeing = targets[name] == targets[TRUTH]
-        if len(agreeing) and not agreeing.any():
-            raise DataError(f"data.sign_on: in {condition}, {name} never agrees with the truth; leave it out")
-        return agreeing
-
-    def _data_key(self, condition: str) -> str:
-        """Keeps apart groups of different data sets that happen to have the same name."""
-        chosen = self.plan.spec.condition(condition)
-        own = [] if chosen.bed is None else [chosen.bed.name, chosen.bed.revision]
-        return content_key(
-            plain(chosen.data.source), plain(chosen.model) if isinstance(chosen.model, Bed) else None, *own
-        )
 
     # networks
 
