@@ -101,23 +101,26 @@ class Isolation(OfStates, frozen=True, kw_only=True):
 
 
 def _lay_out(tree: Any, heap: Heap) -> None:
-    """Copies scikit-learn's tree into a heap."""
-    waiting = [(0, 0, 0)]
-    while waiting:
-        node, place, depth = waiting.pop()
-        if tree.children_left[node] < 0:
-            heap.depth[place] = depth + average_path(tree.n_node_samples[node : node + 1])[0]
-            continue
-        heap.feature[place] = tree.feature[node]
-        heap.threshold[place] = _rounded_down(tree.threshold[node])
-        waiting.append((tree.children_left[node], 2 * place + 1, depth + 1))
-        waiting.append((tree.children_right[node], 2 * place + 2, depth + 1))
+    """Copies scikit-learn's tree into a heap, a level at a time."""
+    left, right, feature, threshold, count = (
+        getattr(tree, name) for name in ("children_left", "children_right", "feature", "threshold", "n_node_samples")
+    )
+    node, place, depth = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), 0
+    while len(node):
+        cut = left[node] >= 0
+        heap.depth[place[~cut]] = depth + average_path(count[node[~cut]])
+        node, place = node[cut], place[cut]
+        heap.feature[place] = feature[node]
+        heap.threshold[place] = _rounded_down(threshold[node])
+        node = np.concatenate([left[node], right[node]])
+        place = np.concatenate([2 * place + 1, 2 * place + 2])
+        depth += 1
 
 
-def _rounded_down(threshold: float) -> np.float32:
-    """The largest float32 that is not above: every float32 row then falls on the same side."""
-    rounded = np.float32(threshold)
-    return rounded if rounded <= threshold else np.nextafter(rounded, np.float32(-np.inf))
+def _rounded_down(threshold: np.ndarray) -> np.ndarray:
+    """The largest float32 that are not above: every float32 row then falls on the same side."""
+    rounded = threshold.astype(np.float32)
+    return np.where(rounded <= threshold, rounded, np.nextafter(rounded, np.float32(-np.inf)))
 
 
 def average_path(count: np.ndarray) -> np.ndarray:
