@@ -96,7 +96,7 @@ def lay_out(stage: Stage, card: ModelCard, packed: bool, budget: int, grafted: b
 
     `packed` lays an example's rows out as a tree; `grafted` also forwards what many examples begin with once.
     """
-    groups = _groups(stage, card, packed, budget)
+    groups = _groups(stage, card, packed, budget, _stem_of_each_row(stage) if packed and grafted else None)
     if grafted:
         groups = _graft(groups, stage)
     # Ties are broken by content, so that the order in which conditions or examples come does not matter.
@@ -181,13 +181,38 @@ def _shards(batches: Sequence[Batch]) -> list[tuple[Batch, ...]]:
     return shards
 
 
-def _groups(stage: Stage, card: ModelCard, packed: bool, budget: int) -> list[Group]:
+def _groups(
+    stage: Stage, card: ModelCard, packed: bool, budget: int, stem_of: Sequence[int] | None = None
+) -> list[Group]:
     if not packed:
         return [Group((index,), len(row.tokens)) for index, row in enumerate(stage.rows)]
     groups: list[Group] = []
     for family in stage.families:
-        groups += _split(family, stage, card, budget)
+        groups += _split(family, stage, card, budget, stem_of)
     return groups
+
+
+def _stem_of_each_row(stage: Stage) -> list[int]:
+    """How long a stem each row could have, if it were not laid out beside rows of its example that begin otherwise.
+
+    Questions with worked examples before them share a long stem with those of other examples, and perhaps a word or two with
+    the same question asked plainly: in one tree with that, they would have no stem longer than those words.
+    """
+    apart: list[Group] = []
+    for family in stage.families:
+        tokens = [stage.rows[index].tokens for index in family]
+        members: list[int] = []
+        for number in trie.order(tokens):
+            if members and 2 * trie.shared(tokens[members[-1]], tokens[number]) < len(tokens[number]):
+                apart.append(Group(tuple(family[member] for member in members), 0))
+                members = []
+            members.append(number)
+        apart.append(Group(tuple(family[member] for member in members), 0))
+    found = [0] * len(stage.rows)
+    for group in _graft(apart, stage):
+        for row in group.rows:
+            found[row] = group.stem
+    return found
 
 
 def _graft(groups: Sequence[Group], stage: Stage) -> list[Group]:
@@ -204,11 +229,13 @@ def _graft(groups: Sequence[Group], stage: Stage) -> list[Group]:
     return [Group(group.rows, group.size - stem, stem) for group, stem in zip(groups, stems(beginnings), strict=True)]
 
 
-def _split(family: Sequence[int], stage: Stage, card: ModelCard, budget: int) -> list[Group]:
+def _split(
+    family: Sequence[int], stage: Stage, card: ModelCard, budget: int, stem_of: Sequence[int] | None
+) -> list[Group]:
     """An example's rows as one pack, or as several where sharing would not pay.
 
     Rows that share little still look at each other's places in the attention product, for nothing. A row joins its
-    predecessors if what its shared tokens save is more than that.
+    predecessors if what its shared tokens save is more than that, and if the stem of its own is no other than theirs.
     """
     tokens = [stage.rows[index].tokens for index in family]
     per_token = 2.0 * card.body_parameters / max(card.blocks, 1)
@@ -222,7 +249,8 @@ def _split(family: Sequence[int], stage: Stage, card: ModelCard, budget: int) ->
         fresh = len(row) - common
         # The grown square of places, against this row's own square and the tokens that it shares.
         wasted = ((size + fresh) ** 2 - size**2 - len(row) ** 2) * per_place
-        if members and (common * per_token <= wasted or size + fresh > max(budget, len(row))):
+        another = stem_of is not None and bool(members) and stem_of[family[members[-1]]] != stem_of[family[number]]
+        if members and (another or common * per_token <= wasted or size + fresh > max(budget, len(row))):
             groups.append(Group(tuple(family[member] for member in members), size))
             members, size, fresh = [], 0, len(row)
         members.append(number)
