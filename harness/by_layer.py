@@ -20,12 +20,12 @@ from harness.activations.bank import SEEN_S
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates, StoreError
 from harness.fitting import Fitting
+from harness.jobs import Job
 from harness.plan import Stage, probe_name
 from harness.resources import give_back_freed
 from harness.scoring import Scored, SplitName
 from harness.store import Artifact, Store, content_key
 from harness.stored_readouts import at_layers, joined
-from harness.team import Job
 
 if TYPE_CHECKING:
     from harness.execution import Execution

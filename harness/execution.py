@@ -21,6 +21,7 @@ from harness.by_layer import Item, LayerWork, Wanted, seen
 from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
 from harness.fitting import Fitting, score, score_shuffled, training_pairs
+from harness.jobs import Alone, Job, Shared
 from harness.laws import examples, relations
 from harness.models.card import ModelCard
 from harness.plan import Plan, Stage, probe_name
@@ -29,7 +30,7 @@ from harness.report.manifest import Stage as StageRecord
 from harness.resources import Resources
 from harness.scoring import Labels, Scored, SplitName
 from harness.store import Store
-from harness.team import Alone, Job, Shared, Team
+from harness.team import Team
 from harness.training.questions import Question, questions_of
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from harness.activations.bed_network import BedForward
 from harness.activations.rows import Row, Stage
 from harness.contracts import Bed
 from harness.errors import HarnessError, NumericalError
+from harness.jobs import Alone, Job
 from harness.models.card import ModelCard
 from harness.resources import Resources
 from harness.spec import Model
 from harness.store import content_key
-from harness.team import Alone, Job
 
 if TYPE_CHECKING:
     from torch import Tensor

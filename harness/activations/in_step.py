@@ -15,8 +15,8 @@ import msgspec
 from harness.activations.batches import Batch
 from harness.activations.forwarding import Begin, OfModel, Orders, memory_ran_out
 from harness.errors import HarnessError, UsageError
+from harness.jobs import Job, Shared
 from harness.models.tensor_parallel import SplitNetwork, load_split
-from harness.team import Job, Shared
 
 if TYPE_CHECKING:
     from torch import Tensor
