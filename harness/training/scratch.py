@@ -17,6 +17,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from harness.models.quiet import quiet_transformers
 from harness.network_bed import FromScratch, NetworkBed
 from harness.templates import Template
 from harness.training.lessons import source_of
@@ -128,7 +129,8 @@ def save(model: Any, words: tuple[str, ...], folder: Path) -> None:
     """Writes the network and a tokenizer of whole words, as transformers reads them."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    model.save_pretrained(folder)
+    with quiet_transformers():
+        model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
