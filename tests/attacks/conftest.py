@@ -4,6 +4,7 @@ the machine with it."""
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import os
 import platform
@@ -32,6 +33,9 @@ def libraries() -> None:
         importlib.import_module(name)
     platform.processor()
     typer.main.get_command = functools.cache(typer.main.get_command)
+    # What was imported stays, and need not be looked through again for garbage after every attack.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
