@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 
 from harness.contracts import Answers, Factor, Normaliser, PromptTable, Readout
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StoreError
 from harness.scoring import Scored
 from harness.store import Artifact, Store
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+
+SEEN_S = 90.0
+"""Seconds within which a file must be seen on another machine: network file systems keep a folder's list for up to a minute."""
 
 MOST_ROWS = 100_000_000
 """A table of more rows is none of ours. A few bytes of parquet can claim any number."""
@@ -42,6 +46,20 @@ def read(store: Store, kind: str, key: str, load: Callable[[Artifact], T]) -> T 
         return None
 
 
+def seen(store: Store, kind: str, key: str) -> Artifact:
+    """An artifact that was just made, maybe by another process. Raises StoreError if it is not seen here, or damaged."""
+    deadline = time.monotonic() + SEEN_S
+    while not store.has(kind, key) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    artifact = store.open(kind, key)
+    if artifact is None:
+        raise StoreError(
+            f"{kind}/{key} was just made and is damaged or not seen here; is {store.root} the same folder for all "
+            "processes? Run again to make it anew"
+        )
+    return artifact
+
+
 def load_frame(path: Path) -> pl.DataFrame:
     """A table of ordinary size. Raises ValueError."""
     import polars as pl
@@ -55,6 +73,13 @@ def load_frame(path: Path) -> pl.DataFrame:
 def load_frames(artifact: Artifact, names: Iterable[str]) -> dict[str, pl.DataFrame]:
     """Tables of these names, each a file of its own."""
     return {name: load_frame(artifact / f"{name}.parquet") for name in names}
+
+
+def save_frames(frames: Mapping[str, pl.DataFrame], folder: Path) -> dict[str, Any]:
+    """Writes tables, each to a file of its own; there is nothing to keep beside them."""
+    for name, frame in frames.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+    return {}
 
 
 def save_table(table: PromptTable, folder: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from harness import elicited
 from harness.contracts import Bed
 from harness.examples import association, source_of
-from harness.execution import Execution
+from harness.execution.run import Run
 from harness.models.card import ModelCard
 from harness.spec import Condition
 
@@ -18,7 +18,7 @@ LAYERS = (
 )
 
 
-def model_facts(execution: Execution) -> list[Fact]:
+def model_facts(run: Run) -> list[Fact]:
     """One line for each group of conditions that is forwarded together, and the convention of layers."""
     facts = []
     for group in execution.plan.activations:
@@ -43,7 +43,7 @@ def model_facts(execution: Execution) -> list[Fact]:
     return [*facts, *_trainings(execution), ("layers", LAYERS)]
 
 
-def _trainings(execution: Execution) -> list[Fact]:
+def _trainings(run: Run) -> list[Fact]:
     """What each network was taught that was trained before it was asked."""
     facts = []
     for names, stage in execution.plan.elicits.items():
@@ -64,7 +64,7 @@ def _trainings(execution: Execution) -> list[Fact]:
     return facts
 
 
-def data_facts(execution: Execution) -> list[Fact]:
+def data_facts(run: Run) -> list[Fact]:
     """Rows of each part of the split, and how far truth and distractors go together."""
     facts = []
     for condition in execution.plan.spec.conditions:
@@ -82,7 +82,7 @@ def data_facts(execution: Execution) -> list[Fact]:
     return _once(facts)
 
 
-def _planted(execution: Execution, condition: Condition) -> list[Fact]:
+def _planted(run: Run, condition: Condition) -> list[Fact]:
     """What was added to the states, in the spec's unit and in that of the states."""
     plant = condition.plant
     if plant is None or not plant.strength:
@@ -100,7 +100,7 @@ def _planted(execution: Execution, condition: Condition) -> list[Fact]:
     return [(f"planted in the states of {condition.name}", text)]
 
 
-def _associations(execution: Execution, condition: str) -> list[Fact]:
+def _associations(run: Run, condition: str) -> list[Fact]:
     table = execution.table(condition)
     pairs = table.frame.filter(answer=0)
     facts = []

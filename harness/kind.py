@@ -22,7 +22,7 @@ from typing import Any, ClassVar, get_type_hints
 
 import msgspec
 
-FOLDERS = ("data", "distractors", "beds", "normalisations", "probes", "metrics", "checks")
+FOLDERS = ("data", "distractors", "beds", "normalisations", "probes", "metrics", "checks", "analyses")
 
 
 class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,7 +56,8 @@ def canonical(name: str) -> str:
 def names(folder: str) -> tuple[str, ...]:
     """All kinds in a folder, sorted, without importing them."""
     package = Path(__file__).parent / folder
-    return tuple(sorted(path.stem for path in package.glob("*.py") if not path.stem.startswith("_")))
+    modules = [*package.glob("*.py"), *(path.parent for path in package.glob("*/__init__.py"))]
+    return tuple(sorted(path.stem for path in modules if not path.stem.startswith("_")))
 
 
 @cache

@@ -9,13 +9,12 @@ import numpy as np
 from harness.contracts import Bed, PromptTable
 from harness.errors import DataError
 from harness.laws import examples, relations
-from harness.plan import Plan, plain
 from harness.scoring import TRUTH, Labels, SplitName, group_ids, with_xors
-from harness.spec import Condition
+from harness.spec import Condition, Spec, plain
 from harness.store import content_key
 
 
-def labels(plan: Plan, condition: str, part: SplitName, table: PromptTable) -> Labels:
+def labels(spec: Spec, condition: str, part: SplitName, table: PromptTable) -> Labels:
     """The labels of every factor and XOR for the pairs in one part of the split, in the order of the pairs.
 
     Raises DataError where the rows that are to resolve signs cannot be told.
@@ -26,8 +25,8 @@ def labels(plan: Plan, condition: str, part: SplitName, table: PromptTable) -> L
         for factor in table.factors
         if factor.kind == "class" and len(factor.values) == 2
     }
-    targets = with_xors(targets, plan.spec.xors)
-    chosen = plan.spec.condition(condition)
+    targets = with_xors(targets, spec.xors)
+    chosen = spec.condition(condition)
     data = _data_key(chosen)
     names = (f"{example}\0{template}" for example, template in frame.select("example", "template").iter_rows())
     return Labels(

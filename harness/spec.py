@@ -373,6 +373,14 @@ class Spec(Part, frozen=True, kw_only=True):
     def condition(self, name: str) -> Condition:
         return next(c for c in self.conditions if c.name == name)
 
+    def probe(self, name: str) -> Probe:
+        """By its name in the report."""
+        return next(probe for probe in self.probes if probe.title == name)
+
+    def seeds_of(self, probe: Probe) -> range:
+        """Seeds that a probe is fitted with: one only where the seed makes no difference."""
+        return range(self.seeds if probe.seeded else 1)
+
     def transfers(self, probe: str | None = None) -> list[tuple[str, str]]:
         """(fitted on, tested on), each once, in order; those where a probe is fitted, if one is named."""
         pairs = (

@@ -17,7 +17,7 @@ from harness.models.fingerprint import file_sha256
 from harness.store import Store, content_key
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
+    from harness.plan.plan import Plan
 
 _KIND = "claims"
 
@@ -55,9 +55,10 @@ def sentences(plan: Plan, store: Store) -> list[str]:
     """For the report, what is known of the claims of each bed with a card; controls, which claim nothing, are left out."""
     said = []
     for condition in plan.spec.conditions:
-        card, bed = plan.cards[condition.name], condition.bed
-        if bed is not None and bed.trained and card is not None:
-            said.append(_sentence(bed.name, recall(store, Path(bed.folder), card.identity)))
+        bed = condition.bed
+        if bed is not None and bed.trained:
+            identity = plan.subjects[condition.name].identity
+            said.append(_sentence(bed.name, recall(store, Path(bed.folder), identity)))
     return list(dict.fromkeys(said))
 
 

@@ -11,11 +11,11 @@ import pytest
 from scipy.stats import binom, rankdata, spearmanr
 
 from harness import language, pipeline
-from harness.autopsy.association import LEVEL, associate, centred_ranks, permuted_rows
-from harness.autopsy.examine import Body, Found, examine
-from harness.autopsy.explained import explained
-from harness.autopsy.features import Feature, distinct, library
-from harness.autopsy.surface import features as surface_features
+from harness.analyses.autopsy.association import LEVEL, associate, centred_ranks, permuted_rows
+from harness.analyses.autopsy.examine import Body, Found, examine
+from harness.analyses.autopsy.explained import explained
+from harness.analyses.autopsy.features import Feature, distinct, library
+from harness.analyses.autopsy.surface import features as surface_features
 from harness.contracts import Answers, Factor
 from harness.errors import SpecError
 from harness.solutions import agreement, clusters, solutions

@@ -11,11 +11,11 @@ import torch
 
 from harness import pipeline
 from harness.contracts import Pairs
-from harness.geometry.components import components
-from harness.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
-from harness.geometry.variance import split
+from harness.analyses.geometry.components import components
+from harness.analyses.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
+from harness.analyses.geometry.variance import split
 from harness.kind import find
-from harness.report.geometries import told
+from harness.analyses.geometry.told import told
 from harness.store import Store
 
 LAYERS, ROWS, WIDTH, SEEDS = 2, 60, 6, 4

@@ -21,11 +21,11 @@ from harness.compiling import compile_plan
 from harness.contracts import Pairs, Probe
 from harness.diff import ReportFolder, compare, exit_code
 from harness.errors import HarnessError, SpecError, UsageError
-from harness.geometry.directions import pair_weights
-from harness.interventions import stage
-from harness.interventions.altered import Alterations, AlteredForward
-from harness.interventions.effect import Outcome, both_ways, rows, slopes
-from harness.interventions.questions import Question, drawn, questions
+from harness.analyses.geometry.directions import pair_weights
+from harness.analyses.interventions import stage
+from harness.analyses.interventions.altered import Alterations, AlteredForward
+from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
+from harness.analyses.interventions.questions import Question, drawn, questions
 from harness.kind import find
 from harness.models.card import describe
 from harness.models.load import load

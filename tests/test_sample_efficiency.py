@@ -14,9 +14,9 @@ from harness.compiling import compile_plan
 from harness.errors import NumericalError, SpecError
 from harness.execution import Execution
 from harness.progress import Reporter
-from harness.report.samples import needed
+from harness.analyses.sample_efficiency.section import needed
 from harness.report.score import Score
-from harness.sample_efficiency import Draw, rows_of_pairs
+from harness.analyses.sample_efficiency.subsets import Draw, rows_of_pairs
 from harness.store import Store
 
 SPEC = """\

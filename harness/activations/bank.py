@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.artifacts import SEEN_S
 from harness.errors import StoreError
 from harness.store import Store, content_key
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 _KIND = "states"
 _FILE = "states.safetensors"
-
-SEEN_S = 90.0
-"""Seconds within which a file must be seen on another machine: network file systems keep a folder's list for up to a minute."""
 
 
 class _Shard(msgspec.Struct, frozen=True):

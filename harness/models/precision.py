@@ -70,6 +70,11 @@ def cuda_capability() -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def device() -> str:
+    """Where networks run here, without importing torch: `cpu` or `cuda`."""
+    return "cpu" if cuda_capability() is None else "cuda"
+
+
 def _torch_has_cuda() -> bool:
     spec = find_spec("torch")
     if spec is None or spec.origin is None:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from harness import git
-from harness.plan import StageKind
+from harness.execution.record import Record
 
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
@@ -27,24 +27,10 @@ PACKAGES = (
 """Packages whose version can change a number or a picture."""
 
 
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one stage of the plan did in this run."""
-
-    kind: StageKind
-    key: str
-    cached: bool
-    seconds: float
-    rows: int = 0
-    tokens: int = 0
-    """Tokens that were forwarded."""
-    tokens_unshared: int = 0
-    """Tokens that would have been without sharing prefixes."""
-
-
 def assemble(
     *,
     spec_hash: str,
-    stages: Sequence[Stage],
+    stages: Sequence[Record],
     models: Mapping[str, Any],
     data: Mapping[str, Any],
     started: float,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
-from harness.report import answer_costs, autopsies, depth, geometries, interventions, leaderboard, plain, samples
+from harness.report import depth, leaderboard, plain
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
@@ -35,12 +35,9 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
         *_head(report),
         *_checks(report, judged),
         *leaderboard.section(scores),
-        *answer_costs.section(report.costs),
+        *_looks(report, scores, opening=True),
         *_found(scores),
-        *samples.section(report.samples, scores),
-        *_autopsies(report),
-        *interventions.section(report.interventions),
-        *_geometry(report, scores),
+        *_looks(report, scores, opening=False),
         *_figures(figures),
         *_layers(scores),
         *depth.section(report.depth, scores),
@@ -169,52 +166,10 @@ def _rules(summaries: Sequence[Summary]) -> Iterable[str]:
         )
 
 
-def _autopsies(report: Report) -> Iterable[str]:
-    if report.autopsies is None:
-        return
-    yield "## What the probes latched on to"
-    yield plain.markdown(autopsies.HOW_TO_READ)
-    tables = report.autopsies
-    for examined in autopsies.told(*(t.to_dicts() for t in (tables.solutions, tables.features, tables.rows))):
-        yield f"### {plain.markdown(examined.title)}"
-        yield plain.markdown(examined.lead)
-        yield "\n".join(f"- {_latched(solution)}" for solution in examined.solutions)
-        if examined.rest:
-            yield plain.markdown(examined.rest)
-        for i, solution in enumerate(examined.solutions, 1):
-            yield from _evidence_of(solution, f"solution {i}: " if len(examined.solutions) > 1 else "")
-
-
-def _geometry(report: Report, scores: Scores) -> Iterable[str]:
-    if report.geometry is None:
-        return
-    yield "## How the directions lie to each other"
-    yield plain.markdown(geometries.HOW_TO_READ)
-    layers = {name: scatter.layer for name, scatter in report.states.items()}
-    for told in geometries.told(report.geometry.measures.to_dicts(), layers):
-        yield f"### {plain.markdown(told.title)}"
-        for title, table in (("|cos|", told.cosines), ("score", told.scores)):
-            if len(table) > 1:
-                cells = [[plain.markdown(cell) for cell in row] for row in table]
-                cells[0][0] = plain.markdown(title)
-                yield _table(cells[0], cells[1:], numbers=len(cells[0]) - 1)
-
-
-def _latched(solution: autopsies.Told) -> str:
-    seeds = f" ({plain.markdown(solution.seeds)})" if solution.seeds else ""
-    return f"**{plain.markdown(solution.name)}**{seeds}. {plain.markdown(' '.join(solution.sentences))}"
-
-
-def _evidence_of(solution: autopsies.Told, which: str) -> Iterable[str]:
-    name = plain.markdown(solution.name)
-    if solution.features:
-        cells = [[plain.markdown(cell) for cell in row] for row in solution.features]
-        table = _table(("feature", "association", "p", "the same on these rows"), cells)
-        yield _folded(f"{which}strongest features ({name})", table)
-    if solution.rows:
-        cells = [[plain.markdown(cell) for cell in row] for row in solution.rows]
-        table = _table(("", "score", "answer", "right answer", "text"), cells)
-        yield _folded(f"{which}the rows that it is surest of, and most wrong about ({name})", table)
+def _looks(report: Report, scores: Scores, *, opening: bool) -> Iterable[str]:
+    for look in report.looks:
+        if look.analysis.opens == opening:
+            yield from look.analysis.section(look.tables, scores)
 
 
 def _figures(figures: Mapping[str, str]) -> Iterable[str]:

@@ -10,25 +10,19 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-import msgspec
-
+from harness import kind
 from harness.errors import HarnessError, UsageError
 from harness.report import figures, markdown, outline
 from harness.report.content import Report
-from harness.report.geometries import GEOMETRY
-from harness.report.read import AUTOPSY
 from harness.report.scores import Scores
 
 MANIFEST = "manifest.json"
 PAGE = "report.html"
 RESTARTS = "restarts.csv"
 DEPTH = "depth.csv"
-INTERVENTIONS = "interventions.csv"
-SAMPLES = "samples.csv"
-OPTIONAL = (RESTARTS, DEPTH, SAMPLES, INTERVENTIONS, *AUTOPSY, *GEOMETRY)
-"""Tables that not every report has."""
 _FIGURES = "figures"
 
 
@@ -37,26 +31,15 @@ def render(report: Report) -> dict[str, bytes]:
     from harness.tables import to_csv
 
     scores = Scores(outline.of(report), report.results, report.seeds)
-    fits = None if report.geometry is None else report.geometry.fits
-    pictures = figures.render(scores, report.states, fits, report.samples, report.interventions)
+    pictures = figures.render(scores, report.looks)
     captions = {name: picture.caption for name, picture in pictures.items()}
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
     if report.restarts is not None and report.restarts.height:
         tables[RESTARTS] = report.restarts
-    if report.autopsies is not None:
-        names = zip(
-            AUTOPSY, (report.autopsies.solutions, report.autopsies.features, report.autopsies.rows), strict=True
-        )
-        tables |= dict(names)
-    if report.geometry is not None:
-        names = zip(GEOMETRY, (report.geometry.measures, report.geometry.states, report.geometry.fits), strict=True)
-        tables |= dict(names)
     if report.depth is not None:
         tables[DEPTH] = report.depth
-    if report.samples is not None:
-        tables[SAMPLES] = report.samples
-    if report.interventions is not None:
-        tables[INTERVENTIONS] = report.interventions
+    for look in report.looks:
+        tables |= {name: frame for name, frame in look.tables.items() if name in look.analysis.files}
     return {
         **{f"{_FIGURES}/{name}": picture.svg for name, picture in pictures.items()},
         **{name: to_csv(frame).encode() for name, frame in tables.items()},
@@ -64,23 +47,16 @@ def render(report: Report) -> dict[str, bytes]:
     }
 
 
-def write(
-    report: Report, folder: Path, *, page: bool = True, rendered: Mapping[str, bytes] | None = None
-) -> list[Path]:
-    """Writes the report and takes away what a former run left and this one does not make; returns what was written.
+def write(files: Mapping[str, bytes], manifest: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Puts a report's files and its manifest into the folder, and takes away what a former run left and this one does not make;
+    returns what was written."""
+    return place({**files, MANIFEST: _json(manifest)}, folder)
 
-    `rendered` is what `render` gave for the same report, where it is at hand. Without `page`, report.html is left out
-    (and an old one removed, for it would show other numbers).
-    """
-    files = dict(render(report) if rendered is None else rendered)
-    manifest = {**report.manifest, "report": msgspec.to_builtins(outline.of(report))}
-    files[MANIFEST] = _json(manifest)
-    if page:
-        from harness.report import page as html
 
-        tables = {name: content for name, content in files.items() if name in html.EXTRA}
-        files[PAGE] = html.render(outline.of(report), report.results, report.seeds, report.checks, manifest, tables)
-    return place(files, folder)
+def optional() -> list[str]:
+    """Tables that not every report has."""
+    kinds = (kind.find("analyses", name) for name in kind.names("analyses"))
+    return [RESTARTS, DEPTH, *(name for one in kinds for name in one.files)]  # type: ignore[attr-defined]
 
 
 def _json(content: Mapping[str, object]) -> bytes:
@@ -106,7 +82,7 @@ def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     try:
         drawer.mkdir(parents=True, exist_ok=True)
         paths = [_put(folder / name, content) for name, content in files.items()]
-        for old in (*drawer.glob("*.svg"), *(folder / name for name in OPTIONAL), folder / PAGE):
+        for old in (*drawer.glob("*.svg"), *(folder / name for name in optional()), folder / PAGE):
             if old not in paths:
                 old.unlink(missing_ok=True)
     except OSError as error:

@@ -12,7 +12,6 @@ import yaml
 
 from harness import language, pipeline, standing
 from harness.bed_folder import find_bed
-from harness.compiling import compile_plan
 from harness.errors import UsageError
 from harness.language.card_grammar import OwnBed
 from harness.language.cards import Card, claims_of, read_card
@@ -45,9 +44,9 @@ def verify_card(own: OwnBed, store: Store, reporter: Reporter | None = None) -> 
         content = claims_spec(card, msgspec.structs.replace(own, bed=name, revision=found.revision or own.revision))
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
         outcome = pipeline.run(path, out=Path(temporary), store=store, reporter=reporter, page=False)
-        plan = compile_plan(language.read(path), path.parent, store)
+        plan = pipeline.planned(language.read(path), path.parent, store)
     broken = outcome.checks.filter(outcome.checks["verdict"] != "as_expected")["check"].to_list()
-    networks = sorted({network.identity for network in plan.cards.values() if network is not None})
+    networks = sorted({subject.identity for subject in plan.subjects.values()})
     verdict = standing.Verdict(outcome.checks.height - len(broken), tuple(broken))
     standing.keep(store, found.folder, networks, verdict)
     return outcome

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import msgspec
 
-from harness.report.content import Scatter
+from harness.analysis import Drawn
+from harness.report.content import Look
 from harness.report.scores import Scores
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -22,34 +19,21 @@ class Picture(msgspec.Struct, frozen=True):
     caption: str
 
 
-def render(
-    scores: Scores,
-    states: Mapping[str, Scatter],
-    fits: pl.DataFrame | None = None,
-    curves: pl.DataFrame | None = None,
-    interventions: pl.DataFrame | None = None,
-) -> dict[str, Picture]:
-    """File name → picture, in the order of the report; empty if nothing was measured. `fits` are the rows of fits.csv, `curves`
-    those of samples.csv, `interventions` those of interventions.csv."""
-    from harness.report.figures import canvas, doses, layers, losses, overview, samples, seeds
-    from harness.report.figures import states as rows
+def render(scores: Scores, looks: Sequence[Look] = ()) -> dict[str, Picture]:
+    """File name → picture, in the order of the report; empty if nothing was measured."""
+    from harness.report.figures import canvas, layers, overview, seeds
 
     if not scores.transfers:
         return {}
-    pictures = {}
     with canvas.styled(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the tables have it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        drawn = {
-            "overview.svg": (overview.draw(scores), overview.caption(scores)),
-            "layers.svg": (layers.draw(scores), layers.caption(scores)),
-            "seeds.svg": (seeds.draw(scores), seeds.caption(scores)),
-            "losses.svg": (losses.draw(scores, fits), losses.caption(scores)),
-            "samples.svg": (samples.draw(scores, curves), samples.caption(scores)),
-            "states.svg": (rows.draw(states), rows.caption(states)),
-            "doses.svg": (doses.draw(interventions), doses.CAPTION),
-        }
-        for name, (figure, caption) in drawn.items():
-            if figure is not None:
-                pictures[name] = Picture(canvas.to_svg(figure), caption)
-    return pictures
+        drawn = [
+            Drawn("overview", overview.draw(scores), overview.caption(scores)),
+            Drawn("layers", layers.draw(scores), layers.caption(scores)),
+        ]
+        if (figure := seeds.draw(scores)) is not None:
+            drawn.append(Drawn("seeds", figure, seeds.caption(scores)))
+        for look in looks:
+            drawn += look.analysis.figures(look.tables, scores)
+        return {f"{one.name}.svg": Picture(canvas.to_svg(one.figure), one.caption) for one in drawn}

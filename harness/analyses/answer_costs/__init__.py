@@ -1,0 +1,42 @@
+"""What one answer of a method costs: the prompts and tokens that the network must read for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from harness.analysis import Analysis
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.execution.run import Run
+    from harness.plan.plan import Plan
+    from harness.plan.stage import Stage
+    from harness.report.scores import Scores
+    from harness.spec import Spec
+
+COSTS = "costs"
+
+
+class AnswerCosts(Analysis, frozen=True):
+    """Prompts and tokens for one answer, beside a leaderboard."""
+
+    opens: ClassVar[bool] = True
+
+    @classmethod
+    def asked(cls, spec: Spec) -> Self | None:
+        return cls() if spec.leaderboard else None
+
+    def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
+        from harness.analyses.answer_costs.counting import stages
+
+        return stages(plan)
+
+    def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
+        return {COSTS: run.get(stage) for stage in stages}
+
+    def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
+        from harness.analyses.answer_costs.section import section
+
+        return section(tables[COSTS])

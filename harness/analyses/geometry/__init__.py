@@ -1,0 +1,54 @@
+"""How probes' directions lie to each other, what their scores vary by, and how the states lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from harness.analysis import Analysis, Drawn
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.execution.run import Run
+    from harness.plan.plan import Plan
+    from harness.plan.stage import Stage
+    from harness.report.scores import Scores
+    from harness.spec import Spec
+
+MEASURES, STATES, FITS = "geometry.csv", "states.csv", "fits.csv"
+
+
+class Geometry(Analysis, frozen=True):
+    """Cosines of directions, shares of a score's variance, loss against accuracy, and the states' principal components."""
+
+    files: ClassVar[tuple[str, ...]] = (MEASURES, STATES, FITS)
+
+    @classmethod
+    def asked(cls, spec: Spec) -> Self | None:
+        return cls() if spec.geometry else None
+
+    def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
+        from harness.analyses.geometry.measuring import stages
+
+        return stages(plan)
+
+    def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
+        from harness.analyses.geometry.measures import TABLES, assembled
+
+        found = assembled({stage.place[0]: run.get(stage) for stage in stages})
+        return dict(zip(self.files, (found[name] for name in TABLES), strict=True))
+
+    def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
+        from harness.analyses.geometry.section import section
+
+        return section(tables[MEASURES], tables[STATES])
+
+    def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
+        from harness.analyses.geometry import clouds, losses
+
+        if (figure := losses.draw(scores, tables[FITS])) is not None:
+            yield Drawn("losses", figure, losses.caption(scores))
+        scatters = clouds.scatters(tables[STATES])
+        if (figure := clouds.draw(scatters)) is not None:
+            yield Drawn("states", figure, clouds.caption(scatters))

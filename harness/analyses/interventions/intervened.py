@@ -1,0 +1,206 @@
+"""The stages of interventions, and what came of them put together.
+
+Of several processes the leader does it while the others wait: with a token or two for each alteration it takes seconds.
+Every batch is stored when it is done, so that a run which was stopped goes on with the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from harness import artifacts
+from harness.contracts import Check, LayerChoice, Steered
+from harness.errors import CheckError
+from harness.analyses.interventions.acting import Acted, Acting, test_rows
+from harness.analyses.interventions.directions import PROBE, THERE, chosen_layer, directions
+from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
+from harness.plan import Acts, Stage
+from harness.scoring import TRUTH
+from harness.spec import Intervention
+from harness.store import Artifact
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.execution import Execution
+    from harness.models.card import ModelCard
+    from harness.models.network import Network
+
+TOKENS: Mapping[str, str] = {
+    "question": "at the last token before the answer",
+    "all": "at all tokens before the answer",
+}
+
+
+class Intervened(Stage[Acted], frozen=True, kw_only=True):
+    """One intervention at one place: log-odds of the test rows under every alteration."""
+
+    kind: ClassVar[str] = "intervention"
+    unit: ClassVar[str] = "tokens"
+
+    spec: Spec
+    number: int
+    """Among the spec's interventions."""
+    fit: Stage[Any]
+    score: Stage[Any]
+    states: Stage[Any]
+    """Of the condition whose states are altered."""
+    prompts: Stage[Any]
+    states_key: str
+
+    @property
+    def intervention(self) -> Intervention:
+        return self.spec.interventions[self.number]
+
+    @property
+    def where(self) -> tuple[str, str]:
+        """Fitted on, tested on."""
+        return self.score.place[0], self.score.place[1]
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return *self.where, self.intervention.probe, str(self.number)
+
+    @property
+    def label(self) -> str:
+        fit_on, tested_on = self.where
+        return f"{fit_on} → {tested_on}: {self.intervention.probe}, {self.intervention.title}"
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        return self.fit, self.score, self.states, self.prompts
+
+    def made_from(self) -> Mapping[str, str]:
+        options = plain(self.intervention)
+        return {
+            "fit": self.fit.key,
+            "scores": self.score.key,
+            "prompts": self.prompts.key,
+            "states": self.states_key,
+            "options": content_key(
+                {name: value for name, value in options.items() if name not in ("condition", "fit_on", "probe")}
+            ),
+            "layer rule": str(self.spec.layer if self.intervention.layer is None else self.intervention.layer),
+        }
+
+    def choice(self, run: Run) -> LayerChoice:
+        """The layer whose states are altered."""
+        return chosen_layer(run.conditions, self.where, self.intervention)
+
+    def make(self, run: Run, work: Work) -> Acted:
+        choice = self.choice(run)
+        found = directions(run.conditions, self.where, self.intervention, choice)
+        acting = Acting(run, self.where[1], self.intervention, found, run.get(self.score).target)
+        work.total(acting.total())
+        acted = acting.go(self.key, work.to)
+        work.counts |= {"rows": acted.log_odds.shape[1], "tokens": acting.total()}
+        return acted
+
+    def save(self, made: Acted, folder: Path) -> Mapping[str, Any]:
+        np.save(folder / "log_odds.npy", made.log_odds, allow_pickle=False)
+        return {"way": made.way, "directions": list(made.names)}
+
+    def load(self, artifact: Artifact) -> Acted:
+        return _load(artifact)
+
+    def outcome(self, run: Run) -> Outcome:
+        """What came of it, with what is so of the rows."""
+        acted, labels = run.get(self), run.conditions.labels(self.where[1], "test")
+        chosen = test_rows(run.conditions, self.where[1], self.intervention)
+        steers = self.intervention.by == "steer"
+        return Outcome(
+            names=acted.names,
+            untouched=acted.log_odds[0],
+            altered=acted.log_odds[1:].reshape(len(acted.names), -1, len(chosen)),
+            strengths=both_ways(self.intervention.strengths) if steers else (),
+            truth=labels.targets[TRUTH][chosen],
+            group=labels.group[chosen],
+        )
+
+    def cost(self, run: Run) -> Cost:
+        tested_on = self.where[1]
+        pairs = asked(run.conditions, tested_on, "test", self.intervention)
+        count = alteration_count(self.intervention)
+        tokens = tokens_of(possible(run.plan.subjects[tested_on].card, self.intervention, pairs)[0], pairs, count)
+        whole = tokens_of("whole", pairs, count)
+        return Cost(
+            rows=len(pairs),
+            tokens=tokens,
+            tokens_unshared=whole,
+            where=device(),
+            note=f"{count} ways to alter a state: {tokens:,} tokens through some of the layers; as whole prompts {whole:,}",
+        )
+
+
+def stages(plan: Plan) -> Iterator[Intervened]:
+    """Those that a spec asks for. Raises UsageError where a network has no answer to be altered."""
+    spec = plan.spec
+    for number, intervention in enumerate(spec.interventions):
+        for fit_on, tested_on in intervention.places(spec.transfers(intervention.probe)):
+            if not plan.subjects[tested_on].alterable:
+                raise UsageError(
+                    f"interventions: the network of condition {tested_on} does not say its answer token by token, left to right, so "
+                    "there is no state that its answer comes from; name a condition with a causal language model"
+                )
+            states = plan.of_condition("activations", tested_on)
+            yield Intervened(
+                spec=spec,
+                number=number,
+                fit=plan.find("fit", fit_on, intervention.probe),
+                score=plan.find("score", fit_on, tested_on, intervention.probe),
+                states=states,
+                prompts=plan.find("prompts", tested_on),
+                states_key=states.key_of(tested_on),
+            )
+
+
+class Outcomes:
+    """What came of all that a spec asks for."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._done = {stage: stage.outcome(run) for stage in run.plan.of("intervention")}
+        run.networks.drop()
+
+    def frame(self) -> pl.DataFrame:
+        """interventions.csv."""
+        from harness.analyses.interventions.effects import assembled, framed
+
+        frames = []
+        for stage, outcome in self._done.items():
+            (fit_on, tested_on), asked = stage.where, stage.intervention
+            same = {"fit_on": fit_on, "tested_on": tested_on, "probe": asked.probe}
+            same |= {"layer": str(stage.choice(self._run)), "by": asked.by, "token": asked.token}
+            frames.append(framed([{**same, **row} for row in rows(outcome)]))
+        return assembled(frames)
+
+    def steered(self, check: Check) -> Steered:
+        """What came of the one that a check asks for. Raises CheckError where the spec has none."""
+        wanted = check.intervention()
+        assert wanted is not None, "a check that asks for an intervention says which"
+        fit_on = getattr(check, "fit_on", None) or getattr(check, "condition", "")
+        asked = Intervention(**wanted)
+        for stage, outcome in self._done.items():
+            if stage.intervention.alike(asked) and stage.where == (fit_on, asked.condition):
+                every = slopes(outcome)
+                number = {name: place for place, name in enumerate(outcome.names)}
+                along, at = (
+                    msgspec.structs.replace(every, value=every.value[[place]], influence=every.influence[[place]])
+                    for place in (number[PROBE], number.get(THERE, 0))
+                )
+                chance = [place for name, place in number.items() if name not in (PROBE, THERE)]
+                where = f"layer {stage.choice(self._run)}, {TOKENS[asked.token]}"
+                return Steered(along, every.value[chance, 0], at if THERE in number else None, where)
+        raise CheckError(f"{check.kind()}: nobody steered along {asked.probe} on {asked.condition}, fitted on {fit_on}")
+
+
+def _load(artifact: Artifact) -> Acted:
+    names = tuple(map(str, artifact.meta["directions"]))
+    log_odds = np.load(artifact / "log_odds.npy", allow_pickle=False)
+    if (len(log_odds) - 1) % len(names):
+        raise ValueError(f"{len(log_odds)} alterations cannot be of {len(names)} directions")
+    return Acted(names, log_odds, str(artifact.meta["way"]))

@@ -1,0 +1,50 @@
+"""How many training pairs a probe needs: its score when it is fitted again on parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from harness.analysis import Analysis, Drawn
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.execution.run import Run
+    from harness.plan.plan import Plan
+    from harness.plan.stage import Stage
+    from harness.report.scores import Scores
+    from harness.spec import Spec
+
+SAMPLES = "samples.csv"
+
+
+class SampleEfficiency(Analysis, frozen=True):
+    """Score against the number of training pairs, on nested random subsets."""
+
+    files: ClassVar[tuple[str, ...]] = (SAMPLES,)
+
+    @classmethod
+    def asked(cls, spec: Spec) -> Self | None:
+        return None if spec.sample_efficiency is None else cls()
+
+    def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
+        from harness.analyses.sample_efficiency.subsets import stages
+
+        return stages(plan)
+
+    def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
+        from harness.tables import samples_table
+
+        return {SAMPLES: samples_table([run.get(stage) for stage in stages])}
+
+    def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
+        from harness.analyses.sample_efficiency.section import section
+
+        return section(tables[SAMPLES], scores)
+
+    def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
+        from harness.analyses.sample_efficiency import figure
+
+        if (drawn := figure.draw(scores, tables[SAMPLES])) is not None:
+            yield Drawn("samples", drawn, figure.caption(scores))

@@ -1,0 +1,1 @@
+"""Carrying a plan out: each stage once, on demand."""

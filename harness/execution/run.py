@@ -1,0 +1,108 @@
+"""A run: a plan being carried out. What the store has is not made again, and nothing is made twice.
+
+Stages ask for what they need, from the last to the first. So a run whose answers are all stored never loads a state, and
+one whose states are all stored never loads the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+from harness import artifacts
+from harness.execution.conditions import Conditions
+from harness.execution.record import Record, Records
+from harness.jobs import Alone, Job, Shared
+from harness.plan.plan import Plan
+from harness.plan.stage import Stage
+from harness.progress import Reporter
+from harness.resources import Resources
+from harness.store import Store
+from harness.team import Team
+
+T = TypeVar("T")
+
+
+class Run:
+    """A plan being carried out by this process, and maybe others."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        reporter: Reporter | None = None,
+        resources: Resources | None = None,
+        team: Team | None = None,
+    ):
+        """`team` are the processes that share the work; its leader carries the plan out, the others `assist`."""
+        self.plan = plan
+        self.store = store
+        self.reporter = reporter or Reporter(quiet=True)
+        self.resources = resources or Resources()
+        self.team = team
+        self.records = Records()
+        self._results: dict[str, Any] = {}
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the only one, or the first of several."""
+        return self.team is None or self.team.leads
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """Tables, labels and states of each condition."""
+        return Conditions(self)
+
+    def get(self, stage: Stage[T]) -> T:
+        """What came of a stage, from memory, from the store, or made now."""
+        if stage.key in self._results:
+            found: T = self._results[stage.key]
+            return found
+        result = self.stored(stage)
+        if result is None:
+            result = self._make(stage)
+        if stage.held:
+            self._results[stage.key] = result
+        return result
+
+    def stored(self, stage: Stage[T]) -> T | None:
+        """What the store has of a stage; None if it has nothing, or something that no stage of ours has written."""
+        found: T | None = stage.recall(self.store)
+        if found is not None:
+            self.records.answered(stage, **stage.answered(found))
+        return found
+
+    def _make(self, stage: Stage[T]) -> T:
+        if stage.led and not self.leads:
+            return self.seen(stage)
+        with self.records.working(stage, stage.shown(self), self.reporter) as work:
+            made = stage.make(self, work)
+            if not self.store.has(stage.kind, stage.key):
+                self.keep(stage, made)
+        return made
+
+    def keep(self, stage: Stage[T], made: T) -> None:
+        """Puts a result into the store, whole or not at all."""
+        about: dict[str, Any] = {}
+        with self.store.write(stage.kind, stage.key, about) as folder:
+            about |= stage.save(made, folder)
+
+    def seen(self, stage: Stage[T]) -> T:
+        """A result that was just made, maybe by another process. Raises StoreError if it is not seen here, or damaged."""
+        return stage.load(artifacts.seen(self.store, stage.kind, stage.key))
+
+    def share(self, stage: Stage[Any], orders: Mapping[str, Any]) -> Job:
+        """Opens a job for a stage, in which the other processes take part (`Stage.assist`); one for this process alone if it
+        has no others."""
+        if self.team is None:
+            return Alone()
+        return self.team.begin({"do": "make", "stage": stage.key, "orders": dict(orders)})
+
+    def assist(self, job: Shared) -> None:
+        """Does this process's part of a job that the leader opened."""
+        self.plan.keyed(job.about["stage"]).assist(self, job)
+
+    def manifest(self) -> list[Record]:
+        """What each stage of the plan did, in its order."""
+        return [self.records.of(stage) for stage in self.plan.stages]

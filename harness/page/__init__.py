@@ -1,0 +1,1 @@
+"""report.html: one page with charts, made from a report's own files."""

@@ -1,0 +1,105 @@
+"""The plan: a graph of stages in the order in which they are made, and what the store has of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from harness import remembered
+from harness.plan.stage import Stage
+from harness.spec import Spec
+from harness.store import Store
+from harness.subject import Subject
+
+
+S = TypeVar("S", bound=Stage[Any])
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Whether the store has a stage's result, and why it has to be made if not."""
+
+    cached: bool
+    reason: str
+
+
+class Plan:
+    """All stages of a spec. Nothing is forwarded and no weights are loaded to make one."""
+
+    def __init__(self, spec: Spec, folder: Path, subjects: dict[str, Subject]):
+        self.spec = spec
+        self.folder = folder
+        """The spec's folder, for relative paths."""
+        self.subjects = subjects
+        """By condition: what its states come from, before any training."""
+        self.stages: list[Stage[Any]] = []
+        """In an order in which every stage comes after its inputs."""
+        self._found: dict[tuple[str, tuple[str, ...]], Stage[Any]] = {}
+
+    def add(self, stage: S) -> S:
+        """Puts a stage behind those that it needs, unless it is there; returns it."""
+        if (stage.kind, stage.place) not in self._found:
+            self._found[stage.kind, stage.place] = stage
+            self.stages.append(stage)
+        return stage
+
+    def find(self, kind: str, *place: str) -> Stage[Any]:
+        """The stage of a kind at a place. Raises KeyError where the spec asks for none."""
+        return self._found[kind, place]
+
+    def has(self, kind: str, *place: str) -> bool:
+        return (kind, place) in self._found
+
+    def of(self, kind: str) -> list[Any]:
+        """All stages of a kind, in order."""
+        return [stage for stage in self.stages if stage.kind == kind]
+
+    def of_condition(self, kind: str, condition: str) -> Any:
+        """The stage of a kind that works on a condition, maybe together with others; None if there is none."""
+        return next((stage for stage in self.of(kind) if condition in stage.place), None)
+
+    def keyed(self, key: str) -> Stage[Any]:
+        return next(stage for stage in self.stages if stage.key == key)
+
+    def check_split(self, processes: int) -> None:
+        """Raises UsageError where a network's weights cannot be split over so many processes of a machine."""
+        for subject in self.subjects.values():
+            subject.check_split(processes)
+
+    @property
+    def last(self) -> Stage[Any]:
+        """The report."""
+        return self.stages[-1]
+
+    def stored(self, store: Store) -> dict[str, Stored]:
+        """By key: what the store has, and why the rest has to be made."""
+        last = remembered.recall(store, self.spec.name)
+        before = {} if last is None else last.stages
+        return {stage.key: _stored(stage, store, before.get(stage.title)) for stage in self.stages}
+
+    @property
+    def uses(self) -> list[str]:
+        """The artifacts that the plan refers to, KIND/KEY; for states, the beginning of the keys of the network's shards."""
+        banks = {use for stage in self.stages for use in stage.uses}
+        return [*sorted({f"{stage.kind}/{stage.key}" for stage in self.stages}), *sorted(banks)]
+
+    def remember(self, store: Store) -> None:
+        """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""
+        stages = {stage.title: dict(stage.ingredients) for stage in self.stages}
+        remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses))
+
+
+def _stored(stage: Stage[Any], store: Store, before: dict[str, str] | None) -> Stored:
+    if store.has(stage.kind, stage.key):
+        return Stored(True, "stored")
+    if before is None:
+        return Stored(False, "not made before")
+    now = stage.ingredients
+    changed = [name for name in (*now, *(n for n in before if n not in now)) if now.get(name) != before.get(name)]
+    if not changed:
+        return Stored(False, "was made, but is no longer in the store")
+    more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+    return Stored(False, f"changed: {', '.join(changed[:4])}{more}")
+
+

@@ -1,0 +1,52 @@
+"""How a report's contents and files lie in the store, so that a second run only writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import artifacts
+from harness.report.content import Report, SummaryLayer
+from harness.spec import Spec, plain
+from harness.store import Artifact
+
+TABLES = ("results", "seeds", "checks")
+"""Those that the page is made from; the others are among the files."""
+_FILES = "files"
+
+
+def save(report: Report, files: Mapping[str, bytes], folder: Path) -> dict[str, Any]:
+    """Writes contents and files; returns what is kept beside them."""
+    artifacts.save_frames({name: getattr(report, name) for name in TABLES}, folder)
+    for name, content in files.items():
+        place = folder / _FILES / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    return {
+        "spec_text": report.spec_text,
+        "summary_layers": [[*key, plain(choice)] for key, choice in report.summary_layers.items()],
+        "facts": [list(fact) for fact in report.facts],
+        "findings": list(report.findings),
+    }
+
+
+def load(artifact: Artifact, spec: Spec) -> tuple[Report, dict[str, bytes]]:
+    """The contents that the page needs, and all files."""
+    meta = artifact.meta
+    frames = artifacts.load_frames(artifact, TABLES)
+    files = {
+        name.removeprefix(f"{_FILES}/"): (artifact / name).read_bytes()
+        for name in sorted(artifact.files)
+        if name.startswith(f"{_FILES}/")
+    }
+    report = Report(
+        spec=spec,
+        spec_text=meta["spec_text"],
+        summary_layers={(fit_on, probe): SummaryLayer(**choice) for fit_on, probe, choice in meta["summary_layers"]},
+        facts=[(name, value) for name, value in meta["facts"]],
+        findings=meta["findings"],
+        **frames,
+    )
+    report.checks.select("check", "verdict")
+    return report, files

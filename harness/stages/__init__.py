@@ -1,0 +1,1 @@
+"""The stages that every plan has, a file each."""

@@ -1,0 +1,218 @@
+"""A probe fitted on the training rows of one condition, and its answers on the rows of another.
+
+All fits and answers that are missing of one condition are made together, when the first of them is asked for, so that its states
+are read once (`harness.stages.fits_by_layer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from harness import artifacts, kind
+from harness.contracts import Normaliser, Probe, Readout
+from harness.errors import DataError
+from harness.jobs import Alone
+from harness.plan.stage import Cost, Stage
+from harness.scoring import Scored
+from harness.spec import Spec, plain, probe_name
+from harness.stages.states import States
+from harness.store import Artifact, content_key
+
+if TYPE_CHECKING:
+    from harness.execution.record import Work
+    from harness.execution.run import Run
+    from harness.jobs import Shared
+
+
+class Fit(Stage[tuple[Readout, Normaliser | None]], frozen=True, kw_only=True):
+    """A fitted probe with the normalisation of its states."""
+
+    kind: ClassVar[str] = "fit"
+    held: ClassVar[bool] = False
+    unit: ClassVar[str] = "layers"
+
+    probe: Probe
+    fit_on: str
+    states: States
+    seeds: range
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return self.fit_on, probe_name(self.probe)
+
+    @property
+    def label(self) -> str:
+        return " · ".join(self.place)
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        return (self.states,)
+
+    def made_from(self) -> Mapping[str, str]:
+        # The name is left out: a renamed probe is answered by what was stored under its old name.
+        options = {name: value for name, value in plain(self.probe).items() if name != "name"}
+        return {
+            "probe": content_key(options),
+            "seeds": str(len(self.seeds)),
+            "states": self.states.key_of(self.fit_on),
+        }
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        erasing = [] if self.probe.erase is None else ["erasure:fit_erasure"]
+        return (*super().runs, type(self.probe), kind.find("normalisations", self.probe.normalise), *erasing)
+
+    def make(self, run: Run, work: Work) -> tuple[Readout, Normaliser | None]:
+        fit_together(run, work, [self], [])
+        return run.seen(self)
+
+    def save(self, made: tuple[Readout, Normaliser | None], folder: Path) -> Mapping[str, Any]:
+        artifacts.save_fit(*made, folder)
+        return artifacts.fit_about(*made)
+
+    def load(self, artifact: Artifact) -> tuple[Readout, Normaliser | None]:
+        return artifacts.load_fit(artifact)
+
+    def cost(self, run: Run) -> Cost:
+        return Cost(rows=len(run.conditions.labels(self.fit_on, "train").group), where="cpu")
+
+
+class Score(Stage[Scored], frozen=True, kw_only=True):
+    """What a fitted probe answers on training, validation and test rows."""
+
+    kind: ClassVar[str] = "score"
+    unit: ClassVar[str] = "layers"
+
+    spec: Spec
+    fit: Fit
+    tested_on: str
+    states: States
+    """Of the condition that is tested on."""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return self.fit.fit_on, self.tested_on, probe_name(self.fit.probe)
+
+    @property
+    def label(self) -> str:
+        fit_on, tested_on, probe = self.place
+        return f"{fit_on} → {tested_on} · {probe}"
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        return (self.fit, self.states)
+
+    def made_from(self) -> Mapping[str, str]:
+        return {
+            "fit": self.fit.key,
+            "states": self.states.key_of(self.tested_on),
+            "sign": self.spec.condition(self.fit.fit_on).data.sign_on or "",
+            "xors": content_key(plain(self.spec.xors)),
+        }
+
+    def make(self, run: Run, work: Work) -> Scored:
+        missing = _missing(run, self.fit.fit_on)
+        fit_together(run, work, [], missing if self in missing else [*missing, self])
+        return run.seen(self)
+
+    def save(self, made: Scored, folder: Path) -> Mapping[str, Any]:
+        return artifacts.save_scored(made, folder)
+
+    def load(self, artifact: Artifact) -> Scored:
+        # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
+        fit_on, tested_on, probe = self.place
+        return msgspec.structs.replace(
+            artifacts.load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe
+        )
+
+    def shown(self, run: Run) -> tuple[str, str]:
+        names = list(dict.fromkeys(stage.place[2] for stage in _missing(run, self.fit.fit_on)))
+        return "fit", f"{self.fit.fit_on} · {names[0] if len(names) == 1 else f'{len(names)} probes'}"
+
+    def assist(self, run: Run, job: Shared) -> None:
+        from harness.stages.fits_by_layer import Item, LayerWork
+
+        asked = [run.plan.keyed(key) for key in job.about["orders"]["scores"]]
+        items = msgspec.convert(job.about["orders"]["items"], list[Item])
+        LayerWork(run, [], asked).do(job, items, lambda done: None)
+
+    def cost(self, run: Run) -> Cost:
+        return Cost(rows=len(run.conditions.labels(self.tested_on, "test").group), where="cpu")
+
+
+def fits_asked(spec: Spec, states: Mapping[str, States]) -> Iterator[Fit]:
+    """Every probe on every condition that it is fitted on."""
+    for transfer in spec.transfer:
+        for probe in spec.probes:
+            if transfer.fits(probe_name(probe)):
+                yield Fit(
+                    probe=probe, fit_on=transfer.fit_on, states=states[transfer.fit_on], seeds=spec.seeds_of(probe)
+                )
+
+
+def scores_asked(
+    spec: Spec, states: Mapping[str, States], fits: Mapping[tuple[str, ...], Fit]
+) -> Iterator[Score]:
+    """Every fit on every condition that it is tested on."""
+    for transfer in spec.transfer:
+        for probe in spec.probes:
+            if transfer.fits(probe_name(probe)):
+                fit = fits[transfer.fit_on, probe_name(probe)]
+                for tested_on in transfer.tested_on:
+                    yield Score(spec=spec, fit=fit, tested_on=tested_on, states=states[tested_on])
+
+
+def _missing(run: Run, fit_on: str) -> list[Score]:
+    """Answers of probes fitted on a condition that the store has not."""
+    return [
+        stage
+        for stage in run.plan.of("score")
+        if stage.fit.fit_on == fit_on and not run.store.has(stage.kind, stage.key)
+    ]
+
+
+def fit_together(run: Run, work: Work, fits: Sequence[Fit], scores: Sequence[Score]) -> None:
+    """Fits and scores probes of one condition, stores what comes of each and notes what it took.
+
+    Raises DataError where a group of rows is learnt from and tested.
+    """
+    from harness.stages.fits_by_layer import LayerWork
+
+    layered = LayerWork(run, fits, scores)
+    for condition in layered.tested_on:
+        _check_apart(run, layered.fit_on, condition)
+    for condition in (layered.fit_on, *layered.tested_on):
+        # Before the others are called: a process that waits for states cannot help to make them.
+        run.conditions.extracted(condition)
+    items = layered.items(1 if run.team is None else run.team.size)
+    work.total(sum(len(item.layers) * len(item.probes) for item in items))
+    orders = {"scores": [stage.key for stage in scores], "items": msgspec.to_builtins(items)}
+    # A fit by itself is one that the store has lost, and that an analysis asks for: the others do not wait for it.
+    job = run.share(scores[0], orders) if scores else Alone()
+    said = layered.do(job, items, work.to)
+    layered.finish(items)
+    for one in layered.wanted.values():
+        took = [each["seconds"][one.name] for each in said if one.name in each["seconds"]]
+        fitting, scoring = (sum(column) for column in zip(*took, strict=True))
+        run.records.made(one.fit, fitting, rows=len(run.conditions.labels(layered.fit_on, "train").group))
+        for tested_on, stage in one.scores.items():
+            rows = len(run.conditions.labels(tested_on, "test").group)
+            run.records.made(stage, scoring / len(one.scores), rows=rows)
+
+
+def _check_apart(run: Run, fit_on: str, tested_on: str) -> None:
+    """Raises DataError where rows were chosen so that a group is learnt from in one condition and tested in another."""
+    conditions = run.conditions
+    if [conditions.of(name).data.where for name in (fit_on, tested_on)] == [None, None]:
+        return
+    learnt, tested = conditions.labels(fit_on, "train").group, conditions.labels(tested_on, "test").group
+    if shared := len(np.intersect1d(learnt, tested)):
+        raise DataError(
+            f"transfer: {shared} groups of rows are fitted in {fit_on} and tested in {tested_on}; give both conditions "
+            "the same data.seed and data.split, and both a data.where ({} keeps all rows)"
+        )

@@ -1,0 +1,262 @@
+"""Probes of one condition fitted and scored by some layers at a time, by one process or several.
+
+States of many prompts at all layers do not fit into memory, and need not: a layer's fit depends on that layer alone
+(`Probe.by_layer`). So layers are read in runs, as many as the memory allows; every run is an item that a process may
+claim, and what comes of it is stored as a part. Parts are joined at the end, and are then the very bytes of a fit of all
+layers at once, which is what happens where they fit and nobody shares the work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from harness import artifacts, fitting, kind, normalisers
+from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
+from harness.errors import ConstantStates
+from harness.fitting import Fitting
+from harness.jobs import Job
+from harness.spec import probe_name
+from harness.resources import give_back_freed
+from harness.scoring import Scored, SplitName
+from harness.store import Artifact, Store, content_key
+from harness.stored_readouts import at_layers, joined
+
+if TYPE_CHECKING:
+    from harness.execution.run import Run
+    from harness.stages.fits import Fit, Score
+
+_PARTS = "parts"
+COPIES = 6
+"""Times that the states of a layer are in memory while it is fitted: as read, normalised, as differences, and in the two
+layouts that descents want."""
+
+
+class Item(msgspec.Struct, frozen=True):
+    """Some layers for some probes: what one process does at a time."""
+
+    layers: tuple[int, ...]
+    probes: tuple[str, ...]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A probe whose answers are missing."""
+
+    probe: Probe
+    seeds: range
+    fit: Fit
+    scores: Mapping[str, Score]
+    """By the condition that is tested on."""
+
+    @property
+    def name(self) -> str:
+        return probe_name(self.probe)
+
+
+class LayerWork:
+    """All that is missing of the probes that are fitted on one condition."""
+
+    def __init__(self, run: Run, fits: Sequence[Fit], scores: Sequence[Score]):
+        """Fits that are missing, and answers that are; a fit whose answers are missing need not be named."""
+        self.run = run
+        self.conditions = run.conditions
+        self.store: Store = run.store
+        wanted = _wanted([*fits, *(score.fit for score in scores)], scores)
+        self.fit_on = wanted[0].fit.fit_on
+        self.wanted = {one.name: one for one in wanted}
+        self.layers = self.conditions.layers(self.fit_on)
+        self.tested_on = tuple(dict.fromkeys(tested for one in wanted for tested in one.scores))
+
+    def items(self, processes: int) -> list[Item]:
+        """Runs of layers, for the memory there is and so that every process has some; probes that cannot be divided."""
+        items: list[Item] = []
+        divisible = []
+        for one in self.wanted.values():
+            if one.probe.reads == "log_odds":
+                # It has no layers, but states come as pairs of some.
+                items.append(Item(self.layers[:1], (one.name,)))
+            elif _divisible(one.probe):
+                divisible.append(one.name)
+            else:
+                items.append(Item(self.layers, (one.name,)))
+        if divisible:
+            count = min(self._fit_into_memory(), -(-len(self.layers) // processes))
+            runs = (self.layers[start : start + count] for start in range(0, len(self.layers), count))
+            items += [Item(layers, tuple(divisible)) for layers in runs]
+        return items
+
+    def do(self, job: Job, items: Sequence[Item], tell: Callable[[int], None]) -> list[dict[str, Any]]:
+        """This process's share; `tell` hears of probes times layers."""
+        done = 0
+        seconds: dict[str, list[float]] = {}
+        for number in job.claims(len(items)):
+            item = items[number]
+            states = _States(self, item)
+            for name in item.probes:
+                took = self._do(self.wanted[name], item, states)
+                give_back_freed()
+                seconds[name] = [float(sum(pair)) for pair in zip(seconds.get(name, [0.0, 0.0]), took, strict=True)]
+                done += len(item.layers)
+                tell(job.progress(done))
+        return job.end({"done": done, "seconds": seconds}, tell)
+
+    def finish(self, items: Sequence[Item]) -> None:
+        """Joins the parts of every probe, and stores what the plan asks for."""
+        for one in self.wanted.values():
+            own = [item for item in items if one.name in item.probes]
+            if not self._whole(one, own[0]):
+                self._join(one, own)
+
+    def _whole(self, one: Wanted, item: Item) -> bool:
+        return item.layers == self.layers or one.probe.reads == "log_odds"
+
+    def _fit_into_memory(self) -> int:
+        """How many layers may be in memory together; one at least."""
+        parts: list[tuple[str, SplitName]] = [(self.fit_on, "train"), (self.fit_on, "validation")]
+        parts += [(name, "test") for name in self.tested_on]
+        rows = sum(len(self.conditions.labels(condition, part).group) for condition, part in parts)
+        per_layer = rows * 2 * self.conditions.width(self.fit_on) * 4 * COPIES
+        return max(1, min(len(self.layers), self.run.resources.memory() // max(per_layer, 1)))
+
+    def _do(self, one: Wanted, item: Item, states: _States) -> tuple[float, float]:
+        """Fits and scores one probe at some layers; the seconds that each took."""
+        whole = self._whole(one, item)
+        key = self._part_key(one, item.layers)
+        if not whole and self.store.open(_PARTS, key) is not None:
+            return 0.0, 0.0
+        start = time.perf_counter()
+        readout, still = self._fitted(one, item, states)
+        between = time.perf_counter()
+        scored = [
+            fitting.score(
+                readout, one.probe, states.fitting, states.tests[tested], self.conditions.labels(tested, "test"),
+                fit_on=self.fit_on, tested_on=tested, layers=item.layers,
+            )
+            for tested in one.scores
+        ]  # fmt: skip
+        if whole:
+            self._store(one, readout, states.normaliser(one.probe), scored)
+        else:
+            normaliser = states.normaliser(one.probe)
+            about: dict[str, Any] = artifacts.fit_about(readout, normaliser) | {"still": still, "answers": []}
+            with self.store.write(_PARTS, key, about) as folder:
+                for number, answers in enumerate(scored):
+                    (folder / str(number)).mkdir()
+                    about["answers"].append(artifacts.save_scored(answers, folder / str(number)))
+                artifacts.save_fit(readout, normaliser, folder)
+        return between - start, time.perf_counter() - between
+
+    def _store(self, one: Wanted, readout: Readout, normaliser: Normaliser | None, scored: Iterable[Scored]) -> None:
+        """What the plan asks for."""
+        with self.store.write(one.fit.kind, one.fit.key, artifacts.fit_about(readout, normaliser)) as folder:
+            artifacts.save_fit(readout, normaliser, folder)
+        for stage, answers in zip(one.scores.values(), scored, strict=True):
+            about: dict[str, Any] = {}
+            with self.store.write(stage.kind, stage.key, about) as folder:
+                about |= artifacts.save_scored(answers, folder)
+
+    def _fitted(self, one: Wanted, item: Item, states: _States) -> tuple[Readout, str]:
+        """The probe at some layers, and why it found nothing to fit there, if that is so."""
+        if stored := artifacts.read(self.store, one.fit.kind, one.fit.key, artifacts.load_fit):
+            readout = stored[0]
+            if self._whole(one, item):
+                return readout, ""
+            return at_layers(readout, [self.layers.index(layer) for layer in item.layers]), ""
+        train = fitting.training_pairs(one.probe, states.fitting)
+        try:
+            return one.probe.fit(train, one.seeds), ""
+        except ConstantStates as error:
+            if self._whole(one, item):
+                raise
+            # Among other layers that vary, one that does not is no error: at layer 0 the last token is often the same.
+            return one.probe.fit(msgspec.structs.replace(train, partial=True), one.seeds), str(error)
+
+    def _join(self, one: Wanted, items: Sequence[Item]) -> None:
+        parts = [self._part(one, item) for item in items]
+        if all(part.meta["still"] for part in parts):
+            raise ConstantStates(parts[0].meta["still"])
+        fits = [artifacts.load_fit(part) for part in parts]
+        answers = (
+            _joined_answers(
+                [
+                    artifacts.load_scored(Artifact(part / str(number), part.meta["answers"][number], ()))
+                    for part in parts
+                ]
+            )
+            for number in range(len(one.scores))
+        )
+        readout = joined([readout for readout, _ in fits])
+        self._store(one, readout, normalisers.joined([own for _, own in fits if own is not None]), answers)
+        for item in items:
+            self.store.remove(_PARTS, self._part_key(one, item.layers))
+
+    def _part(self, one: Wanted, item: Item) -> Artifact:
+        return artifacts.seen(self.store, _PARTS, self._part_key(one, item.layers))
+
+    def _part_key(self, one: Wanted, layers: Sequence[int]) -> str:
+        return content_key(one.fit.key, [stage.key for stage in one.scores.values()], list(layers))
+
+
+def _wanted(fits: Sequence[Fit], scores: Sequence[Score]) -> list[Wanted]:
+    """In the order of the plan."""
+    by_key = {fit.key: fit for fit in fits}
+    return [
+        Wanted(fit.probe, fit.seeds, fit, {score.tested_on: score for score in scores if score.fit.key == key})
+        for key, fit in by_key.items()
+    ]
+
+
+class _States:
+    """The states of a run of layers, read when they are first asked for."""
+
+    def __init__(self, work: LayerWork, item: Item):
+        self._work = work
+        self._item = item
+        self._fitting: Fitting | None = None
+        self._tests: dict[str, Pairs] | None = None
+
+    @property
+    def fitting(self) -> Fitting:
+        if self._fitting is None:
+            self._fitting = self._work.conditions.fitting(self._work.fit_on, self._item.layers)
+        return self._fitting
+
+    @property
+    def tests(self) -> dict[str, Pairs]:
+        if self._tests is None:
+            pairs = self._work.conditions.pairs
+            self._tests = {name: pairs(name, "test", self._item.layers) for name in self._work.tested_on}
+        return self._tests
+
+    def normaliser(self, probe: Probe) -> Normaliser | None:
+        return None if probe.reads == "log_odds" else self.fitting.normaliser(probe)
+
+
+def _divisible(probe: Probe) -> bool:
+    """Whether layers may be fitted apart: probe and normalisation look at one at a time, and nothing is erased."""
+    normalisation = kind.find("normalisations", probe.normalise)
+    return probe.by_layer and probe.erase is None and normalisation.by_layer  # type: ignore[attr-defined]
+
+
+def _joined_answers(parts: Sequence[Scored]) -> Scored:
+    """Answers of all layers from those of some, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    fields: dict[str, Any] = {"layers": tuple(layer for part in parts for layer in part.layers)}
+    for name in parts[0].__struct_fields__:
+        values = [getattr(part, name) for part in parts]
+        if isinstance(values[0], Answers):
+            arrays = {
+                field: [getattr(value, field) for value in values]
+                for field in Answers.__struct_fields__
+                if getattr(values[0], field) is not None
+            }
+            fields[name] = Answers(**{field: np.concatenate(own, axis=1) for field, own in arrays.items()})
+        elif isinstance(values[0], np.ndarray):
+            # Losses and restarts: the layer axis is the last.
+            fields[name] = np.concatenate(values, axis=-1)
+    return msgspec.structs.replace(parts[0], **fields)

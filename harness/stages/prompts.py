@@ -1,0 +1,87 @@
+"""The prompts of one condition, in tokens, with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness import artifacts
+from harness.code_version import code_of
+from harness.plan.plan import Plan
+from harness.plan.stage import Cost, Stage
+from harness.contracts import PromptTable
+from harness.spec import Condition, Spec, home_of, plain
+from harness.store import Artifact, content_key
+from harness.subject import Subject
+
+if TYPE_CHECKING:
+    from harness.execution.record import Work
+    from harness.execution.run import Run
+
+
+class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
+    """The table of prompts of a condition."""
+
+    kind: ClassVar[str] = "prompts"
+
+    spec: Spec
+    condition: Condition
+    home: Path
+    """Where the condition's relative paths start."""
+    subject: Subject
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (self.condition.name,)
+
+    def made_from(self) -> Mapping[str, str]:
+        from harness.examples import fingerprint
+
+        condition, data, prompt = self.condition, self.condition.data, self.condition.prompt
+        distractors = self.spec.distractors_of(condition)
+        return {
+            "data": fingerprint(data, self.home) if data.source is not None else "",
+            "bed": "" if data.source is not None else self.subject.identity,
+            "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half, plain(data.where)),
+            "template": content_key(prompt.template, prompt.templates),
+            "answers": content_key(prompt.answers),
+            "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
+            "distractors": content_key({name: plain(kind) for name, kind in distractors.items()}, condition.distractors),
+            "tokenizer": self.subject.tokenizer or "",
+            **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_of('shots:Shots')}"}),
+        }
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        source = self.condition.data.source
+        kinds = [type(kind) for kind in self.spec.distractors_of(self.condition).values()]
+        return (*super().runs, *kinds, *([] if source is None else [type(source)]))
+
+    def make(self, run: Run, work: Work) -> PromptTable:
+        from harness import prompts
+
+        distractors = self.spec.distractors_of(self.condition)
+        table = prompts.build(self.condition, distractors, self.home, self.subject.load_tokenizer())
+        work.counts["rows"] = table.frame.height
+        return table
+
+    def save(self, made: PromptTable, folder: Path) -> Mapping[str, Any]:
+        artifacts.save_table(made, folder)
+        return artifacts.table_about(made)
+
+    def load(self, artifact: Artifact) -> PromptTable:
+        return artifacts.load_table(artifact)
+
+    def answered(self, made: PromptTable) -> Mapping[str, int]:
+        return {"rows": made.frame.height}
+
+    def cost(self, run: Run) -> Cost:
+        return Cost(rows=run.get(self).frame.height, where="cpu")
+
+
+def prompts_asked(plan: Plan) -> Iterator[Prompts]:
+    """One table for each condition."""
+    for condition in plan.spec.conditions:
+        home = home_of(condition, plan.folder)
+        yield Prompts(spec=plan.spec, condition=condition, home=home, subject=plan.subjects[condition.name])

@@ -1,0 +1,86 @@
+"""The report's contents and files, rendered from what the other stages have found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.analysis import Analysis
+from harness.plan.stage import Stage
+from harness.report.content import Look, Report
+from harness.report.stored import load, save
+from harness.report.write import render
+from harness.spec import Spec, as_yaml, spec_content
+from harness.stages.summary import Summarised
+from harness.stages.tables import Tables
+from harness.stages.verdicts import Verdicts
+from harness.store import Artifact, content_key
+
+if TYPE_CHECKING:
+    from harness.execution.record import Work
+    from harness.execution.run import Run
+
+
+Written = tuple[Report, dict[str, bytes]]
+"""A report, and its files by their place in the folder."""
+
+
+class Rendered(Stage[Written], frozen=True, kw_only=True):
+    """All of a report but its manifest and its page."""
+
+    kind: ClassVar[str] = "report"
+
+    spec: Spec
+    tables: Tables
+    summary: Summarised
+    verdicts: Verdicts
+    looks: tuple[tuple[Analysis, tuple[Stage[Any], ...]], ...]
+    """The analyses that the spec asks for, with their stages."""
+    claims: Sequence[str]
+    """What is known of the claims of the test beds, one sentence each."""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (self.spec.name,)
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        looked = [stage for _, stages in self.looks for stage in stages]
+        return (self.tables, self.summary, self.verdicts, *looked)
+
+    def made_from(self) -> Mapping[str, str]:
+        return {
+            "spec": content_key(spec_content(self.spec)),
+            **({"claims of beds": content_key(self.claims)} if self.claims else {}),
+            **{stage.title: stage.key for stage in self.inputs},
+        }
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        kinds = {type(one): None for one in (*self.spec.metrics, *self.spec.checks)}
+        return (*super().runs, *kinds, *(type(analysis) for analysis, _ in self.looks))
+
+    def make(self, run: Run, work: Work) -> Written:
+        tables, summary = run.get(self.tables), run.get(self.summary)
+        report = Report(
+            spec=self.spec,
+            spec_text=as_yaml(self.spec),
+            results=tables.results,
+            seeds=tables.seeds,
+            checks=run.get(self.verdicts),
+            restarts=tables.restarts,
+            depth=tables.depth,
+            summary_layers={(one.fit_on, one.probe): one.layer for one in summary.layers},
+            facts=summary.facts,
+            findings=[*summary.findings, *self.claims],
+            looks=[Look(analysis, analysis.tables(run, stages)) for analysis, stages in self.looks],
+        )
+        work.counts["rows"] = report.results.height
+        return report, render(report)
+
+    def save(self, made: Written, folder: Path) -> Mapping[str, Any]:
+        return save(*made, folder)
+
+    def load(self, artifact: Artifact) -> Written:
+        return load(artifact, self.spec)

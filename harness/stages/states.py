@@ -1,0 +1,159 @@
+"""The states of conditions that read the same of the same subject, forwarded together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
+from harness.code_version import code_of
+from harness.models.precision import device
+from harness.plan.plan import Plan
+from harness.plan.stage import Cost, Stage
+from harness.contracts import PromptTable
+from harness.spec import Activations, Condition, plain
+from harness.stages.prompts import Prompts
+from harness.stages.training import Training
+from harness.store import Artifact, Store, content_key
+from harness.subject import Subject
+
+if TYPE_CHECKING:
+    from harness.execution.record import Work
+    from harness.execution.run import Run
+    from harness.jobs import Job, Shared
+
+
+class States(Stage[Extracted], frozen=True, kw_only=True):
+    """The states of some prompt tables. They lie in a bank of rows, apart from the stage, which keeps how they were got."""
+
+    kind: ClassVar[str] = "activations"
+    unit: ClassVar[str] = "tokens"
+
+    conditions: tuple[Condition, ...]
+    subject: Subject
+    """As it is read; of a network that is still to be trained, all but what the training will make of it."""
+    prompts: tuple[Prompts, ...]
+    training: Training | None
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return tuple(condition.name for condition in self.conditions)
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        return (*self.prompts, *([] if self.training is None else [self.training]))
+
+    def made_from(self) -> Mapping[str, str]:
+        prompts = {f"prompts of {one.condition.name}": one.key for one in self.prompts}
+        return read_from(self.conditions[0], self.subject, self.training) | prompts
+
+    @property
+    def uses(self) -> Sequence[str]:
+        return (f"states/{bank_key(self.subject)}-",)
+
+    def key_of(self, name: str) -> str:
+        """A key of one condition's states, with what is planted in them: what a fit on them depends on."""
+        place = self.place.index(name)
+        plant = self.conditions[place].plant
+        shared = read_from(self.conditions[place], self.subject, self.training)
+        key = content_key(shared, code_of(*self.runs), self.prompts[place].key)
+        if plant is None or not plant.strength:
+            return key
+        return content_key(key, plain(plant), code_of("planting:planted", "planting:unit"))
+
+    def recall(self, store: Store) -> Extracted | None:
+        """Never the whole: the bank says row by row what is there."""
+        return None
+
+    def make(self, run: Run, work: Work) -> Extracted:
+        subject, activations, tables = self._read(run)
+        if not run.leads:
+            return reading(subject, tables, activations, run.store)
+
+        def tell(done: int, total: int) -> None:
+            work.total(total)
+            work.to(done)
+
+        def begin(orders: dict[str, Any]) -> Job:
+            return run.share(self, orders)
+
+        extracted = extract(
+            subject, tables, activations, run.store, tell, resources=run.resources,
+            begin=None if run.team is None else begin,
+        )  # fmt: skip
+        work.counts |= {
+            "rows": sum(table.frame.height for table in tables),
+            "tokens": extracted.done.tokens,
+            "tokens_unshared": extracted.done.tokens_unshared,
+        }
+        work.cached = not extracted.done.rows
+        for remark in extracted.remarks:
+            run.reporter.say(remark)
+        return extracted
+
+    def _read(self, run: Run) -> tuple[Subject, Activations, list[PromptTable]]:
+        subjects = [run.conditions.subject(name) for name in self.place]
+        # Trained for all of them, and known of each to be tested on nothing that it was taught.
+        return subjects[0], self.conditions[0].activations, [run.get(one) for one in self.prompts]
+
+    def save(self, made: Extracted, folder: Path) -> Mapping[str, Any]:
+        return {"notes": list(made.notes)}
+
+    def notes(self, run: Run) -> list[str]:
+        """How the states were got: packed or not, and the self-check."""
+        meta = run.store.meta(self.kind, self.key)
+        notes = meta.get("notes") if meta else None
+        return notes if isinstance(notes, list) else list(run.get(self).notes)
+
+    def assist(self, run: Run, job: Shared) -> None:
+        subject, activations, tables = self._read(run)
+        assist(subject, tables, activations, run.store, job, job.about["orders"], run.resources)
+
+    def cost(self, run: Run) -> Cost:
+        tables = [run.get(one) for one in self.prompts]
+        rows = sum(table.frame.height for table in tables)
+        subject = self.subject
+        if subject.costs_nothing:
+            return Cost(rows=rows, where="cpu", note="states given by the test bed")
+        found = plan_extraction(subject, tables, self.conditions[0].activations, run.store)
+        todo = found.todo
+        return Cost(
+            rows=found.rows,
+            rows_to_do=todo.rows,
+            tokens=todo.tokens,
+            tokens_unshared=todo.tokens_unshared,
+            passes=todo.passes,
+            tflops=round(todo.flops / 1e12, 3),
+            stored_mib=round(found.whole.stored_bytes / 2**20, 1),
+            peak_mib=round(todo.peak_bytes / 2**20, 1),
+            where=device(),
+            note=f"{subject.name}, {subject.dtype}",
+        )
+
+
+def read_from(condition: Condition, subject: Subject, training: Training | None) -> dict[str, str]:
+    """What states depend on besides prompts and code. Conditions for which it is the same are forwarded together."""
+    own = subject.ingredients() if training is None else training.base.ingredients() | {"elicited": training.key}
+    return {
+        **own,
+        "layers": content_key(condition.activations.layers),
+        "token": condition.activations.token,
+        "site": condition.activations.site,
+    }
+
+
+def states_read(plan: Plan, prompts: Mapping[str, Prompts], taught: Mapping[str, Training]) -> Iterator[States]:
+    """Conditions that read the same states of the same subject are forwarded together."""
+    groups: dict[str, list[Condition]] = {}
+    for condition in plan.spec.conditions:
+        same = read_from(condition, plan.subjects[condition.name], taught.get(condition.name))
+        groups.setdefault(content_key(same), []).append(condition)
+    for together in groups.values():
+        names = [condition.name for condition in together]
+        yield States(
+            conditions=tuple(together),
+            subject=plan.subjects[names[0]],
+            prompts=tuple(prompts[name] for name in names),
+            training=taught.get(names[0]),
+        )

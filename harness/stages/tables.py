@@ -1,0 +1,79 @@
+"""The tables of scores: every probe against every target, at every layer, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from harness import artifacts, tables
+from harness.plan.stage import Stage
+from harness.scoring import score
+from harness.spec import Spec, plain
+from harness.stages.fits import Score
+from harness.store import Artifact, content_key
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.execution.record import Work
+    from harness.execution.run import Run
+
+
+class ScoreTables(msgspec.Struct, frozen=True):
+    """Tables as the report has them; their columns are those of `harness.tables`."""
+
+    results: pl.DataFrame
+    seeds: pl.DataFrame
+    restarts: pl.DataFrame | None
+    """None if no probe has restarts."""
+    depth: pl.DataFrame | None
+    """None if there are no layers."""
+
+
+class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
+    """What the metrics say of all answers."""
+
+    kind: ClassVar[str] = "tables"
+
+    spec: Spec
+    scores: tuple[Score, ...]
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (self.spec.name,)
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        return self.scores
+
+    def made_from(self) -> Mapping[str, str]:
+        return {
+            "metrics": content_key([plain(metric) for metric in self.spec.metrics]),
+            **{stage.title: stage.key for stage in self.scores},
+        }
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        return (*super().runs, *{type(metric): None for metric in self.spec.metrics})
+
+    def make(self, run: Run, work: Work) -> ScoreTables:
+        scored, labels = run.conditions.all_scored(), run.conditions.all_labels()
+        scores = list(score(scored.values(), labels, self.spec.metrics))
+        work.counts["rows"] = len(scores)
+        return ScoreTables(
+            results=tables.results_table(scores),
+            seeds=tables.seeds_table(scores),
+            restarts=tables.restarts_table(scored.values(), labels),
+            depth=tables.depth_table(scores),
+        )
+
+    def save(self, made: ScoreTables, folder: Path) -> Mapping[str, Any]:
+        frames = {name: frame for name, frame in msgspec.structs.asdict(made).items() if frame is not None}
+        return {**artifacts.save_frames(frames, folder), "tables": list(frames)}
+
+    def load(self, artifact: Artifact) -> ScoreTables:
+        absent = dict.fromkeys(ScoreTables.__struct_fields__)
+        return ScoreTables(**absent | artifacts.load_frames(artifact, artifact.meta["tables"]))

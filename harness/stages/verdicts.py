@@ -1,0 +1,63 @@
+"""The verdicts of the spec's checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness import artifacts, tables
+from harness.analyses.interventions.intervened import Outcomes
+from harness.execution.controls import evidence_of
+from harness.plan.stage import Stage
+from harness.spec import Spec, plain
+from harness.store import Artifact, content_key
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.execution.record import Work
+    from harness.execution.run import Run
+
+
+class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
+    """The table of checks: the columns of checks.csv."""
+
+    kind: ClassVar[str] = "checks"
+
+    spec: Spec
+    scores: tuple[Stage[Any], ...]
+    interventions: Sequence[Stage[Any]]
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (self.spec.name,)
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        return (*self.scores, *self.interventions)
+
+    def made_from(self) -> Mapping[str, str]:
+        return {
+            "checks": content_key([plain(check) for check in self.spec.checks]),
+            "layer rule": str(self.spec.layer),
+            **{stage.title: stage.key for stage in self.inputs},
+        }
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        kinds = {type(one): None for one in (*self.spec.checks, *self.spec.metrics)}
+        erasing = ["erasure:fit_erasure"]
+        return (*super().runs, *kinds, *erasing)
+
+    def make(self, run: Run, work: Work) -> pl.DataFrame:
+        evidence = evidence_of(run, Outcomes(run).steered if self.interventions else None)
+        judged = [(check, check.decide(evidence)) for check in self.spec.checks]
+        work.counts["rows"] = len(judged)
+        return tables.checks_table(judged)
+
+    def save(self, made: pl.DataFrame, folder: Path) -> Mapping[str, Any]:
+        return artifacts.save_frames({"checks": made}, folder)
+
+    def load(self, artifact: Artifact) -> pl.DataFrame:
+        return artifacts.load_frames(artifact, ["checks"])["checks"]
