@@ -38,7 +38,7 @@ def test_the_walk_finds_kinds_in_every_folder() -> None:
 @pytest.mark.parametrize(("folder", "name"), KINDS)
 def test_a_kind_is_made_of_plain_values(folder: str, name: str) -> None:
     """The options of a kind can stand in YAML: what cannot be written as JSON Schema cannot be documented either."""
-    from harness.language.json_schema import option_schema
+    from harness.language.schema.json_schema import option_schema
 
     for option in kind.options(kind.find(folder, name)):
         assert option_schema(option.type)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -12,11 +12,11 @@ from harness import kind
 from harness.bed_folder import is_own
 from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, Source
 from harness.errors import Problem, SpecError, UsageError
-from harness.language.card_grammar import OwnBed
-from harness.language.grammar import BASELINES, SETTING, Written
-from harness.language.merging import overlay
-from harness.language.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
-from harness.language.validation import faults, sound
+from harness.language.schema.card_grammar import BedParts, OwnBed
+from harness.language.schema.grammar import BASELINES, SETTING, Written
+from harness.language.schema.validation import faults, sound
+from harness.language.syntax.merging import overlay
+from harness.language.syntax.nodes import Node, Table, items_of, node_of, plain, problem_at, text_of
 from harness.network_bed import NetworkBed
 from harness.spec import (
     Activations,
@@ -33,8 +33,8 @@ from harness.spec import (
     Transfer,
 )
 
-if TYPE_CHECKING:
-    from harness.language.cards import Laid
+ReadsBeds = Callable[[OwnBed, Table, Path], BedParts]
+"""Reads the bed with a card that stands at a node; relative paths start at the folder. Raises SpecError and UsageError."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -48,10 +48,11 @@ MANY = 3
 class Resolved:
     """What could be decoded of a spec, with the nodes it came from. What could not is None and has left a problem."""
 
-    def __init__(self, root: Table, folder: Path):
+    def __init__(self, root: Table, folder: Path, read_bed: ReadsBeds):
         self.root = root
         self.folder = folder
         """Where the relative paths of beds start."""
+        self.read_bed = read_bed
         self.problems: list[Problem] = []
         self.settings = {name: self.setting(name) for name in self.condition_names()}
         """The nodes of each condition, its overrides laid over the spec's."""
@@ -194,10 +195,8 @@ class Resolved:
                 made[key] = decoded
         return made
 
-    def laid(self, own: OwnBed, setting: Table) -> Laid | None:
+    def laid(self, own: OwnBed, setting: Table) -> BedParts | None:
         """What a bed with a card brings; None, with problems noted, where it cannot be used."""
-        from harness.language.cards import lay
-
         node, data = setting.entries["model"].node, setting.table("data")
         assert isinstance(node, Table)
         if data is not None and "source" in data.entries:
@@ -205,7 +204,7 @@ class Resolved:
             self.problems.append(problem_at(data.entries["source"].node, message))
             return None
         try:
-            return lay(own, node, self.folder)
+            return self.read_bed(own, node, self.folder)
         except SpecError as error:
             self.problems += error.problems
         except UsageError as error:

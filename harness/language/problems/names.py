@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from harness import kind
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
-from harness.language.acting import intervention_problems
-from harness.language.document import shorten
-from harness.language.nodes import Node, Table, child_path, problem_at, text_of
+from harness.language.problems.interventions import intervention_problems
 from harness.language.resolving import Resolved, probe_name
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Table, child_path, problem_at, text_of
 from harness.spec import Transfer
 
 RESERVED = (

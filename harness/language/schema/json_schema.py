@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from harness import kind
 from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Probe, Source
-from harness.language.card_grammar import Card, OwnBed, Setting
-from harness.language.grammar import Override, Written
-from harness.language.shorthand import own_option
+from harness.language.schema.card_grammar import Card, OwnBed, Setting
+from harness.language.schema.grammar import Override, Written
+from harness.language.schema.shorthand import own_option
 from harness.network_bed import NetworkBed
 from harness.spec import Autopsy, Data, Intervention, Model
 

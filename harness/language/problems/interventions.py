@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from harness.contracts import Bed, Probe
 from harness.errors import Problem, did_you_mean
 from harness.kind import find
-from harness.language.document import shorten
-from harness.language.nodes import Node, Table, problem_at
 from harness.language.resolving import Resolved, probe_name
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Table, problem_at
 from harness.spec import Intervention
 
 

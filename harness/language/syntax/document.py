@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from harness.errors import Problem
-from harness.language.nodes import Array, Entry, Node, Place, Scalar, Table, child_path
+from harness.language.syntax.nodes import Array, Entry, Node, Place, Scalar, Table, child_path
 
 MAX_VALUES = 20_000
 """Values in a document once its aliases are expanded."""
