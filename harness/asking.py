@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.contracts import Probe, PromptTable
-from harness.plan import probe_name
+from harness.spec.plain import probe_name
 
 if TYPE_CHECKING:
     from harness.execution import Execution

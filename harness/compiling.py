@@ -17,8 +17,9 @@ from harness.contracts import Bed, Erasure, Probe
 from harness.examinations import add_examinations
 from harness.kind import names as kind_names
 from harness.models.card import ModelCard, describe
-from harness.plan import Plan, plain, probe_name, spec_content
+from harness.plan import Plan
 from harness.spec import Condition, Spec
+from harness.spec.plain import plain, probe_name, spec_content
 from harness.store import Store, content_key
 
 

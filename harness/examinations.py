@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.adding import Adder
 from harness.code_version import code_version
 from harness.errors import UsageError
-from harness.plan import Acts, Plan, plain, probe_name
+from harness.plan import Acts, Plan
+from harness.spec.plain import plain, probe_name
 from harness.store import content_key
 
 

@@ -24,11 +24,12 @@ from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.jobs import Alone, Job, Shared
 from harness.laws import examples, relations
 from harness.models.card import ModelCard
-from harness.plan import Plan, Stage, probe_name
+from harness.plan import Plan, Stage
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
 from harness.resources import Resources
 from harness.scoring import Labels, Scored, SplitName
+from harness.spec.plain import probe_name
 from harness.store import Store
 from harness.team import Team
 from harness.training.questions import Question, questions_of

@@ -9,9 +9,10 @@ import numpy as np
 from harness.contracts import Bed, PromptTable
 from harness.errors import DataError
 from harness.laws import examples, relations
-from harness.plan import Plan, plain
+from harness.plan import Plan
 from harness.scoring import TRUTH, Labels, SplitName, group_ids, with_xors
 from harness.spec import Condition
+from harness.spec.plain import plain
 from harness.store import content_key
 
 

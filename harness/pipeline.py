@@ -22,7 +22,7 @@ from harness.geometry.stage import geometry
 from harness.interventions.stage import Interventions
 from harness.leases import Lease
 from harness.object_store import store_at
-from harness.plan import Plan, plain, spec_content
+from harness.plan import Plan
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
 from harness.report.geometries import scatters
@@ -32,6 +32,7 @@ from harness.report.write import render, write
 from harness.resources import Resources
 from harness.sample_efficiency import sample_efficiency
 from harness.scoring import score
+from harness.spec.plain import plain, spec_content
 from harness.store import FORMAT, Artifact, Store, content_key
 from harness.team import Team
 

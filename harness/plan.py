@@ -8,15 +8,15 @@ the spec's last run says why.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from harness import remembered
 from harness.contracts import Bed, Probe
-from harness.kind import Kind
 from harness.models.card import ModelCard
 from harness.spec import Condition, Intervention, Spec
+from harness.spec.plain import home_of, probe_name
 from harness.store import Store
 
 StageKind = Literal[
@@ -144,51 +144,6 @@ class Plan:
         remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses))
 
 
-def home_of(condition: Condition, folder: Path) -> Path:
-    """See `Plan.home`; `folder` is the spec's."""
-    return folder if condition.bed is None else Path(condition.bed.folder)
-
-
-def probe_name(probe: Probe) -> str:
-    """The name in the report."""
-    return probe.title
-
-
-def spec_content(spec: Spec) -> Any:
-    """The spec as plain values, without the name of its file: what a comment or a layout cannot change."""
-    content = plain(spec)
-    del content["file"]
-    # Left out where nothing is asked, so that a spec from before they were there stays the same spec.
-    for name in ("autopsy", "geometry", "interventions", "sample_efficiency"):
-        if not content[name]:
-            del content[name]
-    for transfer in content["transfer"]:
-        if transfer["probes"] is None:
-            del transfer["probes"]
-    for condition in content["conditions"]:
-        for name in ("elicit", "plant", "bed"):
-            if condition[name] is None:
-                del condition[name]
-        if "bed" in condition:
-            del condition["bed"]["folder"]
-        for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
-            if condition[part].get(name) is None:
-                condition[part].pop(name, None)
-    return content
-
-
 def stage_title(kind: str, label: str) -> str:
     """What a stage is called where its ingredients are remembered."""
     return f"{kind} {label}"
-
-
-def plain(value: Any) -> Any:
-    """A struct of the spec as plain values, with the name of each kind."""
-    if isinstance(value, msgspec.Struct):
-        fields = {field.name: plain(getattr(value, field.name)) for field in msgspec.structs.fields(value)}
-        return {"kind": value.kind(), **fields} if isinstance(value, Kind) else fields
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value

@@ -19,8 +19,8 @@ from harness.bed_folder import BedFolder, find_bed, leads_out
 from harness.compiling import compile_plan
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.language.cards import read_card
-from harness.plan import spec_content
 from harness.spec import Model
+from harness.spec.plain import spec_content
 from harness.store import Store
 from tests.test_beds import adapter_for
 

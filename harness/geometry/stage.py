@@ -15,8 +15,8 @@ from harness.geometry.components import components
 from harness.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.geometry.variance import Split, split
 from harness.normalisers import at_layers
-from harness.plan import probe_name
 from harness.scoring import fits
+from harness.spec.plain import probe_name
 
 if TYPE_CHECKING:
     import polars as pl
