@@ -1,7 +1,8 @@
 """The YAML language: documents with places, merging, validation, decoding, schema.
 
-file → nodes (syntax/) → includes and --set merged (including, settings) → one form, and faults against the JSON Schema
-     (schema/) → conditions, kinds, defaults (resolving) → what contradicts itself or names what is not there (problems/) → Spec
+file → nodes (syntax/) → includes and --set merged (including, settings) → one form, and faults against the JSON Schema (schema/)
+     → conditions and kinds (conditions, decoding, resolving) → what is missing or contradicts itself (problems/)
+     → Spec (assembling)
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import Problem, SpecError
+from harness.language.assembling import spec_of
 from harness.language.cards import parts_of_bed
 from harness.language.including import Loader
 from harness.language.problems import problems_of
@@ -25,7 +26,7 @@ def read_spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     wrong = [problem for problem in (*faults(root), *problems_of(resolved)) if _place(problem) not in unread]
     if loader.problems or wrong:
         raise SpecError([*loader.problems, *wrong])
-    return resolved.spec(str(path))
+    return spec_of(resolved, str(path))
 
 
 def _place(problem: Problem) -> tuple[str, int, int, str]:

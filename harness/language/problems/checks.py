@@ -102,7 +102,7 @@ def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterato
 
 def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
     """Names that a check may refer to, by what they name."""
-    probes = resolved.probe_names()
+    probes = list(resolved.all_probes())
     # A misspelt kind is reported once, where it stands, and not again by every check that spells it right.
     broken = any(probe is None for _, probe in resolved.probes)
     meant = [near for name in probes for near in get_close_matches(name, kind.names("probes"), n=1)] if broken else []

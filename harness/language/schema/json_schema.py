@@ -1,6 +1,8 @@
 """The JSON Schema of the language, made from the structs; editors complete with it and `validation` validates with it.
 
-A kind is chosen by if/then on its name, not by oneOf: the errors then talk about the kind that was meant.
+A kind is chosen by if/then on its name, not by anyOf as in msgspec's schema of a tagged union: the errors then talk about the kind
+that was meant. For a slip in one option the union says "not valid under any of the given schemas", with 41 errors below it, and takes
+1.5 to 4 times as long; it also lacks the docstrings, the bare name and the second spelling of a kind.
 """
 
 from __future__ import annotations
