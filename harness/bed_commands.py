@@ -159,7 +159,7 @@ def _bed(name: str, options: list[str] | None) -> NetworkBed:
 
 def _options(written: list[str] | None) -> dict[str, object]:
     """`world=cities` as the language reads values."""
-    from harness.language.document import resolve
+    from harness.language.syntax.document import resolve
 
     found: dict[str, object] = {}
     for one in written or ():

@@ -347,7 +347,7 @@ def schema(
     """
     from harness import language
 
-    print(json.dumps(language.schema(of), indent=2))
+    print(json.dumps(language.json_schema(of), indent=2))
 
 
 @app.command()

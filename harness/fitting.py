@@ -15,8 +15,8 @@ from harness.contracts import Answers, Erasure, Normaliser, Pairs, Probe, Readou
 from harness.erasure import fit_erasure
 from harness.errors import DataError
 from harness.normalisers import Chain
-from harness.plan import probe_name
 from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
+from harness.spec.plain import probe_name
 
 
 class Fitting:

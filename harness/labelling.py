@@ -10,7 +10,8 @@ from harness.contracts import Bed, PromptTable
 from harness.errors import DataError
 from harness.laws import examples, relations
 from harness.scoring import TRUTH, Labels, SplitName, group_ids, with_xors
-from harness.spec import Condition, Spec, plain
+from harness.spec import Condition, Spec
+from harness.spec.plain import plain
 from harness.store import content_key
 
 

@@ -9,8 +9,8 @@ import msgspec
 
 from harness import kind
 from harness.errors import UsageError, did_you_mean
-from harness.language import words
-from harness.language.json_schema import FOLDER_OF, SINGULAR, option_schema
+from harness.language.schema import words
+from harness.language.schema.json_schema import FOLDER_OF, SINGULAR, option_schema
 from harness.network_bed import NetworkBed
 from harness.spec import Model
 

@@ -267,7 +267,7 @@ def test_mistakes_about_a_network_bed_are_told_where_they_are(tmp_path: Path) ->
 
 
 def test_a_spec_without_adapter_and_where_is_the_spec_that_it_was(tmp_path: Path) -> None:
-    from harness.plan import spec_content
+    from harness.spec.plain import spec_content
 
     plain = SPEC.replace("{bed: quirky, world: comparisons}", "some-model").replace("{limit: 80}", "cities")
     plain = plain[: plain.index("conditions")] + "probes: [logistic_regression]\n"

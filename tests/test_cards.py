@@ -19,8 +19,8 @@ from harness.bed_folder import BedFolder, find_bed, leads_out
 from harness.compiling import compile_plan
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.language.cards import read_card
-from harness.plan import spec_content
 from harness.spec import Model
+from harness.spec.plain import spec_content
 from harness.store import Store
 from tests.test_beds import adapter_for
 
@@ -148,10 +148,10 @@ def test_mistakes_about_a_bed_are_told_where_they_are(bed: Path, before: str, af
 
 
 def test_a_spec_with_a_bed_is_what_the_schema_describes(bed: Path) -> None:
-    jsonschema.validate(yaml.safe_load(SPEC), language.schema())
-    jsonschema.validate(yaml.safe_load(CARD), language.schema("bed"))
+    jsonschema.validate(yaml.safe_load(SPEC), language.json_schema())
+    jsonschema.validate(yaml.safe_load(CARD), language.json_schema("bed"))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(yaml.safe_load(CARD.replace("claims:", "claim:")), language.schema("bed"))
+        jsonschema.validate(yaml.safe_load(CARD.replace("claims:", "claim:")), language.json_schema("bed"))
     assert json.loads(invoke("schema", "--of", "bed").output)["title"] == "bed card"
 
 
@@ -363,7 +363,7 @@ def test_the_card_in_the_readme_is_sound(tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(bed: 1\n.*?)```", readme, re.DOTALL)
     (tmp_path / "bed.yaml").write_text(text)
     assert read_card(BedFolder(tmp_path)).conditions == ["honest", "deceptive"]
-    jsonschema.validate(yaml.safe_load(text), language.schema("bed"))
+    jsonschema.validate(yaml.safe_load(text), language.json_schema("bed"))
 
 
 def test_the_bed_to_begin_with_is_sound_and_overwrites_nothing(tmp_path: Path) -> None:

@@ -512,6 +512,13 @@ def test_what_is_right_is_not_complained_about(tmp_path: Path) -> None:
     assert len(language.read(path, []).interventions) == 2
 
 
+def test_a_baseline_under_another_name_is_not_acted_on_under_its_kinds(tmp_path: Path) -> None:
+    text = PLAIN.replace("mean_difference,", "{kind: random, name: chance},")
+    assert 'no probe "random"' in problems(tmp_path, text + "interventions: [random]\n")
+    # The control: where the baseline is added, it has the name of its kind.
+    assert 'no probe "random"' not in problems(tmp_path, PLAIN + "interventions: [random, mlp]\n")
+
+
 def test_a_bed_that_gives_states_by_a_formula_has_no_answer(tmp_path: Path) -> None:
     text = (
         "harness: 1\nname: wrong\nmodel: {bed: planted}\nprobes: [mean_difference]\ninterventions: [mean_difference]\n"

@@ -25,9 +25,9 @@ from harness import kind, language
 from harness.beds.planted import Planted
 from harness.data.cities import Cities
 from harness.errors import SpecError, UsageError
-from harness.language.document import MAX_VALUES, compose, resolve
-from harness.language.nodes import plain
-from harness.language.validation import sound
+from harness.language.schema.validation import sound
+from harness.language.syntax.document import MAX_VALUES, compose, resolve
+from harness.language.syntax.nodes import plain
 from harness.listing import LISTS, example, listing
 from harness.spec import Model, Spec, Transfer
 
@@ -308,7 +308,7 @@ def test_reading_imports_nothing_heavy(tmp_path: Path) -> None:
     path = write(tmp_path, BANANA_SHED)
     code = (
         "import sys; from pathlib import Path; from harness import language; "
-        f"language.read(Path({str(path)!r})); language.schema(); "
+        f"language.read(Path({str(path)!r})); language.json_schema(); "
         "print([m for m in ('torch', 'transformers', 'polars', 'scipy', 'sklearn', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -701,7 +701,7 @@ def test_any_value_anywhere_is_read_or_refused(tmp_path_factory: pytest.TempPath
 
 
 def test_the_schema_is_valid_and_described() -> None:
-    schema = language.schema()
+    schema = language.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     assert json.loads(json.dumps(schema)) == schema
     assert all(part["description"] for part in schema["properties"].values())
@@ -723,7 +723,7 @@ def test_the_schema_is_valid_and_described() -> None:
 def test_short_forms_are_valid_for_an_editor(changes: dict[str, Any]) -> None:
     root, _ = compose(BASE, "f")
     assert root is not None
-    jsonschema.validate({**plain(root), **changes}, language.schema(), jsonschema.Draft202012Validator)
+    jsonschema.validate({**plain(root), **changes}, language.json_schema(), jsonschema.Draft202012Validator)
 
 
 @pytest.mark.parametrize(
@@ -745,13 +745,13 @@ def test_wrong_specs_are_wrong_for_an_editor_too(changes: dict[str, Any]) -> Non
     root, _ = compose(BASE, "f")
     assert root is not None
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**plain(root), **changes}, language.schema(), jsonschema.Draft202012Validator)
+        jsonschema.validate({**plain(root), **changes}, language.json_schema(), jsonschema.Draft202012Validator)
 
 
 def test_the_example_of_the_design_is_valid_for_an_editor() -> None:
     root, _ = compose(BANANA_SHED, "f")
     assert root is not None
-    jsonschema.validate(plain(root), language.schema(), jsonschema.Draft202012Validator)
+    jsonschema.validate(plain(root), language.json_schema(), jsonschema.Draft202012Validator)
 
 
 def test_the_starter_is_a_spec_with_its_alternatives(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from harness import language, pipeline
 from harness.compiling import compile_plan
 from harness.errors import SpecError
-from harness.plan import spec_content
+from harness.spec.plain import spec_content
 from harness.store import Store
 
 SPEC = """\

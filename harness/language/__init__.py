@@ -1,8 +1,8 @@
 """The YAML language: documents with places, merging, validation, decoding, schema.
 
-file → nodes (document) → includes and --set merged (including, settings) → one form (shorthand)
-     → faults against the JSON Schema (validation) → conditions, kinds, defaults (resolving)
-     → names across parts (consistency, references) → Spec
+file → nodes (syntax/) → includes and --set merged (including, settings) → one form, and faults against the JSON Schema (schema/)
+     → conditions and kinds (conditions, decoding, resolving) → what is missing or contradicts itself (problems/)
+     → Spec (assembling)
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.language.json_schema import Of
+    from harness.language.schema.json_schema import Of
     from harness.spec import Spec
 
-__all__ = ["read", "schema", "starter"]
+__all__ = ["json_schema", "read", "starter"]
 
 
 def read(path: Path, sets: Sequence[str] = ()) -> Spec:
@@ -28,15 +28,15 @@ def read(path: Path, sets: Sequence[str] = ()) -> Spec:
     return read_spec(Path(path), sets)
 
 
-def schema(of: Of = "spec") -> dict[str, Any]:
+def json_schema(of: Of = "spec") -> dict[str, Any]:
     """JSON Schema (2020-12) of the whole language, or of a bed's card. The result is shared: do not change it."""
-    from harness.language.json_schema import schema as whole
+    from harness.language.schema.json_schema import schema
 
-    return whole(of)
+    return schema(of)
 
 
 def starter(name: str) -> str:
     """A commented spec that runs as it is. Raises UsageError if the name is no slug."""
-    from harness.language.starting import starter_spec
+    from harness.language.starter_spec import starter_spec
 
     return starter_spec(name)

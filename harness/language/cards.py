@@ -15,15 +15,15 @@ import msgspec
 from harness import ordinary
 from harness.bed_folder import CARD, BedFolder, find_bed, leads_out
 from harness.errors import Problem, SpecError, did_you_mean
-from harness.language.card_grammar import OwnBed
-from harness.language.document import Unreadable, compose, decode
 from harness.language.including import MAX_BYTES
-from harness.language.merging import overlay
-from harness.language.nodes import Entry, Node, Place, Scalar, Table, plain, problem_at, text_of
-from harness.language.reading import deeper
+from harness.language.problems import problems_of
 from harness.language.resolving import Resolved
-from harness.language.shorthand import written_out
-from harness.language.validation import faults
+from harness.language.schema.card_grammar import BedParts, OwnBed
+from harness.language.schema.shorthand import written_out
+from harness.language.schema.validation import faults
+from harness.language.syntax.document import Unreadable, compose, decode
+from harness.language.syntax.merging import overlay
+from harness.language.syntax.nodes import Entry, Node, Place, Scalar, Table, plain, problem_at, text_of
 from harness.spec import Model, Origin
 
 _HEAD = ("name", "about", "model", "data", "prompt", "conditions")
@@ -45,16 +45,7 @@ class Card:
         return self._resolved.settings[name] if name is not None else self.root
 
 
-class Laid(msgspec.Struct, frozen=True):
-    """What a bed with a card puts in the place of itself."""
-
-    model: Model
-    data: Node
-    prompt: Node
-    origin: Origin
-
-
-def lay(own: OwnBed, written: Table, base: Path) -> Laid:
+def parts_of_bed(own: OwnBed, written: Table, base: Path) -> BedParts:
     """The parts of a condition that stand for `{bed: ./my-bed, …}`, which stands at `written`. `base` is the spec's folder.
 
     Raises SpecError for a card that is wrong, UsageError for a bed that is not there.
@@ -75,7 +66,7 @@ def lay(own: OwnBed, written: Table, base: Path) -> Laid:
         model, **chosen, trust_remote_code=own.trust_remote_code, allow_pickle=own.allow_pickle
     )
     empty = Table({}, setting.place, "prompt")
-    return Laid(
+    return BedParts(
         model=model,
         data=setting.entries["data"].node,
         prompt=setting.get("prompt") or empty,
@@ -98,10 +89,10 @@ def read_card(found: BedFolder) -> Card:
         raise SpecError(nested)
     problems = [*faults(root, of="bed")]
     tree = _as_spec(root)
-    resolved = Resolved(tree, found.folder)
+    resolved = Resolved(tree, found.folder, parts_of_bed)
     if not problems:
         # What has the wrong form is not looked at any closer.
-        problems += deeper(resolved)
+        problems += problems_of(resolved)
     problems += _card_problems(root, resolved, found.folder)
     if problems:
         raise SpecError(problems)

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from harness.errors import Problem, SpecError
-from harness.language.document import Unreadable, compose, decode
-from harness.language.grammar import OTHER_VERSION, VERSION
-from harness.language.merging import overlay
-from harness.language.nodes import Array, Node, Place, Scalar, Table, plain, problem_at, text_of
-from harness.language.shorthand import written_out
+from harness.language.schema.grammar import OTHER_VERSION, VERSION
+from harness.language.schema.shorthand import written_out
+from harness.language.syntax.document import Unreadable, compose, decode
+from harness.language.syntax.merging import overlay
+from harness.language.syntax.nodes import Array, Node, Place, Scalar, Table, plain, problem_at, text_of
 
 MAX_BYTES = 1 << 20
 MAX_FILES = 50

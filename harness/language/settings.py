@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from harness.errors import Problem
-from harness.language.document import Unreadable, compose, shorten
-from harness.language.merging import Position, overlay
-from harness.language.nodes import Array, Entry, Node, Place, Table, child_path
-from harness.language.shorthand import written_out
+from harness.language.schema.shorthand import written_out
+from harness.language.syntax.document import Unreadable, compose, shorten
+from harness.language.syntax.merging import Position, overlay
+from harness.language.syntax.nodes import Array, Entry, Node, Place, Table, child_path
 
 MAX_STEPS = 40
 """Keys on the way to a value. A spec is not that deep."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from harness import artifacts
 from harness.report.content import Report, SummaryLayer
-from harness.spec import Spec, plain
+from harness.spec import Spec
+from harness.spec.plain import plain
 from harness.store import Artifact
 
 TABLES = ("results", "seeds", "checks")

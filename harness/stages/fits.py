@@ -19,7 +19,8 @@ from harness.errors import DataError
 from harness.jobs import Alone
 from harness.plan.stage import Cost, Stage
 from harness.scoring import Scored
-from harness.spec import Spec, plain, probe_name
+from harness.spec import Spec
+from harness.spec.plain import plain, probe_name
 from harness.stages.states import States
 from harness.store import Artifact, content_key
 

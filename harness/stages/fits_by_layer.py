@@ -20,9 +20,10 @@ from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates
 from harness.fitting import Fitting
 from harness.jobs import Job
-from harness.spec import probe_name
+from harness.spec.plain import probe_name
 from harness.resources import give_back_freed
 from harness.scoring import Scored, SplitName
+from harness.spec.plain import probe_name
 from harness.store import Artifact, Store, content_key
 from harness.stored_readouts import at_layers, joined
 

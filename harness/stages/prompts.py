@@ -11,7 +11,8 @@ from harness.code_version import code_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.contracts import PromptTable
-from harness.spec import Condition, Spec, home_of, plain
+from harness.spec import Condition, Spec
+from harness.spec.plain import home_of, plain
 from harness.store import Artifact, content_key
 from harness.subject import Subject
 

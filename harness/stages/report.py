@@ -11,7 +11,8 @@ from harness.plan.stage import Stage
 from harness.report.content import Look, Report
 from harness.report.stored import load, save
 from harness.report.write import render
-from harness.spec import Spec, as_yaml, spec_content
+from harness.spec import Spec
+from harness.spec.plain import as_yaml, spec_content
 from harness.stages.summary import Summarised
 from harness.stages.tables import Tables
 from harness.stages.verdicts import Verdicts

@@ -12,7 +12,8 @@ from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.contracts import PromptTable
-from harness.spec import Activations, Condition, plain
+from harness.spec import Activations, Condition
+from harness.spec.plain import plain
 from harness.stages.prompts import Prompts
 from harness.stages.training import Training
 from harness.store import Artifact, Store, content_key

@@ -11,7 +11,8 @@ import msgspec
 from harness import artifacts, tables
 from harness.plan.stage import Stage
 from harness.scoring import score
-from harness.spec import Spec, plain
+from harness.spec import Spec
+from harness.spec.plain import plain
 from harness.stages.fits import Score
 from harness.store import Artifact, content_key
 

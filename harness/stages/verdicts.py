@@ -10,7 +10,8 @@ from harness import artifacts, tables
 from harness.analyses.interventions.intervened import Outcomes
 from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
-from harness.spec import Spec, plain
+from harness.spec import Spec
+from harness.spec.plain import plain
 from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import yaml
 from harness import language, pipeline, standing
 from harness.bed_folder import find_bed
 from harness.errors import UsageError
-from harness.language.card_grammar import OwnBed
 from harness.language.cards import Card, claims_of, read_card
-from harness.language.nodes import plain
+from harness.language.schema.card_grammar import OwnBed
+from harness.language.syntax.nodes import plain
 from harness.progress import Reporter
 from harness.store import Store
 

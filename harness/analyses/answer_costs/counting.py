@@ -16,7 +16,8 @@ from harness import artifacts
 from harness.contracts import Probe, PromptTable
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
-from harness.spec import Spec, probe_name
+from harness.spec import Spec
+from harness.spec.plain import probe_name
 from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:

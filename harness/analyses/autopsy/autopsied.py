@@ -15,7 +15,8 @@ from harness.evidence import RunEvidence
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
-from harness.spec import Autopsy, Spec, probe_name
+from harness.spec import Autopsy, Spec
+from harness.spec.plain import probe_name
 from harness.store import Artifact, content_key
 from harness.templates import shared_start
 

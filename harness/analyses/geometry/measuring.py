@@ -20,7 +20,8 @@ from harness.normalisers import at_layers
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.scoring import fits
-from harness.spec import Spec, probe_name
+from harness.spec import Spec
+from harness.spec.plain import probe_name
 from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from harness.fitting import Fitting, score, training_pairs
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.scoring import TRUTH, Labels, Scored, measure
-from harness.spec import SampleEfficiency, Spec, plain
+from harness.spec import SampleEfficiency, Spec
+from harness.spec.plain import plain
 from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:

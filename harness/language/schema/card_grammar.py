@@ -1,13 +1,15 @@
-"""What may be written in a bed's card, and in a spec that uses it. As in `grammar`, these structs are the schema and are not built."""
+"""What may be written in a bed's card, and in a spec that uses it. As in `grammar`, the structs of a card are the schema and are not built."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Metric, Probe
-from harness.spec import Activations, Data, LayerRule, Model, Part, Prompt, Slug, Transfer
+from harness.language.syntax.nodes import Node
+from harness.spec import Activations, Data, LayerRule, Model, Origin, Part, Prompt, Slug, Transfer
 
 
 class OwnBed(Part, frozen=True, kw_only=True):
@@ -29,6 +31,15 @@ class OwnBed(Part, frozen=True, kw_only=True):
     """Run Python code that comes with the bed. A card cannot ask for it; off unless you trust its authors."""
     allow_pickle: bool = False
     """Load pickled weights, which can run code. A card cannot ask for it; off unless you trust its authors."""
+
+
+class BedParts(msgspec.Struct, frozen=True):
+    """The parts of a condition that a bed with a card stands for."""
+
+    model: Model
+    data: Node
+    prompt: Node
+    origin: Origin
 
 
 class Setting(Part, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from harness.contracts import Probe
 from harness.errors import Problem, did_you_mean
-from harness.language.document import shorten
-from harness.language.nodes import Node, Table, items_of, problem_at, text_of
 from harness.language.resolving import Resolved
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Table, items_of, problem_at, text_of
 
 
 def target_problems(resolved: Resolved) -> Iterator[Problem]:

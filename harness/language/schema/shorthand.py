@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import kind
-from harness.language.nodes import Array, Entry, Node, Scalar, Table, text_of
+from harness.language.syntax.nodes import Array, Entry, Node, Scalar, Table, text_of
 
 
 def written_out(root: Table) -> Table:

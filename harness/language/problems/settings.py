@@ -12,9 +12,9 @@ from typing import Any
 from harness import kind
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
-from harness.language.document import shorten
-from harness.language.nodes import Array, Node, Scalar, Table, child_path, plain, problem_at, text_of
-from harness.language.templates import template_problems
+from harness.language.problems.templates import template_problems
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Array, Node, Scalar, Table, child_path, plain, problem_at, text_of
 from harness.spec import Condition
 
 _SHARES = {"train": 0.6, "validation": 0.0, "test": 0.4}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.language.nodes import Entry, Node, Table, text_of
+from harness.language.syntax.nodes import Entry, Node, Table, text_of
 
 Position = tuple[str, ...]
 """The keys that lead to a mapping, without `conditions` and the condition's name."""

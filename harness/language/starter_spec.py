@@ -6,7 +6,7 @@ import re
 from typing import get_args
 
 from harness.errors import UsageError
-from harness.language.words import pattern
+from harness.language.schema.words import pattern
 from harness.spec import Slug
 
 _STARTER = """\

@@ -11,16 +11,16 @@ import msgspec
 from harness import kind
 from harness.contracts import Check
 from harness.errors import Problem, did_you_mean
-from harness.language.document import shorten
-from harness.language.nodes import Node, Scalar, Table, problem_at, scalars
-from harness.language.references import renamed
+from harness.language.problems.names import renamed
 from harness.language.resolving import Resolved
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Scalar, Table, problem_at, scalars
 from harness.spec import LayerRule
 
 RULES: tuple[str, ...] = get_args(LayerRule)
 
 
-def claim_problems(resolved: Resolved) -> Iterator[Problem]:
+def check_problems(resolved: Resolved) -> Iterator[Problem]:
     """Problems of the spec's layer rule and of every check that could be decoded."""
     everywhere = [fitted for fitted, _ in resolved.transfers()]
     yield from _layer_problems(resolved, resolved.root.get("layer"), everywhere)
@@ -102,7 +102,7 @@ def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterato
 
 def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
     """Names that a check may refer to, by what they name."""
-    probes = resolved.probe_names()
+    probes = list(resolved.all_probes())
     # A misspelt kind is reported once, where it stands, and not again by every check that spells it right.
     broken = any(probe is None for _, probe in resolved.probes)
     meant = [near for name in probes for near in get_close_matches(name, kind.names("probes"), n=1)] if broken else []

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 from harness.contracts import Bed, Probe
 from harness.errors import Problem, did_you_mean
-from harness.kind import find
-from harness.language.document import shorten
-from harness.language.nodes import Node, Table, problem_at
-from harness.language.resolving import Resolved, probe_name
+from harness.language.resolving import Resolved
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Table, problem_at
 from harness.spec import Intervention
 
 
 def intervention_problems(resolved: Resolved) -> Iterator[Problem]:
     """Problems of every intervention that could be decoded, those included that checks ask for."""
-    probes = _probes(resolved)
+    probes = resolved.all_probes()
     seen: list[tuple[Node, Intervention]] = []
     written = {id(node) for node, _ in resolved.interventions}
     for node, intervention in resolved.all_interventions():
@@ -41,16 +40,6 @@ def intervention_problems(resolved: Resolved) -> Iterator[Problem]:
                 )
                 break
         seen.append((node, intervention))
-
-
-def _probes(resolved: Resolved) -> dict[str, Probe | None]:
-    """By name, baselines included; None for one whose options are wrong."""
-    found = {name: probe for node, probe in resolved.probes if (name := probe_name(node, probe)) is not None}
-    for name in resolved.baselines(tuple(resolved.conditions.values())):
-        made = find("probes", name)()
-        assert isinstance(made, Probe)
-        found.setdefault(name, made)
-    return found
 
 
 def _name_problems(resolved: Resolved, node: Table, intervention: Intervention, probes: list[str]) -> Iterator[Problem]:

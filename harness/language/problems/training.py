@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
-from harness.language.document import shorten
-from harness.language.nodes import Node, Table, problem_at
+from harness.language.problems.targets import target_name_problems
 from harness.language.resolving import Resolved
-from harness.language.targets import target_name_problems
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Table, problem_at
 from harness.spec import Condition, Elicit
 
 

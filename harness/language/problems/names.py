@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from harness import kind
 from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
-from harness.language.acting import intervention_problems
-from harness.language.document import shorten
-from harness.language.nodes import Node, Table, child_path, problem_at, text_of
+from harness.language.problems.interventions import intervention_problems
 from harness.language.resolving import Resolved, probe_name
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Table, child_path, problem_at, text_of
 from harness.spec import Transfer
 
 RESERVED = (
@@ -56,14 +56,14 @@ def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
                     yield entry.place.problem(child_path(changed.path, key), _undeclared(key, declared))
         seen: set[str] = set()
         for item in override.node.items_of("distractors"):
-            standing = text_of(item)
-            if standing is None:
+            listed = text_of(item)
+            if listed is None:
                 continue
-            if standing not in declared:
-                yield problem_at(item, _undeclared(standing, declared))
-            if standing in seen:
-                yield problem_at(item, f'the distractor "{standing}" stands here twice; take one of them out')
-            seen.add(standing)
+            if listed not in declared:
+                yield problem_at(item, _undeclared(listed, declared))
+            if listed in seen:
+                yield problem_at(item, f'the distractor "{listed}" stands here twice; take one of them out')
+            seen.add(listed)
 
 
 def _undeclared(name: str, declared: list[str]) -> str:
@@ -87,7 +87,9 @@ def _bed_problems(resolved: Resolved) -> Iterator[Problem]:
     for name in sorted(beds):
         condition = resolved.conditions[name]
         if condition is not None and condition.distractors:
-            where = _override_part(resolved, name, "distractors") or resolved.root.get("distractors") or resolved.root
+            override = resolved.override(name)
+            own = None if override is None else override.get("distractors")
+            where = own or resolved.root.get("distractors") or resolved.root
             message = "nothing can be added to a test bed's prompts, which are token ids; leave the distractors out"
             yield problem_at(where, message)
     if set(resolved.conditions) != beds:
@@ -104,12 +106,6 @@ def _bed_problems(resolved: Resolved) -> Iterator[Problem]:
             yield problem_at(node, message)
 
 
-def _override_part(resolved: Resolved, condition: str, key: str) -> Node | None:
-    conditions = resolved.root.table("conditions")
-    override = conditions.table(condition) if conditions is not None else None
-    return override.get(key) if override is not None else None
-
-
 def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
     first: dict[str, Node] = {}
     for node, probe in resolved.probes:
@@ -124,7 +120,7 @@ def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _baseline_clashes(resolved: Resolved) -> Iterator[Problem]:
-    added = resolved.added_baselines(tuple(resolved.conditions.values()))
+    added = resolved.added_baselines()
     for node, probe in resolved.probes:
         if probe is not None and probe.name in added:
             message = f'"{probe.name}" is the name of a baseline that is added to every table; choose another name, or write `baselines: false`'
@@ -175,7 +171,7 @@ def _overlap(one: Transfer, other: Transfer) -> bool:
 
 def _named_probe_problems(resolved: Resolved, owner: Table) -> Iterator[Problem]:
     """A list of names under `probes`, each of which must be there and stand there once."""
-    known, seen = resolved.probe_names(), set()
+    known, seen = list(resolved.all_probes()), set()
     for item in owner.items_of("probes"):
         name = text_of(item)
         if name is not None and name not in known:
@@ -214,7 +210,7 @@ def _curve_problems(resolved: Resolved) -> Iterator[Problem]:
 
 def _autopsy_problems(resolved: Resolved) -> Iterator[Problem]:
     known = {
-        "probe": resolved.probe_names(),
+        "probe": list(resolved.all_probes()),
         "condition": list(resolved.conditions),
         "fit_on": list(resolved.conditions),
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from harness.language.document import resolve, shorten
-from harness.language.nodes import Array, Node, Scalar
+from harness.language.syntax.document import resolve, shorten
+from harness.language.syntax.nodes import Array, Node, Scalar
 
 _ONE = {
     "integer": "a whole number",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.errors import DataError, Problem
-from harness.language.nodes import Place, Scalar
+from harness.language.syntax.nodes import Place, Scalar
 
 
 def template_problems(node: Scalar) -> Iterator[Problem]:

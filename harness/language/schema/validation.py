@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import Problem, did_you_mean
 from harness.kind import canonical
-from harness.language import words
-from harness.language.document import shorten
-from harness.language.grammar import OTHER_VERSION
-from harness.language.json_schema import Of, Schema, schema
-from harness.language.nodes import Node, Scalar, Table, child_path, descend, plain
+from harness.language.schema import words
+from harness.language.schema.grammar import OTHER_VERSION
+from harness.language.schema.json_schema import Of, Schema, schema
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Scalar, Table, child_path, descend, plain
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

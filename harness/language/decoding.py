@@ -1,0 +1,69 @@
+"""From nodes to structs: a mapping becomes the kind or the part of a spec that it describes."""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+import msgspec
+
+from harness import kind
+from harness.bed_folder import is_own
+from harness.contracts import Bed, Source
+from harness.errors import Problem
+from harness.language.schema.card_grammar import OwnBed
+from harness.language.schema.validation import sound
+from harness.language.syntax.nodes import Node, Table, plain, problem_at, text_of
+from harness.network_bed import NetworkBed
+from harness.spec import Data, Model
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Decoder:
+    """Makes structs of nodes. What cannot be made is None, and has left a problem here or is a fault against the schema."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def part(self, definition: str, struct: type[T], node: Node | None, whole: Node | None = None) -> T | None:
+        """The struct of a mapping; the default one where there is no node.
+
+        `definition` is its name in the schema, and `whole` the mapping that the schema knows, where `node` is part of it.
+        """
+        if node is None:
+            return struct()
+        try:
+            return msgspec.convert(plain(node), struct)
+        except msgspec.ValidationError as error:
+            # What the schema cannot say (two options that contradict each other) is said by the struct itself.
+            if sound(whole or node, definition):
+                message = str(error).split(" - at `$")[0]
+                self.problems.append(problem_at(whole or node, message[:1].lower() + message[1:]))
+            return None
+
+    def kind(self, folder: str, node: Node, key: str = "kind") -> kind.Kind | None:
+        """The kind that a mapping names under `key`, with its options."""
+        name = text_of(node.get(key)) if isinstance(node, Table) else None
+        if name is None or kind.canonical(name) not in kind.names(folder):
+            return None
+        assert isinstance(node, Table)
+        return self.part(folder, kind.find(folder, name), node.without(key), node)
+
+    def model(self, node: Node) -> Model | Bed | NetworkBed | OwnBed | None:
+        """A language model, or one of the three things that `bed` can name."""
+        if isinstance(node, Table) and "bed" in node.entries:
+            if is_own(text_of(node.get("bed")) or ""):
+                return self.part("own_bed", OwnBed, node)
+            return cast("Bed | NetworkBed | None", self.kind("beds", node, "bed"))
+        return self.part("Model", Model, node)
+
+    def data(self, node: Node | None) -> Data | None:
+        """The data with their source, which is a kind of its own."""
+        if not isinstance(node, Table):
+            return Data()
+        source_node = node.get("source")
+        source = None if source_node is None else self.kind("data", source_node)
+        if source_node is not None and source is None:
+            return None
+        data = self.part("Data", Data, node.without("source"))
+        return None if data is None else msgspec.structs.replace(data, source=cast("Source | None", source))

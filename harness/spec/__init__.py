@@ -1,0 +1,43 @@
+"""The spec: an experiment as typed, frozen values, resolved and complete. See `harness.language` for how YAML becomes one.
+
+Options, defaults and their documentation stand here (and in the kinds); the JSON Schema, error messages and
+`harness list` are made from them.
+"""
+
+from harness.spec.analyses import Autopsy, Intervention, LayerRule, SampleEfficiency
+from harness.spec.condition import (
+    Activations,
+    Condition,
+    Data,
+    Elicit,
+    Model,
+    Origin,
+    Part,
+    Planting,
+    Prompt,
+    Slug,
+    Split,
+    Value,
+)
+from harness.spec.experiment import Spec, Transfer
+
+__all__ = [
+    "Activations",
+    "Autopsy",
+    "Condition",
+    "Data",
+    "Elicit",
+    "Intervention",
+    "LayerRule",
+    "Model",
+    "Origin",
+    "Part",
+    "Planting",
+    "Prompt",
+    "SampleEfficiency",
+    "Slug",
+    "Spec",
+    "Split",
+    "Transfer",
+    "Value",
+]
