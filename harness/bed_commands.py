@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
-from harness.printable import printable
 from harness.store_commands import StoreRoot
+from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
     import polars as pl

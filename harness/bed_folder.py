@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from harness import ordinary
 from harness.errors import HarnessError, UsageError
 from harness.store import cache_folder
+from harness.untrusted.files import is_irregular
 
 CARD = "bed.yaml"
 
@@ -93,7 +93,7 @@ def check_inside(folder: Path) -> None:
     for path in files_of(folder):
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real):
             raise UsageError(f"{path} is a link out of the bed's folder; copy the file into it")
-        if ordinary.is_irregular(path):
+        if is_irregular(path):
             raise UsageError(f"{path} is neither a file nor a folder; take it away")
 
 

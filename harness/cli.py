@@ -13,8 +13,8 @@ import typer
 
 from harness import __version__, bed_commands, store_commands
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
-from harness.printable import printable
 from harness.store_commands import StoreRoot
+from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
     from harness.resources import Resources

@@ -90,6 +90,7 @@ def compile_plan(
             "checks": plan.checks.key,
             "code": code_version(
                 "report",
+                "untrusted/text",
                 "tables",
                 "metrics",
                 "depth",
@@ -152,7 +153,15 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
         "tokenizer": card.tokenizer_identity if card else "",
         **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_version('shots')}"}),
         "code": code_version(
-            "examples", "templates", "sandbox", "prompts", "encoding", "lint", "data", "distractors", "models/tokenizer"
+            "examples",
+            "untrusted/template",
+            "untrusted/jinja",
+            "prompts",
+            "encoding",
+            "lint",
+            "data",
+            "distractors",
+            "models/tokenizer",
         ),
     }
 

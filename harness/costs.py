@@ -17,10 +17,10 @@ from harness.activations.extract import plan_extraction
 from harness.execution import Execution
 from harness.plan import Acts, Plan, Stage
 from harness.progress import Reporter
-from harness.report.plain import line
 from harness.store import Store
 from harness.training.cost import cost as cost_of_training
 from harness.training.cost import peak_bytes
+from harness.untrusted.text import line
 
 
 class Costs(msgspec.Struct, frozen=True):

@@ -21,8 +21,8 @@ from uuid import uuid4
 
 import msgspec
 
-from harness import ordinary
 from harness.store import LARGEST_META, Store
+from harness.untrusted.files import read_ordinary
 
 FOLDER = "leases"
 HEARTBEAT_S = 15.0
@@ -106,7 +106,7 @@ def _notes(store: Store) -> list[tuple[Path, Note | None]]:
 
 def _read(path: Path) -> Note | None:
     try:
-        return msgspec.json.decode(ordinary.content(path, LARGEST_META, links=False), type=Note)
+        return msgspec.json.decode(read_ordinary(path, LARGEST_META, links=False), type=Note)
     except (OSError, msgspec.DecodeError, RecursionError):
         return None
 

@@ -27,13 +27,13 @@ from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
 from harness.report.geometries import scatters
 from harness.report.manifest import assemble
-from harness.report.plain import line
 from harness.report.write import render, write
 from harness.resources import Resources
 from harness.sample_efficiency import sample_efficiency
 from harness.scoring import score
 from harness.store import FORMAT, Artifact, Store, content_key
 from harness.team import Team
+from harness.untrusted.text import line
 
 if TYPE_CHECKING:
     import polars as pl

@@ -18,7 +18,7 @@ from harness.errors import DataError
 from harness.examples import arrange, sample, source_of, title
 from harness.shots import Shots
 from harness.spec import Condition, Prompt
-from harness.templates import Rendered, Template, shared_start
+from harness.untrusted.template import Rendered, Template, shared_start
 
 if TYPE_CHECKING:
     import polars as pl

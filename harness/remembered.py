@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import msgspec
 
-from harness import ordinary
 from harness.store import LARGEST_META, Store, sealed, unsealed
+from harness.untrusted.files import read_ordinary
 
 FOLDER = "plans"
 
@@ -71,7 +71,7 @@ def everything(store: Store) -> list[Remembered]:
 
 def _read(path: Path) -> Remembered | None:
     try:
-        content = unsealed(ordinary.content(path, LARGEST_META, links=False))
+        content = unsealed(read_ordinary(path, LARGEST_META, links=False))
         return None if content is None else msgspec.convert(content, Remembered)
     except (OSError, msgspec.ValidationError):
         return None
@@ -80,7 +80,7 @@ def _read(path: Path) -> Remembered | None:
 def _was_sealed(path: Path) -> bool:
     """Whether it is a note of this layout, damaged. Those of the first layout had neither word in them."""
     try:
-        content = ordinary.content(path, LARGEST_META, links=False)
+        content = read_ordinary(path, LARGEST_META, links=False)
     except FileNotFoundError:
         return False
     except OSError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED
-from harness.printable import printable
+from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
     from harness.store import Store

@@ -13,7 +13,7 @@ from harness.contracts import Bed
 from harness.evidence import RunEvidence
 from harness.plan import Stage
 from harness.spec import Autopsy
-from harness.templates import shared_start
+from harness.untrusted.template import shared_start
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from harness import ordinary
 from harness.bed_folder import CARD, BedFolder, find_bed, leads_out
 from harness.errors import Problem, SpecError, did_you_mean
 from harness.language.card_grammar import OwnBed
@@ -25,6 +24,7 @@ from harness.language.resolving import Resolved
 from harness.language.shorthand import written_out
 from harness.language.validation import faults
 from harness.spec import Model, Origin
+from harness.untrusted.files import read_ordinary
 
 _HEAD = ("name", "about", "model", "data", "prompt", "conditions")
 _NOT_A_CARDS = ("trust_remote_code", "allow_pickle")
@@ -116,7 +116,7 @@ def claims_of(card: Card) -> Table:
 def _document(path: Path) -> Table:
     file = str(path)
     try:
-        raw = ordinary.content(path, MAX_BYTES)
+        raw = read_ordinary(path, MAX_BYTES)
         root, problems = compose(decode(raw, file), file)
     except OSError as error:
         raise SpecError([Place(file).problem("", f"the card cannot be read: {error.strerror or error}")]) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.asking import AnswerCost
-from harness.report import plain
 from harness.report.markup import folded, table
 from harness.report.wording import listed
+from harness.untrusted import text as plain
 
 
 def section(costs: Sequence[AnswerCost]) -> Iterable[str]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from harness import git
 from harness.plan import StageKind
+from harness.untrusted import git
 
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
