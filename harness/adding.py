@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from harness import remembered
 from harness.plan import Stage, StageKind, stage_title
-from harness.store import Store, content_key
+from harness.store import Store, content_key, last_runs
 
 
 class Adder:
@@ -12,7 +11,7 @@ class Adder:
 
     def __init__(self, store: Store, name: str):
         self.store = store
-        last = remembered.recall(store, name)
+        last = last_runs.recall(store, name)
         self.before = {} if last is None else last.stages
 
     def __call__(self, kind: StageKind, label: str, ingredients: dict[str, str]) -> Stage:

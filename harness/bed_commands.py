@@ -181,6 +181,6 @@ def _shown(checks: pl.DataFrame) -> int:
 
 
 def _store(root: str | None) -> Store:
-    from harness.object_store import store_at
+    from harness.store import store_at
 
     return store_at(root)

@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, fitting, kind, normalisers
-from harness.activations.bank import SEEN_S
+from harness import fitting, kind, normalisers
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
-from harness.errors import ConstantStates, StoreError
+from harness.errors import ConstantStates
 from harness.fitting import Fitting
 from harness.jobs import Job
 from harness.plan import Stage, probe_name
 from harness.resources import give_back_freed
-from harness.scoring import Scored, SplitName
-from harness.store import Artifact, Store, content_key
-from harness.stored_readouts import at_layers, joined
+from harness.scoring import Scored, SplitName, load_scored, save_scored
+from harness.store import Artifact, Store, content_key, reading
+from harness.stored_readouts import at_layers, fit_about, joined, load_fit, save_fit
 
 if TYPE_CHECKING:
     from harness.execution import Execution
@@ -139,26 +138,26 @@ class LayerWork:
             self._store(one, readout, states.normaliser(one.probe), scored)
         else:
             normaliser = states.normaliser(one.probe)
-            about: dict[str, Any] = artifacts.fit_about(readout, normaliser) | {"still": still, "answers": []}
+            about: dict[str, Any] = fit_about(readout, normaliser) | {"still": still, "answers": []}
             with self.store.write(_PARTS, key, about) as folder:
                 for number, answers in enumerate(scored):
                     (folder / str(number)).mkdir()
-                    about["answers"].append(artifacts.save_scored(answers, folder / str(number)))
-                artifacts.save_fit(readout, normaliser, folder)
+                    about["answers"].append(save_scored(answers, folder / str(number)))
+                save_fit(readout, normaliser, folder)
         return between - start, time.perf_counter() - between
 
     def _store(self, one: Wanted, readout: Readout, normaliser: Normaliser | None, scored: Iterable[Scored]) -> None:
         """What the plan asks for."""
-        with self.store.write(one.fit.kind, one.fit.key, artifacts.fit_about(readout, normaliser)) as folder:
-            artifacts.save_fit(readout, normaliser, folder)
+        with self.store.write(one.fit.kind, one.fit.key, fit_about(readout, normaliser)) as folder:
+            save_fit(readout, normaliser, folder)
         for stage, answers in zip(one.scores.values(), scored, strict=True):
             about: dict[str, Any] = {}
             with self.store.write(stage.kind, stage.key, about) as folder:
-                about |= artifacts.save_scored(answers, folder)
+                about |= save_scored(answers, folder)
 
     def _fitted(self, one: Wanted, item: Item, states: _States) -> tuple[Readout, str]:
         """The probe at some layers, and why it found nothing to fit there, if that is so."""
-        if stored := artifacts.read(self.store, one.fit.kind, one.fit.key, artifacts.load_fit):
+        if stored := reading.read(self.store, one.fit.kind, one.fit.key, load_fit):
             readout = stored[0]
             if self._whole(one, item):
                 return readout, ""
@@ -176,13 +175,10 @@ class LayerWork:
         parts = [self._part(one, item) for item in items]
         if all(part.meta["still"] for part in parts):
             raise ConstantStates(parts[0].meta["still"])
-        fits = [artifacts.load_fit(part) for part in parts]
+        fits = [load_fit(part) for part in parts]
         answers = (
             _joined_answers(
-                [
-                    artifacts.load_scored(Artifact(part / str(number), part.meta["answers"][number], ()))
-                    for part in parts
-                ]
+                [load_scored(Artifact(part / str(number), part.meta["answers"][number], ())) for part in parts]
             )
             for number in range(len(one.scores))
         )
@@ -192,24 +188,10 @@ class LayerWork:
             self.store.remove(_PARTS, self._part_key(one, item.layers))
 
     def _part(self, one: Wanted, item: Item) -> Artifact:
-        return seen(self.store, _PARTS, self._part_key(one, item.layers))
+        return reading.just_made(self.store, _PARTS, self._part_key(one, item.layers))
 
     def _part_key(self, one: Wanted, layers: Sequence[int]) -> str:
         return content_key(one.fit.key, [stage.key for stage in one.scores.values()], list(layers))
-
-
-def seen(store: Store, kind: str, key: str) -> Artifact:
-    """An artifact that was just made, maybe by another process. Raises StoreError if it is not seen here, or damaged."""
-    deadline = time.monotonic() + SEEN_S
-    while not store.has(kind, key) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    artifact = store.open(kind, key)
-    if artifact is None:
-        raise StoreError(
-            f"{kind}/{key} was just made and is damaged or not seen here; is {store.root} the same folder for all "
-            "processes? Run again to make it anew"
-        )
-    return artifact
 
 
 class _States:

@@ -415,7 +415,7 @@ def main() -> None:
 
 
 def _store(root: str | None) -> Store:
-    from harness.object_store import store_at
+    from harness.store import store_at
 
     return store_at(root)
 

@@ -268,7 +268,7 @@ def _add_fit(plan: Plan, add: Adder, fit_on: str, tested_on: tuple[str, ...], pr
                     "normalisers",
                     "scoring",
                     "fitting",
-                    "artifacts",
+                    "store/reading",
                 ),
             },
         )

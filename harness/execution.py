@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, elicited, labelling, planting, prompts
+from harness import elicited, labelling, planting, prompts
 from harness.activations.layers import resolve
-from harness.by_layer import Item, LayerWork, Wanted, seen
+from harness.by_layer import Item, LayerWork, Wanted
 from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
 from harness.fitting import Fitting, score, score_shuffled, training_pairs
@@ -28,8 +28,9 @@ from harness.plan import Plan, Stage, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
 from harness.resources import Resources
-from harness.scoring import Labels, Scored, SplitName
-from harness.store import Store
+from harness.scoring import Labels, Scored, SplitName, load_scored
+from harness.store import Store, reading
+from harness.stored_readouts import load_fit
 from harness.team import Team
 from harness.training.questions import Question, questions_of
 
@@ -94,7 +95,7 @@ class Execution:
         return self._tables[condition]
 
     def _table(self, stage: Stage, condition: str) -> PromptTable:
-        if table := artifacts.read(self.store, stage.kind, stage.key, artifacts.load_table):
+        if table := reading.read(self.store, stage.kind, stage.key, prompts.load_table):
             self._answered(stage, rows=table.frame.height)
             return table
         card = self.plan.cards[condition]
@@ -107,8 +108,8 @@ class Execution:
             chosen = self.plan.spec.condition(condition)
             table = prompts.build(chosen, self.plan.spec.distractors_of(chosen), self.plan.home(chosen), tokenizer)
             counts["rows"] = table.frame.height
-            with self.store.write(stage.kind, stage.key, artifacts.table_about(table)) as folder:
-                artifacts.save_table(table, folder)
+            with self.store.write(stage.kind, stage.key, prompts.table_about(table)) as folder:
+                prompts.save_table(table, folder)
         return table
 
     def labels(self, condition: str, part: SplitName) -> Labels:
@@ -144,7 +145,7 @@ class Execution:
                     self.store, stage.key, base, *self.taught(condition), options, lambda step, loss: progress.to(step)
                 )
                 counts |= {"rows": taught.seen, "tokens": taught.tokens}
-        return elicited.card_of(seen(self.store, stage.kind, stage.key), base)
+        return elicited.card_of(reading.just_made(self.store, stage.kind, stage.key), base)
 
     def taught(self, condition: str) -> tuple[list[Question], str]:
         """The questions that an elicited condition's network may be taught, and whose they are."""
@@ -308,7 +309,7 @@ class Execution:
         key = (fit_on, tested_on, probe)
         if key not in self._scored:
             stage = self.plan.scores[key]
-            if found := artifacts.read(self.store, stage.kind, stage.key, artifacts.load_scored):
+            if found := reading.read(self.store, stage.kind, stage.key, load_scored):
                 self._scored[key] = _named(found, *key)
                 self._answered(stage)
                 self._answered(self.plan.fits[fit_on, probe])
@@ -348,7 +349,7 @@ class Execution:
             self._made(one.fit, seconds[0], rows)
             for tested_on, stage in one.scores.items():
                 self._made(stage, seconds[1] / len(one.scores), len(self.labels(tested_on, "test").group))
-                scored = artifacts.load_scored(seen(self.store, stage.kind, stage.key))
+                scored = load_scored(reading.just_made(self.store, stage.kind, stage.key))
                 self._scored[fit_on, tested_on, one.name] = _named(scored, fit_on, tested_on, one.name)
 
     def _check_apart(self, fit_on: str, tested_on: str) -> None:
@@ -380,13 +381,13 @@ class Execution:
     def fitted(self, fit_on: str, probe: str) -> tuple[Readout, Normaliser | None]:
         """A fitted probe with the normalisation of its states; fitted again if the store has lost it."""
         stage, chosen = self.plan.fits[fit_on, probe], self.plan.probe(probe)
-        stored = artifacts.read(self.store, stage.kind, stage.key, artifacts.load_fit)
+        stored = reading.read(self.store, stage.kind, stage.key, load_fit)
         if stored is None:
             work = LayerWork(self, fit_on, [Wanted(chosen, self.plan.seeds(chosen), stage, {})])
             items = work.items(1)
             work.do(Alone(), items, lambda done: None)
             work.finish(items)
-            stored = artifacts.load_fit(seen(self.store, stage.kind, stage.key))
+            stored = load_fit(reading.just_made(self.store, stage.kind, stage.key))
         return stored
 
     def fitting(self, fit_on: str, layers: tuple[int, ...]) -> Fitting:

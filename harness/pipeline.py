@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import artifacts, language, standing, tables
+from harness import language, standing, tables
 from harness.asking import AnswerCost, answer_costs
 from harness.autopsy.stage import autopsies
 from harness.compiling import compile_plan
@@ -20,8 +20,6 @@ from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
 from harness.geometry.stage import geometry
 from harness.interventions.stage import Interventions
-from harness.leases import Lease
-from harness.object_store import store_at
 from harness.plan import Plan, plain, spec_content
 from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
@@ -31,7 +29,8 @@ from harness.report.write import render, write
 from harness.resources import Resources
 from harness.sample_efficiency import sample_efficiency
 from harness.scoring import score
-from harness.store import FORMAT, Artifact, Store, content_key
+from harness.store import FORMAT, Artifact, Store, content_key, reading, store_at
+from harness.store.leases import Lease
 from harness.team import Team
 from harness.untrusted.text import line
 
@@ -237,13 +236,13 @@ def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) 
 
 def _stored(plan: Plan, store: Store) -> tuple[Report, dict[str, bytes]] | None:
     """The report's contents and files from the store, if they are there."""
-    return artifacts.read(store, plan.report.kind, plan.report.key, lambda artifact: _report_of(artifact, plan))
+    return reading.read(store, plan.report.kind, plan.report.key, lambda artifact: _report_of(artifact, plan))
 
 
 def _report_of(artifact: Artifact, plan: Plan) -> tuple[Report, dict[str, bytes]]:
     meta = artifact.meta
     frames = {
-        name: artifacts.load_frame(artifact / f"{name}.parquet") if f"{name}.parquet" in artifact.files else None
+        name: reading.load_frame(artifact / f"{name}.parquet") if f"{name}.parquet" in artifact.files else None
         for name in TABLES
     }
     rendered = {

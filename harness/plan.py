@@ -12,12 +12,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness import remembered
 from harness.contracts import Bed, Probe
 from harness.kind import Kind
 from harness.models.card import ModelCard
 from harness.spec import Condition, Intervention, Spec
-from harness.store import Store
+from harness.store import Store, last_runs
 
 StageKind = Literal[
     "prompts",
@@ -141,7 +140,7 @@ class Plan:
     def remember(self, store: Store) -> None:
         """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""
         stages = {stage_title(stage.kind, stage.label): stage.ingredients for stage in self.stages}
-        remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses))
+        last_runs.keep(store, last_runs.LastRun(self.spec.name, stages, self.uses))
 
 
 def home_of(condition: Condition, folder: Path) -> Path:

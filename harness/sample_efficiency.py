@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from harness import artifacts
 from harness.contracts import Metric, Pairs, Probe
 from harness.errors import NumericalError
 from harness.estimate import Measured, over_seeds
@@ -23,6 +22,7 @@ from harness.evidence import RunEvidence
 from harness.fitting import Fitting, score, training_pairs
 from harness.plan import Stage
 from harness.scoring import TRUTH, Labels, Scored, measure
+from harness.store import reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,8 +67,8 @@ def _of_probe(execution: Execution, evidence: RunEvidence, fit_on: str, name: st
 
     from harness.tables import SAMPLES
 
-    if stored := artifacts.read(
-        execution.store, stage.kind, stage.key, lambda found: artifacts.load_frames(found, [_TABLE])
+    if stored := reading.read(
+        execution.store, stage.kind, stage.key, lambda found: reading.load_frames(found, [_TABLE])
     ):
         # Keys leave names out, as those of fits do.
         named = {"fit_on": pl.lit(fit_on), "probe": pl.lit(name)}

@@ -16,15 +16,13 @@ import msgspec
 
 from harness.errors import StoreError
 from harness.store import Store, content_key
+from harness.store.reading import SEEN_S
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _KIND = "states"
 _FILE = "states.safetensors"
-
-SEEN_S = 90.0
-"""Seconds within which a file must be seen on another machine: network file systems keep a folder's list for up to a minute."""
 
 
 class _Shard(msgspec.Struct, frozen=True):

@@ -281,10 +281,10 @@ class OfModel(Forwarding):
 
     def remembered(self) -> Verdict | None:
         """What came of it when it was done before."""
-        from harness import artifacts
         from harness.activations.selfcheck import Verdict
+        from harness.store import reading
 
-        return artifacts.read(
+        return reading.read(
             self.bank.store, "selfchecks", self._examined_as, lambda stored: msgspec.convert(stored.meta, Verdict)
         )
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness import artifacts
 from harness.autopsy.examine import Body, examine
 from harness.autopsy.features import TRUTH, library
 from harness.contracts import Bed
 from harness.evidence import RunEvidence
 from harness.plan import Stage
 from harness.spec import Autopsy
+from harness.store import reading
 from harness.untrusted.template import shared_start
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def _carried_out(
 ) -> dict[str, pl.DataFrame]:
     from harness.autopsy.tables import SCHEMAS, framed
 
-    if stored := artifacts.read(
-        execution.store, stage.kind, stage.key, lambda found: artifacts.load_frames(found, SCHEMAS)
+    if stored := reading.read(
+        execution.store, stage.kind, stage.key, lambda found: reading.load_frames(found, SCHEMAS)
     ):
         return stored
     with execution.stage(stage) as (_, counts):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness import artifacts
 from harness.evidence import RunEvidence
 from harness.geometry.components import components
 from harness.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
@@ -17,6 +16,7 @@ from harness.geometry.variance import Split, split
 from harness.normalisers import at_layers
 from harness.plan import probe_name
 from harness.scoring import fits
+from harness.store import reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,9 +40,7 @@ def _of_condition(execution: Execution, evidence: RunEvidence, condition: str) -
     from harness.geometry.tables import TABLES, frame
 
     stage = execution.plan.geometries[condition]
-    if stored := artifacts.read(
-        execution.store, stage.kind, stage.key, lambda found: artifacts.load_frames(found, TABLES)
-    ):
+    if stored := reading.read(execution.store, stage.kind, stage.key, lambda found: reading.load_frames(found, TABLES)):
         return stored
     with execution.stage(stage) as (_, counts):
         made = {

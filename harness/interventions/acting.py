@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, stopping
+from harness import stopping
 from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
 from harness.errors import DataError, HarnessError, NumericalError
 from harness.interventions.directions import Directions, there
 from harness.interventions.effect import both_ways
 from harness.interventions.questions import Question, drawn, questions
-from harness.store import Artifact, Store, content_key
+from harness.store import Artifact, Store, content_key, reading
 
 if TYPE_CHECKING:
     from harness.execution import Execution
@@ -134,7 +134,7 @@ class Acting:
             tell(done)
 
         for name, batch in stopping.whole(zip(names, batches, strict=True)):
-            found = artifacts.read(self.store, _PARTS, name, _load)
+            found = reading.read(self.store, _PARTS, name, _load)
             if found is None:
                 found = self._tried(lambda batch=batch: forward.log_odds(batch, alterations, way, more))  # type: ignore[misc]
                 self._check_finite(found, batch)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness import artifacts
 from harness.contracts import Check, LayerChoice, Steered
 from harness.errors import CheckError
 from harness.interventions.acting import Acted, Acting, test_rows
@@ -21,7 +20,7 @@ from harness.interventions.effect import Outcome, both_ways, rows, slopes
 from harness.plan import Acts, Stage
 from harness.scoring import TRUTH
 from harness.spec import Intervention
-from harness.store import Artifact
+from harness.store import Artifact, reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -81,7 +80,7 @@ class Interventions:
         execution, intervention = self._execution, acts.intervention
         where = (acts.fit_on, acts.tested_on)
         choice = chosen_layer(execution, where, intervention)
-        acted = artifacts.read(execution.store, stage.kind, stage.key, _load)
+        acted = reading.read(execution.store, stage.kind, stage.key, _load)
         if acted is None:
             found = directions(execution, where, intervention, choice)
             target = execution.scored(*where, intervention.probe).target

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError, UsageError
-from harness.store import LARGEST_META, Artifact, Store, cache_folder, content_key, description_of, is_inside
+from harness.store.keys import cache_folder, content_key
+from harness.store.store import LARGEST_META, Artifact, Store, description_of, is_inside
 
 LOOKED_S = 2.0
 """A list of what the bucket holds is trusted for so long where it lacks what is looked for."""

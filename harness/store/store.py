@@ -27,6 +27,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness.errors import StoreError
+from harness.store.keys import default_root
 from harness.untrusted.files import is_folder, read_ordinary
 
 FORMAT = 2
@@ -42,26 +43,6 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-def default_root() -> Path:
-    """`HARNESS_STORE` where set, else a folder under the user's cache."""
-    if root := os.environ.get("HARNESS_STORE"):
-        return Path(root)
-    return cache_folder() / "store"
-
-
-def cache_folder() -> Path:
-    """The user's cache folder for this program (XDG_CACHE_HOME is honoured)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
-
-
-def content_key(*parts: Any) -> str:
-    """A short hash of plain values (numbers, strings, lists, dicts, structs); equal values give equal keys."""
-    import msgspec
-
-    encoded = msgspec.json.encode(parts, order="deterministic")
-    return hashlib.sha256(encoded).hexdigest()[:24]
 
 
 class Artifact:

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import msgspec
 
-from harness.store import LARGEST_META, Store
+from harness.store.store import LARGEST_META, Store
 from harness.untrusted.files import read_ordinary
 
 FOLDER = "leases"
@@ -42,7 +42,7 @@ class Note(msgspec.Struct, frozen=True):
     since: float
     """When the lease began, seconds since the epoch."""
     uses: list[str]
-    """KIND/KEY, or KIND/PREFIX-; see `harness.remembered`."""
+    """KIND/KEY, or KIND/PREFIX-; see `harness.store.last_runs`."""
 
 
 class Lease:
