@@ -41,7 +41,7 @@ def train(
 
     Example: `harness bed train quirky --set world=cities --out my-quirky`, then `model: {bed: quirky, weights: ./my-quirky}`
     """
-    from harness.progress import Reporter
+    from harness.machine.progress import Reporter
     from harness.training.made import add_figures, bed_named, write_note
     from harness.training.train import train as training
     from harness.training.verify import figures
@@ -94,7 +94,7 @@ def verify(
 
     Example: `harness bed verify quirky --set world=cities`, or `harness bed verify ./my-bed`
     """
-    from harness.progress import Reporter
+    from harness.machine.progress import Reporter
     from harness.training.made import add_figures
     from harness.training.verify import figures
     from harness.training.verify import verify as trying

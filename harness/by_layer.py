@@ -19,9 +19,9 @@ from harness import fitting, kind, normalisers
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates
 from harness.fitting import Fitting
-from harness.jobs import Job
+from harness.machine.jobs import Job
+from harness.machine.resources import give_back_freed
 from harness.plan import Stage, probe_name
-from harness.resources import give_back_freed
 from harness.scoring import Scored, SplitName, load_scored, save_scored
 from harness.store import Artifact, Store, content_key, reading
 from harness.stored_readouts import at_layers, fit_about, joined, load_fit, save_fit

@@ -277,10 +277,10 @@ def _add_fit(plan: Plan, add: Adder, fit_on: str, tested_on: tuple[str, ...], pr
 def _shared_code(folder: str) -> str:
     """Code version of what the kinds of a folder share."""
     shared = sorted(path.stem for path in (Path(__file__).parent / folder).glob("_*.py"))
-    return code_version(*(f"{folder}/{stem}" for stem in shared))
+    return code_version("machine/threads", *(f"{folder}/{stem}" for stem in shared))
 
 
 def _erasure_code() -> str:
     """Code version of taking a factor out of the states, by whatever probe."""
     probes = (name for name in get_args(get_type_hints(Erasure)["by"]) if name in kind_names("probes"))
-    return code_version("erasure", "leace", "normalisers", *(f"probes/{name}" for name in probes))
+    return code_version("erasure", "leace", "normalisers", "machine/threads", *(f"probes/{name}" for name in probes))

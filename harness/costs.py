@@ -15,8 +15,8 @@ from rich.text import Text
 
 from harness.activations.extract import plan_extraction
 from harness.execution import Execution
+from harness.machine.progress import Reporter
 from harness.plan import Acts, Plan, Stage
-from harness.progress import Reporter
 from harness.store import Store
 from harness.training.cost import cost as cost_of_training
 from harness.training.cost import peak_bytes

@@ -21,17 +21,17 @@ from harness.by_layer import Item, LayerWork, Wanted
 from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
 from harness.fitting import Fitting, score, score_shuffled, training_pairs
-from harness.jobs import Alone, Job, Shared
 from harness.laws import examples, relations
+from harness.machine.jobs import Job, OneProcessJob
+from harness.machine.progress import Reporter, StageProgress
+from harness.machine.resources import Resources
+from harness.machine.team import SharedJob, Team
 from harness.models.card import ModelCard
 from harness.plan import Plan, Stage, probe_name
-from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
-from harness.resources import Resources
 from harness.scoring import Labels, Scored, SplitName, load_scored
 from harness.store import Store, reading
 from harness.stored_readouts import load_fit
-from harness.team import Team
 from harness.training.questions import Question, questions_of
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Execution:
     def _begin_extraction(self, team: Team, group: tuple[str, ...], orders: dict[str, Any]) -> Job:
         return team.begin({"do": "extract", "group": group, "orders": orders})
 
-    def assist(self, job: Shared) -> None:
+    def assist(self, job: SharedJob) -> None:
         """Does this process's part of a job that the leader opened."""
         about = job.about
         if about["do"] == "extract":
@@ -336,7 +336,7 @@ class Execution:
         total = sum(len(item.layers) * len(item.probes) for item in items)
         with self.reporter.stage("fit", label, total, "layers") as progress:
             if self.team is None:
-                job: Job = Alone()
+                job: Job = OneProcessJob()
             else:
                 orders = {"do": "fit", "fit_on": fit_on, "missing": missing, "items": msgspec.to_builtins(items)}
                 job = self.team.begin(orders)
@@ -385,7 +385,7 @@ class Execution:
         if stored is None:
             work = LayerWork(self, fit_on, [Wanted(chosen, self.plan.seeds(chosen), stage, {})])
             items = work.items(1)
-            work.do(Alone(), items, lambda done: None)
+            work.do(OneProcessJob(), items, lambda done: None)
             work.finish(items)
             stored = load_fit(reading.just_made(self.store, stage.kind, stage.key))
         return stored

@@ -20,18 +20,18 @@ from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
 from harness.geometry.stage import geometry
 from harness.interventions.stage import Interventions
+from harness.machine.progress import Reporter
+from harness.machine.resources import Resources
+from harness.machine.team import Team
 from harness.plan import Plan, plain, spec_content
-from harness.progress import Reporter
 from harness.report.content import Report, SummaryLayer
 from harness.report.geometries import scatters
 from harness.report.manifest import assemble
 from harness.report.write import render, write
-from harness.resources import Resources
 from harness.sample_efficiency import sample_efficiency
 from harness.scoring import score
 from harness.store import FORMAT, Artifact, Store, content_key, reading, store_at
 from harness.store.leases import Lease
-from harness.team import Team
 from harness.untrusted.text import line
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from harness import language, pipeline
 from harness.compiling import compile_plan
 from harness.contracts import Pairs
 from harness.errors import SpecError
+from harness.machine.resources import Resources
 from harness.plan import spec_content
 from harness.planting import direction, planted, unit
-from harness.resources import Resources
 from harness.spec import Planting
 from harness.store import Store
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import stopping
 from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
 from harness.errors import DataError, HarnessError, NumericalError
 from harness.interventions.directions import Directions, there
 from harness.interventions.effect import both_ways
 from harness.interventions.questions import Question, drawn, questions
+from harness.machine import stopping
 from harness.store import Artifact, Store, content_key, reading
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.language.card_grammar import OwnBed
 from harness.language.cards import Card, claims_of, read_card
 from harness.language.nodes import plain
-from harness.progress import Reporter
+from harness.machine.progress import Reporter
 from harness.store import Store
 
 

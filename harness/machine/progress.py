@@ -1,4 +1,4 @@
-"""Live progress: which stage, how far, how long still. One line per stage where nobody watches.
+"""Live progress: which stage, how far, how long still. Where the output is no terminal, a line for each stage.
 
 with progress.stage("activations", "plain, banana", total=120_000, unit="tokens") as stage:
     stage.advance(512)
