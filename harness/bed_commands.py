@@ -138,7 +138,7 @@ def _spelled(folder: Path) -> str:
 
 def _has_card(name: str) -> bool:
     """Whether it is a bed with a card: a folder that has one, or a repository on the Hub."""
-    from harness.bed_folder import CARD, is_own
+    from harness.assets.bed_folder import CARD, is_own
     from harness.training.made import NOTE
 
     place = Path(name).expanduser()

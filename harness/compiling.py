@@ -11,7 +11,7 @@ import msgspec
 
 from harness import elicited, standing
 from harness.adding import Adder
-from harness.bed_folder import find_bed
+from harness.assets.bed_folder import find_bed
 from harness.code_version import code_version
 from harness.contracts import Bed, Erasure, Probe
 from harness.examinations import add_examinations

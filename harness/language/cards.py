@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.bed_folder import CARD, BedFolder, find_bed, leads_out
+from harness.assets.bed_folder import CARD, BedFolder, find_bed, leads_out
 from harness.errors import Problem, SpecError, did_you_mean
 from harness.language.card_grammar import OwnBed
 from harness.language.document import Unreadable, compose, decode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from harness import kind
-from harness.bed_folder import is_own
+from harness.assets.bed_folder import is_own
 from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, Source
 from harness.errors import Problem, SpecError, UsageError
 from harness.language.card_grammar import OwnBed

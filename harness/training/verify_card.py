@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from harness import language, pipeline, standing
-from harness.bed_folder import find_bed
+from harness.assets.bed_folder import find_bed
 from harness.compiling import compile_plan
 from harness.errors import UsageError
 from harness.language.card_grammar import OwnBed
