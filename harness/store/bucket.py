@@ -33,7 +33,7 @@ def store_at(root: str | Path | None = None) -> Store:
     Raises UsageError for a URL that nothing here can reach.
     """
     place = str(root or os.environ.get("HARNESS_STORE") or "")
-    return ObjectStore(place) if "://" in place else Store(Path(place) if place else None)
+    return ObjectStore(place) if "://" in place else Store(Path(os.path.expanduser(place)) if place else None)
 
 
 def local_store(root: str | Path | None = None) -> Store:

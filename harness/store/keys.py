@@ -7,17 +7,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 
 def default_root() -> Path:
     """`HARNESS_STORE` where set, else a folder under the user's cache."""
     if root := os.environ.get("HARNESS_STORE"):
-        return Path(root)
+        # Not Path.expanduser, which raises for a user that there is not.
+        return Path(os.path.expanduser(root))
     return cache_folder() / "store"
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for this program (XDG_CACHE_HOME is honoured)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
+    """The user's cache folder for this program: ~/.cache/harness on Linux, or below XDG_CACHE_HOME."""
+    return platformdirs.user_cache_path("harness", appauthor=False)
 
 
 def content_key(*parts: Any) -> str:
