@@ -53,7 +53,7 @@ class Analysis(Kind, frozen=True):
         raise NotImplementedError
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
-        """Its part of report.md, paragraph by paragraph. Text from data goes through `harness.report.plain`."""
+        """Its part of report.md, paragraph by paragraph. Text from data goes through `harness.untrusted.text`."""
         return ()
 
     def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:

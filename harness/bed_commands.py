@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
-from harness.printable import printable
 from harness.store_commands import StoreRoot
+from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,7 +41,7 @@ def train(
 
     Example: `harness bed train quirky --set world=cities --out my-quirky`, then `model: {bed: quirky, weights: ./my-quirky}`
     """
-    from harness.progress import Reporter
+    from harness.machine.progress import Reporter
     from harness.training.made import add_figures, bed_named, write_note
     from harness.training.train import train as training
     from harness.training.verify import figures
@@ -94,7 +94,7 @@ def verify(
 
     Example: `harness bed verify quirky --set world=cities`, or `harness bed verify ./my-bed`
     """
-    from harness.progress import Reporter
+    from harness.machine.progress import Reporter
     from harness.training.made import add_figures
     from harness.training.verify import figures
     from harness.training.verify import verify as trying
@@ -138,7 +138,7 @@ def _spelled(folder: Path) -> str:
 
 def _has_card(name: str) -> bool:
     """Whether it is a bed with a card: a folder that has one, or a repository on the Hub."""
-    from harness.bed_folder import CARD, is_own
+    from harness.assets.bed_folder import CARD, is_own
     from harness.training.made import NOTE
 
     place = Path(name).expanduser()
@@ -181,6 +181,6 @@ def _shown(checks: pl.DataFrame) -> int:
 
 
 def _store(root: str | None) -> Store:
-    from harness.object_store import store_at
+    from harness.store import store_at
 
     return store_at(root)

@@ -13,13 +13,13 @@ import typer
 
 from harness import __version__, bed_commands, store_commands
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
-from harness.printable import printable
 from harness.store_commands import StoreRoot
+from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
-    from harness.resources import Resources
+    from harness.machine.resources import Resources
+    from harness.machine.team import Team
     from harness.store import Store
-    from harness.team import Team
 
 app = typer.Typer(
     name="harness",
@@ -97,10 +97,10 @@ def run(
 
     Example: `harness run specs/banana_shed.yaml --set seeds=10`
     """
-    from harness import stopping
-    from harness.launch import die_with_parent, launch, launched_by_us
-    from harness.resources import Resources, size_of
-    from harness.team import launched, membership
+    from harness.machine import stopping
+    from harness.machine.launch import die_with_parent, launch, launched_by_us
+    from harness.machine.resources import Resources, size_of
+    from harness.machine.team import launched, membership
 
     if deterministic and threads not in (None, 1):
         _fail(f"--deterministic means one thread per process, but --threads says {threads}; leave one of them out")
@@ -141,7 +141,7 @@ def _run_all(
     from rich.console import Console
 
     from harness import pipeline
-    from harness.progress import Reporter
+    from harness.machine.progress import Reporter
 
     console = Console()
     worst = EXIT_EXPECTED
@@ -415,7 +415,7 @@ def main() -> None:
 
 
 def _store(root: str | None) -> Store:
-    from harness.object_store import store_at
+    from harness.store import store_at
 
     return store_at(root)
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from harness.execution.run import Run
 from harness.plan.plan import Plan, Stored
 from harness.plan.stage import Cost, Stage
-from harness.report.plain import line
+from harness.untrusted.text import line
 
 
 def estimate(run: Run) -> dict[str, Cost]:

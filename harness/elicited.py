@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import artifacts
 from harness.code_version import code_version
 from harness.errors import UsageError
 from harness.models.adapter import find_adapter
 from harness.models.card import ModelCard
 from harness.models.fingerprint import file_sha256
 from harness.spec import Elicit
-from harness.store import Artifact, Store, content_key
+from harness.store import Artifact, Store, content_key, reading
 from harness.training.questions import Question
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str
 
 def stored(store: Store, key: str, base: ModelCard) -> ModelCard | None:
     """The card of what was trained, if the store has it."""
-    return artifacts.read(store, KIND, key, partial(card_of, base=base))
+    return reading.read(store, KIND, key, partial(card_of, base=base))
 
 
 def taught(store: Store, key: str) -> Taught:

@@ -18,8 +18,8 @@ from harness import kind
 from harness.contracts import Erasure, Pairs, Probe
 from harness.errors import DataError
 from harness.leace import oblique
+from harness.machine.threads import each
 from harness.normalisers import Erased
-from harness.probes._layers import each
 from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:

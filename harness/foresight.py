@@ -18,9 +18,9 @@ from harness.activations import batches
 from harness.activations.extract import plan_extraction
 from harness.errors import UsageError
 from harness.execution import Execution
+from harness.machine.progress import Reporter
 from harness.models.placement import Devices, place
 from harness.plan import Plan
-from harness.progress import Reporter
 from harness.store import Store
 
 ASSUMED_TFLOPS = 100.0

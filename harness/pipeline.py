@@ -17,13 +17,12 @@ import msgspec
 from harness import analyses, language, page, standing
 from harness.errors import UsageError
 from harness.execution.run import Run
-from harness.leases import Lease
-from harness.object_store import store_at
+from harness.machine.progress import Reporter
+from harness.machine.resources import Resources
+from harness.machine.team import Team
 from harness.plan.plan import Plan
-from harness.progress import Reporter
 from harness.report.manifest import manifest_of
 from harness.report.write import PAGE, write
-from harness.resources import Resources
 from harness.spec import Spec
 from harness.stages.fits import fits_asked, scores_asked
 from harness.stages.prompts import prompts_asked
@@ -34,8 +33,9 @@ from harness.stages.tables import Tables
 from harness.stages.training import trainings
 from harness.stages.verdicts import Verdicts
 from harness.store import Store
+from harness.store.bucket import store_at
+from harness.store.leases import Lease
 from harness.subjects.described import Progress, subject_of
-from harness.team import Team
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.data._order import draw
 from harness.errors import DataError
-from harness.templates import Rendered, Template
+from harness.untrusted.template import Rendered, Template
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.bed_folder import files_of
+from harness.assets.bed_folder import files_of
 from harness.models.fingerprint import file_sha256
 from harness.store import Store, content_key
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED
-from harness.printable import printable
+from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
     from harness.store import Store
@@ -34,22 +34,22 @@ def ls(
     """Shows what the store holds: how many artifacts, how large, how old, and which specs' last runs refer to them."""
     from rich.console import Console
 
-    from harness import storekeeping
+    from harness.store import housekeeping
 
     the_store = _store_here(store)
     if as_json:
-        print(json.dumps(storekeeping.as_json(the_store), indent=1))
+        print(json.dumps(housekeeping.as_json(the_store), indent=1))
     else:
-        Console().print(storekeeping.overview(the_store) if kind is None else storekeeping.listing(the_store, kind))
+        Console().print(housekeeping.overview(the_store) if kind is None else housekeeping.listing(the_store, kind))
 
 
 @app.command()
 def verify(store: StoreRoot = None) -> None:
     """Reads every file of the store and compares checksums; what is damaged is set aside and made again when needed."""
-    from harness import storekeeping
+    from harness.store import housekeeping
 
     the_store = _store_here(store)
-    sound, damaged = storekeeping.verify(the_store)
+    sound, damaged = housekeeping.verify(the_store)
     for line in damaged:
         print(f"damaged: {printable(line)}")
     for name, number in the_store.outdated.items():
@@ -73,16 +73,16 @@ def prune(
 
     Example: `harness store prune --unused --dry-run`
     """
-    from harness import storekeeping
+    from harness.store import housekeeping
 
-    age = None if unused and older_than is None else storekeeping.seconds(older_than or "30d")
-    done = storekeeping.prune(_store_here(store), age, unused, dry_run)
+    age = None if unused and older_than is None else housekeeping.seconds(older_than or "30d")
+    done = housekeeping.prune(_store_here(store), age, unused, dry_run)
     kept = f"; {done.in_use} more are in use by a running process" if done.in_use else ""
     print(f"{'would remove' if dry_run else 'removed'} {done.count} artifacts, {done.bytes / 2**20:.1f} MiB{kept}")
 
 
 def _store_here(root: str | None) -> Store:
     """What the verbs of `harness store` look after: of a bucket, the copy on this machine."""
-    from harness.object_store import local_store
+    from harness.store import local_store
 
     return local_store(root)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from harness.contracts import Readout
+from harness import normalisers
+from harness.contracts import Normaliser, Readout
 from harness.detections import GaussianReadout, IsolationReadout, JointGaussianReadout, NeighbourReadout
 from harness.errors import StoreError
 from harness.readouts import (
@@ -16,6 +18,7 @@ from harness.readouts import (
     LinearReadout,
     ThresholdReadout,
 )
+from harness.store import Artifact
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -163,3 +166,32 @@ def _check_tensor(form: str, name: str, tensor: Tensor, axes: tuple[str, ...], s
         )
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise StoreError(f"a stored {form} probe's {name} is not finite; delete it with `harness store prune`")
+
+
+def save_fit(readout: Readout, normaliser: Normaliser | None, folder: Path) -> None:
+    """A fitted probe with the normalisation that its states need."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {f"readout.{name}": tensor for name, tensor in readout.tensors().items()}
+    if normaliser is not None:
+        tensors |= normaliser.tensors()
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / "fit.safetensors")
+
+
+def fit_about(readout: Readout, normaliser: Normaliser | None) -> dict[str, Any]:
+    """What the store keeps beside a fitted probe: the forms of its parts."""
+    return {
+        "form": form_of(readout),
+        "normaliser": None if normaliser is None else normalisers.form_of(normaliser),
+    }
+
+
+def load_fit(artifact: Artifact) -> tuple[Readout, Normaliser | None]:
+    from safetensors.torch import load_file
+
+    tensors = load_file(artifact / "fit.safetensors")
+    own = {name.removeprefix("readout."): tensor for name, tensor in tensors.items() if name.startswith("readout.")}
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("readout.")}
+    form = artifact.meta["normaliser"]
+    normaliser = None if form is None else normalisers.restore(form, rest)
+    return restore(artifact.meta["form"], own), normaliser

@@ -27,10 +27,10 @@ from transformers.models.llama import modeling_llama
 
 from harness import cli, pipeline
 from harness.activations import extract, forward, selfcheck
+from harness.machine.resources import Resources
+from harness.machine.team import membership
 from harness.report.figures import canvas
-from harness.resources import Resources
 from harness.store import Store
-from harness.team import membership
 
 IMPORTED = (
     polars, scipy.stats, torch, PartialState, backend_svg, modeling_llama, extract, forward, selfcheck, canvas, cli,

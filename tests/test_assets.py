@@ -10,16 +10,20 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
+from typing import Any
 
+import huggingface_hub
 import msgspec
 import pytest
+from huggingface_hub import errors as hub_errors
 
 from harness import assets
-from harness.assets import CATALOG, Asset, bring, is_here
+from harness.assets import CATALOG, Asset, bring, hub, is_here
 from harness.assets.bring import AssetError
 from harness.assets.indexes import public, settings
 from harness.assets.unpack import ArchiveError
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.store import cache_folder
 
 _VARIABLES = (
@@ -306,3 +310,45 @@ def test_the_real_reviews() -> None:
     assert len(rated) in (10_604, 10_605)
     assert all(-4 <= rating <= 4 and text for rating, text in rated)
     assert min(sum(rating > 1.5 for rating, _ in rated), sum(rating < -1.5 for rating, _ in rated)) > 2500
+
+
+def test_an_error_of_the_hub_says_what_would_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One downloader for models and beds; each has its own words for what can be done."""
+    repository = hub.Repository(
+        name="org/thing", revision="v2", unknown="no such thing", instead="as model.id", name_field="model.id: ",
+        revision_field="model.revision: ",
+    )  # fmt: skip
+    asked: list[dict[str, object]] = []
+
+    def answering(answer: object) -> None:
+        def download(name: str, **options: object) -> str:
+            asked.append({"name": name, **options})
+            if isinstance(answer, Exception):
+                raise answer
+            return str(answer)
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+
+    response: Any = SimpleNamespace(headers={}, request=None)
+    for error, kind, said in (
+        (hub_errors.GatedRepoError("?", response=response), HarnessError, "^org/thing: its authors ask for consent"),
+        (hub_errors.RevisionNotFoundError("?", response=response), UsageError, '^model.revision: org/thing has no rev'),
+        (hub_errors.RepositoryNotFoundError("?", response=response), UsageError, "^model.id: no such thing$"),
+        (hub_errors.HFValidationError("odd"), UsageError, '^model.id: "org/thing" is no name .*odd'),
+        (hub_errors.LocalEntryNotFoundError("?"), HarnessError, "Hub cannot be reached.* give its folder as model.id$"),
+        (OSError(), HarnessError, r"as model.id \(OSError: \)$"),
+    ):  # fmt: skip
+        answering(error)
+        with pytest.raises(kind, match=said) as raised:
+            hub.fetch(repository, ["*.json"])
+        assert not isinstance(raised.value, hub.NotHere)
+    answering(hub_errors.LocalEntryNotFoundError("?"))
+    with pytest.raises(hub.NotHere):
+        hub.fetch(repository, ["*.json"], download=False)
+    # The control: an answer is handed on, and what was asked for is what was wanted.
+    answering(tmp_path)
+    assert hub.fetch(repository, ["*.json"], ignored=["*/*"]) == tmp_path
+    assert asked[-1] == {
+        "name": "org/thing", "revision": "v2", "allow_patterns": ["*.json"], "ignore_patterns": ["*/*"],
+        "local_files_only": True,
+    }  # fmt: skip

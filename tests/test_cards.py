@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from harness import cli, language, pipeline
-from harness.bed_folder import BedFolder, find_bed, leads_out
+from harness.assets.bed_folder import BedFolder, find_bed, leads_out
 from harness.compiling import compile_plan
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.language.cards import read_card

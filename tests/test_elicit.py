@@ -20,12 +20,12 @@ from harness import costs, elicited, language, pipeline
 from harness.compiling import compile_plan
 from harness.errors import DataError, SpecError, UsageError
 from harness.execution import Execution
+from harness.machine.progress import Reporter
 from harness.models.adapter import WEIGHTS, find_adapter
 from harness.models.card import ModelCard, describe
 from harness.models.load import load
 from harness.models.tokenizer import load_tokenizer
 from harness.plan import Plan
-from harness.progress import Reporter
 from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store

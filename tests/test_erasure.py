@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import artifacts, language, pipeline
+from harness import language, pipeline, stored_readouts
 from harness.contracts import Erasure, Pairs, Probe
 from harness.erasure import fit_erasure
 from harness.errors import DataError, SpecError
@@ -175,11 +175,11 @@ def test_the_eraser_is_fitted_on_training_rows_alone_and_kept_with_the_probe(tmp
     assert not torch.allclose(fitting.apply(plain, test).states, whole, atol=0.1)
     store = Store(tmp_path)
     readout, learnt = probe.fit(training_pairs(probe, fitting), range(1)), fitting.normaliser(probe)
-    with store.write("fit", "key", artifacts.fit_about(readout, learnt)) as folder:
-        artifacts.save_fit(readout, learnt, folder)
+    with store.write("fit", "key", stored_readouts.fit_about(readout, learnt)) as folder:
+        stored_readouts.save_fit(readout, learnt, folder)
     artifact = store.open("fit", "key")
     assert artifact is not None
-    again, normaliser = artifacts.load_fit(artifact)
+    again, normaliser = stored_readouts.load_fit(artifact)
     assert normaliser is not None
     assert torch.equal(normaliser(test).states, whole)
     np.testing.assert_array_equal(

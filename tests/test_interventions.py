@@ -416,7 +416,7 @@ def test_what_is_stored_is_not_forwarded_again(
 def test_a_stopped_run_goes_on_with_the_next_batch(
     world: Path, found: dict[str, pipeline.Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from harness.resources import Resources
+    from harness.machine.resources import Resources
 
     few = Resources(tokens_per_pass=60)
     forwarded: list[int] = []

@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 from harness import pipeline
 from harness.cli import app
 from harness.errors import StoreError, UsageError
-from harness.object_store import ObjectStore, local_store, store_at
-from harness.store import Store, sealed
+from harness.store import ObjectStore, Store, local_store, sealed, store_at
 from tests.test_pipeline import write_planted
 from tests.test_store import put
 

@@ -23,10 +23,10 @@ from harness.errors import ConstantStates, HarnessError, UsageError
 from harness.examples import arrange, decode
 from harness.execution import Execution
 from harness.foresight import foresee
+from harness.machine.progress import Reporter
+from harness.machine.resources import Resources, size_of
 from harness.models.card import describe
 from harness.models.placement import Devices, devices_of, empty, place
-from harness.progress import Reporter
-from harness.resources import Resources, size_of
 from harness.spec import Data, Model
 from harness.store import Store
 from harness.stored_readouts import at_layers, joined

@@ -14,7 +14,7 @@ from harness.compiling import compile_plan
 from harness.costs import as_json, estimate
 from harness.errors import DataError
 from harness.execution import Execution
-from harness.progress import Reporter
+from harness.machine.progress import Reporter
 from harness.scoring import training_sign
 from harness.store import Store
 

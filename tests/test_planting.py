@@ -15,7 +15,6 @@ from harness.compiling import compile_plan
 from harness.contracts import Pairs
 from harness.errors import SpecError
 from harness.planting import direction, planted, unit
-from harness.resources import Resources
 from harness.spec import Planting
 from harness.spec.plain import spec_content
 from harness.store import Store

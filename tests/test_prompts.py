@@ -19,7 +19,7 @@ from harness.contracts import Bed, Distractor, PromptTable, Source
 from harness.errors import DataError
 from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
-from harness.templates import MAX_CHARACTERS, Template
+from harness.untrusted.template import MAX_CHARACTERS, Template
 
 HERE = Path()
 Word = kind.find("distractors", "random_word")

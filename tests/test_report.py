@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError, UsageError
 from harness.kind import find
-from harness.report import figures, manifest, markdown, outline, page, plain
+from harness.report import figures, manifest, markdown, outline, page
 from harness.report.content import Report, Scatter, SummaryLayer
 from harness.report.figures import canvas
 from harness.report.score import Score, apart
@@ -31,6 +31,7 @@ from harness.report.verdicts import headline
 from harness.report.wording import evidence, listed, number
 from harness.report.write import place, render, write
 from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
+from harness.untrusted import text as plain
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>|`a`$x$ [l](http://e.x) \x1b[31mred\x1b]0;t\x07 \u202egnp {{ 7*7 }}"

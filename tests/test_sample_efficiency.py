@@ -13,7 +13,7 @@ from harness import language, pipeline
 from harness.compiling import compile_plan
 from harness.errors import NumericalError, SpecError
 from harness.execution import Execution
-from harness.progress import Reporter
+from harness.machine.progress import Reporter
 from harness.analyses.sample_efficiency.section import needed
 from harness.report.score import Score
 from harness.analyses.sample_efficiency.subsets import Draw, rows_of_pairs

@@ -237,7 +237,7 @@ def test_a_token_is_a_word_and_every_question_is_in_words_it_knows(made: dict[st
     card = describe(Model(id=str(made[name] / "a"), dtype="float32"), Path())
     tokenizer = load_tokenizer(card)
     table = table_of(world_of(name))
-    from harness.templates import Template
+    from harness.untrusted.template import Template
 
     template, answers = Template("main", bed.brought().prompt["template"]), bed.brought().prompt["answers"]
     texts = [one.text for row in table.iter_rows(named=True) for one in template.pair(row, answers, answers)]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.code_version import _meaning
 from harness.errors import StoreError
-from harness.store import Store, content_key
+from harness.store import Store, cache_folder, content_key, default_root, leases, store_at
 
 
 def put(store: Store, key: str, text: str = "hello") -> None:
@@ -93,3 +96,57 @@ def test_the_code_version_sees_meaning_only() -> None:
     before = 'def f(x):\n    """Doc."""\n    return x + 1\n'
     assert _meaning(before) == _meaning("# a comment\ndef f(x):\n\n    return (x + 1)\n")
     assert _meaning(before) != _meaning("def f(x):\n    return x + 2\n")
+
+
+def noted(store: Store, note: leases.Note, silent_s: float) -> None:
+    """Leaves the note of a process that was silent for so long, and nothing else."""
+    place = store.folder(leases.FOLDER) / "one.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(msgspec.json.encode(note))
+    os.utime(place, (place.stat().st_atime, place.stat().st_mtime - silent_s))
+
+
+def test_a_silent_process_is_alive_while_it_is_there_and_its_number_is_not_another_s(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        with leases.Lease(store):
+            (own,) = leases.living(store)
+        held = msgspec.structs.replace(own, pid=process.pid, born=leases._born(process.pid))
+        noted(store, held, 2 * leases.SILENT_S)
+        assert leases.living(store) == [held]
+        assert leases.clear(store) == 0
+        # The same number, of a process that began at another time.
+        again = msgspec.structs.replace(held, born=held.born - 60)
+        noted(store, again, 0.5 * leases.SILENT_S)
+        assert leases.living(store) == [again], "who was heard a moment ago is not looked for"
+        noted(store, again, 2 * leases.SILENT_S)
+        assert leases.living(store) == []
+        # On another machine nobody can be asked.
+        far = msgspec.structs.replace(again, host="elsewhere")
+        noted(store, far, 2 * leases.SILENT_S)
+        assert leases.living(store) == [far]
+        process.communicate(b"\n")
+    noted(store, held, 2 * leases.SILENT_S)
+    assert leases.living(store) == []
+    assert leases.clear(store) == 1
+    for nonsense in (-1, 0, 2**70):
+        noted(store, msgspec.structs.replace(held, pid=nonsense), 2 * leases.SILENT_S)
+        assert leases.living(store) == []
+
+
+def test_where_the_store_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`HARNESS_STORE`, with the user's folder written out; else the user's cache, where it has always been on Linux."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HARNESS_STORE", "~/x")
+    assert default_root() == store_at().root == Store().root == tmp_path / "x"
+    assert store_at("~/y").root == tmp_path / "y"
+    monkeypatch.setenv("HARNESS_STORE", "~nobody-of-that-name/x")
+    assert default_root() == store_at().root == Path("~nobody-of-that-name/x")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_folder() == tmp_path / "cache" / "harness"
+    monkeypatch.setenv("HARNESS_STORE", "")
+    assert default_root() == store_at().root == tmp_path / "cache" / "harness" / "store"
+    if sys.platform == "linux":
+        for nothing in ("", None):
+            monkeypatch.delenv("XDG_CACHE_HOME") if nothing is None else monkeypatch.setenv("XDG_CACHE_HOME", nothing)
+            assert cache_folder() == tmp_path / ".cache" / "harness"

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import pipeline, stopping
-from harness.progress import Reporter
+from harness import pipeline
+from harness.machine import stopping
+from harness.machine.progress import Reporter
 from harness.store import FORMAT, Store
 from tests.test_pipeline import SAME_IN_EVERY_RUN, write_text
 

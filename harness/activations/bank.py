@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.artifacts import SEEN_S
 from harness.errors import StoreError
 from harness.store import Store, content_key
+from harness.store.reading import SEEN_S
 
 if TYPE_CHECKING:
     from torch import Tensor

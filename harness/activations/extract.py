@@ -20,9 +20,9 @@ from harness.activations.rows import Stage, stage_of
 from harness.code_version import code_version
 from harness.contracts import Bed, Pairs, PromptTable
 from harness.errors import UsageError
-from harness.jobs import Job
+from harness.machine.jobs import Job
+from harness.machine.resources import Resources
 from harness.models.card import ModelCard
-from harness.resources import Resources
 from harness.spec import Activations, Model
 from harness.store import Store, content_key
 

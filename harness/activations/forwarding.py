@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import stopping
 from harness.activations import batches
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch
@@ -24,9 +23,10 @@ from harness.activations.bed_network import BedForward
 from harness.activations.rows import Row, Stage
 from harness.contracts import Bed
 from harness.errors import HarnessError, NumericalError
-from harness.jobs import Alone, Job
+from harness.machine import stopping
+from harness.machine.jobs import Job, OneProcessJob
+from harness.machine.resources import Resources
 from harness.models.card import ModelCard
-from harness.resources import Resources
 from harness.spec import Model
 from harness.store import content_key
 
@@ -136,7 +136,7 @@ class Forwarding:
         """How to forward, and the job, in which others may take part from now on."""
         verdict = self.choose()
         orders = Orders(verdict.way, verdict.how, self.budget, stored, begin is not None)
-        return verdict, orders, begin(msgspec.to_builtins(orders)) if begin else Alone()
+        return verdict, orders, begin(msgspec.to_builtins(orders)) if begin else OneProcessJob()
 
     def take_part(self, job: Job, orders: dict[str, Any]) -> None:
         """Forwards some of the shards for the process that leads and gave these orders."""
@@ -281,10 +281,10 @@ class OfModel(Forwarding):
 
     def remembered(self) -> Verdict | None:
         """What came of it when it was done before."""
-        from harness import artifacts
         from harness.activations.selfcheck import Verdict
+        from harness.store import reading
 
-        return artifacts.read(
+        return reading.read(
             self.bank.store, "selfchecks", self._examined_as, lambda stored: msgspec.convert(stored.meta, Verdict)
         )
 

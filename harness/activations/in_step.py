@@ -15,7 +15,8 @@ import msgspec
 from harness.activations.batches import Batch
 from harness.activations.forwarding import Begin, OfModel, Orders, memory_ran_out
 from harness.errors import HarnessError, UsageError
-from harness.jobs import Job, Shared
+from harness.machine.jobs import Job
+from harness.machine.team import SharedJob
 from harness.models.tensor_parallel import SplitNetwork, load_split
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Together:
     """A job as a process of a machine sees it: the first claims for all, and counts for all."""
 
-    def __init__(self, job: Shared, first: bool):
+    def __init__(self, job: SharedJob, first: bool):
         self._job = job
         self._first = first
 
@@ -48,7 +49,7 @@ class InStep(OfModel):
     _network: SplitNetwork | None = None
     first: bool
     """Whether this process claims and stores for its machine."""
-    _job: Shared
+    _job: SharedJob
 
     def _open(self, begin: Begin | None, stored: str) -> tuple[Verdict, Orders, Job]:
         if begin is None:
@@ -67,7 +68,7 @@ class InStep(OfModel):
         """Loads the network and finds the way, both with all others."""
         from harness.activations.selfcheck import Verdict
 
-        assert isinstance(job, Shared), "whoever works in step is in a team"
+        assert isinstance(job, SharedJob), "whoever works in step is in a team"
         team = job.team
         machine = team.exchange_within_machine()
         self._job, self.first = job, team.rank == machine.start

@@ -1,4 +1,4 @@
-"""Real models and texts that package registries carry, pinned by hash."""
+"""Assets: real models and texts that package registries carry, pinned by hash; and what is found on the Hub."""
 
 from __future__ import annotations
 

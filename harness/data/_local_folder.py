@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import ordinary
 from harness.errors import DataError
+from harness.untrusted.files import is_irregular
 
 _CARDS = ("README.md", ".huggingface.yaml")
 _LARGEST_CARD = 1 << 20
@@ -22,7 +22,7 @@ _LEADS_OUT = re.compile(r"://|::|^[/~\\]|(^|[/\\])\.\.([/\\]|$)")
 def check_folder(folder: Path, name: str) -> None:
     """Raises DataError for a link, or a path in the folder's card, that leads out of the folder."""
     for path in folder.rglob("*"):
-        if ordinary.is_irregular(path):
+        if is_irregular(path):
             raise DataError(
                 f"data.source: {name}/{path.relative_to(folder)} is neither a file nor a folder; take it away"
             )

@@ -11,10 +11,10 @@ import msgspec
 from harness.diff.moves import CheckMoved, Difference, Moved, exit_code
 from harness.diff.source import CheckRow, Key
 from harness.errors import EXIT_EXPECTED
-from harness.report import plain
 from harness.report.score import Score
 from harness.report.scores import Transfer
 from harness.report.wording import evidence, number
+from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     from rich.console import Group

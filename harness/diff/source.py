@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from harness import git
 from harness.errors import UsageError
-from harness.report import plain, read
+from harness.report import read
 from harness.report.score import Score
+from harness.untrusted import git
+from harness.untrusted import text as plain
 
 Key = tuple[str, ...]
 """fit_on, tested_on, probe, layer, target, metric of a result; check, probe, condition, ordinal of a check."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.progress import Reporter, StageProgress
+from harness.machine.progress import Reporter, StageProgress
 
 if TYPE_CHECKING:
     from harness.plan.stage import Stage

@@ -10,16 +10,15 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
-from harness import artifacts
 from harness.execution.conditions import Conditions
 from harness.execution.record import Record, Records
-from harness.jobs import Alone, Job, Shared
+from harness.machine.jobs import Job, OneProcessJob
+from harness.machine.progress import Reporter
+from harness.machine.resources import Resources
+from harness.machine.team import Team
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
-from harness.progress import Reporter
-from harness.resources import Resources
-from harness.store import Store
-from harness.team import Team
+from harness.store import Store, reading
 
 T = TypeVar("T")
 
@@ -90,16 +89,16 @@ class Run:
 
     def seen(self, stage: Stage[T]) -> T:
         """A result that was just made, maybe by another process. Raises StoreError if it is not seen here, or damaged."""
-        return stage.load(artifacts.seen(self.store, stage.kind, stage.key))
+        return stage.load(reading.just_made(self.store, stage.kind, stage.key))
 
     def share(self, stage: Stage[Any], orders: Mapping[str, Any]) -> Job:
         """Opens a job for a stage, in which the other processes take part (`Stage.assist`); one for this process alone if it
         has no others."""
         if self.team is None:
-            return Alone()
+            return OneProcessJob()
         return self.team.begin({"do": "make", "stage": stage.key, "orders": dict(orders)})
 
-    def assist(self, job: Shared) -> None:
+    def assist(self, job: SharedJobJob) -> None:
         """Does this process's part of a job that the leader opened."""
         self.plan.keyed(job.about["stage"]).assist(self, job)
 

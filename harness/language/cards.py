@@ -12,8 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import ordinary
-from harness.bed_folder import CARD, BedFolder, find_bed, leads_out
+from harness.assets.bed_folder import CARD, BedFolder, find_bed, leads_out
 from harness.errors import Problem, SpecError, did_you_mean
 from harness.language.including import MAX_BYTES
 from harness.language.problems import problems_of
@@ -25,6 +24,7 @@ from harness.language.syntax.document import Unreadable, compose, decode
 from harness.language.syntax.merging import overlay
 from harness.language.syntax.nodes import Entry, Node, Place, Scalar, Table, plain, problem_at, text_of
 from harness.spec import Model, Origin
+from harness.untrusted.files import read_ordinary
 
 _HEAD = ("name", "about", "model", "data", "prompt", "conditions")
 _NOT_A_CARDS = ("trust_remote_code", "allow_pickle")
@@ -107,7 +107,7 @@ def claims_of(card: Card) -> Table:
 def _document(path: Path) -> Table:
     file = str(path)
     try:
-        raw = ordinary.content(path, MAX_BYTES)
+        raw = read_ordinary(path, MAX_BYTES)
         root, problems = compose(decode(raw, file), file)
     except OSError as error:
         raise SpecError([Place(file).problem("", f"the card cannot be read: {error.strerror or error}")]) from error

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from harness import kind
-from harness.bed_folder import is_own
+from harness.assets.bed_folder import is_own
 from harness.contracts import Bed, Source
 from harness.errors import Problem
 from harness.language.schema.card_grammar import OwnBed

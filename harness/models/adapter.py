@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import ordinary
 from harness.errors import HarnessError, UsageError
 from harness.models.fingerprint import combined
+from harness.untrusted.files import read_ordinary
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,7 +70,7 @@ def find_adapter(name: str, folder: Path) -> Adapter:
 def _scale(folder: Path) -> float:
     path = folder / CONFIG
     try:
-        config = json.loads(ordinary.content(path, LARGEST_CONFIG))
+        config = json.loads(read_ordinary(path, LARGEST_CONFIG))
         kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: not a readable adapter configuration: {error}") from error

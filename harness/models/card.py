@@ -11,7 +11,6 @@ from typing import Literal
 
 import msgspec
 
-from harness import ordinary
 from harness.errors import UsageError
 from harness.models import adapter, gguf, precision, tokenizer
 from harness.models.adapter import Adapter
@@ -20,6 +19,7 @@ from harness.models.locate import Located, ModelMissing, Progress, locate
 from harness.models.shape import Shape, read_config, shape
 from harness.spec import Model
 from harness.store import content_key
+from harness.untrusted.files import is_irregular, read_ordinary
 
 __all__ = ["ModelCard", "ModelMissing", "Progress", "describe"]
 
@@ -169,7 +169,7 @@ def _base_identity(model: Model, place: Located, weights: list[Path], tokenizer_
 def _check_files(folder: Path) -> None:
     """The libraries that read a model's folder wait for pipes, and read devices and text of any size to the end."""
     for path in sorted(folder.iterdir()):
-        if ordinary.is_irregular(path):
+        if is_irregular(path):
             raise UsageError(f"{path} is neither a file nor a folder; take it away")
         if path.suffix in _TEXT and path.is_file() and path.stat().st_size > LARGEST_TEXT:
             raise UsageError(f"{path} is larger than {LARGEST_TEXT >> 20} MiB, and no model's is")
@@ -210,7 +210,7 @@ def _weight_files(folder: Path, model: Model) -> list[Path]:
 def _indexed(index: Path) -> list[str]:
     """The files that an index names. It comes from a stranger: they lie beside it and are no pickles, or it is refused."""
     try:
-        names = sorted(set(json.loads(ordinary.content(index, LARGEST_TEXT))["weight_map"].values()))
+        names = sorted(set(json.loads(read_ordinary(index, LARGEST_TEXT))["weight_map"].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{index}: not a readable index of weights: {error}") from error
     for name in names:

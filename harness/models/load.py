@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, UsageError
+from harness.machine.resources import physical_memory
 from harness.models.adapter import lay_over
 from harness.models.card import ModelCard
 
@@ -115,7 +116,7 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
     from transformers import AutoConfig
 
     assert card.path is not None
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = physical_memory()
     if card.parameters * 4 > memory:
         raise HarnessError(
             f"{card.name}: {card.parameters:,} weights in float32 are more than this machine's memory "

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness import assets
+from harness.assets import hub
 from harness.errors import HarnessError, UsageError, did_you_mean
 from harness.models import gguf
 from harness.models.adapter import SHIPPED
@@ -19,6 +20,7 @@ Progress = Callable[[str, int, int | None], None]
 
 _CONFIGURATION = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _PICKLES = ("*.bin", "*.pt", "*.pth")
+_IGNORED = ("*/*", "consolidated*", "training_args.bin")
 
 OF_BED = "bed:"
 """Before the name of a network that comes with a test bed. No folder's path and no name on the Hub begins so by chance."""
@@ -97,65 +99,26 @@ def _converted(file: Path, bring: bool, progress: Progress | None) -> Path:
 
 
 def _hub(model: Model, bring: bool) -> Located:
-    wanted: tuple[str, ...] = _CONFIGURATION
-    if model.weights == "pretrained":
-        wanted = (*wanted, "*.safetensors")
-    found = _snapshot(model, wanted, bring)
-    if model.allow_pickle and model.weights == "pretrained" and not list(found.glob("*.safetensors")):
-        found = _snapshot(model, (*wanted, *_PICKLES), bring)
-    return Located(found, found.name)
-
-
-def _snapshot(model: Model, wanted: tuple[str, ...], bring: bool) -> Path:
-    """A repository's files at its top level; what is here already is not asked for again when offline."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
+    """The files at the top level of a repository on the Hub."""
+    assets_of_models = ", ".join(name for name, asset in assets.CATALOG.items() if asset.kind == "model")
+    repository = hub.Repository(
+        name=model.id,
+        revision=model.revision,
+        unknown=f'no model "{model.id}" on the Hub (or it is private: set HF_TOKEN), no such folder, and no such '
+        f"asset; assets: {assets_of_models}",
+        instead="as model.id, or use an asset such as smollm2-135m-instruct",
+        name_field="model.id: ",
+        revision_field="model.revision: ",
     )
-
-    offline = constants.HF_HUB_OFFLINE or not bring
-    patterns = list(wanted)
-    if model.trust_remote_code:
-        patterns.append("*.py")
+    wanted = [
+        *_CONFIGURATION,
+        *(["*.safetensors"] * (model.weights == "pretrained")),
+        *(["*.py"] * model.trust_remote_code),
+    ]
     try:
-        found = snapshot_download(
-            model.id,
-            revision=model.revision,
-            allow_patterns=patterns,
-            ignore_patterns=["*/*", "consolidated*", "training_args.bin"],
-            local_files_only=offline,
-        )
-    except GatedRepoError as error:
-        raise HarnessError(
-            f"{model.id}: its authors ask for consent first; accept on its page, then set HF_TOKEN"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise UsageError(f'model.revision: {model.id} has no revision "{model.revision}"') from error
-    except RepositoryNotFoundError as error:
-        raise UsageError(
-            f'model.id: no model "{model.id}" on the Hub (or it is private: set HF_TOKEN), no such folder, and no such '
-            f"asset; assets: {', '.join(name for name, asset in assets.CATALOG.items() if asset.kind == 'model')}"
-        ) from error
-    except HFValidationError as error:
-        raise UsageError(f'model.id: "{model.id}" is no name of a model on the Hub: {error}') from error
-    except LocalEntryNotFoundError as error:
-        if not bring:
-            raise ModelMissing(f"{model.id} is not here yet; `harness run` downloads it from the Hub") from error
-        raise HarnessError(_unreachable(model)) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise HarnessError(
-            f"{_unreachable(model)} ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
-        ) from error
-    return Path(found)
-
-
-def _unreachable(model: Model) -> str:
-    return (
-        f"{model.id}: not in the local cache, and the Hub cannot be reached (or HF_HUB_OFFLINE is set); download it where "
-        "there is a network and give its folder as model.id, or use an asset such as smollm2-135m-instruct"
-    )
+        found = hub.fetch(repository, wanted, ignored=_IGNORED, download=bring)
+        if model.allow_pickle and model.weights == "pretrained" and not list(found.glob("*.safetensors")):
+            found = hub.fetch(repository, [*wanted, *_PICKLES], ignored=_IGNORED, download=bring)
+    except hub.NotHere as error:
+        raise ModelMissing(f"{model.id} is not here yet; `harness run` downloads it from the Hub") from error
+    return Located(found, found.name)

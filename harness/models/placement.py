@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from harness.errors import UsageError
+from harness.machine.resources import size_of
 from harness.models.card import ModelCard
-from harness.resources import size_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +60,7 @@ class Placement(msgspec.Struct, frozen=True):
 def devices_of(text: str) -> Devices:
     """`cpu`, `80GiB` or `8x80GiB`. Raises UsageError."""
     if text.strip().lower() == "cpu":
-        from harness.resources import physical_memory
+        from harness.machine.resources import physical_memory
 
         return Devices("cpu", 1, physical_memory())
     found = re.fullmatch(r"(?:(\d+)\s*[x×])?\s*([\d.]+\s*[KMGT]iB)", text.strip())

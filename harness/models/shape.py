@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness import ordinary
 from harness.errors import UsageError
+from harness.untrusted.files import read_ordinary
 
 Stacks = Literal["decoder-only", "encoder-only", "encoder-decoder"]
 
@@ -83,7 +83,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json. Raises UsageError when it is missing or no configuration."""
     path = folder / "config.json"
     try:
-        config = json.loads(ordinary.content(path, LARGEST_CONFIG))
+        config = json.loads(read_ordinary(path, LARGEST_CONFIG))
     except FileNotFoundError as error:
         raise UsageError(f"{folder}: no config.json in it, so it is no model folder") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError, UsageError
+from harness.machine.resources import physical_memory
 from harness.models.card import ModelCard
 from harness.models.load import _check_complete, _untrained, build
 from harness.models.network import Gather, Network, Past, Read
@@ -203,7 +204,7 @@ def _read(card: ModelCard, processes: int) -> PreTrainedModel:
 
 def _drawn(card: ModelCard, processes: int) -> PreTrainedModel:
     """Weights from the architecture's initialisation: each process draws them all, as a single one does, and keeps its part."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = physical_memory()
     if card.parameters * 4 * processes > memory:
         raise HarnessError(
             f"{card.name}: {card.parameters:,} weights in float32 are drawn by each of {processes} processes, more than this "

@@ -106,7 +106,7 @@ class Tokenizer:
         The text can be encoded as it is: a beginning-of-text token that encoding adds is left out of it.
         Raises UsageError if the model has no chat template or the template refuses.
         """
-        from harness.sandbox import FAULTS, Bounded
+        from harness.untrusted.jinja import FAULTS, Bounded
 
         template = self._chat
         assert isinstance(template.environment, Bounded)
@@ -130,7 +130,7 @@ class Tokenizer:
         from jinja2 import TemplateError
         from jinja2.ext import loopcontrols
 
-        from harness.sandbox import FAULTS, Bounded
+        from harness.untrusted.jinja import FAULTS, Bounded
 
         def refuse(message: str) -> None:
             raise TemplateError(message)

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.errors import UsageError
-from harness.report import autopsies, geometries, plain, read
+from harness.report import autopsies, geometries, read
 from harness.report.outline import Outline, from_manifest
 from harness.report.scores import Scores, Transfer
 from harness.report.verdicts import headline, verdicts
 from harness.report.wording import evidence, number
+from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,12 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness import remembered
 from harness.plan.stage import Stage
 from harness.spec import Spec
-from harness.store import Store
+from harness.store import Store, last_runs
 from harness.subject import Subject
-
 
 S = TypeVar("S", bound=Stage[Any])
 
@@ -74,7 +72,7 @@ class Plan:
 
     def stored(self, store: Store) -> dict[str, Stored]:
         """By key: what the store has, and why the rest has to be made."""
-        last = remembered.recall(store, self.spec.name)
+        last = last_runs.recall(store, self.spec.name)
         before = {} if last is None else last.stages
         return {stage.key: _stored(stage, store, before.get(stage.title)) for stage in self.stages}
 
@@ -87,7 +85,7 @@ class Plan:
     def remember(self, store: Store) -> None:
         """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""
         stages = {stage.title: dict(stage.ingredients) for stage in self.stages}
-        remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses))
+        last_runs.keep(store, last_runs.LastRun(self.spec.name, stages, self.uses))
 
 
 def _stored(stage: Stage[Any], store: Store, before: dict[str, str] | None) -> Stored:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from harness import artifacts
 from harness.code_version import code_of
-from harness.store import Artifact, Store, content_key
+from harness.store import Artifact, Store, content_key, reading
 
 if TYPE_CHECKING:
     from harness.execution.record import Work
     from harness.execution.run import Run
-    from harness.jobs import Shared
+    from harness.machine.team import SharedJob
 
 T = TypeVar("T")
 
@@ -119,7 +118,7 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
 
     def recall(self, store: Store) -> T | None:
         """The result, where the store has all of it."""
-        return artifacts.read(store, self.kind, self.key, self.load)
+        return reading.read(store, self.kind, self.key, self.load)
 
     def answered(self, made: T) -> Mapping[str, int]:
         """Counts for the record of a stage that the store answered."""
@@ -129,7 +128,7 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
         """Kind and label beside its progress; others than its own where several stages are made together."""
         return self.kind, self.label
 
-    def assist(self, run: Run, job: Shared) -> None:
+    def assist(self, run: Run, job: SharedJob) -> None:
         """Does this process's part of a job that the leading process opened for the stage."""
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from harness.probes._layers import each
+from harness.machine.threads import each
 from harness.probes._quasi_newton import minimise
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import msgspec
 
 from harness.contracts import Pairs
 from harness.leace import cells, oblique
+from harness.machine.threads import each
 from harness.probes._contrast import differences, oriented
-from harness.probes._layers import each
 
 if TYPE_CHECKING:
     from torch import Tensor

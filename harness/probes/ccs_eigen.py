@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
+from harness.machine.threads import each
 from harness.probes._contrast import differences, oriented, pair_weight, per_seed
-from harness.probes._layers import each
 from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:

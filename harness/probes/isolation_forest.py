@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from harness.contracts import Pairs, Readout
 from harness.detections import IsolationReadout
+from harness.machine.threads import each
 from harness.probes._detector import OfStates, sides_of
-from harness.probes._layers import each
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ import numpy as np
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
+from harness.machine.threads import each
 from harness.probes._contrast import differences, oriented, pair_weight
-from harness.probes._layers import each
 from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from msgspec import Meta
 from harness.contracts import Pairs, Readout
 from harness.detections import NeighbourReadout
 from harness.errors import NumericalError
+from harness.machine.threads import each
 from harness.probes._contrast import per_seed
 from harness.probes._detector import OfStates, sides_of
-from harness.probes._layers import each
 
 if TYPE_CHECKING:
     from torch import Tensor

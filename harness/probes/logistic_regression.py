@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
+from harness.machine.threads import each
 from harness.probes._contrast import check, differences, label_rows, pair_weight, per_seed
-from harness.probes._layers import each
 from harness.probes._logistic import minimum
 from harness.readouts import LinearReadout
 

@@ -9,8 +9,8 @@ import numpy as np
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
+from harness.machine.threads import each
 from harness.probes._contrast import check, differences, label_rows, pair_weight
-from harness.probes._layers import each
 from harness.readouts import HiddenReadout
 
 if TYPE_CHECKING:

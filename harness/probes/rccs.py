@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import UsageError
+from harness.machine.threads import each
 from harness.probes._consistency import Consistency
 from harness.probes._contrast import check
-from harness.probes._layers import each
 from harness.probes._quasi_newton import minimise
 from harness.probes._start import Init, starts
 from harness.readouts import ConsistentReadout

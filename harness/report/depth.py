@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from harness.depth import DRAWS, INFORMATIVE_SHARE
-from harness.report import plain
 from harness.report.markup import folded, table
+from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,11 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from harness.report import plain
 from harness.report.markup import table
 from harness.report.score import Score, apart
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import number
+from harness.untrusted import text as plain
 
 BASELINE = "random"
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
-from harness import git
 from harness.execution.record import Record
+from harness.untrusted import git
 
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
@@ -96,8 +96,8 @@ def hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "cores": cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
     # A warm run never imports torch; importing it only to write down its threads would cost seconds.
     torch = sys.modules.get("torch")
@@ -115,10 +115,3 @@ def _processor() -> str:
         return platform.processor()
     models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name") and ":" in line)
     return next(models, platform.processor())
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (OSError, ValueError, AttributeError):
-        return None

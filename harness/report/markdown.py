@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.estimate import CONFIDENCE
-from harness.report import depth, leaderboard, plain
+from harness.report import depth, leaderboard
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
@@ -18,6 +18,7 @@ from harness.report.score import Score
 from harness.report.scores import ALL_LAYERS, NEITHER, UNCLEAR, Scores, Summary, Transfer
 from harness.report.verdicts import AS_EXPECTED, UNEXPECTED, Verdict, headline, verdicts
 from harness.report.wording import evidence, listed, number
+from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     from harness.report.content import Report

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import artifacts
 from harness.report.content import Report, SummaryLayer
 from harness.spec import Spec
 from harness.spec.plain import plain
-from harness.store import Artifact
+from harness.store import Artifact, reading
 
 TABLES = ("results", "seeds", "checks")
 """Those that the page is made from; the others are among the files."""
@@ -19,7 +18,7 @@ _FILES = "files"
 
 def save(report: Report, files: Mapping[str, bytes], folder: Path) -> dict[str, Any]:
     """Writes contents and files; returns what is kept beside them."""
-    artifacts.save_frames({name: getattr(report, name) for name in TABLES}, folder)
+    reading.save_frames({name: getattr(report, name) for name in TABLES}, folder)
     for name, content in files.items():
         place = folder / _FILES / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +34,7 @@ def save(report: Report, files: Mapping[str, bytes], folder: Path) -> dict[str, 
 def load(artifact: Artifact, spec: Spec) -> tuple[Report, dict[str, bytes]]:
     """The contents that the page needs, and all files."""
     meta = artifact.meta
-    frames = artifacts.load_frames(artifact, TABLES)
+    frames = reading.load_frames(artifact, TABLES)
     files = {
         name.removeprefix(f"{_FILES}/"): (artifact / name).read_bytes()
         for name in sorted(artifact.files)

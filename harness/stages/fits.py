@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import numpy as np
 
-from harness import artifacts, kind
+from harness import kind, stored_readouts
 from harness.contracts import Normaliser, Probe, Readout
 from harness.errors import DataError
-from harness.jobs import Alone
+from harness.machine.jobs import OneProcessJob
 from harness.plan.stage import Cost, Stage
 from harness.scoring import Scored
 from harness.spec import Spec
@@ -27,7 +27,6 @@ from harness.store import Artifact, content_key
 if TYPE_CHECKING:
     from harness.execution.record import Work
     from harness.execution.run import Run
-    from harness.jobs import Shared
 
 
 class Fit(Stage[tuple[Readout, Normaliser | None]], frozen=True, kw_only=True):
@@ -73,11 +72,11 @@ class Fit(Stage[tuple[Readout, Normaliser | None]], frozen=True, kw_only=True):
         return run.seen(self)
 
     def save(self, made: tuple[Readout, Normaliser | None], folder: Path) -> Mapping[str, Any]:
-        artifacts.save_fit(*made, folder)
-        return artifacts.fit_about(*made)
+        stored_readouts.save_fit(*made, folder)
+        return stored_readouts.fit_about(*made)
 
     def load(self, artifact: Artifact) -> tuple[Readout, Normaliser | None]:
-        return artifacts.load_fit(artifact)
+        return stored_readouts.load_fit(artifact)
 
     def cost(self, run: Run) -> Cost:
         return Cost(rows=len(run.conditions.labels(self.fit_on, "train").group), where="cpu")
@@ -122,20 +121,20 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
         return run.seen(self)
 
     def save(self, made: Scored, folder: Path) -> Mapping[str, Any]:
-        return artifacts.save_scored(made, folder)
+        return scoring.save_scored(made, folder)
 
     def load(self, artifact: Artifact) -> Scored:
         # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
         fit_on, tested_on, probe = self.place
         return msgspec.structs.replace(
-            artifacts.load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe
+            scoring.load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe
         )
 
     def shown(self, run: Run) -> tuple[str, str]:
         names = list(dict.fromkeys(stage.place[2] for stage in _missing(run, self.fit.fit_on)))
         return "fit", f"{self.fit.fit_on} · {names[0] if len(names) == 1 else f'{len(names)} probes'}"
 
-    def assist(self, run: Run, job: Shared) -> None:
+    def assist(self, run: Run, job: SharedJobJob) -> None:
         from harness.stages.fits_by_layer import Item, LayerWork
 
         asked = [run.plan.keyed(key) for key in job.about["orders"]["scores"]]
@@ -194,7 +193,7 @@ def fit_together(run: Run, work: Work, fits: Sequence[Fit], scores: Sequence[Sco
     work.total(sum(len(item.layers) * len(item.probes) for item in items))
     orders = {"scores": [stage.key for stage in scores], "items": msgspec.to_builtins(items)}
     # A fit by itself is one that the store has lost, and that an analysis asks for: the others do not wait for it.
-    job = run.share(scores[0], orders) if scores else Alone()
+    job = run.share(scores[0], orders) if scores else OneProcessJob()
     said = layered.do(job, items, work.to)
     layered.finish(items)
     for one in layered.wanted.values():

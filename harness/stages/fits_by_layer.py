@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, fitting, kind, normalisers
+from harness import fitting, kind, normalisers
 from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates
 from harness.fitting import Fitting
-from harness.jobs import Job
-from harness.spec.plain import probe_name
-from harness.resources import give_back_freed
+from harness.machine.jobs import Job
+from harness.machine.resources import give_back_freed
 from harness.scoring import Scored, SplitName
 from harness.spec.plain import probe_name
-from harness.store import Artifact, Store, content_key
+from harness.store import Artifact, Store, content_key, reading
 from harness.stored_readouts import at_layers, joined
 
 if TYPE_CHECKING:
@@ -143,26 +142,26 @@ class LayerWork:
             self._store(one, readout, states.normaliser(one.probe), scored)
         else:
             normaliser = states.normaliser(one.probe)
-            about: dict[str, Any] = artifacts.fit_about(readout, normaliser) | {"still": still, "answers": []}
+            about: dict[str, Any] = fit_about(readout, normaliser) | {"still": still, "answers": []}
             with self.store.write(_PARTS, key, about) as folder:
                 for number, answers in enumerate(scored):
                     (folder / str(number)).mkdir()
-                    about["answers"].append(artifacts.save_scored(answers, folder / str(number)))
-                artifacts.save_fit(readout, normaliser, folder)
+                    about["answers"].append(save_scored(answers, folder / str(number)))
+                save_fit(readout, normaliser, folder)
         return between - start, time.perf_counter() - between
 
     def _store(self, one: Wanted, readout: Readout, normaliser: Normaliser | None, scored: Iterable[Scored]) -> None:
         """What the plan asks for."""
-        with self.store.write(one.fit.kind, one.fit.key, artifacts.fit_about(readout, normaliser)) as folder:
-            artifacts.save_fit(readout, normaliser, folder)
+        with self.store.write(one.fit.kind, one.fit.key, fit_about(readout, normaliser)) as folder:
+            save_fit(readout, normaliser, folder)
         for stage, answers in zip(one.scores.values(), scored, strict=True):
             about: dict[str, Any] = {}
             with self.store.write(stage.kind, stage.key, about) as folder:
-                about |= artifacts.save_scored(answers, folder)
+                about |= save_scored(answers, folder)
 
     def _fitted(self, one: Wanted, item: Item, states: _States) -> tuple[Readout, str]:
         """The probe at some layers, and why it found nothing to fit there, if that is so."""
-        if stored := artifacts.read(self.store, one.fit.kind, one.fit.key, artifacts.load_fit):
+        if stored := reading.read(self.store, one.fit.kind, one.fit.key, load_fit):
             readout = stored[0]
             if self._whole(one, item):
                 return readout, ""
@@ -180,13 +179,10 @@ class LayerWork:
         parts = [self._part(one, item) for item in items]
         if all(part.meta["still"] for part in parts):
             raise ConstantStates(parts[0].meta["still"])
-        fits = [artifacts.load_fit(part) for part in parts]
+        fits = [load_fit(part) for part in parts]
         answers = (
             _joined_answers(
-                [
-                    artifacts.load_scored(Artifact(part / str(number), part.meta["answers"][number], ()))
-                    for part in parts
-                ]
+                [load_scored(Artifact(part / str(number), part.meta["answers"][number], ())) for part in parts]
             )
             for number in range(len(one.scores))
         )
@@ -196,7 +192,7 @@ class LayerWork:
             self.store.remove(_PARTS, self._part_key(one, item.layers))
 
     def _part(self, one: Wanted, item: Item) -> Artifact:
-        return artifacts.seen(self.store, _PARTS, self._part_key(one, item.layers))
+        return reading.just_made(self.store, _PARTS, self._part_key(one, item.layers))
 
     def _part_key(self, one: Wanted, layers: Sequence[int]) -> str:
         return content_key(one.fit.key, [stage.key for stage in one.scores.values()], list(layers))

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness import artifacts
 from harness.code_version import code_of
+from harness.contracts import PromptTable
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
-from harness.contracts import PromptTable
 from harness.spec import Condition, Spec
 from harness.spec.plain import home_of, plain
 from harness.store import Artifact, content_key
@@ -68,11 +67,11 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
         return table
 
     def save(self, made: PromptTable, folder: Path) -> Mapping[str, Any]:
-        artifacts.save_table(made, folder)
-        return artifacts.table_about(made)
+        prompts.save_table(made, folder)
+        return prompts.table_about(made)
 
     def load(self, artifact: Artifact) -> PromptTable:
-        return artifacts.load_table(artifact)
+        return prompts.load_table(artifact)
 
     def answered(self, made: PromptTable) -> Mapping[str, int]:
         return {"rows": made.frame.height}

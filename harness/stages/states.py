@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
 from harness.code_version import code_of
+from harness.contracts import PromptTable
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
-from harness.contracts import PromptTable
 from harness.spec import Activations, Condition
 from harness.spec.plain import plain
 from harness.stages.prompts import Prompts
 from harness.stages.training import Training
-from harness.store import Artifact, Store, content_key
+from harness.store import Store, content_key
 from harness.subject import Subject
 
 if TYPE_CHECKING:
     from harness.execution.record import Work
     from harness.execution.run import Run
-    from harness.jobs import Job, Shared
+    from harness.machine.jobs import Job
+    from harness.machine.team import SharedJob
 
 
 class States(Stage[Extracted], frozen=True, kw_only=True):
@@ -107,7 +108,7 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         notes = meta.get("notes") if meta else None
         return notes if isinstance(notes, list) else list(run.get(self).notes)
 
-    def assist(self, run: Run, job: Shared) -> None:
+    def assist(self, run: Run, job: SharedJob) -> None:
         subject, activations, tables = self._read(run)
         assist(subject, tables, activations, run.store, job, job.about["orders"], run.resources)
 

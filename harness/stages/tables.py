@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from harness import artifacts, tables
+from harness import tables
 from harness.plan.stage import Stage
 from harness.scoring import score
 from harness.spec import Spec
 from harness.spec.plain import plain
 from harness.stages.fits import Score
-from harness.store import Artifact, content_key
+from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,8 +73,8 @@ class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
 
     def save(self, made: ScoreTables, folder: Path) -> Mapping[str, Any]:
         frames = {name: frame for name, frame in msgspec.structs.asdict(made).items() if frame is not None}
-        return {**artifacts.save_frames(frames, folder), "tables": list(frames)}
+        return {**reading.save_frames(frames, folder), "tables": list(frames)}
 
     def load(self, artifact: Artifact) -> ScoreTables:
         absent = dict.fromkeys(ScoreTables.__struct_fields__)
-        return ScoreTables(**absent | artifacts.load_frames(artifact, artifact.meta["tables"]))
+        return ScoreTables(**absent | reading.load_frames(artifact, artifact.meta["tables"]))

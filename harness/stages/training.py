@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness import elicited
 from harness.errors import DataError
+from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.spec import Elicit
 from harness.stages.prompts import Prompts
 from harness.store import Artifact, Store
-from harness.models.precision import device
 from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness import artifacts, tables
+from harness import tables
 from harness.analyses.interventions.intervened import Outcomes
 from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
 from harness.spec import Spec
 from harness.spec.plain import plain
-from harness.store import Artifact, content_key
+from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,7 +58,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         return tables.checks_table(judged)
 
     def save(self, made: pl.DataFrame, folder: Path) -> Mapping[str, Any]:
-        return artifacts.save_frames({"checks": made}, folder)
+        return reading.save_frames({"checks": made}, folder)
 
     def load(self, artifact: Artifact) -> pl.DataFrame:
-        return artifacts.load_frames(artifact, ["checks"])["checks"]
+        return reading.load_frames(artifact, ["checks"])["checks"]

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from harness import __version__, kind, ordinary
+from harness import __version__, kind
 from harness.errors import UsageError
 from harness.models.adapter import WEIGHTS as ADAPTER
 from harness.models.fingerprint import file_sha256
 from harness.network_bed import FromScratch, NetworkBed
+from harness.untrusted.files import read_ordinary
 
 NOTE = "made.json"
 NETWORK = "model.safetensors"
@@ -47,7 +48,7 @@ def read_note(folder: Path) -> dict[str, Any]:
     """Raises UsageError for a folder that `harness bed train` did not write."""
     path = folder / NOTE
     try:
-        note = json.loads(ordinary.content(path, LARGEST_NOTE))
+        note = json.loads(read_ordinary(path, LARGEST_NOTE))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a readable note of a bed's weights: {error}") from error
     if not isinstance(note, dict) or not {"bed", "options", "sha256"} <= set(note):

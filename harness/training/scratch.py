@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from harness.models.quiet import quiet_transformers
 from harness.network_bed import FromScratch, NetworkBed
-from harness.templates import Template
 from harness.training.lessons import source_of
 from harness.training.trained import Tell, Trained, closing_loss, descend
+from harness.untrusted.template import Template
 
 UNKNOWN = "<unknown>"
 LONGEST = 64

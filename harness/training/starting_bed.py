@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from harness.bed_folder import CARD
+from harness.assets.bed_folder import CARD
 from harness.errors import UsageError
 from harness.models.adapter import SHIPPED
 

@@ -13,8 +13,8 @@ import yaml
 
 from harness import pipeline
 from harness.errors import UsageError
+from harness.machine.progress import Reporter
 from harness.network_bed import NetworkBed
-from harness.progress import Reporter
 from harness.store import Store
 
 

@@ -11,12 +11,12 @@ import msgspec
 import yaml
 
 from harness import language, pipeline, standing
-from harness.bed_folder import find_bed
+from harness.assets.bed_folder import find_bed
 from harness.errors import UsageError
 from harness.language.cards import Card, claims_of, read_card
 from harness.language.schema.card_grammar import OwnBed
 from harness.language.syntax.nodes import plain
-from harness.progress import Reporter
+from harness.machine.progress import Reporter
 from harness.store import Store
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DataError, UsageError
-from harness.templates import Template
+from harness.untrusted.template import Template
 from tests.attacks.scene import Scene
 from tests.attacks.table import soon
 

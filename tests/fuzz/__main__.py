@@ -50,7 +50,7 @@ def _led(target: str, seconds: int, seed: int) -> None:
     with atheris.instrument_imports(include=["harness"]):
         import harness.diff
         import harness.language
-        import harness.templates  # noqa: F401
+        import harness.untrusted.template  # noqa: F401
         from tests.fuzz import targets
 
         # Much is imported where it is needed first; it is to be watched as well.

@@ -59,7 +59,7 @@ def spec(content: bytes) -> None:
 
 def template(content: bytes) -> None:
     """Compiles and renders a template."""
-    from harness.templates import Template
+    from harness.untrusted.template import Template
 
     try:
         first, second = Template("main", content.decode("utf-8", "replace")).pair(

@@ -12,13 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness import artifacts
 from harness.contracts import Probe, PromptTable
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.spec import Spec
 from harness.spec.plain import probe_name
-from harness.store import Artifact, content_key
+from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,10 +70,10 @@ class Counted(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         return pl.DataFrame(found, schema={"condition": pl.String, "methods": pl.List(pl.String), **numbers})
 
     def save(self, made: pl.DataFrame, folder: Path) -> Mapping[str, Any]:
-        return artifacts.save_frames({_TABLE: made}, folder)
+        return reading.save_frames({_TABLE: made}, folder)
 
     def load(self, artifact: Artifact) -> pl.DataFrame:
-        return artifacts.load_frames(artifact, [_TABLE])[_TABLE]
+        return reading.load_frames(artifact, [_TABLE])[_TABLE]
 
 
 def stages(plan: Plan) -> Iterator[Counted]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report import plain
 from harness.report.markup import folded, table
 from harness.report.wording import listed
+from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness import artifacts
 from harness.analyses.autopsy.examine import Body, examine
 from harness.analyses.autopsy.features import TRUTH, library
 from harness.evidence import RunEvidence
@@ -17,13 +16,12 @@ from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.spec import Autopsy, Spec
 from harness.spec.plain import probe_name
-from harness.store import Artifact, content_key
-from harness.templates import shared_start
+from harness.store import Artifact, content_key, reading
+from harness.untrusted.template import shared_start
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from harness.analyses.autopsy.findings import Autopsies
     from harness.execution.record import Work
     from harness.execution.run import Run
 
@@ -77,12 +75,12 @@ class Autopsied(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         return framed(examine(body, self.autopsy), "all" if layer is None else str(layer))
 
     def save(self, made: dict[str, pl.DataFrame], folder: Path) -> Mapping[str, Any]:
-        return artifacts.save_frames(made, folder)
+        return reading.save_frames(made, folder)
 
     def load(self, artifact: Artifact) -> dict[str, pl.DataFrame]:
         from harness.analyses.autopsy.findings import SCHEMAS
 
-        return artifacts.load_frames(artifact, SCHEMAS)
+        return reading.load_frames(artifact, SCHEMAS)
 
 
 def stages(plan: Plan) -> Iterator[Autopsied]:

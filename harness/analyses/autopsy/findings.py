@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
 import polars as pl
 
 from harness.analyses.autopsy.examine import Found

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import numpy as np
 
-from harness import artifacts
-from harness.evidence import RunEvidence
-from harness.execution.controls import evidence_of
 from harness.analyses.geometry.components import components
 from harness.analyses.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.analyses.geometry.variance import Split, split
+from harness.evidence import RunEvidence
+from harness.execution.controls import evidence_of
 from harness.normalisers import at_layers
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.scoring import fits
 from harness.spec import Spec
 from harness.spec.plain import probe_name
-from harness.store import Artifact, content_key
+from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from harness.contracts import Normaliser, Readout
     from harness.execution.record import Work
     from harness.execution.run import Run
-    from harness.analyses.geometry.measures import Geometry
 
 
 class Measured(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
@@ -73,12 +71,12 @@ class Measured(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         return made
 
     def save(self, made: dict[str, pl.DataFrame], folder: Path) -> Mapping[str, Any]:
-        return artifacts.save_frames(made, folder)
+        return reading.save_frames(made, folder)
 
     def load(self, artifact: Artifact) -> dict[str, pl.DataFrame]:
         from harness.analyses.geometry.measures import TABLES
 
-        return artifacts.load_frames(artifact, TABLES)
+        return reading.load_frames(artifact, TABLES)
 
 
 def stages(plan: Plan) -> Iterator[Measured]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from harness.analyses.geometry import told
 from harness.analyses.geometry.clouds import scatters
-from harness.report import plain
 from harness.report.markup import table
+from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, stopping
 from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
-from harness.errors import DataError, HarnessError, NumericalError
 from harness.analyses.interventions.directions import Directions, there
 from harness.analyses.interventions.effect import both_ways
 from harness.analyses.interventions.questions import Question, drawn, questions
+from harness.errors import DataError, HarnessError, NumericalError
 from harness.store import Artifact, Store, content_key
 
 if TYPE_CHECKING:
-    from harness.execution import Execution
     from harness.analyses.interventions.altered import Alterations, AlteredForward, Batch, Way
+    from harness.execution import Execution
     from harness.models.card import ModelCard
     from harness.models.network import Network
     from harness.spec import Intervention
@@ -134,7 +133,7 @@ class Acting:
             tell(done)
 
         for name, batch in stopping.whole(zip(names, batches, strict=True)):
-            found = artifacts.read(self.store, _PARTS, name, _load)
+            found = reading.read(self.store, _PARTS, name, _load)
             if found is None:
                 found = self._tried(lambda batch=batch: forward.log_odds(batch, alterations, way, more))  # type: ignore[misc]
                 self._check_finite(found, batch)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from harness.analyses.geometry.directions import pair_weights, raw_directions, unit
 from harness.contracts import LayerChoice, Pairs
 from harness.errors import NumericalError, UsageError
-from harness.analyses.geometry.directions import pair_weights, raw_directions, unit
 from harness.layer_choice import choose_layer
 from harness.normalisers import at_layers
 from harness.scoring import training_sign

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness import artifacts
-from harness.contracts import Check, LayerChoice, Steered
-from harness.errors import CheckError
 from harness.analyses.interventions.acting import Acted, Acting, test_rows
 from harness.analyses.interventions.directions import PROBE, THERE, chosen_layer, directions
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
-from harness.plan import Acts, Stage
+from harness.contracts import Check, LayerChoice, Steered
+from harness.errors import CheckError
+from harness.plan import Stage
 from harness.scoring import TRUTH
 from harness.spec import Intervention
 from harness.store import Artifact
@@ -26,9 +25,6 @@ from harness.store import Artifact
 if TYPE_CHECKING:
     import polars as pl
 
-    from harness.execution import Execution
-    from harness.models.card import ModelCard
-    from harness.models.network import Network
 
 TOKENS: Mapping[str, str] = {
     "question": "at the last token before the answer",

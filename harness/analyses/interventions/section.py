@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report import plain
 from harness.report.markup import table
 from harness.report.score import Score
 from harness.report.scores import Transfer
 from harness.report.wording import evidence, number
+from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     import polars as pl

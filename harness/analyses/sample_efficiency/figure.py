@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.report.figures import canvas
 from harness.analyses.sample_efficiency.section import Curve, curves
+from harness.report.figures import canvas
 from harness.report.scores import Scores, Transfer
 
 if TYPE_CHECKING:

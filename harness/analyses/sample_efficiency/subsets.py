@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import msgspec
 import numpy as np
 
-from harness import artifacts
 from harness.contracts import Metric, Pairs, Probe
 from harness.errors import NumericalError
 from harness.estimate import Measured, over_seeds
@@ -121,7 +120,7 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         return pl.DataFrame(rows, schema=SAMPLES)
 
     def save(self, made: pl.DataFrame, folder: Path) -> Mapping[str, Any]:
-        return artifacts.save_frames({_TABLE: made}, folder)
+        return reading.save_frames({_TABLE: made}, folder)
 
     def load(self, artifact: Artifact) -> pl.DataFrame:
         import polars as pl
@@ -130,7 +129,7 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
         # Keys leave names out, as those of fits do.
         named = {"fit_on": pl.lit(self.fit_on), "probe": pl.lit(self.probe)}
-        return artifacts.load_frames(artifact, [_TABLE])[_TABLE].with_columns(**named).select(list(SAMPLES))
+        return reading.load_frames(artifact, [_TABLE])[_TABLE].with_columns(**named).select(list(SAMPLES))
 
 
 def stages(plan: Plan) -> Iterator[Curve]:

@@ -13,7 +13,7 @@ def template_problems(node: Scalar) -> Iterator[Problem]:
     # Jinja is slow to import, and a spec may have no template.
     from jinja2 import TemplateSyntaxError
 
-    from harness.templates import Template
+    from harness.untrusted.template import Template
 
     if not isinstance(node.value, str):
         return

@@ -11,7 +11,21 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
-from harness.spec import Activations, Autopsy, Data, Elicit, Intervention, LayerRule, Model, Part, Planting, Prompt, SampleEfficiency, Slug, Transfer
+from harness.spec import (
+    Activations,
+    Autopsy,
+    Data,
+    Elicit,
+    Intervention,
+    LayerRule,
+    Model,
+    Part,
+    Planting,
+    Prompt,
+    SampleEfficiency,
+    Slug,
+    Transfer,
+)
 
 VERSION = 1
 """Of the language. A spec says which one it is written in."""

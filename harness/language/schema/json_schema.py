@@ -45,7 +45,7 @@ SINGULAR = {
 }
 _OVERRIDE = "_override"
 _OWN_BED = {"type": "string", "pattern": r"^[.~]|[/\\]"}
-"""The name of a folder or of a repository: see `harness.bed_folder.is_own`."""
+"""The name of a folder or of a repository: see `harness.assets.bed_folder.is_own`."""
 
 Of = Literal["spec", "bed"]
 """A spec, or the card of a bed."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.report import plain
 from harness.report.scores import Scores
+from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

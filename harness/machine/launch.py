@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_UNFINISHED, HarnessError
+from harness.machine.resources import cores
 
 _PIPE = "HARNESS_PARENT"
 """Names the descriptor of the pipe to the parent."""
@@ -77,11 +78,6 @@ def die_with_parent() -> None:
 def launched_by_us() -> bool:
     """Whether `launch` started this process."""
     return _PIPE in os.environ
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _watch(children: Sequence[subprocess.Popen[bytes]]) -> int:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError, UsageError
-from harness.store import LARGEST_META, Artifact, Store, cache_folder, content_key, description_of, is_inside
+from harness.store.keys import cache_folder, content_key
+from harness.store.store import LARGEST_META, Artifact, Store, description_of, is_inside
 
 LOOKED_S = 2.0
 """A list of what the bucket holds is trusted for so long where it lacks what is looked for."""
@@ -32,7 +33,7 @@ def store_at(root: str | Path | None = None) -> Store:
     Raises UsageError for a URL that nothing here can reach.
     """
     place = str(root or os.environ.get("HARNESS_STORE") or "")
-    return ObjectStore(place) if "://" in place else Store(Path(place) if place else None)
+    return ObjectStore(place) if "://" in place else Store(Path(os.path.expanduser(place)) if place else None)
 
 
 def local_store(root: str | Path | None = None) -> Store:

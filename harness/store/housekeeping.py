@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import leases, remembered
 from harness.errors import UsageError
-from harness.store import FORMAT, Store, description, format_of
+from harness.store import last_runs, leases
+from harness.store.store import FORMAT, Store, description, format_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +27,7 @@ DRAFT_AGE_S = 24 * 3600.0
 """Drafts (NAME~…) of killed runs are removed after a day; a younger one may be in the making."""
 
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-_NOT_ARTIFACTS = {remembered.FOLDER, leases.FOLDER}
+_NOT_ARTIFACTS = {last_runs.FOLDER, leases.FOLDER}
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ def seconds(text: str) -> float:
 
 def entries(store: Store) -> Iterator[Entry]:
     """Every artifact, by kind and key."""
-    last_runs = remembered.everything(store)
+    runs = last_runs.everything(store)
     running = leases.living(store)
     for kind in _kinds(store):
         for key in _keys(store, kind):
@@ -81,9 +81,9 @@ def entries(store: Store) -> Iterator[Entry]:
                 made=about.get("made") if isinstance(about.get("made"), int | float) else None,
                 used=used,
                 format=about.get("format"),
-                used_by=tuple(run.name for run in last_runs if run.refers_to(name)),
+                used_by=tuple(run.name for run in runs if run.refers_to(name)),
                 # What it opened or wrote since it began, besides what its plan names; file systems keep coarse times.
-                in_use=any(used >= note.since - 2 or remembered.refers(note.uses, name) for note in running),
+                in_use=any(used >= note.since - 2 or last_runs.refers(note.uses, name) for note in running),
             )
 
 
@@ -94,7 +94,7 @@ def as_json(store: Store) -> dict[str, Any]:
         "root": str(store.root),
         "format": FORMAT,
         "bytes": sum(entry.bytes for entry in found),
-        "specs": [run.name for run in remembered.everything(store)],
+        "specs": [run.name for run in last_runs.everything(store)],
         "running": [{"host": note.host, "pid": note.pid, "since": note.since} for note in leases.living(store)],
         "artifacts": [msgspec.to_builtins(entry) for entry in found],
     }
@@ -142,7 +142,7 @@ def prune(store: Store, older_than_s: float | None = None, unused: bool = False,
     """
     _check(store)
     found = list(entries(store))
-    referred = {use.split("/")[0] for run in remembered.everything(store) for use in run.uses}
+    referred = {use.split("/")[0] for run in last_runs.everything(store) for use in run.uses}
     old = [e for e in found if older_than_s is None or time.time() - e.used > older_than_s]
     if unused:
         old = [

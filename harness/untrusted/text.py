@@ -36,6 +36,13 @@ def line(text: str, width: int | None = None) -> str:
     return text
 
 
+def printable(text: str) -> str:
+    """The text with what would steer the terminal written out, as in `\\x1b`, so that nothing of a message is lost."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 def markdown(text: str) -> str:
     """One line in which nothing is Markdown, HTML or mathematics any more; fit for a table's cell."""
     text = line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -13,13 +13,13 @@ from uuid import uuid4
 
 import msgspec
 
-from harness import ordinary
-from harness.store import LARGEST_META, Store, sealed, unsealed
+from harness.store.store import LARGEST_META, Store, sealed, unsealed
+from harness.untrusted.files import read_ordinary
 
 FOLDER = "plans"
 
 
-class Remembered(msgspec.Struct, frozen=True):
+class LastRun(msgspec.Struct, frozen=True):
     """The last run of the spec of a name."""
 
     name: str
@@ -37,14 +37,14 @@ def refers(uses: list[str], artifact: str) -> bool:
     return any(artifact == use or (use.endswith("-") and artifact.startswith(use)) for use in uses)
 
 
-def keep(store: Store, remembered: Remembered) -> None:
+def keep(store: Store, run: LastRun) -> None:
     """Raises StoreError when the disk is full. A store that may not be written goes without."""
-    place = store.folder(FOLDER) / f"{remembered.name}.json"
+    place = store.folder(FOLDER) / f"{run.name}.json"
     draft = place.with_name(f"{place.name}~{os.getpid()}-{uuid4().hex[:8]}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            draft.write_bytes(sealed(msgspec.to_builtins(remembered)))
+            draft.write_bytes(sealed(msgspec.to_builtins(run)))
             draft.replace(place)
         finally:
             with suppress(OSError):
@@ -54,7 +54,7 @@ def keep(store: Store, remembered: Remembered) -> None:
             raise store.explain(error) from error
 
 
-def recall(store: Store, name: str) -> Remembered | None:
+def recall(store: Store, name: str) -> LastRun | None:
     """The last run of the spec of that name; None if there was none, or its note is damaged or of an older layout."""
     place = store.folder(FOLDER) / f"{name}.json"
     found = _read(place)
@@ -63,16 +63,16 @@ def recall(store: Store, name: str) -> Remembered | None:
     return found
 
 
-def everything(store: Store) -> list[Remembered]:
+def everything(store: Store) -> list[LastRun]:
     """The last run of every spec, by name."""
     notes = sorted(store.folder(FOLDER).glob("*.json"))
     return [found for path in notes if (found := _read(path)) is not None]
 
 
-def _read(path: Path) -> Remembered | None:
+def _read(path: Path) -> LastRun | None:
     try:
-        content = unsealed(ordinary.content(path, LARGEST_META, links=False))
-        return None if content is None else msgspec.convert(content, Remembered)
+        content = unsealed(read_ordinary(path, LARGEST_META, links=False))
+        return None if content is None else msgspec.convert(content, LastRun)
     except (OSError, msgspec.ValidationError):
         return None
 
@@ -80,7 +80,7 @@ def _read(path: Path) -> Remembered | None:
 def _was_sealed(path: Path) -> bool:
     """Whether it is a note of this layout, damaged. Those of the first layout had neither word in them."""
     try:
-        content = ordinary.content(path, LARGEST_META, links=False)
+        content = read_ordinary(path, LARGEST_META, links=False)
     except FileNotFoundError:
         return False
     except OSError:

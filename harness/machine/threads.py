@@ -1,4 +1,4 @@
-"""One layer after another, on as many threads as torch has."""
+"""Threads: what is done to every layer by itself is done to several layers at a time."""
 
 from __future__ import annotations
 

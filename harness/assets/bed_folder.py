@@ -1,4 +1,4 @@
-"""Finding the folder of a bed that somebody published: beside the spec, anywhere on this machine, or on the Hub.
+"""The folder of a test bed that somebody published: beside the spec, anywhere on this machine, or on the Hub.
 
 It comes from a stranger. Nothing in it leads out of it, by a link or otherwise; and of a repository on the Hub only files of
 known kinds are taken, never code. The Hub's cache is made of links, so that a bed from there has a folder of its own in the
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from harness import ordinary
-from harness.errors import HarnessError, UsageError
+from harness.assets import hub
+from harness.errors import UsageError
 from harness.store import cache_folder
+from harness.untrusted.files import is_irregular
 
 CARD = "bed.yaml"
 
@@ -93,18 +94,24 @@ def check_inside(folder: Path) -> None:
     for path in files_of(folder):
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real):
             raise UsageError(f"{path} is a link out of the bed's folder; copy the file into it")
-        if ordinary.is_irregular(path):
+        if is_irregular(path):
             raise UsageError(f"{path} is neither a file nor a folder; take it away")
 
 
 def _from_hub(name: str, revision: str, endings: tuple[str, ...]) -> BedFolder:
-    snapshot = _snapshot(name, revision, [CARD, *(f"*{ending}" for ending in endings)])
+    repository = hub.Repository(
+        name=name,
+        revision=revision,
+        unknown=f"no folder {name}, and no such repository on the Hub (or it is private: set HF_TOKEN)",
+        instead="in its place, as in {bed: ./my-bed}",
+    )
+    snapshot = hub.fetch(repository, [CARD, *(f"*{ending}" for ending in endings)])
     target = cache_folder() / "beds" / name.replace("/", "--") / snapshot.name
     # A snapshot is links to files of the repository's own part of the cache, and to nothing else.
-    repository = snapshot.parent.parent
+    cache = os.path.realpath(snapshot.parent.parent)
     for path in files_of(snapshot):
         real = Path(os.path.realpath(path))
-        if not real.is_relative_to(os.path.realpath(repository)):
+        if not real.is_relative_to(cache):
             raise UsageError(f"{name}: {path.relative_to(snapshot)} is a link out of the repository")
         if path.name == CARD or path.suffix in endings:
             _put(real, target / path.relative_to(snapshot))
@@ -124,42 +131,3 @@ def _put(source: Path, target: Path) -> None:
         draft = target.with_name(f".{target.name}~{os.getpid()}")
         shutil.copyfile(source, draft)
         draft.replace(target)
-
-
-def _snapshot(name: str, revision: str, patterns: list[str]) -> Path:
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        return Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE
-            )
-        )
-    except RevisionNotFoundError as error:
-        raise UsageError(f'{name} has no revision "{revision}" on the Hub') from error
-    except RepositoryNotFoundError as error:
-        raise UsageError(
-            f"no folder {name}, and no such repository on the Hub (or it is private or asks for consent: set HF_TOKEN)"
-        ) from error
-    except HFValidationError as error:
-        raise UsageError(f"{name} is no name of a repository on the Hub: {error}") from error
-    except LocalEntryNotFoundError as error:
-        raise HarnessError(_unreachable(name)) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise HarnessError(
-            f"{_unreachable(name)} ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
-        ) from error
-
-
-def _unreachable(name: str) -> str:
-    return (
-        f"{name}: no such folder, not in the local cache, and the Hub cannot be reached (or HF_HUB_OFFLINE is set); download "
-        "it where there is a network and give its folder, as in {bed: ./my-bed}"
-    )

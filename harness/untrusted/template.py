@@ -1,7 +1,7 @@
 """Templates: Jinja in a sandbox, rendered to text and the place of the answer in it.
 
 A spec may come from a stranger, so a template can neither reach out nor run long: no globals, a short list of filters
-and string methods, and a budget for each rendering (see `harness.sandbox`).
+and string methods, and a budget for each rendering (see `harness.untrusted.jinja`).
 
 The answer is found by marking it, not by searching for it: "true" may stand in the text as well. It goes into the
 template as a string of a class of its own, and what Jinja prints of exactly that value is put between two characters
@@ -20,7 +20,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import LoopContext, Macro
 
 from harness.errors import DataError, did_you_mean
-from harness.sandbox import FAULTS, MAX_CHARACTERS, Bounded, too_long
+from harness.untrusted.jinja import FAULTS, MAX_CHARACTERS, Bounded, too_long
 
 VARIABLES = ("answer", "choices", "answer_number", "label_names")
 """What a template may use besides the example's fields."""

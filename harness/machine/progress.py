@@ -1,4 +1,4 @@
-"""Live progress: which stage, how far, how long still. One line per stage where nobody watches.
+"""Live progress: which stage, how far, how long still. Where the output is no terminal, a line for each stage.
 
 with progress.stage("activations", "plain, banana", total=120_000, unit="tokens") as stage:
     stage.advance(512)
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness.report import plain
+from harness.untrusted import text as plain
 
 
 class StageProgress:

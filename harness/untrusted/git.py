@@ -1,4 +1,4 @@
-"""Asking git about a folder that a stranger may have made.
+"""Git, asked about a folder that a stranger may have made: none of their programs is run.
 
 A repository's own configuration can name programs that git runs even for `status`: file-system monitors, filters, hooks,
 transports. They are all switched off, so that looking at a stranger's folder runs nothing of theirs.

@@ -1,4 +1,4 @@
-"""Files that a stranger may have put there: what is not an ordinary file of ordinary size is refused, not read.
+"""Files that a stranger may have put there: only an ordinary file of limited size is read, anything else is refused.
 
 A link to a device never ends, a named pipe waits for a writer that never comes, and a sparse file of a few bytes on disk fills
 the memory.
@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 
-def content(path: Path, largest: int, *, links: bool = True) -> bytes:
+def read_ordinary(path: Path, largest: int, *, links: bool = True) -> bytes:
     """The bytes of an ordinary file. Raises OSError for any other, and for more than `largest` bytes.
 
     Without `links`, the file itself must not be a symbolic link.

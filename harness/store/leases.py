@@ -1,4 +1,4 @@
-"""Who is using the store now: a note per running process, so that nothing is tidied up under its hands.
+"""Leases: a note for each running process that uses the store, so that what it uses is not pruned.
 
     ROOT/leases/HOST-PID-RANDOM.json     the process, since when it runs, and the artifacts that its plan refers to
 
@@ -20,9 +20,10 @@ from types import TracebackType
 from uuid import uuid4
 
 import msgspec
+import psutil
 
-from harness import ordinary
-from harness.store import LARGEST_META, Store
+from harness.store.store import LARGEST_META, Store
+from harness.untrusted.files import read_ordinary
 
 FOLDER = "leases"
 HEARTBEAT_S = 15.0
@@ -38,11 +39,11 @@ class Note(msgspec.Struct, frozen=True):
     host: str
     pid: int
     born: float
-    """When the process began, in the kernel's ticks: numbers of processes come round again. 0 where it cannot be told."""
+    """Seconds from the machine's start to the process's: process ids come round again, and clocks are set."""
     since: float
     """When the lease began, seconds since the epoch."""
     uses: list[str]
-    """KIND/KEY, or KIND/PREFIX-; see `harness.remembered`."""
+    """KIND/KEY, or KIND/PREFIX-; see `harness.store.last_runs`."""
 
 
 class Lease:
@@ -106,7 +107,7 @@ def _notes(store: Store) -> list[tuple[Path, Note | None]]:
 
 def _read(path: Path) -> Note | None:
     try:
-        return msgspec.json.decode(ordinary.content(path, LARGEST_META, links=False), type=Note)
+        return msgspec.json.decode(read_ordinary(path, LARGEST_META, links=False), type=Note)
     except (OSError, msgspec.DecodeError, RecursionError):
         return None
 
@@ -117,7 +118,12 @@ def _is_alive(note: Note, silence_s: float) -> bool:
     if note.host != _host():
         return silence_s < FAR_SILENT_S
     # A process that is held (SIGSTOP, a debugger) is silent and alive.
-    return _exists(note.pid) and note.born == _born(note.pid)
+    try:
+        return abs(_born(note.pid) - note.born) < 1
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def _silence_s(path: Path) -> float:
@@ -127,22 +133,9 @@ def _silence_s(path: Path) -> float:
         return float("inf")
 
 
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
 def _born(pid: int) -> float:
-    try:
-        # The name in brackets may hold anything; what follows the last bracket are numbers.
-        return float(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
-    except (OSError, ValueError, IndexError):
-        return 0.0
+    """See `Note.born`. Raises psutil.Error, and ValueError or OverflowError for what is no process id."""
+    return psutil.Process(pid).create_time() - psutil.boot_time()
 
 
 def _host() -> str:

@@ -26,8 +26,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from harness import ordinary
 from harness.errors import StoreError
+from harness.store.keys import default_root
+from harness.untrusted.files import is_folder, read_ordinary
 
 FORMAT = 2
 """Raised when the layout changes; artifacts of another format are not read but made again. 2 put the seal into meta.json."""
@@ -42,26 +43,6 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-def default_root() -> Path:
-    """`HARNESS_STORE` where set, else a folder under the user's cache."""
-    if root := os.environ.get("HARNESS_STORE"):
-        return Path(root)
-    return cache_folder() / "store"
-
-
-def cache_folder() -> Path:
-    """The user's cache folder for this program (XDG_CACHE_HOME is honoured)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
-
-
-def content_key(*parts: Any) -> str:
-    """A short hash of plain values (numbers, strings, lists, dicts, structs); equal values give equal keys."""
-    import msgspec
-
-    encoded = msgspec.json.encode(parts, order="deterministic")
-    return hashlib.sha256(encoded).hexdigest()[:24]
 
 
 class Artifact:
@@ -168,7 +149,7 @@ class Store:
             os.rename(place, aside)
         except FileNotFoundError:
             return
-        if ordinary.is_folder(aside):
+        if is_folder(aside):
             shutil.rmtree(aside, ignore_errors=True)
         else:
             with suppress(OSError):
@@ -178,7 +159,7 @@ class Store:
     def is_store(self) -> bool:
         """Whether the root is marked as a store of this program."""
         try:
-            return b"elk-harness" in ordinary.content(self.root / TAG, LARGEST_META)
+            return b"elk-harness" in read_ordinary(self.root / TAG, LARGEST_META)
         except OSError:
             return False
 
@@ -229,11 +210,11 @@ class Store:
         try:
             raw = description(place)
         except FileNotFoundError:
-            if ordinary.is_folder(place):
+            if is_folder(place):
                 self.set_aside(kind, key)
             return None
         except NotADirectoryError:
-            if not ordinary.is_folder(self.root / kind):
+            if not is_folder(self.root / kind):
                 raise StoreError(f"{self.root / kind} is not a folder; remove it, or set HARNESS_STORE") from None
             self.set_aside(kind, key)
             return None
@@ -325,7 +306,7 @@ def _sound(folder: Path, name: str, digest: str) -> bool:
     parts = PurePosixPath(name).parts
     try:
         for depth in range(1, len(parts)):
-            if not ordinary.is_folder(folder.joinpath(*parts[:depth])):
+            if not is_folder(folder.joinpath(*parts[:depth])):
                 return False
         path = folder.joinpath(*parts)
         return stat.S_ISREG(path.lstat().st_mode) and _sha256(path) == digest
@@ -336,7 +317,7 @@ def _sound(folder: Path, name: str, digest: str) -> bool:
 def description(place: Path) -> bytes:
     """An artifact's meta.json as it stands there; nothing if it is no ordinary file. Raises OSError where there is none."""
     try:
-        return ordinary.content(place / "meta.json", LARGEST_META, links=False)
+        return read_ordinary(place / "meta.json", LARGEST_META, links=False)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         raise
     except OSError:

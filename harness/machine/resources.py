@@ -1,4 +1,4 @@
-"""What a run may use of the machine. None of it is part of a key: results are the same, or the same up to rounding.
+"""Resources: what a run may use of the machine. None of it is part of a key: results are the same, or the same up to rounding.
 
 What is guaranteed, and when:
 
@@ -17,6 +17,7 @@ import re
 from contextlib import suppress
 
 import msgspec
+import psutil
 
 from harness.errors import UsageError
 
@@ -76,17 +77,20 @@ def size_of(text: str) -> int:
 
 
 def physical_memory() -> int:
-    """Of this machine, or what a container may use of it."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, AttributeError):
-        memory = 8 * 2**30
+    """Bytes of memory of this machine, or what a container may use of it."""
+    memory = psutil.virtual_memory().total
+    # psutil does not know of a container's limit.
     try:
         with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
             allowed = file.read().strip()
     except OSError:
         return memory
     return min(memory, int(allowed)) if allowed.isdigit() else memory
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def give_back_freed() -> None:

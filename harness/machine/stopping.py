@@ -1,4 +1,4 @@
-"""A polite request to stop (Ctrl-C, or SIGTERM from a scheduler) is granted between two pieces of work, not inside one.
+"""Stopping: Ctrl-C, or SIGTERM from a scheduler, ends the run between two pieces of work and not inside one.
 
 What is being forwarded is finished and stored first, so that nothing is paid for twice; whoever asks again is not kept
 waiting. Without `install` (a notebook, another program's process) signals mean what they meant before.

@@ -1,0 +1,76 @@
+"""Reading what lies in the store, which a stranger may have written: parquet and safetensors, never pickles."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from harness.errors import HarnessError, StoreError
+from harness.store.store import Artifact, Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+T = TypeVar("T")
+
+SEEN_S = 90.0
+"""Seconds within which a file must be seen on another machine: network file systems keep a folder's list for up to a minute."""
+
+MOST_ROWS = 100_000_000
+"""A table of more rows is none of ours. A few bytes of parquet can claim any number."""
+
+
+def read(store: Store, kind: str, key: str, load: Callable[[Artifact], T]) -> T | None:
+    """What `load` makes of a stored artifact; None where there is none.
+
+    One whose checksums hold and that is nevertheless not what this program writes (a stranger's store) is set aside.
+    """
+    from polars.exceptions import PolarsError
+    from safetensors import SafetensorError
+
+    artifact = store.open(kind, key)
+    if artifact is None:
+        return None
+    try:
+        return load(artifact)
+    except (AttributeError, LookupError, TypeError, ValueError, OSError, HarnessError, PolarsError, SafetensorError):
+        store.set_aside(kind, key)
+        return None
+
+
+def load_frame(path: Path) -> pl.DataFrame:
+    """A table of ordinary size. Raises ValueError."""
+    import polars as pl
+
+    count = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    if count > MOST_ROWS:
+        raise ValueError(f"{path} claims {count:,} rows")
+    return pl.read_parquet(path, glob=False)
+
+
+def save_frames(frames: Mapping[str, pl.DataFrame], folder: Path) -> dict[str, Any]:
+    """Writes tables, each to a file of its own; there is nothing to keep beside them."""
+    for name, frame in frames.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+    return {}
+
+
+def load_frames(artifact: Artifact, names: Iterable[str]) -> dict[str, pl.DataFrame]:
+    """Tables of these names, each a file of its own."""
+    return {name: load_frame(artifact / f"{name}.parquet") for name in names}
+
+
+def just_made(store: Store, kind: str, key: str) -> Artifact:
+    """An artifact that was just made, maybe by another process. Raises StoreError if it is not seen here, or damaged."""
+    deadline = time.monotonic() + SEEN_S
+    while not store.has(kind, key) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    artifact = store.open(kind, key)
+    if artifact is None:
+        raise StoreError(
+            f"{kind}/{key} was just made and is damaged or not seen here; is {store.root} the same folder for all "
+            "processes? Run again to make it anew"
+        )
+    return artifact

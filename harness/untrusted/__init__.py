@@ -1,0 +1,1 @@
+"""What strangers wrote, kept harmless: their files, text, templates and git repositories."""
