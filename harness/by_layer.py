@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
-from harness import artifacts, fitting, kind, normalisers
+from harness import artifacts, fitting, kind
 from harness.activations.bank import SEEN_S
-from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
+from harness.axes import joined
+from harness.contracts import Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates, StoreError
 from harness.fitting import Fitting
 from harness.jobs import Job
@@ -25,7 +25,6 @@ from harness.plan import Stage, probe_name
 from harness.resources import give_back_freed
 from harness.scoring import Scored, SplitName
 from harness.store import Artifact, Store, content_key
-from harness.stored_readouts import at_layers, joined
 
 if TYPE_CHECKING:
     from harness.execution import Execution
@@ -162,7 +161,7 @@ class LayerWork:
             readout = stored[0]
             if self._whole(one, item):
                 return readout, ""
-            return at_layers(readout, [self.layers.index(layer) for layer in item.layers]), ""
+            return readout.at(layer=[self.layers.index(layer) for layer in item.layers]), ""
         train = fitting.training_pairs(one.probe, states.fitting)
         try:
             return one.probe.fit(train, one.seeds), ""
@@ -178,16 +177,18 @@ class LayerWork:
             raise ConstantStates(parts[0].meta["still"])
         fits = [artifacts.load_fit(part) for part in parts]
         answers = (
-            _joined_answers(
+            joined(
                 [
                     artifacts.load_scored(Artifact(part / str(number), part.meta["answers"][number], ()))
                     for part in parts
-                ]
+                ],
+                "layer",
             )
             for number in range(len(one.scores))
         )
-        readout = joined([readout for readout, _ in fits])
-        self._store(one, readout, normalisers.joined([own for _, own in fits if own is not None]), answers)
+        readout = joined([readout for readout, _ in fits], "layer")
+        own = [normaliser for _, normaliser in fits if normaliser is not None]
+        self._store(one, readout, joined(own, "layer") if own else None, answers)
         for item in items:
             self.store.remove(_PARTS, self._part_key(one, item.layers))
 
@@ -242,23 +243,3 @@ def _divisible(probe: Probe) -> bool:
     """Whether layers may be fitted apart: probe and normalisation look at one at a time, and nothing is erased."""
     normalisation = kind.find("normalisations", probe.normalise)
     return probe.by_layer and probe.erase is None and normalisation.by_layer  # type: ignore[attr-defined]
-
-
-def _joined_answers(parts: Sequence[Scored]) -> Scored:
-    """Answers of all layers from those of some, in order."""
-    if len(parts) == 1:
-        return parts[0]
-    fields: dict[str, Any] = {"layers": tuple(layer for part in parts for layer in part.layers)}
-    for name in parts[0].__struct_fields__:
-        values = [getattr(part, name) for part in parts]
-        if isinstance(values[0], Answers):
-            arrays = {
-                field: [getattr(value, field) for value in values]
-                for field in Answers.__struct_fields__
-                if getattr(values[0], field) is not None
-            }
-            fields[name] = Answers(**{field: np.concatenate(own, axis=1) for field, own in arrays.items()})
-        elif isinstance(values[0], np.ndarray):
-            # Losses and restarts: the layer axis is the last.
-            fields[name] = np.concatenate(values, axis=-1)
-    return msgspec.structs.replace(parts[0], **fields)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
 import numpy as np
 
 from harness import artifacts
+from harness.axes import WithAxes, joined
 from harness.evidence import RunEvidence
 from harness.geometry.components import components
 from harness.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.geometry.variance import Split, split
-from harness.normalisers import at_layers
 from harness.plan import probe_name
 from harness.scoring import fits
 
@@ -67,19 +66,23 @@ def _measures(execution: Execution, condition: str) -> Iterator[dict[str, object
         if probe.reads == "states" and (condition, probe_name(probe)) in execution.plan.fits
     }
     # One layer after another: the states of all need not fit into memory together.
-    apart = [_at_layer(execution, condition, fitted, place) for place in range(len(layers))]
-    directions = {name: np.concatenate([one.directions[name] for one in apart], axis=1) for name in apart[0].directions}
-    for a, b in combinations_with_replacement(directions, 2):
-        yield from measured("cosine", a, b, cosines(directions[a], directions[b], same=a == b), layers)
-    for name in apart[0].splits:
-        for share in ("confidence", "consistency"):
-            values = np.concatenate([getattr(one.splits[name], share) for one in apart], axis=1)
-            yield from measured(share, name, "", values, layers)
+    whole = joined([_at_layer(execution, condition, fitted, place) for place in range(len(layers))], "layer")
+    for a, b in combinations_with_replacement(whole.directions, 2):
+        own = cosines(whole.directions[a], whole.directions[b], same=a == b)
+        yield from measured("cosine", a, b, own, layers)
+    for name, shares in whole.splits.items():
+        yield from measured("confidence", name, "", shares.confidence, layers)
+        yield from measured("consistency", name, "", shares.consistency, layers)
     yield from _losses(execution, condition)
 
 
-class _Layer(msgspec.Struct, frozen=True):
-    """What is measured at one layer."""
+class _Measures(WithAxes, frozen=True):
+    """What is measured at each layer."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "directions": ("seed", "layer", "d_model"),
+        "splits": ("seed", "layer"),
+    }
 
     directions: dict[str, np.ndarray]
     """Raw directions of every probe that has one, in the order of the spec, and of every factor's means."""
@@ -89,16 +92,16 @@ class _Layer(msgspec.Struct, frozen=True):
 
 def _at_layer(
     execution: Execution, condition: str, fitted: Mapping[str, tuple[Readout, Normaliser | None]], place: int
-) -> _Layer:
+) -> _Measures:
     layer = execution.layers(condition)[place]
     train, test = (execution.pairs(condition, part, (layer,)) for part in ("train", "test"))
-    found = _Layer({}, {})
+    found = _Measures({}, {})
     for name, (readout, of_all) in fitted.items():
         every = pair_weights(readout)
         if every is None:
             continue
         weight = every[:, place : place + 1]
-        normaliser = None if of_all is None else at_layers(of_all, [place])
+        normaliser = None if of_all is None else of_all.at(layer=[place])
         found.directions[name] = raw_directions(weight, normaliser, train)
         found.splits[name] = split(weight, (test if normaliser is None else normaliser(test)).states)
     for factor, labels in execution.labels(condition, "train").targets.items():

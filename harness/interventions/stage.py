@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from harness import artifacts
@@ -68,10 +67,7 @@ class Interventions:
             if acts.intervention.alike(asked) and (acts.fit_on, acts.tested_on) == (fit_on, asked.condition):
                 every = slopes(outcome)
                 number = {name: place for place, name in enumerate(outcome.names)}
-                along, at = (
-                    msgspec.structs.replace(every, value=every.value[[place]], influence=every.influence[[place]])
-                    for place in (number[PROBE], number.get(THERE, 0))
-                )
+                along, at = (every.at(seed=place) for place in (number[PROBE], number.get(THERE, 0)))
                 chance = [place for name, place in number.items() if name not in (PROBE, THERE)]
                 where = f"layer {choice}, {TOKENS[asked.token]}"
                 return Steered(along, every.value[chance, 0], at if THERE in number else None, where)
