@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from harness.axes import WithAxes
 from harness.depth import Curve
 from harness.estimate import Estimate, Measured
 from harness.kind import Kind
@@ -147,8 +148,19 @@ class Bed(Kind, frozen=True):
 # ---------------------------------------------------------------- states and probes
 
 
-class Pairs(msgspec.Struct, frozen=True):
+class Pairs(WithAxes, frozen=True):
     """The states of contrast pairs at some layers: what a probe is fitted on or applied to."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "states": ("layer", "row", "answer", "d_model"),
+        "template": ("row",),
+        "labels": ("seed", "row"),
+        "example": ("row",),
+        "relations": ("relation", "member"),
+        "log_odds": ("row",),
+        "partial": (),
+    }
+    numbered: ClassVar[Mapping[str, str]] = {"relations": "row"}
 
     states: Tensor
     """Float32, (layer, pair, answer, d_model); answer 0 is answers[0] (x⁻), answer 1 is answers[1] (x⁺)."""
@@ -169,8 +181,14 @@ class Pairs(msgspec.Struct, frozen=True):
     """Whether there are more layers than these, which are fitted apart. That nothing varies here is then no error."""
 
 
-class Answers(msgspec.Struct, frozen=True):
+class Answers(WithAxes, frozen=True):
     """What a fitted probe says about each pair. Numpy, float32; axes (seed, layer, pair)."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "score": ("seed", "layer", "row"),
+        "probability": ("seed", "layer", "row"),
+        "members": ("seed", "layer", "row", "answer"),
+    }
 
     score: np.ndarray
     """Larger means answers[1]; the probe's own threshold is at 0."""
@@ -193,16 +211,27 @@ class Answers(msgspec.Struct, frozen=True):
         return Answers(self.score * side, probability, members)
 
 
-class Readout(Protocol):
-    """A fitted probe. Kept in the store as its tensors; see `harness.readouts` for the forms."""
+class Fitted(WithAxes, frozen=True):
+    """What was learnt from training rows. Its fields are the tensors that the store keeps."""
 
-    def answers(self, pairs: Pairs) -> Answers: ...
+    def tensors(self) -> dict[str, Tensor]:
+        """On the CPU and contiguous, as safetensors wants them."""
+        import torch
 
-    def tensors(self) -> dict[str, Tensor]: ...
+        found = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: own.detach().cpu().contiguous() for name, own in found.items() if isinstance(own, torch.Tensor)}
+
+
+class Readout(Fitted, frozen=True):
+    """A fitted probe; see `harness.readouts` for the forms."""
+
+    def answers(self, pairs: Pairs) -> Answers:
+        raise NotImplementedError
 
     @property
     def loss(self) -> Tensor | None:
         """Training loss of each kept fit, (seed, layer); None for probes that have none."""
+        return None
 
 
 class Normalisation(Kind, frozen=True):
@@ -215,12 +244,11 @@ class Normalisation(Kind, frozen=True):
         raise NotImplementedError
 
 
-class Normaliser(Protocol):
-    """A fitted normalisation. Kept in the store as its tensors; see `harness.normalisers` for the forms."""
+class Normaliser(Fitted, frozen=True):
+    """A fitted normalisation; see `harness.normalisers` for the forms."""
 
-    def __call__(self, pairs: Pairs) -> Pairs: ...
-
-    def tensors(self) -> dict[str, Tensor]: ...
+    def __call__(self, pairs: Pairs) -> Pairs:
+        raise NotImplementedError
 
 
 class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

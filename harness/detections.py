@@ -5,35 +5,32 @@ They are readouts like any other (see `harness.readouts`), and their score is 0 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
-
-from harness.contracts import Answers, Pairs
+from harness.contracts import Answers, Pairs, Readout
 from harness.errors import UsageError
-from harness.layerwise import by_layer, portable, same_space, stacked
+from harness.layerwise import by_layer, same_space, stacked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class _Detection(msgspec.Struct, frozen=True):
-    """What all forms have in common: their fields are their tensors, and they have no loss."""
-
-    @property
-    def loss(self) -> Tensor | None:
-        return None
-
-    def tensors(self) -> dict[str, Tensor]:
-        return portable({name: getattr(self, name) for name in self.__struct_fields__})
-
-
-class GaussianReadout(_Detection, frozen=True):
+class GaussianReadout(Readout, frozen=True):
     """score = ½ d₀² + bias, where d₀ is the Mahalanobis distance to a Gaussian; with a second one, ½ d₀² − ½ d₁² + bias.
 
     A precision matrix is kept as its axes, and one number for all directions at a right angle to them: with fewer rows than
     dimensions there are no more axes than rows.
     """
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "sides": ("side", "2"),
+        "mean": ("seed", "layer", "gaussian", "feature"),
+        "axes": ("seed", "layer", "gaussian", "rank", "feature"),
+        "precision": ("seed", "layer", "gaussian", "rank"),
+        "rest": ("seed", "layer", "gaussian"),
+        "bias": ("seed", "layer"),
+    }
 
     sides: Tensor
     """How much of x⁻ and x⁺ is in each part of a row, float32, (side, 2)."""
@@ -71,12 +68,19 @@ class GaussianReadout(_Detection, frozen=True):
         return score
 
 
-class JointGaussianReadout(_Detection, frozen=True):
+class JointGaussianReadout(Readout, frozen=True):
     """score = ½ d² + bias at layer l, where d is the Mahalanobis distance of the log-odds that linear maps of layers 0 to l give.
 
     The inverse of a covariance's Cholesky factor has those of its leading blocks as leading blocks: one matrix serves all
     layers, and a distance is the sum of what each layer adds.
     """
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "weight": ("seed", "layer", "2", "d_model"),
+        "mean": ("seed", "layer"),
+        "whiten": ("seed", "layer", "layer"),
+        "bias": ("seed", "layer"),
+    }
 
     weight: Tensor
     """Of x⁻ and x⁺ in the log-odds, float32, (seed, layer, 2, d_model). Their intercept is in `mean`."""
@@ -99,8 +103,17 @@ class JointGaussianReadout(_Detection, frozen=True):
         return Answers(score.astype(np.float32))
 
 
-class NeighbourReadout(_Detection, frozen=True):
+class NeighbourReadout(Readout, frozen=True):
     """score = local outlier factor + bias: how much sparser a row's neighbourhood is than those of its nearest training rows."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "sides": ("side", "2"),
+        "rows": ("layer", "row", "feature"),
+        "reach": ("layer", "row"),
+        "density": ("layer", "row"),
+        "neighbours": ("1",),
+        "bias": ("seed", "layer"),
+    }
 
     sides: Tensor
     """How much of x⁻ and x⁺ is in each part of a row, float32, (side, 2)."""
@@ -136,11 +149,20 @@ class NeighbourReadout(_Detection, frozen=True):
         return density[near].mean(dim=1) * (reached + 1e-10) - 1
 
 
-class IsolationReadout(_Detection, frozen=True):
+class IsolationReadout(Readout, frozen=True):
     """score = 2^(−depth / usual) + bias: a row that random cuts set apart after a few is unusual.
 
     A tree is kept as a heap: the children of node n are 2 n + 1 (feature ≤ threshold) and 2 n + 2.
     """
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "sides": ("side", "2"),
+        "feature": ("seed", "layer", "tree", "node"),
+        "threshold": ("seed", "layer", "tree", "node"),
+        "depth": ("seed", "layer", "tree", "node"),
+        "usual": ("1",),
+        "bias": ("seed", "layer"),
+    }
 
     sides: Tensor
     """How much of x⁻ and x⁺ is in each part of a row, float32, (side, 2)."""

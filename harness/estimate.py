@@ -15,11 +15,14 @@ plus that of the seeds; what both share is counted twice, which makes intervals 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import msgspec
 import numpy as np
+
+from harness.axes import WithAxes
 
 CONFIDENCE = 0.95
 
@@ -68,12 +71,20 @@ class Estimates(msgspec.Struct, frozen=True):
         return Estimate(value, float(self.low[index]), float(self.high[index]), self.n, self.seeds, why)
 
 
-class Measured(msgspec.Struct, frozen=True):
+class Measured(WithAxes, frozen=True):
     """A metric on one set of rows, for every seed and layer at once, with what each row contributes.
 
-    A metric that is a mean over rows has influence = row − mean. Shapes: value (seed, layer), influence
-    (seed, layer, row), group (row,).
+    A metric that is a mean over rows has influence = row − mean.
     """
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "value": ("seed", "layer"),
+        "influence": ("seed", "layer", "row"),
+        "group": ("row",),
+        "low_bound": (),
+        "high_bound": (),
+        "weakest": (),
+    }
 
     value: np.ndarray
     influence: np.ndarray
@@ -85,12 +96,6 @@ class Measured(msgspec.Struct, frozen=True):
     weakest: int | None = None
     """Clusters that the value rests on where no row differs from it: those of the rarer class for the AUROC. All
     clusters if empty."""
-
-    def at(self, layer: int) -> Measured:
-        """The same for one layer only, as a layer axis of length one. `layer` is an index into the axis."""
-        return msgspec.structs.replace(
-            self, value=self.value[:, layer : layer + 1], influence=self.influence[:, layer : layer + 1]
-        )
 
 
 def row_mean(rows: np.ndarray, group: np.ndarray, low: float = -math.inf, high: float = math.inf) -> Measured:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import msgspec
 import numpy as np
 
+from harness.axes import joined
 from harness.contracts import Answers, Bed, Check, Erasure, Fits, LayerChoice, Metric, Steered
 from harness.depth import Curve
 from harness.errors import CheckError
@@ -77,7 +77,7 @@ class RunEvidence:
                 raise CheckError(f"nothing can be erased for {probe}, which reads no states; name another probe")
             at_layer = self._erase(scored.probe, scored.fit_on, scored.tested_on, choice.layer, erase)
         else:
-            at_layer = self._fitted_again(scored, choice, shuffles) if shuffles else _at(scored, choice.index)
+            at_layer = self._fitted_again(scored, choice, shuffles) if shuffles else scored.at(layer=choice.index)
         train, test = self._targeted(scored, target)
         found = measure(at_layer, train, test, target, self._metrics.get(metric) or metric_named(metric))
         return _undefined(at_layer.test.score.shape, test.group) if found is None else found
@@ -100,16 +100,11 @@ class RunEvidence:
         turned = again.train.flipped(training_sign(again, train, scored.target))
         assert again.train_labels is not None
         each = [
-            measures.measure(_of_seed(turned, number), own, train.group)
-            for number, own in enumerate(again.train_labels)
+            measures.measure(turned.at(seed=number), own, train.group) for number, own in enumerate(again.train_labels)
         ]
         found = [one for one in each if one is not None]
         assert len(found) == len(each), "permuted labels have both classes, as the labels have"
-        return msgspec.structs.replace(
-            found[0],
-            value=np.concatenate([one.value for one in found]),
-            influence=np.concatenate([one.influence for one in found]),
-        )
+        return joined(found, "seed")
 
     def answers(
         self,
@@ -122,7 +117,7 @@ class RunEvidence:
     ) -> Answers:
         """See `Evidence.answers`."""
         scored = self._find(probe, condition, fit_on)
-        at_layer = _at(scored, self._choose(scored, layer).index)
+        at_layer = scored.at(layer=self._choose(scored, layer).index)
         return resolved(at_layer, self._labels[scored.fit_on, "train"], TRUTH) if signed else at_layer.test
 
     def fits(
@@ -239,29 +234,3 @@ class RunEvidence:
 
 def _undefined(shape: tuple[int, ...], group: np.ndarray) -> Measured:
     return Measured(np.full(shape[:2], np.nan), np.zeros(shape), group)
-
-
-def _at(scored: Scored, index: int) -> Scored:
-    """The same at one layer only."""
-    place = slice(index, index + 1)
-    return msgspec.structs.replace(
-        scored,
-        layers=scored.layers[place],
-        train=_part(scored.train, place),
-        test=_part(scored.test, place),
-        validation=None,
-        loss=None,
-        restart_loss=None,
-        restart_train=None,
-        restart_test=None,
-    )
-
-
-def _part(answers: Answers, place: slice) -> Answers:
-    parts = (answers.score, answers.probability, answers.members)
-    return Answers(*(None if part is None else part[:, place] for part in parts))  # type: ignore[arg-type]
-
-
-def _of_seed(answers: Answers, number: int) -> Answers:
-    parts = (answers.score, answers.probability, answers.members)
-    return Answers(*(None if part is None else part[number : number + 1] for part in parts))  # type: ignore[arg-type]

@@ -275,18 +275,16 @@ def association(values_a: Sequence[int], values_b: Sequence[int]) -> Association
     """Whether two columns of class indices go together; 0 and p = 1 where one of them is constant."""
     import numpy as np
     from scipy import stats
+    from scipy.stats import contingency
 
-    a, b = np.asarray(values_a), np.asarray(values_b)
-    assert a.shape == b.shape, "columns of different length"
-    rows, columns = np.unique(a), np.unique(b)
-    if len(rows) < 2 or len(columns) < 2:
-        return Association(0.0, 1.0, len(a))
-    table = np.array([[np.sum((a == row) & (b == column)) for column in columns] for row in rows])
+    table = contingency.crosstab(np.asarray(values_a), np.asarray(values_b)).count
+    if min(table.shape) < 2:
+        return Association(0.0, 1.0, len(values_a))
+    v = float(contingency.association(table, method="cramer"))
     test = stats.chi2_contingency(table, correction=False)
-    v = math.sqrt(test.statistic / (len(a) * (min(table.shape) - 1)))
     p_value = float(test.pvalue)
     if table.shape == (2, 2):
         v = math.copysign(v, table[0, 0] * table[1, 1] - table[0, 1] * table[1, 0])
         if test.expected_freq.min() < 5:
             p_value = float(stats.fisher_exact(table)[1])
-    return Association(v, p_value, len(a))
+    return Association(v, p_value, len(values_a))

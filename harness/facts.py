@@ -21,9 +21,9 @@ LAYERS = (
 def model_facts(run: Run) -> list[Fact]:
     """One line for each group of conditions that is forwarded together, and the convention of layers."""
     facts = []
-    for group in execution.plan.activations:
-        chosen = execution.plan.spec.condition(group[0])
-        card = execution.plan.cards[group[0]]
+    for group in run.plan.activations:
+        chosen = run.plan.spec.condition(group[0])
+        card = run.plan.cards[group[0]]
         if card is None:
             assert isinstance(chosen.model, Bed)
             layers, width = chosen.model.shape
@@ -33,24 +33,24 @@ def model_facts(run: Run) -> list[Fact]:
             if chosen.bed is not None:
                 text = f"test bed {chosen.bed.name}: {text}"
         position = {"last": "last token", "answer": "last token of the answer", "mean": "mean over all tokens"}
-        notes = "; ".join(execution.notes(group))
+        notes = "; ".join(run.notes(group))
         facts.append(
             (
                 f"network of {', '.join(group)}",
                 f"{text}; {position[chosen.activations.token]}" + (f"; {notes}" if notes else ""),
             )
         )
-    return [*facts, *_trainings(execution), ("layers", LAYERS)]
+    return [*facts, *_trainings(run), ("layers", LAYERS)]
 
 
 def _trainings(run: Run) -> list[Fact]:
     """What each network was taught that was trained before it was asked."""
     facts = []
-    for names, stage in execution.plan.elicits.items():
-        options = execution.plan.spec.condition(names[0]).elicit
+    for names, stage in run.plan.elicits.items():
+        options = run.plan.spec.condition(names[0]).elicit
         assert options is not None
-        execution.card(names[0])
-        taught = elicited.taught(execution.store, stage.key)
+        run.card(names[0])
+        taught = elicited.taught(run.store, stage.key)
         first, last = taught.blocks
         batch = min(options.batch, taught.rows)
         facts.append(
@@ -67,8 +67,8 @@ def _trainings(run: Run) -> list[Fact]:
 def data_facts(run: Run) -> list[Fact]:
     """Rows of each part of the split, and how far truth and distractors go together."""
     facts = []
-    for condition in execution.plan.spec.conditions:
-        table = execution.table(condition.name)
+    for condition in run.plan.spec.conditions:
+        table = run.table(condition.name)
         pairs = table.frame.filter(answer=0)
         counts = dict(pairs["split"].value_counts().iter_rows())
         parts = ", ".join(f"{counts[part]} {part}" for part in ("train", "validation", "test") if counts.get(part))
@@ -77,8 +77,8 @@ def data_facts(run: Run) -> list[Fact]:
         if condition.distractors:
             text += f"; {', '.join(condition.distractors)} in the prompt"
         facts.append((f"data of {condition.name}", text))
-        facts += _planted(execution, condition)
-        facts += _associations(execution, condition.name)
+        facts += _planted(run, condition)
+        facts += _associations(run, condition.name)
     return _once(facts)
 
 
@@ -87,10 +87,10 @@ def _planted(run: Run, condition: Condition) -> list[Fact]:
     plant = condition.plant
     if plant is None or not plant.strength:
         return []
-    layers = execution.layers(condition.name)
+    layers = run.layers(condition.name)
     shown = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
     sizes = ", ".join(
-        f"{plant.strength * execution.planting_unit(condition.name, one):.3g} at layer {one}" for one in shown
+        f"{plant.strength * run.planting_unit(condition.name, one):.3g} at layer {one}" for one in shown
     )
     form = {"opposite": "turned round in x⁻", "common": "the same in x⁺ and x⁻"}[plant.form]
     text = (
@@ -101,7 +101,7 @@ def _planted(run: Run, condition: Condition) -> list[Fact]:
 
 
 def _associations(run: Run, condition: str) -> list[Fact]:
-    table = execution.table(condition)
+    table = run.table(condition)
     pairs = table.frame.filter(answer=0)
     facts = []
     for factor in table.factors[1:]:

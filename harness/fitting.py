@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from harness import kind
-from harness.contracts import Answers, Erasure, Normaliser, Pairs, Probe, Readout
+from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout
 from harness.erasure import fit_erasure
 from harness.errors import DataError
 from harness.normalisers import Chain
@@ -149,7 +149,7 @@ def score_shuffled(
         readout = probe.fit(train, range(shuffles if probe.seeded else 1))
     answers = [readout.answers(rows) for rows in (train, fitting.apply(probe, test))]
     if len(answers[0].score) == 1:
-        answers = [_repeated(one, shuffles) for one in answers]
+        answers = [one.at(seed=[0] * shuffles) for one in answers]
     return Scored(
         fit_on=fit_on,
         tested_on=tested_on,
@@ -167,11 +167,6 @@ def score_shuffled(
 def knows_its_sign(probe: Probe) -> bool:
     """Whether the probe itself says which side is which: it was handed labels, or it is the model's own answer."""
     return probe.supervised or probe.reads == "log_odds"
-
-
-def _repeated(answers: Answers, times: int) -> Answers:
-    parts = {name: getattr(answers, name) for name in Answers.__struct_fields__}
-    return Answers(**{name: np.repeat(part, times, axis=0) for name, part in parts.items() if part is not None})
 
 
 def _with_labels(probe: Probe, pairs: Pairs, labels: Labels) -> Pairs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
@@ -35,8 +35,3 @@ def same_space(layers: int, width: int, given_layers: int, given_width: int) -> 
             f"the probe was fitted on {layers} layers of width {width} but is applied to {given_layers} layers of width "
             f"{given_width}; a probe can only be tested on states of the model and layers that it was fitted on"
         )
-
-
-def portable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU and contiguous, as safetensors wants them."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -6,10 +6,9 @@ are those of training rows; applying them looks at nothing but the row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
 from msgspec.structs import replace
 
 from harness.contracts import Normaliser, Pairs
@@ -19,15 +18,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class _OfTensors(msgspec.Struct, frozen=True):
-    """What all forms but a chain have in common: their fields are their tensors."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in self.__struct_fields__}
-
-
-class ShiftScale(_OfTensors, frozen=True):
+class ShiftScale(Normaliser, frozen=True):
     """x ↦ (x − shift) · scale, one for all templates."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "shift": ("layer", "1", "answer", "d_model"),
+        "scale": ("layer", "1", "answer", "d_model"),
+    }
 
     shift: Tensor
     """(layer, 1, answer, d_model)."""
@@ -38,8 +35,13 @@ class ShiftScale(_OfTensors, frozen=True):
         return replace(pairs, states=(pairs.states - self.shift) * self.scale)
 
 
-class ShiftScaleByTemplate(_OfTensors, frozen=True):
+class ShiftScaleByTemplate(Normaliser, frozen=True):
     """x ↦ (x − shift) · scale, by template. Refuses templates without training rows, whose statistics are NaN."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "shift": ("layer", "template", "answer", "d_model"),
+        "scale": ("layer", "template", "answer", "d_model"),
+    }
 
     shift: Tensor
     """(layer, template, answer, d_model)."""
@@ -58,11 +60,18 @@ class ShiftScaleByTemplate(_OfTensors, frozen=True):
         return replace(pairs, states=(pairs.states - shift).mul_(scale))
 
 
-class ShiftByCluster(_OfTensors, frozen=True):
+class ShiftByCluster(Normaliser, frozen=True):
     """x ↦ x − the mean of a cluster of training rows: the one that the nearest training row of its template is in.
 
     Rows are near when the midpoints of their pairs are, ½ (x⁺ + x⁻).
     """
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "midpoint": ("layer", "training_row", "d_model"),
+        "template": ("training_row",),
+        "cluster": ("layer", "training_row"),
+        "shift": ("layer", "cluster", "answer", "d_model"),
+    }
 
     midpoint: Tensor
     """Midpoints of the training pairs, (layer, pair, d_model)."""
@@ -92,8 +101,16 @@ class ShiftByCluster(_OfTensors, frozen=True):
         return replace(pairs, states=states)
 
 
-class Erased(_OfTensors, frozen=True):
+class Erased(Normaliser, frozen=True):
     """x ↦ x − shift − Σ left · (right · (x − centre)): what some functionals read is taken out along some directions."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "left": ("layer", "rank", "d_model"),
+        "right": ("layer", "rank", "d_model"),
+        "centre": ("layer", "answer", "d_model"),
+        "shift": ("layer", "answer", "d_model"),
+        "templates": ("template",),
+    }
 
     left: Tensor
     """Float64, (layer, rank, d_model)."""
@@ -120,8 +137,10 @@ class Erased(_OfTensors, frozen=True):
         return replace(pairs, states=states)
 
 
-class Chain(msgspec.Struct, frozen=True):
+class Chain(Normaliser, frozen=True):
     """One after another."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {"parts": ("layer",)}
 
     parts: tuple[Normaliser, ...]
 
@@ -138,7 +157,7 @@ class Chain(msgspec.Struct, frozen=True):
         }
 
 
-_FORMS: dict[str, type[_OfTensors]] = {
+_FORMS: dict[str, type[Normaliser]] = {
     "shift_scale": ShiftScale,
     "shift_scale_by_template": ShiftScaleByTemplate,
     "shift_by_cluster": ShiftByCluster,
@@ -146,34 +165,11 @@ _FORMS: dict[str, type[_OfTensors]] = {
 }
 
 
-_OF_ALL_LAYERS = ("template", "templates")
-"""Tensors without a layer axis; it is the first of all others."""
-
-
 def form_of(normaliser: Normaliser) -> str:
     """The name under which `restore` knows this form; those of a chain are joined by `+`."""
     if isinstance(normaliser, Chain):
         return "+".join(form_of(part) for part in normaliser.parts)
     return next(name for name, form in _FORMS.items() if type(normaliser) is form)
-
-
-def joined(parts: Sequence[Normaliser]) -> Normaliser | None:
-    """One normaliser of all layers from those of some, in order. For forms whose tensors all begin with the layer."""
-    import torch
-
-    if not parts:
-        return None
-    tensors = [part.tensors() for part in parts]
-    return restore(form_of(parts[0]), {name: torch.cat([own[name] for own in tensors]) for name in tensors[0]})
-
-
-def at_layers(normaliser: Normaliser, places: Sequence[int]) -> Normaliser:
-    """The same at some layers, given by their places on the layer axis."""
-    some = {
-        name: tensor if name.rpartition(".")[2] in _OF_ALL_LAYERS else tensor[list(places)]
-        for name, tensor in normaliser.tensors().items()
-    }
-    return restore(form_of(normaliser), some)
 
 
 def restore(form: str, tensors: Mapping[str, Tensor]) -> Normaliser:
@@ -193,8 +189,7 @@ def restore(form: str, tensors: Mapping[str, Tensor]) -> Normaliser:
             f"a stored {form} normalisation has the tensors {', '.join(sorted(tensors)) or 'none'} but needs "
             f"{', '.join(needed)}; delete it with `harness store prune` and run again"
         )
-    made: Normaliser = _FORMS[form](**tensors)  # type: ignore[assignment]
-    return made
+    return _FORMS[form](**tensors)
 
 
 def refuse_unseen(pairs: Pairs, known: list[int]) -> None:

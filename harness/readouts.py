@@ -7,20 +7,25 @@ kept is said in `harness.stored_readouts`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
-
-from harness.contracts import Answers, Pairs
+from harness.contracts import Answers, Pairs, Readout
 from harness.errors import UsageError
-from harness.layerwise import by_layer, portable, same_space, stacked
+from harness.layerwise import by_layer, same_space, stacked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LinearReadout(msgspec.Struct, frozen=True):
+class LinearReadout(Readout, frozen=True):
     """score = x⁻ · weight[0] + x⁺ · weight[1] + bias: one hyperplane in the space of the pair."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "weight": ("seed", "layer", "2", "d_model"),
+        "bias": ("seed", "layer"),
+        "calibrated": ("1",),
+    }
 
     weight: Tensor
     """Float32, (seed, layer, 2, d_model); the two rows belong to answers[0] and answers[1]. All zero at a layer whose
@@ -29,10 +34,6 @@ class LinearReadout(msgspec.Struct, frozen=True):
     """Float32, (seed, layer)."""
     calibrated: bool
     """Whether the score is a log-odds, so that sigmoid(score) is a probability. Otherwise it is a distance."""
-
-    @property
-    def loss(self) -> Tensor | None:
-        return None
 
     def answers(self, pairs: Pairs) -> Answers:
         layers, rows, _, width = pairs.states.shape
@@ -46,12 +47,19 @@ class LinearReadout(msgspec.Struct, frozen=True):
         import torch
 
         calibrated = torch.tensor([self.calibrated], dtype=torch.uint8)
-        return portable({"weight": self.weight, "bias": self.bias, "calibrated": calibrated})
+        return super().tensors() | {"calibrated": calibrated}
 
 
-class _Restarts(msgspec.Struct, frozen=True):
+class _Restarts(Readout, frozen=True):
     """What readouts of methods with random starts have in common. Every restart is kept, because the spread of solutions is
     a finding; `direction`, `bias` and `loss` are those of the chosen one."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "restart_direction": ("seed", "restart", "layer", "d_model"),
+        "restart_bias": ("seed", "restart", "layer"),
+        "restart_loss": ("seed", "restart", "layer"),
+        "chosen": ("seed", "layer"),
+    }
 
     restart_direction: Tensor
     """θ of every fit, float32, (seed, restart, layer, d_model)."""
@@ -79,9 +87,6 @@ class _Restarts(msgspec.Struct, frozen=True):
         """Training loss of the chosen restart, (seed, layer)."""
         return self.restart_loss.gather(1, self.chosen[:, None])[:, 0]
 
-    def tensors(self) -> dict[str, Tensor]:
-        return portable({name: getattr(self, name) for name in self.__struct_fields__})
-
 
 class ConsistentReadout(_Restarts, frozen=True):
     """Judges each member by itself, p(x) = σ(x · θ + b), and answers ½ [p(x⁺) + 1 − p(x⁻)] (Burns et al. 2022, §2.2).
@@ -108,8 +113,15 @@ class ContrastReadout(_Restarts, frozen=True):
         return _contrasted(self.restart_direction.flatten(0, 1), self.restart_bias.flatten(0, 1), pairs)
 
 
-class HiddenReadout(msgspec.Struct, frozen=True):
+class HiddenReadout(Readout, frozen=True):
     """score = second · relu(x⁻ · weight[0] + x⁺ · weight[1] + hidden_bias) + bias, a log-odds: one hidden layer."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "weight": ("seed", "layer", "hidden", "2", "d_model"),
+        "hidden_bias": ("seed", "layer", "hidden"),
+        "second": ("seed", "layer", "hidden"),
+        "bias": ("seed", "layer"),
+    }
 
     weight: Tensor
     """Float32, (seed, layer, hidden, 2, d_model)."""
@@ -119,10 +131,6 @@ class HiddenReadout(msgspec.Struct, frozen=True):
     """Float32, (seed, layer, hidden)."""
     bias: Tensor
     """Float32, (seed, layer)."""
-
-    @property
-    def loss(self) -> Tensor | None:
-        return None
 
     def answers(self, pairs: Pairs) -> Answers:
         import torch
@@ -144,30 +152,28 @@ class HiddenReadout(msgspec.Struct, frozen=True):
         weight, hidden_bias, second, bias = (part[seed, layer].to(rows) for part in every)
         return torch.addmm(hidden_bias, rows, weight.flatten(1).T).relu_() @ second + bias
 
-    def tensors(self) -> dict[str, Tensor]:
-        return portable({name: getattr(self, name) for name in self.__struct_fields__})
 
-
-class ThresholdReadout(msgspec.Struct, frozen=True):
+class ThresholdReadout(Readout, frozen=True):
     """The model's own answer: score = log_odds − threshold. It has no layers: the layer axis has length one."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {"threshold": ("seed", "1")}
 
     threshold: Tensor
     """Log-odds, float32, (seed, 1)."""
-
-    @property
-    def loss(self) -> Tensor | None:
-        return None
 
     def answers(self, pairs: Pairs) -> Answers:
         score = needed_log_odds(pairs).float() - self.threshold.to(pairs.states.device)[..., None]
         return Answers(score.cpu().numpy(), score.sigmoid().cpu().numpy())
 
-    def tensors(self) -> dict[str, Tensor]:
-        return portable({"threshold": self.threshold})
 
-
-class EnsembleReadout(msgspec.Struct, frozen=True):
+class EnsembleReadout(Readout, frozen=True):
     """The model's own answer to an example, from all its templates; every row of the example has the same score."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "threshold": ("seed", "template"),
+        "template": ("template",),
+        "votes": ("1",),
+    }
 
     threshold: Tensor
     """Log-odds, float32, (seed, template)."""
@@ -175,10 +181,6 @@ class EnsembleReadout(msgspec.Struct, frozen=True):
     """Which templates these are, sorted, int64, (template,)."""
     votes: Tensor
     """1 where each template's answer counts once, 0 where its log-odds do, uint8, (1,)."""
-
-    @property
-    def loss(self) -> Tensor | None:
-        return None
 
     def answers(self, pairs: Pairs) -> Answers:
         import torch
@@ -198,9 +200,6 @@ class EnsembleReadout(msgspec.Struct, frozen=True):
         probability = score if votes else score.sigmoid()
         score = score - 0.5 if votes else score
         return Answers(score[:, None].cpu().numpy(), probability[:, None].cpu().numpy())
-
-    def tensors(self) -> dict[str, Tensor]:
-        return portable({name: getattr(self, name) for name in self.__struct_fields__})
 
 
 def _mean_by(example: Tensor | None, rows: Tensor) -> Tensor:

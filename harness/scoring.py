@@ -16,17 +16,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
 
+from harness.axes import WithAxes
 from harness.contracts import Answers, Fits, LawMetric, Metric
 from harness.depth import Curve, Depth, earliest
 from harness.errors import DataError
 from harness.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.kind import find
-from harness.laws import Relations
 from harness.metrics._right import right
 from harness.store import Artifact
 
@@ -34,8 +34,18 @@ TRUTH = "truth"
 SplitName = Literal["train", "validation", "test"]
 
 
-class Labels(msgspec.Struct, frozen=True):
+class Labels(WithAxes, frozen=True):
     """What is so of the rows of one split of one condition, in the order of the rows of its answers."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "targets": ("row",),
+        "group": ("row",),
+        "sign_rows": ("row",),
+        "example": ("row",),
+        "relations": ("relation", "member"),
+        "row": ("row",),
+    }
+    numbered: ClassVar[Mapping[str, str]] = {"relations": "row"}
 
     targets: Mapping[str, np.ndarray]
     """0 or 1 for each row, (row,), by the name of the factor: `truth`, every distractor, every XOR of two of them."""
@@ -45,7 +55,7 @@ class Labels(msgspec.Struct, frozen=True):
     """Which rows may resolve a sign, bool, (row,); None for all. See `data.sign_on`."""
     example: np.ndarray | None = None
     """Which example each row is of, int64, (row,); None where every row is an example of its own."""
-    relations: Relations = {}
+    relations: Mapping[str, np.ndarray] = {}
     """Rows that laws of probability tie together."""
     row: np.ndarray | None = None
     """Ids of (example, template), int64, (row,), the same in all conditions; None where nobody compares conditions by row."""
@@ -55,8 +65,27 @@ RunLabels = Mapping[tuple[str, SplitName], Labels]
 """By (condition, split); splits without rows are absent."""
 
 
-class Scored(msgspec.Struct, frozen=True, kw_only=True):
+class Scored(WithAxes, frozen=True, kw_only=True):
     """The answers of one probe, fitted on one condition and applied to another; signs as fitted."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "fit_on": (),
+        "tested_on": (),
+        "probe": (),
+        "layers": ("layer",),
+        "train": ("seed", "layer"),
+        "test": ("seed", "layer"),
+        "validation": ("seed", "layer"),
+        "target": (),
+        "signed": (),
+        "detects": (),
+        "loss": ("seed", "layer"),
+        "train_labels": ("seed", "training_row"),
+        "restart_loss": ("seed", "restart", "layer"),
+        "restart_targets": ("target",),
+        "restart_train": ("target", "seed", "restart", "layer"),
+        "restart_test": ("target", "seed", "restart", "layer"),
+    }
 
     fit_on: str
     tested_on: str

@@ -1,8 +1,8 @@
-"""How fitted probes are kept: the tensors of each form, their axes, and how they are cut and joined along layers."""
+"""How fitted probes are kept: the name of each form, and what its tensors must be like to be taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from harness.store import Artifact
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FORMS: dict[str, type] = {
+_FORMS: dict[str, type[Readout]] = {
     "linear": LinearReadout,
     "consistent": ConsistentReadout,
     "contrast": ContrastReadout,
@@ -34,55 +34,6 @@ _FORMS: dict[str, type] = {
     "joint_gaussian": JointGaussianReadout,
     "neighbours": NeighbourReadout,
     "isolation": IsolationReadout,
-}
-_RESTARTS: dict[str, tuple[str, ...]] = {
-    "restart_direction": ("seed", "restart", "layer", "d_model"),
-    "restart_bias": ("seed", "restart", "layer"),
-    "restart_loss": ("seed", "restart", "layer"),
-    "chosen": ("seed", "layer"),
-}
-_SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
-    "linear": {"weight": ("seed", "layer", "2", "d_model"), "bias": ("seed", "layer"), "calibrated": ("1",)},
-    "consistent": _RESTARTS,
-    "contrast": _RESTARTS,
-    "hidden": {
-        "weight": ("seed", "layer", "hidden", "2", "d_model"),
-        "hidden_bias": ("seed", "layer", "hidden"),
-        "second": ("seed", "layer", "hidden"),
-        "bias": ("seed", "layer"),
-    },
-    "threshold": {"threshold": ("seed", "1")},
-    "ensemble": {"threshold": ("seed", "template"), "template": ("template",), "votes": ("1",)},
-    "gaussian": {
-        "sides": ("side", "2"),
-        "mean": ("seed", "layer", "gaussian", "feature"),
-        "axes": ("seed", "layer", "gaussian", "rank", "feature"),
-        "precision": ("seed", "layer", "gaussian", "rank"),
-        "rest": ("seed", "layer", "gaussian"),
-        "bias": ("seed", "layer"),
-    },
-    "joint_gaussian": {
-        "weight": ("seed", "layer", "2", "d_model"),
-        "mean": ("seed", "layer"),
-        "whiten": ("seed", "layer", "layer"),
-        "bias": ("seed", "layer"),
-    },
-    "neighbours": {
-        "sides": ("side", "2"),
-        "rows": ("layer", "row", "feature"),
-        "reach": ("layer", "row"),
-        "density": ("layer", "row"),
-        "neighbours": ("1",),
-        "bias": ("seed", "layer"),
-    },
-    "isolation": {
-        "sides": ("side", "2"),
-        "feature": ("seed", "layer", "tree", "node"),
-        "threshold": ("seed", "layer", "tree", "node"),
-        "depth": ("seed", "layer", "tree", "node"),
-        "usual": ("1",),
-        "bias": ("seed", "layer"),
-    },
 }
 _DTYPES = {
     "calibrated": "uint8",
@@ -95,36 +46,6 @@ _DTYPES = {
 """Those that are not float32."""
 
 
-def joined(parts: Sequence[Readout]) -> Readout:
-    """One readout of all layers from those of some, in order. What has no layers is that of the first."""
-    import torch
-
-    form = form_of(parts[0])
-    tensors = [part.tensors() for part in parts]
-    whole = {
-        name: torch.cat([own[name] for own in tensors], dim=axes.index("layer"))
-        if "layer" in axes
-        else tensors[0][name]
-        for name, axes in _SHAPES[form].items()
-    }
-    return restore(form, whole)
-
-
-def at_layers(readout: Readout, places: Sequence[int]) -> Readout:
-    """The same at some layers, given by their places on the layer axis."""
-    import torch
-
-    form = form_of(readout)
-    index = torch.tensor(list(places))
-    some = {
-        name: tensor.index_select(_SHAPES[form][name].index("layer"), index)
-        if "layer" in _SHAPES[form][name]
-        else tensor
-        for name, tensor in readout.tensors().items()
-    }
-    return restore(form, some)
-
-
 def form_of(readout: Readout) -> str:
     """The name under which `restore` knows this form."""
     return next(name for name, form in _FORMS.items() if type(readout) is form)
@@ -134,7 +55,7 @@ def restore(form: str, tensors: Mapping[str, Tensor]) -> Readout:
     """The readout whose `tensors()` these are. Raises StoreError when one is missing, too many, or not as it should be."""
     if form not in _FORMS:
         raise StoreError(f'a stored probe has the unknown form "{form}"; known: {", ".join(_FORMS)}')
-    shapes = _SHAPES[form]
+    shapes = _FORMS[form].shapes
     if set(tensors) != set(shapes):
         raise StoreError(
             f"a stored {form} probe has the tensors {', '.join(sorted(tensors)) or 'none'} but needs {', '.join(shapes)}; "
@@ -147,8 +68,7 @@ def restore(form: str, tensors: Mapping[str, Tensor]) -> Readout:
         return LinearReadout(tensors["weight"], tensors["bias"], bool(tensors["calibrated"].item()))
     if "chosen" in shapes and not 0 <= int(tensors["chosen"].min()) <= int(tensors["chosen"].max()) < sizes["restart"]:
         raise StoreError(f"a stored {form} probe names a restart that it does not have; run again with a new store")
-    readout: Readout = _FORMS[form](**tensors)
-    return readout
+    return _FORMS[form](**tensors)
 
 
 def _check_tensor(form: str, name: str, tensor: Tensor, axes: tuple[str, ...], sizes: dict[str, int]) -> None:

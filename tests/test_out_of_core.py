@@ -16,6 +16,7 @@ import pytest
 
 from harness import kind, language, pipeline
 from harness.activations.forward import Packed
+from harness.axes import joined
 from harness.compiling import compile_plan
 from harness.contracts import Pairs, Probe
 from harness.data.file import File
@@ -29,7 +30,6 @@ from harness.models.card import describe
 from harness.models.placement import Devices, devices_of, empty, place
 from harness.spec import Data, Model
 from harness.store import Store
-from harness.stored_readouts import at_layers, joined
 from tests.benchmarks.out_of_core import peak_mib, write
 from tests.test_pipeline import files, write_planted, write_text
 
@@ -63,15 +63,14 @@ def test_a_layer_is_fitted_alike_alone_and_among_others(name: str) -> None:
     for run in (1, 2, 3):
         parts = [replace(given, states=own.contiguous(), partial=True) for own in given.states.split(run)]
         fits = [probe.fit(part, range(2)) for part in parts]
-        again = joined(fits).tensors()
+        again = joined(fits, "layer").tensors()
         assert all(torch.equal(tensor, again[key]) for key, tensor in whole.tensors().items()), f"runs of {run}"
         apart = [fit.answers(part) for fit, part in zip(fits, parts, strict=True)]
+        together, expected = joined(apart, "layer"), whole.answers(given)
         for field in ("score", "probability", "members"):
-            if (expected := getattr(whole.answers(given), field)) is not None:
-                found = np.concatenate([getattr(one, field) for one in apart], axis=1)
-                assert np.array_equal(found, expected), f"{field} by runs of {run}"
+            assert np.array_equal(getattr(together, field), getattr(expected, field)), f"{field} by runs of {run}"
     # The control: another layer's fit is another one.
-    one, other = (at_layers(whole, [layer]).answers(replace(given, states=given.states[2:3])).score for layer in (2, 3))
+    one, other = (whole.at(layer=layer).answers(given.at(layer=2)).score for layer in (2, 3))
     assert not np.array_equal(one, other) or name == "random"
 
 

@@ -17,6 +17,7 @@ from harness.machine.progress import Reporter
 from harness.analyses.sample_efficiency.section import needed
 from harness.report.score import Score
 from harness.analyses.sample_efficiency.subsets import Draw, rows_of_pairs
+from harness.sample_efficiency import Draw
 from harness.store import Store
 
 SPEC = """\
@@ -82,25 +83,6 @@ def test_larger_subsets_hold_the_smaller_ones_half_of_each_label_and_whole_group
     assert np.array_equal(Draw(labels, group, 3, 0).rows(40), draw.rows(40))
     for other in (Draw(labels, group, 3, 1), Draw(labels, group, 4, 0)):
         assert not np.array_equal(other.rows(40), draw.rows(40))
-
-
-def test_laws_hold_only_between_rows_that_are_there() -> None:
-    import torch
-
-    from harness.contracts import Pairs
-
-    pairs = Pairs(
-        torch.arange(24.0).reshape(1, 6, 2, 2),
-        torch.arange(6),
-        example=torch.arange(6),
-        log_odds=torch.arange(6.0),
-        relations={"negation": torch.tensor([[0, 1], [2, 3], [5, 4]])},
-    )
-    some = rows_of_pairs(pairs, np.array([1, 2, 4, 5]))
-    assert some.relations["negation"].tolist() == [[3, 2]]
-    assert torch.equal(some.states, pairs.states[:, [1, 2, 4, 5]])
-    assert some.log_odds is not None
-    assert some.log_odds.tolist() == [1, 2, 4, 5]
 
 
 # ---- what comes out

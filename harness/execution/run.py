@@ -98,7 +98,7 @@ class Run:
             return OneProcessJob()
         return self.team.begin({"do": "make", "stage": stage.key, "orders": dict(orders)})
 
-    def assist(self, job: SharedJobJob) -> None:
+    def assist(self, job: SharedJob) -> None:
         """Does this process's part of a job that the leader opened."""
         self.plan.keyed(job.about["stage"]).assist(self, job)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -26,3 +29,10 @@ def each(fit: Callable[[Given], Result], layers: Iterable[Given]) -> list[Result
             return list(workers.map(fit, layers))
     finally:
         torch.set_num_threads(threads)
+
+
+def each_stacked(fit: Callable[[Given], tuple[Tensor, ...]], layers: Iterable[Given]) -> list[Tensor]:
+    """The tensors that `fit` gives for each layer, (labelling, …), each for all layers, (labelling, layer, …)."""
+    import torch
+
+    return [torch.stack(parts, dim=1) for parts in zip(*each(fit, layers), strict=True)]

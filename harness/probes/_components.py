@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from harness.axes import joined
 from harness.contracts import Pairs
 from harness.errors import UsageError
 from harness.probes._contrast import differences, oriented
@@ -32,8 +33,8 @@ def descend_from_components(
         start = torch.nn.functional.pad(components(rows, restarts), (0, int(bias)))
         # Layer by layer, because each has a start of its own.
         fits.append(descend(states[layer : layer + 1], objective, start, rule))
-    every = [torch.cat([getattr(one, name) for one in fits]) for name in Fits.__struct_fields__]
-    return Fits(*(part.repeat(1, seeds, *[1] * (part.ndim - 2)) for part in every))
+    every = joined(fits, "layer")
+    return Fits(*(part.repeat(1, seeds, *[1] * (part.ndim - 2)) for part in (every.theta, every.loss, every.steps)))
 
 
 def components(rows: Tensor, count: int) -> Tensor:

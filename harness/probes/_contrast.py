@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.contracts import Pairs
 from harness.errors import ConstantStates, NumericalError
+from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,3 +108,8 @@ def label_rows(pairs: Pairs) -> Tensor:
 def per_seed(tensor: Tensor, seeds: int) -> Tensor:
     """A fit that does not depend on the seed, (1, …), once for each seed; fits that do are left as they are."""
     return tensor if len(tensor) != 1 else tensor.expand(seeds, *tensor.shape[1:]).contiguous()
+
+
+def linear(weight: Tensor, bias: Tensor, seeds: int, *, calibrated: bool) -> LinearReadout:
+    """The readout of directions on the difference, (labelling, layer, d_model), and biases, (labelling, layer)."""
+    return LinearReadout(per_seed(pair_weight(weight), seeds), per_seed(bias, seeds), calibrated=calibrated)

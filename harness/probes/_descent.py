@@ -7,11 +7,12 @@ step together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
+from harness.axes import WithAxes, joined
 from harness.machine.threads import each
 from harness.probes._quasi_newton import minimise
 
@@ -63,8 +64,14 @@ class LBFGS(msgspec.Struct, frozen=True):
     """A fit with a loss below this has nothing left to gain."""
 
 
-class Fits(msgspec.Struct, frozen=True):
+class Fits(WithAxes, frozen=True):
     """Probes after the descent."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "theta": ("layer", "fit", "size"),
+        "loss": ("layer", "fit"),
+        "steps": ("layer", "fit"),
+    }
 
     theta: Tensor
     """(layer, fit, size)."""
@@ -76,7 +83,6 @@ class Fits(msgspec.Struct, frozen=True):
 
 def descend(states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: AdamW | LBFGS) -> Fits:
     """Minimises `objective(states of some layers)` from the same starts, (fit, size), at all layers."""
-    import torch
 
     if isinstance(rule, LBFGS):
         # A few large groups: steps are short, and threads that each take one layer wait for the interpreter instead.
@@ -90,7 +96,7 @@ def descend(states: Tensor, objective: Callable[[Tensor], Objective], start: Ten
             _descend_group(objective(group), start.expand(len(group), -1, -1), rule)
             for group in states.split(_layers_at_once(states, len(start)))
         ]
-    return Fits(*(torch.cat([getattr(group, name) for group in fits]) for name in Fits.__struct_fields__))
+    return joined(fits, "layer")
 
 
 def _threads(states: Tensor) -> int:

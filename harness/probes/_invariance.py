@@ -8,8 +8,8 @@ import msgspec
 
 from harness.contracts import Pairs
 from harness.leace import cells, oblique
-from harness.machine.threads import each
 from harness.probes._contrast import differences, oriented
+from harness.machine.threads import each_stacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,16 +38,11 @@ def invariant_directions(pairs: Pairs, weights: Weights, erase: bool, labels: Te
 
     Without labels its sign is a convention; with them the second class scores higher.
     """
-    import torch
-
     # Also refuses bad states, and says which layers do not vary.
     still = ~differences(pairs).flatten(1).any(dim=1)
     rows = range(len(pairs.states))
-    found = each(lambda layer: _layer(pairs, layer, weights, erase, labels, bool(still[layer])), rows)
-    return Directions(
-        torch.stack([weight for weight, _ in found], dim=1).float(),
-        torch.stack([bias for _, bias in found], dim=1).float(),
-    )
+    weight, bias = each_stacked(lambda layer: _layer(pairs, layer, weights, erase, labels, bool(still[layer])), rows)
+    return Directions(weight.float(), bias.float())
 
 
 def _layer(

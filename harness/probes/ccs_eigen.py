@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
+from harness.probes._contrast import differences, linear, oriented
 from harness.machine.threads import each
-from harness.probes._contrast import differences, oriented, pair_weight, per_seed
-from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,11 +50,7 @@ class ContrastiveEigenproblem(Probe, frozen=True, kw_only=True):
         total = pairs.states.sum(dim=2)
         weight = torch.stack(each(lambda rows: self._top(*rows), zip(difference, total, strict=True)))
         bias = -(weight * mean).sum(dim=-1)
-        return LinearReadout(
-            per_seed(pair_weight(weight.float())[None], len(seeds)),
-            per_seed(bias.float()[None], len(seeds)),
-            calibrated=False,
-        )
+        return linear(weight.float()[None], bias.float()[None], len(seeds), calibrated=False)
 
     def _top(self, difference: Tensor, total: Tensor) -> Tensor:
         """The unit-norm direction of one layer from x⁺ − x⁻ and x⁺ + x⁻, (pair, d_model), in float64; zero where x⁺ − x⁻

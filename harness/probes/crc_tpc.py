@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Pairs, Probe, Readout
+from harness.probes._contrast import differences, linear, oriented
 from harness.machine.threads import each
-from harness.probes._contrast import differences, oriented, pair_weight, per_seed
-from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,11 +29,7 @@ class TopPrincipalComponent(Probe, frozen=True, kw_only=True):
         mean = difference.mean(dim=1, dtype=torch.float64)
         weight = torch.stack(each(_top, difference))
         bias = -(weight * mean).sum(dim=-1)
-        return LinearReadout(
-            per_seed(pair_weight(weight.float())[None], len(seeds)),
-            per_seed(bias.float()[None], len(seeds)),
-            calibrated=False,
-        )
+        return linear(weight.float()[None], bias.float()[None], len(seeds), calibrated=False)
 
 
 def _top(rows: Tensor) -> Tensor:

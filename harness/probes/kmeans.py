@@ -9,8 +9,8 @@ import numpy as np
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
-from harness.machine.threads import each
 from harness.probes._contrast import differences, oriented, pair_weight
+from harness.machine.threads import each_stacked
 from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:
@@ -34,13 +34,9 @@ class TwoMeans(Probe, frozen=True, kw_only=True):
     seeded: ClassVar[bool] = True
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
-        import torch
-
         difference = differences(pairs)
         rows = _first_rows(seeds, self.n_init, difference.shape[1]).to(difference.device)
-        fits = each(lambda states: self._layer(states, rows, len(seeds)), difference)
-        weight = torch.stack([weight for weight, _ in fits], dim=1)
-        bias = torch.stack([bias for _, bias in fits], dim=1)
+        weight, bias = each_stacked(lambda states: self._layer(states, rows, len(seeds)), difference)
         return LinearReadout(pair_weight(weight), bias, calibrated=False)
 
     def _layer(self, states: Tensor, rows: Tensor, seeds: int) -> tuple[Tensor, Tensor]:

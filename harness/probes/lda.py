@@ -9,9 +9,8 @@ from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
-from harness.machine.threads import each
-from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
-from harness.readouts import LinearReadout
+from harness.probes._contrast import differences, label_rows, linear
+from harness.machine.threads import each_stacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,13 +33,9 @@ class LinearDiscriminant(Probe, frozen=True, kw_only=True):
     supervised: ClassVar[bool] = True
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
-        import torch
-
         difference, labels = differences(pairs), label_rows(pairs).double()
-        fits = each(lambda states: self._layer(states.double(), labels), difference)
-        weight = torch.stack([weight for weight, _ in fits], dim=1).float()
-        bias = torch.stack([bias for _, bias in fits], dim=1).float()
-        return LinearReadout(per_seed(pair_weight(weight), len(seeds)), per_seed(bias, len(seeds)), calibrated=True)
+        weight, bias = each_stacked(lambda states: self._layer(states.double(), labels), difference)
+        return linear(weight.float(), bias.float(), len(seeds), calibrated=True)
 
     def _layer(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (labelling, d_model) and bias (labelling,) of one layer; states (pair, d_model) in float64."""

@@ -10,10 +10,10 @@ from msgspec import Meta
 from harness.contracts import Pairs, Readout
 from harness.detections import JointGaussianReadout
 from harness.errors import NumericalError
-from harness.machine.threads import each
 from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
 from harness.probes._detector import Detector
 from harness.probes._gaussian import Shrinkage, ledoit_wolf
+from harness.machine.threads import each_stacked
 from harness.probes._logistic import minimum
 
 if TYPE_CHECKING:
@@ -46,11 +46,8 @@ class MahalanobisLogOdds(Detector, frozen=True, kw_only=True):
 
         rows, labels = differences(pairs), label_rows(pairs).double()
         folds = self._folds(pairs, labels)
-        fits = each(lambda layer: self._layer(layer.double(), labels, folds), rows)
         # (labelling, layer, …) from here; intercepts are part of the mean.
-        weight = torch.stack([weight for weight, _, _ in fits], dim=1)
-        bias = torch.stack([bias for _, bias, _ in fits], dim=1)
-        given = torch.stack([given for _, _, given in fits], dim=1)
+        weight, bias, given = each_stacked(lambda layer: self._layer(layer.double(), labels, folds), rows)
         mean = given.mean(dim=-1)
         whiten = torch.stack([self._whitening(own) for own in given - mean[..., None]])
         distance = 0.5 * (whiten @ (given - mean[..., None])).square().cumsum(dim=1)

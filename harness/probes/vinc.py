@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
-from harness.probes._contrast import pair_weight, per_seed
+from harness.probes._contrast import linear
 from harness.probes._invariance import Weights, invariant_directions
-from harness.readouts import LinearReadout
 
 Weight = Annotated[float, Meta(ge=0)]
 
@@ -48,6 +47,4 @@ class InvariantContrast(Probe, frozen=True, kw_only=True):
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         weights = Weights(self.confidence, self.invariance, self.consistency)
         found = invariant_directions(pairs, weights, self.leace, None)
-        return LinearReadout(
-            per_seed(pair_weight(found.weight), len(seeds)), per_seed(found.bias, len(seeds)), calibrated=False
-        )
+        return linear(found.weight, found.bias, len(seeds), calibrated=False)

@@ -18,6 +18,7 @@ import msgspec
 import psutil
 
 from harness.execution.record import Record
+from harness.machine.resources import cores
 from harness.untrusted import git
 
 PACKAGES = (

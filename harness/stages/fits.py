@@ -18,7 +18,7 @@ from harness.contracts import Normaliser, Probe, Readout
 from harness.errors import DataError
 from harness.machine.jobs import OneProcessJob
 from harness.plan.stage import Cost, Stage
-from harness.scoring import Scored
+from harness.scoring import Scored, load_scored, save_scored
 from harness.spec import Spec
 from harness.spec.plain import plain, probe_name
 from harness.stages.states import States
@@ -121,20 +121,20 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
         return run.seen(self)
 
     def save(self, made: Scored, folder: Path) -> Mapping[str, Any]:
-        return scoring.save_scored(made, folder)
+        return save_scored(made, folder)
 
     def load(self, artifact: Artifact) -> Scored:
         # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
         fit_on, tested_on, probe = self.place
         return msgspec.structs.replace(
-            scoring.load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe
+            load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe
         )
 
     def shown(self, run: Run) -> tuple[str, str]:
         names = list(dict.fromkeys(stage.place[2] for stage in _missing(run, self.fit.fit_on)))
         return "fit", f"{self.fit.fit_on} · {names[0] if len(names) == 1 else f'{len(names)} probes'}"
 
-    def assist(self, run: Run, job: SharedJobJob) -> None:
+    def assist(self, run: Run, job: SharedJob) -> None:
         from harness.stages.fits_by_layer import Item, LayerWork
 
         asked = [run.plan.keyed(key) for key in job.about["orders"]["scores"]]

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
-from harness import fitting, kind, normalisers
-from harness.contracts import Answers, Normaliser, Pairs, Probe, Readout
+from harness import fitting, kind
+from harness.axes import joined
+from harness.contracts import Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates
 from harness.fitting import Fitting
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
-from harness.scoring import Scored, SplitName
+from harness.scoring import Scored, SplitName, load_scored, save_scored
 from harness.spec.plain import probe_name
 from harness.store import Artifact, Store, content_key, reading
-from harness.stored_readouts import at_layers, joined
+from harness.stored_readouts import fit_about, load_fit, save_fit
 
 if TYPE_CHECKING:
     from harness.execution.run import Run
@@ -165,7 +165,7 @@ class LayerWork:
             readout = stored[0]
             if self._whole(one, item):
                 return readout, ""
-            return at_layers(readout, [self.layers.index(layer) for layer in item.layers]), ""
+            return readout.at(layer=[self.layers.index(layer) for layer in item.layers]), ""
         train = fitting.training_pairs(one.probe, states.fitting)
         try:
             return one.probe.fit(train, one.seeds), ""
@@ -181,13 +181,15 @@ class LayerWork:
             raise ConstantStates(parts[0].meta["still"])
         fits = [load_fit(part) for part in parts]
         answers = (
-            _joined_answers(
-                [load_scored(Artifact(part / str(number), part.meta["answers"][number], ())) for part in parts]
+            joined(
+                [load_scored(Artifact(part / str(number), part.meta["answers"][number], ())) for part in parts],
+                "layer",
             )
             for number in range(len(one.scores))
         )
-        readout = joined([readout for readout, _ in fits])
-        self._store(one, readout, normalisers.joined([own for _, own in fits if own is not None]), answers)
+        readout = joined([readout for readout, _ in fits], "layer")
+        own = [normaliser for _, normaliser in fits if normaliser is not None]
+        self._store(one, readout, joined(own, "layer") if own else None, answers)
         for item in items:
             self.store.remove(_PARTS, self._part_key(one, item.layers))
 
@@ -237,23 +239,3 @@ def _divisible(probe: Probe) -> bool:
     """Whether layers may be fitted apart: probe and normalisation look at one at a time, and nothing is erased."""
     normalisation = kind.find("normalisations", probe.normalise)
     return probe.by_layer and probe.erase is None and normalisation.by_layer  # type: ignore[attr-defined]
-
-
-def _joined_answers(parts: Sequence[Scored]) -> Scored:
-    """Answers of all layers from those of some, in order."""
-    if len(parts) == 1:
-        return parts[0]
-    fields: dict[str, Any] = {"layers": tuple(layer for part in parts for layer in part.layers)}
-    for name in parts[0].__struct_fields__:
-        values = [getattr(part, name) for part in parts]
-        if isinstance(values[0], Answers):
-            arrays = {
-                field: [getattr(value, field) for value in values]
-                for field in Answers.__struct_fields__
-                if getattr(values[0], field) is not None
-            }
-            fields[name] = Answers(**{field: np.concatenate(own, axis=1) for field, own in arrays.items()})
-        elif isinstance(values[0], np.ndarray):
-            # Losses and restarts: the layer axis is the last.
-            fields[name] = np.concatenate(values, axis=-1)
-    return msgspec.structs.replace(parts[0], **fields)

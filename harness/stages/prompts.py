@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.code_version import code_of
 from harness.contracts import PromptTable
+from harness.prompts import build, load_table, save_table, table_about
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.spec import Condition, Spec
@@ -59,19 +60,17 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
         return (*super().runs, *kinds, *([] if source is None else [type(source)]))
 
     def make(self, run: Run, work: Work) -> PromptTable:
-        from harness import prompts
-
         distractors = self.spec.distractors_of(self.condition)
-        table = prompts.build(self.condition, distractors, self.home, self.subject.load_tokenizer())
+        table = build(self.condition, distractors, self.home, self.subject.load_tokenizer())
         work.counts["rows"] = table.frame.height
         return table
 
     def save(self, made: PromptTable, folder: Path) -> Mapping[str, Any]:
-        prompts.save_table(made, folder)
-        return prompts.table_about(made)
+        save_table(made, folder)
+        return table_about(made)
 
     def load(self, artifact: Artifact) -> PromptTable:
-        return prompts.load_table(artifact)
+        return load_table(artifact)
 
     def answered(self, made: PromptTable) -> Mapping[str, int]:
         return {"rows": made.frame.height}

@@ -32,16 +32,14 @@ def lines() -> Iterator[Line]:
         # From the deepest on, evenly: fits near the embeddings end sooner.
         return sorted({round(deep - 1 - step * (deep - 1) / count) for step in range(count)})
 
-    yield growth(
-        "CCS (lbfgs), layers", LAYERS, lambda count: ccs.fit(reviews.at_layers(states, layers(count)), "lbfgs")
-    )
+    yield growth("CCS (lbfgs), layers", LAYERS, lambda count: ccs.fit(states.at(layer=layers(count)), "lbfgs"))
     regression = LogisticRegression()
     yield growth(
         "logistic regression, layers",
         LAYERS,
-        lambda count: regression.fit(reviews.at_layers(differences, layers(count)), range(1)),
+        lambda count: regression.fit(differences.at(layer=layers(count)), range(1)),
     )
-    some = reviews.at_layers(states, SEEDED_LAYERS)
+    some = states.at(layer=SEEDED_LAYERS)
     yield growth("CCS (lbfgs), seeds", SEEDS, lambda seeds: ccs.fit(some, "lbfgs", seeds))
 
 

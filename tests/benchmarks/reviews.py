@@ -59,7 +59,3 @@ def training(normalisation: str, layers: Sequence[int] | None = None) -> Pairs:
     normaliser: Normalisation = kind.find("normalisations", normalisation)()  # type: ignore[assignment]
     labels: Tensor = torch.from_numpy(train["truth"].to_numpy().astype("int64"))
     return msgspec.structs.replace(normaliser.fit(pairs)(pairs), labels=labels)
-
-
-def at_layers(pairs: Pairs, layers: Sequence[int]) -> Pairs:
-    return msgspec.structs.replace(pairs, states=pairs.states[list(layers)])

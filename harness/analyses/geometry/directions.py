@@ -56,14 +56,10 @@ def _pulled_back(weight: Tensor, normaliser: Normaliser, pairs: Pairs) -> Tensor
 
 
 def _some(pairs: Pairs) -> Pairs:
-    import torch
-
-    count = pairs.states.shape[1]
-    chosen = torch.arange(0, count, max(1, count // ROWS))
+    count = pairs.size("row")
     # One of each template at least, or it would have no say.
     _, first = np.unique(pairs.template.numpy(), return_index=True)
-    chosen = torch.cat([chosen, torch.from_numpy(first)]).unique()
-    return Pairs(pairs.states[:, chosen], pairs.template[chosen])
+    return pairs.at(row=np.union1d(np.arange(0, count, max(1, count // ROWS)), first))
 
 
 def mean_difference(pairs: Pairs, labels: np.ndarray) -> np.ndarray:

@@ -7,17 +7,24 @@ both are one half, with unrelated members consistency is 0, and below it where b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
 import numpy as np
+
+from harness.axes import WithAxes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Split(msgspec.Struct, frozen=True):
+class Split(WithAxes, frozen=True):
     """Shares of the variance of a score, (seed, layer); NaN where it does not vary."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "confidence": ("seed", "layer"),
+        "consistency": ("seed", "layer"),
+    }
 
     confidence: np.ndarray
     consistency: np.ndarray

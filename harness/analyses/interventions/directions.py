@@ -17,7 +17,6 @@ from harness.analyses.geometry.directions import pair_weights, raw_directions, u
 from harness.contracts import LayerChoice, Pairs
 from harness.errors import NumericalError, UsageError
 from harness.layer_choice import choose_layer
-from harness.normalisers import at_layers
 from harness.scoring import training_sign
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def directions(
         )
     train = conditions.pairs(fit_on, "train", (choice.layer,))
     at_layer = weight[:1, choice.index : choice.index + 1]
-    normaliser = None if of_all is None else at_layers(of_all, [choice.index])
+    normaliser = None if of_all is None else of_all.at(layer=[choice.index])
     found = raw_directions(at_layer, normaliser, train)[0, 0]
     sign = float(training_sign(scored, conditions.labels(fit_on, "train"), scored.target)[0, choice.index])
     step = _spread(train, found)

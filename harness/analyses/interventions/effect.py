@@ -56,10 +56,7 @@ def _steered(outcome: Outcome) -> Iterator[dict[str, object]]:
     for number, name in enumerate(outcome.names):
         for strength, log_odds in zip(outcome.strengths, outcome.altered[number], strict=True):
             yield _row(name, strength, "log_odds", _mean(log_odds, outcome.group))
-        own = msgspec.structs.replace(
-            found, value=found.value[number : number + 1], influence=found.influence[number : number + 1]
-        )
-        yield _row(name, None, "slope", over_seeds(own).one(0))
+        yield _row(name, None, "slope", over_seeds(found.at(seed=number)).one(0))
 
 
 def _erased(outcome: Outcome) -> Iterator[dict[str, object]]:

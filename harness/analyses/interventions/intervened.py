@@ -6,25 +6,39 @@ Every batch is stored when it is done, so that a run which was stopped goes on w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import numpy as np
 
-from harness.analyses.interventions.acting import Acted, Acting, test_rows
+from harness.analyses.interventions.acting import (
+    Acted,
+    Acting,
+    alteration_count,
+    asked,
+    possible,
+    test_rows,
+    tokens_of,
+)
 from harness.analyses.interventions.directions import PROBE, THERE, chosen_layer, directions
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
 from harness.contracts import Check, LayerChoice, Steered
-from harness.errors import CheckError
-from harness.plan import Stage
+from harness.errors import CheckError, UsageError
+from harness.models.precision import device
+from harness.plan.plan import Plan
+from harness.plan.stage import Cost, Stage
 from harness.scoring import TRUTH
-from harness.spec import Intervention
-from harness.store import Artifact
+from harness.spec import Intervention, Spec
+from harness.spec.plain import plain
+from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from harness.execution.record import Work
+    from harness.execution.run import Run
 
 TOKENS: Mapping[str, str] = {
     "question": "at the last token before the answer",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import msgspec
 import numpy as np
 
+from harness.axes import joined
 from harness.contracts import Metric, Pairs, Probe
 from harness.errors import NumericalError
 from harness.estimate import Measured, over_seeds
@@ -26,7 +27,7 @@ from harness.plan.stage import Stage
 from harness.scoring import TRUTH, Labels, Scored, measure
 from harness.spec import SampleEfficiency, Spec
 from harness.spec.plain import plain
-from harness.store import Artifact, content_key
+from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -199,13 +200,12 @@ class _Curves:
     def fitted(self, size: int, number: int, chosen: np.ndarray) -> _Fit:
         """The probe fitted on some rows."""
         train, tests = self.states
-        labels = rows_of_labels(self.labels, chosen)
+        labels = self.labels.at(row=chosen)
         if labels.sign_rows is not None and not labels.sign_rows.any():
             raise self._refused(size, "none of them may resolve a sign (data.sign_on)")
         # At one layer of several, it is no error that nothing varies in a few pairs: the answer is then a tie.
-        some = msgspec.structs.replace(
-            rows_of_pairs(train, chosen), partial=len(self.conditions.layers(self.fit_on)) > 1
-        )
+        partial = len(self.conditions.layers(self.fit_on)) > 1
+        some = msgspec.structs.replace(train.at(row=chosen), partial=partial)
         fitting = Fitting({"train": some}, {"train": labels})
         try:
             # A probe that draws random numbers draws others each time.
@@ -230,7 +230,7 @@ class _Curves:
                 each = [measure(fit.scored[tested], fit.labels, test, target, metric) for fit in fits]
                 there = [one for one in each if one is not None]
                 if there:
-                    found.append(self._row(tested, target, metric, size, _together(there), len(there)))
+                    found.append(self._row(tested, target, metric, size, joined(there, "seed"), len(there)))
         return found
 
     def whole(self) -> list[dict[str, Any]]:
@@ -268,40 +268,3 @@ class _Curves:
             f"sample_efficiency: {self.name} cannot be fitted on {size} training pairs of {self.fit_on}: {why}; take the size "
             "out of sample_efficiency.rows, or the probe out of its probes"
         )
-
-
-def rows_of_pairs(pairs: Pairs, rows: np.ndarray) -> Pairs:
-    """Some of the pairs, with the laws all of whose members are among them."""
-    import torch
-
-    index = torch.from_numpy(rows)
-    place = torch.full((pairs.states.shape[1],), -1, dtype=torch.int64)
-    place[index] = torch.arange(len(rows))
-    relations = {law: place[members] for law, members in pairs.relations.items()}
-    return msgspec.structs.replace(
-        pairs,
-        states=pairs.states[:, index],
-        template=pairs.template[index],
-        example=None if pairs.example is None else pairs.example[index],
-        log_odds=None if pairs.log_odds is None else pairs.log_odds[index],
-        relations={law: members[(members >= 0).all(dim=1)] for law, members in relations.items()},
-    )
-
-
-def rows_of_labels(labels: Labels, rows: np.ndarray) -> Labels:
-    """The labels of some rows. The laws that tie them together are left with their states."""
-    return Labels(
-        {name: of_row[rows] for name, of_row in labels.targets.items()},
-        labels.group[rows],
-        sign_rows=None if labels.sign_rows is None else labels.sign_rows[rows],
-        example=None if labels.example is None else labels.example[rows],
-    )
-
-
-def _together(each: Sequence[Measured]) -> Measured:
-    """Several fits on the same test rows, in the place of seeds."""
-    return msgspec.structs.replace(
-        each[0],
-        value=np.concatenate([one.value for one in each]),
-        influence=np.concatenate([one.influence for one in each]),
-    )
