@@ -23,8 +23,9 @@ from harness.errors import ConstantStates, HarnessError, UsageError
 from harness.examples import arrange, decode
 from harness.execution import Execution
 from harness.foresight import foresee
+from harness.models.build import empty
 from harness.models.card import describe
-from harness.models.placement import Devices, devices_of, empty, place
+from harness.models.placement import Devices, devices_of, place
 from harness.progress import Reporter
 from harness.resources import Resources, size_of
 from harness.spec import Data, Model

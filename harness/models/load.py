@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, UsageError
 from harness.models.adapter import lay_over
+from harness.models.build import build
 from harness.models.card import ModelCard
+from harness.models.placement import Devices, place
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +30,11 @@ def load(card: ModelCard) -> Network:
     from harness.models.network import Network
     from harness.models.quiet import quiet_transformers
 
-    assert card.path is not None, "a test bed is not loaded"
     device = PartialState().device
     with quiet_transformers():
         try:
             if card.weights == "random":
-                model = _untrained(card).to(getattr(torch, card.dtype)).to(device)
+                model = untrained(card).to(getattr(torch, card.dtype)).to(device)
             else:
                 model = _pretrained(card, device)
                 if card.adapter is not None:
@@ -70,13 +71,13 @@ def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
             output_loading_info=True,
             **placement,
         )
-        _check_complete(card, found)
+        check_complete(card, found)
         return model
 
     return build(card, make)
 
 
-def _check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
+def check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
     """transformers draws weights that the files lack at random and only warns. A pooler is not read, so it may be missing."""
     missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if missing:
@@ -91,8 +92,6 @@ def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:
     import torch
     from accelerate import PartialState
 
-    from harness.models.placement import Devices, place
-
     count, local = torch.cuda.device_count(), PartialState().local_process_index
     own = max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     free = torch.cuda.mem_get_info(device)[0]
@@ -106,7 +105,7 @@ def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:
     return {module: (local * own + number) % count for module, number in placed.device_map.items()}
 
 
-def _untrained(card: ModelCard) -> PreTrainedModel:
+def untrained(card: ModelCard) -> PreTrainedModel:
     """The architecture with weights from its own initialisation, the same on every machine.
 
     Drawn on the processor in float32 whatever the device and dtype, so that the seed alone decides.
@@ -114,7 +113,6 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig
 
-    assert card.path is not None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if card.parameters * 4 > memory:
         raise HarnessError(
@@ -136,20 +134,3 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
             )
 
     return build(card, draw)
-
-
-def build(card: ModelCard, make: Any) -> PreTrainedModel:
-    """Scaled-dot-product attention where the architecture offers it, the plain one where it does not."""
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    auto = {
-        "decoder-only": AutoModelForCausalLM,
-        "encoder-only": AutoModel,
-        "encoder-decoder": AutoModelForSeq2SeqLM,
-    }[card.stacks]
-    try:
-        return make(auto, "sdpa")
-    except (ValueError, ImportError) as error:
-        if "attention" not in str(error).lower() and "sdpa" not in str(error).lower():
-            raise
-        return make(auto, "eager")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from harness.errors import UsageError
+from harness.models.build import empty
 from harness.models.card import ModelCard
 from harness.resources import size_of
 
@@ -97,31 +98,6 @@ def place(card: ModelCard, devices: Devices, working_bytes: int) -> Placement:
         f"{card.name}: its weights ({weights / 2**30:.1f} GiB) and {working_bytes / 2**30:.1f} GiB for a pass do not fit on "
         f"{devices}; use larger devices or more of them, model.dtype: bfloat16, or fewer --tokens-per-pass"
     )
-
-
-def empty(card: ModelCard) -> PreTrainedModel:
-    """The architecture in the card's number format, with weights that take no memory."""
-    import torch
-    from accelerate import init_empty_weights
-    from transformers import AutoConfig
-
-    from harness.models.load import build
-    from harness.models.quiet import quiet_transformers
-
-    assert card.path is not None, "a test bed has no weights"
-    with quiet_transformers(), init_empty_weights():
-        config = AutoConfig.from_pretrained(card.path, local_files_only=True, trust_remote_code=card.trust_remote_code)
-        model = build(
-            card,
-            lambda auto, attention: auto.from_config(
-                config,
-                dtype=getattr(torch, card.dtype),
-                attn_implementation=attention,
-                trust_remote_code=card.trust_remote_code,
-            ),
-        )
-    model.tie_weights()
-    return model
 
 
 def _sizes(model: PreTrainedModel, device_map: dict[str, int], count: int) -> tuple[int, ...]:

@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError, UsageError
+from harness.models.build import build, empty
 from harness.models.card import ModelCard
-from harness.models.load import _check_complete, _untrained, build
+from harness.models.load import check_complete, untrained
 from harness.models.network import Gather, Network, Past, Read
-from harness.models.placement import ROOM, Devices, empty
+from harness.models.placement import ROOM, Devices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -195,7 +196,7 @@ def _read(card: ModelCard, processes: int) -> PreTrainedModel:
             output_loading_info=True,
             distributed_config=_config(processes),
         )
-        _check_complete(card, found)
+        check_complete(card, found)
         return model
 
     return build(card, make)
@@ -209,7 +210,7 @@ def _drawn(card: ModelCard, processes: int) -> PreTrainedModel:
             f"{card.name}: {card.parameters:,} weights in float32 are drawn by each of {processes} processes, more than this "
             f"machine's memory ({memory / 2**30:.0f} GiB); use fewer processes"
         )
-    whole = _untrained(card)
+    whole = untrained(card)
     # Not by the Auto classes: they want a folder.
     return type(whole).from_pretrained(
         None,

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.models import tokenizer
 from harness.models.adapter import find_adapter, lay_over
 from harness.models.card import ModelCard
+from harness.models.files import tokenizer_files
 from harness.models.load import load
 from harness.models.quiet import quiet_transformers
 from harness.spec import Elicit
@@ -134,11 +134,10 @@ def log_odds(upper: Upper, questions: list[Question], states: list[list[Tensor]]
 
 def _save_whole(card: ModelCard, adapter: Path, folder: Path) -> None:
     """The network with the adapter in its weights, and its tokenizer."""
-    assert card.path is not None
     model = load(card).model
     lay_over(find_adapter(str(adapter), adapter), model)
     with quiet_transformers():
         model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
-    for file in tokenizer.files(card.path):
+    for file in tokenizer_files(card.path):
         shutil.copy(file, folder / file.name)
