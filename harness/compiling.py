@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from posixpath import normpath
 from typing import get_args, get_type_hints
-
-import msgspec
 
 from harness import elicited, standing
 from harness.adding import Adder
-from harness.bed_folder import find_bed
 from harness.code_version import code_version
-from harness.contracts import Bed, Erasure, Probe
+from harness.contracts import Erasure, Probe
 from harness.examinations import add_examinations
 from harness.kind import names as kind_names
-from harness.models.card import ModelCard, describe
 from harness.plan import Plan, plain, probe_name, spec_content
 from harness.spec import Condition, Spec
 from harness.store import Store, content_key
+from harness.subjects.described import subject_of
 
 
 def compile_plan(
@@ -35,13 +31,8 @@ def compile_plan(
     With `bring`, assets that the spec names are downloaded if they are not here. Raises UsageError for a model or a
     data set that cannot be found.
     """
-    cards: dict[str, ModelCard | None] = {}
-    for condition in spec.conditions:
-        if isinstance(condition.model, Bed):
-            cards[condition.name] = None
-        else:
-            cards[condition.name] = _described(condition, folder, bring, progress)
-    plan = Plan(spec, folder, cards)
+    subjects = {one.name: subject_of(one, folder, bring=bring, progress=progress) for one in spec.conditions}
+    plan = Plan(spec, folder, subjects)
     add = Adder(store, spec.name)
     for condition in spec.conditions:
         plan.prompts[condition.name] = add("prompts", condition.name, _prompt_parts(condition, plan))
@@ -111,24 +102,6 @@ def compile_plan(
     return plan
 
 
-def _described(
-    condition: Condition, folder: Path, bring: bool, progress: Callable[[str, int, int | None], None] | None
-) -> ModelCard:
-    """What is known of a condition's model, which a bed with a card has in its own folder."""
-    model, bed = condition.model, condition.bed
-    assert not isinstance(model, Bed)
-    if bed is None:
-        return describe(model, folder, bring=bring, progress=progress)
-    if bed.revision and bring:
-        # Until here only its card was needed.
-        find_bed(bed.name, bed.revision, folder, whole=True, pickles=model.allow_pickle, code=model.trust_remote_code)
-    card = describe(model, Path(bed.folder), bring=bring, progress=progress)
-    if not (Path(bed.folder) / model.id).exists():
-        return card
-    # In words that are the same on every machine, and say whose folder it is.
-    return msgspec.structs.replace(card, name=card.name.replace(model.id, normpath(f"{bed.name}/{model.id}"), 1))
-
-
 def _claims_parts(plan: Plan, store: Store) -> dict[str, str]:
     """What the report says of beds with a card: whether their claims were tried."""
     said = standing.sentences(plan, store)
@@ -138,10 +111,10 @@ def _claims_parts(plan: Plan, store: Store) -> dict[str, str]:
 def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
     from harness.examples import fingerprint
 
-    data, prompt, card = condition.data, condition.prompt, plan.cards[condition.name]
+    data, prompt, subject = condition.data, condition.prompt, plan.subjects[condition.name]
     return {
         "data": fingerprint(data, plan.home(condition)) if data.source is not None else "",
-        "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
+        "bed": "" if condition.own_rows is None else content_key(plain(condition.own_rows)),
         "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half, plain(data.where)),
         "template": content_key(prompt.template, prompt.templates),
         "answers": content_key(prompt.answers),
@@ -149,7 +122,7 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
         "distractors": content_key(
             {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
         ),
-        "tokenizer": card.tokenizer_identity if card else "",
+        "tokenizer": subject.tokenizer or "",
         **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_version('shots')}"}),
         "code": code_version(
             "examples", "templates", "sandbox", "prompts", "encoding", "lint", "data", "distractors", "models/tokenizer"
@@ -164,40 +137,28 @@ def _add_elicits(plan: Plan, add: Adder, store: Store) -> None:
         if condition.elicit is None:
             continue
         name, on = condition.name, condition.elicit.on or condition.name
-        base = elicited.check_can_be_elicited(name, plan.cards[name])
-        elicited.check_same_tokens(name, base, on, plan.cards[on])
+        base = elicited.check_can_be_elicited(name, plan.subjects[name])
+        elicited.check_same_tokens(name, base, on, plan.subjects[on])
         plan.bases[name] = base
-        parts = elicited.ingredients(base, plan.prompts[on].key, condition.elicit)
+        parts = elicited.ingredients(base.card, plan.prompts[on].key, condition.elicit)
         asked.setdefault(content_key(parts), ([], parts))[0].append(name)
     for names, parts in asked.values():
         stage = add("elicit", ", ".join(names), parts)
         plan.elicits[tuple(names)] = stage
         for name in names:
             base = plan.bases[name]
-            plan.cards[name] = elicited.stored(store, stage.key, base) or elicited.awaited(base, stage.key)
+            card = elicited.stored(store, stage.key, base.card) or elicited.awaited(base.card, stage.key)
+            plan.subjects[name] = base.with_card(card)
 
 
 def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
     """Conditions that read the same states of the same model, with the ingredients that they share."""
     groups: dict[str, tuple[list[str], dict[str, str]]] = {}
     for condition in plan.spec.conditions:
-        card = plan.cards[condition.name]
-        if card is None:
-            model = {
-                "bed": content_key(plain(condition.model)),
-                "code": code_version("beds", "activations", "contracts"),
-            }
-        else:
-            assert not isinstance(condition.model, Bed)
-            stage = plan.elicit_of(condition.name)
-            model = {
-                "model": card.identity if stage is None else plan.bases[condition.name].identity,
-                **({} if stage is None else {"elicited": stage.key}),
-                "dtype": card.dtype,
-                "side": condition.model.side,
-                "packing": condition.model.packing,
-                "code": code_version("activations", "models", "contracts"),
-            }
+        name, stage = condition.name, plan.elicit_of(condition.name)
+        model = plan.subjects[name].ingredients()
+        if stage is not None:
+            model = plan.bases[name].ingredients() | {"elicited": stage.key}
         parts = model | {
             "layers": content_key(condition.activations.layers),
             "token": condition.activations.token,

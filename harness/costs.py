@@ -19,6 +19,7 @@ from harness.plan import Acts, Plan, Stage
 from harness.progress import Reporter
 from harness.report.plain import line
 from harness.store import Store
+from harness.subjects.language_model import LanguageModel
 from harness.training.cost import cost as cost_of_training
 from harness.training.cost import peak_bytes
 
@@ -67,11 +68,11 @@ def estimate(plan: Plan, store: Store, reporter: Reporter | None = None) -> dict
 def _intervention(execution: Execution, acts: Acts) -> Costs:
     from harness.interventions.acting import alteration_count, asked, possible, tokens_of
 
-    card = execution.plan.cards[acts.tested_on]
-    assert card is not None, "a plan refuses networks without an answer"
+    subject = execution.plan.subjects[acts.tested_on]
+    assert isinstance(subject, LanguageModel), "the plan refuses what cannot be altered"
     pairs = asked(execution, acts.tested_on, "test", acts.intervention)
     count = alteration_count(acts.intervention)
-    tokens = tokens_of(possible(card, acts.intervention, pairs)[0], pairs, count)
+    tokens = tokens_of(possible(subject.card, acts.intervention, pairs)[0], pairs, count)
     whole = tokens_of("whole", pairs, count)
     return Costs(
         rows=len(pairs),
@@ -87,7 +88,7 @@ def _elicit(execution: Execution, condition: str, stage: Stage) -> Costs:
     options = execution.plan.spec.condition(condition).elicit
     assert options is not None
     questions, on = execution.taught(condition)
-    base = execution.plan.bases[condition]
+    base = execution.plan.bases[condition].card
     tokens, tflops = cost_of_training(base, options, questions)
     return Costs(
         rows=len(questions),
@@ -103,13 +104,13 @@ def _elicit(execution: Execution, condition: str, stage: Stage) -> Costs:
 
 def _activations(execution: Execution, group: tuple[str, ...]) -> Costs:
     plan = execution.plan
-    condition, card = plan.spec.condition(group[0]), plan.cards[group[0]]
+    condition, subject = plan.spec.condition(group[0]), plan.subjects[group[0]]
     tables = [execution.table(name) for name in group]
-    rows = sum(table.frame.height for table in tables)
-    if card is None:
+    found = plan_extraction(subject, tables, condition.activations, execution.store)
+    todo, whole = found.todo, found.whole
+    if todo is None or whole is None:
+        rows = sum(table.frame.height for table in tables)
         return Costs(rows=rows, where="cpu", note="states given by the test bed")
-    found = plan_extraction(card, tables, condition.activations, execution.store)
-    todo = found.todo
     return Costs(
         rows=found.rows,
         rows_to_do=todo.rows,
@@ -117,10 +118,10 @@ def _activations(execution: Execution, group: tuple[str, ...]) -> Costs:
         tokens_unshared=todo.tokens_unshared,
         passes=todo.passes,
         tflops=round(todo.flops / 1e12, 3),
-        stored_mib=round(found.whole.stored_bytes / 2**20, 1),
+        stored_mib=round(whole.stored_bytes / 2**20, 1),
         peak_mib=round(todo.peak_bytes / 2**20, 1),
         where=_device(),
-        note=f"{card.name}, {card.dtype}",
+        note=f"{subject.name}, {subject.dtype}",
     )
 
 

@@ -24,6 +24,8 @@ from harness.models.card import ModelCard
 from harness.models.fingerprint import file_sha256
 from harness.spec import Elicit
 from harness.store import Artifact, Store, content_key
+from harness.subject import Subject
+from harness.subjects.language_model import LanguageModel
 from harness.training.questions import Question
 
 if TYPE_CHECKING:
@@ -53,23 +55,19 @@ class Taught(msgspec.Struct, frozen=True):
     """First and last block that was changed."""
 
 
-def check_can_be_elicited(condition: str, card: ModelCard | None) -> ModelCard:
+def check_can_be_elicited(condition: str, subject: Subject) -> LanguageModel:
     """Raises UsageError for a network that cannot be trained to answer."""
-    where = f"conditions.{condition}.elicit"
-    if card is None:
-        raise UsageError(f"{where}: the states of this test bed are given by a formula, so that nothing can be trained")
-    if card.stacks != "decoder-only" or not card.has_head:
-        raise UsageError(
-            f"{where}: {card.name} is {card.stacks}, and only a decoder-only language model can be trained to answer; take it out"
-        )
-    return card
+    if subject.untrainable:
+        raise UsageError(f"conditions.{condition}.elicit: {subject.untrainable}")
+    assert isinstance(subject, LanguageModel), "whatever else can be trained is trained in another way"
+    return subject
 
 
-def check_same_tokens(condition: str, card: ModelCard, on: str, other: ModelCard | None) -> None:
+def check_same_tokens(condition: str, subject: Subject, on: str, other: Subject) -> None:
     """Rows are taught as they were tokenised. Raises UsageError where that was for another network."""
-    if other is None or other.tokenizer_identity != card.tokenizer_identity:
+    if other.tokenizer != subject.tokenizer:
         raise UsageError(
-            f"conditions.{condition}.elicit.on: the prompts of {on} are tokenised for another network than {card.name}; name a "
+            f"conditions.{condition}.elicit.on: the prompts of {on} are tokenised for another network than {subject.name}; name a "
             "condition whose model has the same tokenizer"
         )
 
@@ -84,7 +82,7 @@ def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str
         "options": content_key(told),
         "code": code_version(
             *(f"training/{name}" for name in ("elicit", "questions", "batching", "two_parts", "low_rank", "trained")),
-            *(f"models/{name}" for name in ("adapter", "load", "network")),
+            *(f"models/{name}" for name in ("adapter", "build", "load", "network")),
         ),
     }
 

@@ -88,8 +88,7 @@ def _add_interventions(plan: Plan, add: Adder) -> None:
     spec = plan.spec
     for intervention in spec.interventions:
         for fit_on, tested in intervention.places(spec.transfers(intervention.probe)):
-            card = plan.cards[tested]
-            if card is None or not card.has_head or card.stacks != "decoder-only":
+            if not plan.subjects[tested].alterable:
                 raise UsageError(
                     f"interventions: the network of condition {tested} does not say its answer token by token, left to right, so "
                     "there is no state that its answer comes from; name a condition with a causal language model"

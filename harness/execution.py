@@ -18,18 +18,18 @@ import numpy as np
 from harness import artifacts, elicited, labelling, planting, prompts
 from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
-from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
+from harness.contracts import Erasure, Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
 from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.jobs import Alone, Job, Shared
 from harness.laws import examples, relations
-from harness.models.card import ModelCard
 from harness.plan import Plan, Stage, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
 from harness.resources import Resources
 from harness.scoring import Labels, Scored, SplitName
 from harness.store import Store
+from harness.subject import Subject
 from harness.team import Team
 from harness.training.questions import Question, questions_of
 
@@ -97,12 +97,7 @@ class Execution:
         if table := artifacts.read(self.store, stage.kind, stage.key, artifacts.load_table):
             self._answered(stage, rows=table.frame.height)
             return table
-        card = self.plan.cards[condition]
-        tokenizer = None
-        if card is not None:
-            from harness.models.tokenizer import load_tokenizer
-
-            tokenizer = load_tokenizer(card)
+        tokenizer = self.plan.subjects[condition].load_tokenizer()
         with self.stage(stage) as (_, counts):
             chosen = self.plan.spec.condition(condition)
             table = prompts.build(chosen, self.plan.spec.distractors_of(chosen), self.plan.home(chosen), tokenizer)
@@ -119,32 +114,37 @@ class Execution:
 
     # networks
 
-    def card(self, condition: str) -> ModelCard | None:
-        """The network that a condition asks; None for a test bed. One that is elicited is trained first, unless that is stored.
+    def subject(self, condition: str) -> Subject:
+        """What a condition asks. A network that is elicited is trained first, unless that is stored.
 
         Raises DataError where it would be tested on what it was taught.
         """
         stage = self.plan.elicit_of(condition)
         if stage is not None and condition not in self._elicited:
             self._check_unseen(condition)
-            self.plan.cards[condition] = self._elicit(stage, condition)
+            self.plan.subjects[condition] = self._elicit(stage, condition)
             self._elicited.add(condition)
-        return self.plan.cards[condition]
+        return self.plan.subjects[condition]
 
-    def _elicit(self, stage: Stage, condition: str) -> ModelCard:
+    def _elicit(self, stage: Stage, condition: str) -> Subject:
         base = self.plan.bases[condition]
-        if card := elicited.stored(self.store, stage.key, base):
+        if card := elicited.stored(self.store, stage.key, base.card):
             self._answered(stage)
-            return card
+            return base.with_card(card)
         if self.team is None or self.team.leads:
             options = self.plan.spec.condition(condition).elicit
             assert options is not None
             with self.stage(stage, options.steps, "steps") as (progress, counts):
                 taught = elicited.train(
-                    self.store, stage.key, base, *self.taught(condition), options, lambda step, loss: progress.to(step)
+                    self.store,
+                    stage.key,
+                    base.card,
+                    *self.taught(condition),
+                    options,
+                    lambda step, loss: progress.to(step),
                 )
                 counts |= {"rows": taught.seen, "tokens": taught.tokens}
-        return elicited.card_of(seen(self.store, stage.kind, stage.key), base)
+        return base.with_card(elicited.card_of(seen(self.store, stage.kind, stage.key), base.card))
 
     def taught(self, condition: str) -> tuple[list[Question], str]:
         """The questions that an elicited condition's network may be taught, and whose they are."""
@@ -181,10 +181,10 @@ class Execution:
 
         stage = self.plan.activations[group]
         condition = self.plan.spec.condition(group[0])
-        card = self._cards(group)
+        subject = self._subject_of(group)
         tables = [self.table(name) for name in group]
         if self.team is not None and not self.team.leads:
-            return reading(condition.model, card, tables, condition.activations, self.store)
+            return reading(subject, tables, condition.activations, self.store)
         with self.stage(stage, unit="tokens") as (progress, counts):
 
             def tell(done: int, total: int) -> None:
@@ -192,8 +192,7 @@ class Execution:
                 progress.to(done)
 
             extracted = extract(
-                condition.model,
-                card,
+                subject,
                 tables,
                 condition.activations,
                 self.store,
@@ -216,9 +215,9 @@ class Execution:
             self.records[stage.key] = msgspec.structs.replace(self.records[stage.key], cached=True)
         return extracted
 
-    def _cards(self, group: tuple[str, ...]) -> ModelCard | None:
-        """The network of conditions that are forwarded together: it is the same for all, and trained for all."""
-        return next(iter([self.card(name) for name in group]))
+    def _subject_of(self, group: tuple[str, ...]) -> Subject:
+        """What conditions that are forwarded together ask: it is the same for all, and trained for all."""
+        return next(iter([self.subject(name) for name in group]))
 
     def _begin_extraction(self, team: Team, group: tuple[str, ...], orders: dict[str, Any]) -> Job:
         return team.begin({"do": "extract", "group": group, "orders": orders})
@@ -231,10 +230,8 @@ class Execution:
 
             group = tuple(about["group"])
             condition = self.plan.spec.condition(group[0])
-            card, tables = self._cards(group), [self.table(name) for name in group]
-            assist(
-                condition.model, card, tables, condition.activations, self.store, job, about["orders"], self.resources
-            )
+            subject, tables = self._subject_of(group), [self.table(name) for name in group]
+            assist(subject, tables, condition.activations, self.store, job, about["orders"], self.resources)
         else:
             work = self._layer_work(about["fit_on"], about["missing"])
             work.do(job, msgspec.convert(about["items"], list[Item]), lambda done: None)
@@ -284,22 +281,11 @@ class Execution:
 
     def layers(self, condition: str) -> tuple[int, ...]:
         """The layers kept for a condition."""
-        chosen = self.plan.spec.condition(condition)
-        if isinstance(chosen.model, Bed):
-            count = chosen.model.shape[0]
-        else:
-            card = self.plan.cards[condition]
-            assert card is not None
-            count = card.blocks + 1
-        return resolve(chosen.activations.layers, count)
+        return resolve(self.plan.spec.condition(condition).activations.layers, self.plan.subjects[condition].layers)
 
     def width(self, condition: str) -> int:
         """Numbers in a state."""
-        chosen, card = self.plan.spec.condition(condition), self.plan.cards[condition]
-        if isinstance(chosen.model, Bed):
-            return chosen.model.shape[1]
-        assert card is not None
-        return card.d_model
+        return self.plan.subjects[condition].d_model
 
     # fit and score
 

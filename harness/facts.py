@@ -5,10 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 
 from harness import elicited
-from harness.contracts import Bed
 from harness.examples import association, source_of
 from harness.execution import Execution
-from harness.models.card import ModelCard
 from harness.spec import Condition
 
 Fact = tuple[str, str]
@@ -23,15 +21,7 @@ def model_facts(execution: Execution) -> list[Fact]:
     facts = []
     for group in execution.plan.activations:
         chosen = execution.plan.spec.condition(group[0])
-        card = execution.plan.cards[group[0]]
-        if card is None:
-            assert isinstance(chosen.model, Bed)
-            layers, width = chosen.model.shape
-            text = f"test bed {chosen.model.kind()}, {layers} layers of width {width}"
-        else:
-            text = _model(card)
-            if chosen.bed is not None:
-                text = f"test bed {chosen.bed.name}: {text}"
+        text = execution.plan.subjects[group[0]].about
         position = {"last": "last token", "answer": "last token of the answer", "mean": "mean over all tokens"}
         notes = "; ".join(execution.notes(group))
         facts.append(
@@ -49,7 +39,7 @@ def _trainings(execution: Execution) -> list[Fact]:
     for names, stage in execution.plan.elicits.items():
         options = execution.plan.spec.condition(names[0]).elicit
         assert options is not None
-        execution.card(names[0])
+        execution.subject(names[0])
         taught = elicited.taught(execution.store, stage.key)
         first, last = taught.blocks
         batch = min(options.batch, taught.rows)
@@ -72,7 +62,7 @@ def data_facts(execution: Execution) -> list[Fact]:
         pairs = table.frame.filter(answer=0)
         counts = dict(pairs["split"].value_counts().iter_rows())
         parts = ", ".join(f"{counts[part]} {part}" for part in ("train", "validation", "test") if counts.get(part))
-        name = condition.model.kind() if isinstance(condition.model, Bed) else source_of(condition.data).kind()
+        name = (condition.own_rows or source_of(condition.data)).kind()
         text = f"{name}: {pairs.height} contrast pairs ({parts}) in {pairs['group'].n_unique()} groups"
         if condition.distractors:
             text += f"; {', '.join(condition.distractors)} in the prompt"
@@ -120,9 +110,3 @@ def _associations(execution: Execution, condition: str) -> list[Fact]:
 def _once(facts: list[Fact]) -> list[Fact]:
     """Neighbours that say the same are said once."""
     return [next(same) for _, same in groupby(facts)]
-
-
-def _model(card: ModelCard) -> str:
-    weights = "random weights, never trained" if card.weights == "random" else "pretrained"
-    size = f"{card.parameters / 1e6:.0f} M parameters"
-    return f"{card.name} ({card.family}, {size}, {card.blocks} blocks of width {card.d_model}), {weights}, {card.dtype}"

@@ -208,10 +208,8 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
 
 def _check_split(plan: Plan, team: Team | None) -> None:
     """Refuses what no process could forward, before any has loaded something."""
-    from harness.models.tensor_parallel import split
-
-    for card in filter(None, plan.cards.values()):
-        split(card, 1 if team is None else len(team.machine()))
+    for subject in plan.subjects.values():
+        subject.check_split(1 if team is None else len(team.machine()))
 
 
 def _keep(report: Report, rendered: dict[str, bytes], plan: Plan, store: Store) -> None:
@@ -270,12 +268,7 @@ def _provenance(execution: Execution, started: float, path: Path) -> dict[str, o
     return assemble(
         spec_hash=content_key(spec_content(plan.spec)),
         stages=execution.manifest_stages(),
-        models={
-            name: {"bed": plain(plan.spec.condition(name).model)}
-            if card is None
-            else {"id": card.name, "revision": card.revision, "identity": card.identity, "dtype": card.dtype}
-            for name, card in plan.cards.items()
-        },
+        models={name: subject.provenance() for name, subject in plan.subjects.items()},
         data={name: stage.ingredients["data"] for name, stage in plan.prompts.items()},
         started=started,
         seconds=time.time() - started,

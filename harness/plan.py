@@ -13,11 +13,12 @@ from typing import Any, Literal
 import msgspec
 
 from harness import remembered
-from harness.contracts import Bed, Probe
+from harness.contracts import Probe
 from harness.kind import Kind
-from harness.models.card import ModelCard
 from harness.spec import Condition, Intervention, Spec
 from harness.store import Store
+from harness.subject import Subject
+from harness.subjects.language_model import LanguageModel
 
 StageKind = Literal[
     "prompts",
@@ -60,13 +61,13 @@ class Acts(msgspec.Struct, frozen=True):
 class Plan:
     """All stages of a spec, in order, and where to find each."""
 
-    def __init__(self, spec: Spec, folder: Path, cards: dict[str, ModelCard | None]):
+    def __init__(self, spec: Spec, folder: Path, subjects: dict[str, Subject]):
         self.spec = spec
         self.folder = folder
         """The spec's folder, for relative paths."""
-        self.cards = cards
-        """Per condition; None for test beds. Of what is still to be trained, a card that says all but what will be trained."""
-        self.bases: dict[str, ModelCard] = {}
+        self.subjects = subjects
+        """Per condition. Of what is still to be trained, one that says all but what will be trained."""
+        self.bases: dict[str, LanguageModel] = {}
         """Of conditions that are elicited, the network as it is before."""
         self.prompts: dict[str, Stage] = {}
         self.elicits: dict[tuple[str, ...], Stage] = {}
@@ -126,17 +127,10 @@ class Plan:
     @property
     def uses(self) -> list[str]:
         """The artifacts that the plan refers to, KIND/KEY; for states, the beginning of the keys of the network's shards."""
-        from harness.activations.bed_network import describe_bed
         from harness.activations.extract import bank_key
 
-        networks = set()
-        for condition in self.spec.conditions:
-            card = self.cards[condition.name]
-            if card is None:
-                assert isinstance(condition.model, Bed)
-                card = describe_bed(condition.model)
-            networks.add(f"states/{bank_key(card)}-")
-        return [*sorted({f"{stage.kind}/{stage.key}" for stage in self.stages}), *sorted(networks)]
+        states = {f"states/{bank_key(subject)}-" for subject in self.subjects.values()}
+        return [*sorted({f"{stage.kind}/{stage.key}" for stage in self.stages}), *sorted(states)]
 
     def remember(self, store: Store) -> None:
         """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""

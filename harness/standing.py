@@ -55,9 +55,9 @@ def sentences(plan: Plan, store: Store) -> list[str]:
     """For the report, what is known of the claims of each bed with a card; controls, which claim nothing, are left out."""
     said = []
     for condition in plan.spec.conditions:
-        card, bed = plan.cards[condition.name], condition.bed
-        if bed is not None and bed.trained and card is not None:
-            said.append(_sentence(bed.name, recall(store, Path(bed.folder), card.identity)))
+        subject, bed = plan.subjects[condition.name], condition.bed
+        if bed is not None and bed.trained:
+            said.append(_sentence(bed.name, recall(store, Path(bed.folder), subject.identity)))
     return list(dict.fromkeys(said))
 
 

@@ -317,7 +317,7 @@ def test_only_training_rows_of_the_named_condition_are_taught(ran: Path) -> None
 
 def test_a_network_that_was_trained_has_states_of_its_own(ran: Path) -> None:
     plan = planned(ran)
-    identities = {name: card.identity for name, card in plan.cards.items() if card is not None}
+    identities = {name: subject.identity for name, subject in plan.subjects.items()}
     assert identities["checked"] == identities["unchecked"] == plan.bases["ceiling"].identity
     assert identities["from_checked"] == identities["misled"]
     assert len(set(identities.values())) == 3
@@ -332,9 +332,8 @@ def test_a_network_that_was_trained_has_states_of_its_own(ran: Path) -> None:
 def test_the_bytes_that_were_trained_are_the_networks_identity(ran: Path, tmp_path: Path) -> None:
     """Made anew with other bytes, as on another machine, states of the first are not taken for its own."""
     plan = planned(ran)
-    base, key = plan.bases["ceiling"], plan.elicits[("ceiling",)].key
-    first = plan.cards["ceiling"]
-    assert first is not None
+    base, key = plan.bases["ceiling"].card, plan.elicits[("ceiling",)].key
+    first = plan.subjects["ceiling"].card
     other = Store(tmp_path / "store")
     with Store(ran / "store").place("elicit", key).joinpath("meta.json").open() as file:
         about = json.load(file)["about"]
@@ -367,7 +366,7 @@ def test_the_key_is_what_is_taught_to_whom(ran: Path, old: str, new: str, same: 
     keys = []
     for text in (SPEC, SPEC.replace(old, new)):
         plan = planned(ran, text)
-        names = list(plan.cards)
+        names = list(plan.subjects)
         stage = plan.elicit_of(names[-1])
         assert stage is not None
         keys.append(stage.key)
@@ -442,11 +441,10 @@ def test_a_random_network_is_stored_whole(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     pipeline.run(written(tmp_path, text), out=tmp_path / "reports", store=store, page=False)
     plan = planned(tmp_path, text)
-    card = plan.cards["ceiling"]
-    assert card is not None
+    card = plan.subjects["ceiling"].card
     assert (card.weights, card.adapter) == ("pretrained", None)
     assert card.path == store.place("elicit", plan.elicits[("ceiling",)].key)
-    trained, before = (dict(load(one).model.named_parameters()) for one in (card, plan.bases["ceiling"]))
+    trained, before = (dict(load(one).model.named_parameters()) for one in (card, plan.bases["ceiling"].card))
     changed = {name for name, weight in trained.items() if not torch.equal(weight, before[name])}
     assert changed
     assert all(".layers.1." in name or ".layers.2." in name for name in changed)

@@ -25,12 +25,13 @@ from harness.execution import Execution
 from harness.foresight import foresee
 from harness.models.build import empty
 from harness.models.card import describe
-from harness.models.placement import Devices, devices_of, place
+from harness.models.placement import devices_of, place
 from harness.progress import Reporter
 from harness.resources import Resources, size_of
 from harness.spec import Data, Model
 from harness.store import Store
 from harness.stored_readouts import at_layers, joined
+from harness.subject import Devices
 from tests.benchmarks.out_of_core import peak_mib, write
 from tests.test_pipeline import files, write_planted, write_text
 

@@ -38,7 +38,7 @@ def row_key(row: Row) -> str:
     return digest.hexdigest()[:24]
 
 
-class Stage(msgspec.Struct, frozen=True):
+class RowTable(msgspec.Struct, frozen=True):
     """All rows of several prompt tables that one network is to forward, each distinct row once."""
 
     rows: tuple[Row, ...]
@@ -52,7 +52,7 @@ class Stage(msgspec.Struct, frozen=True):
     """For each table, the row (by index) that each line of its frame became."""
 
 
-def stage_of(tables: Sequence[PromptTable], rule: Rule) -> Stage:
+def row_table(tables: Sequence[PromptTable], rule: Rule) -> RowTable:
     """Gather the rows of all tables; rows that are the same in two conditions become one."""
     rows: list[Row] = []
     keys: list[str] = []
@@ -78,7 +78,7 @@ def stage_of(tables: Sequence[PromptTable], rule: Rule) -> Stage:
                 families.setdefault(str(example), []).append(number)
             lines.append(number)
         places.append(tuple(lines))
-    return Stage(
+    return RowTable(
         rows=tuple(rows),
         keys=tuple(keys),
         families=tuple(tuple(family) for family in families.values()),

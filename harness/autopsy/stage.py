@@ -9,7 +9,6 @@ import numpy as np
 from harness import artifacts
 from harness.autopsy.examine import Body, examine
 from harness.autopsy.features import TRUTH, library
-from harness.contracts import Bed
 from harness.evidence import RunEvidence
 from harness.plan import Stage
 from harness.spec import Autopsy
@@ -72,7 +71,7 @@ def _body(execution: Execution, evidence: RunEvidence, where: tuple[str, str, st
     labels = execution.labels(tested, "test")
     first, second = (table.frame.filter(answer=answer, split="test") for answer in (0, 1))
     # A test bed's prompts are token ids, in which everything stands plainly: what they look like is no news.
-    is_text = not isinstance(plan.spec.condition(tested).model, Bed)
+    is_text = plan.subjects[tested].tokenizer is not None
     own = {
         name: evidence.answers(name, tested, fit_on=fit_on).score[0, 0].astype(np.float64)
         for name in (p.name or p.kind() for p in plan.spec.probes if p.reads == "log_odds")

@@ -21,6 +21,7 @@ from harness.interventions.directions import Directions, there
 from harness.interventions.effect import both_ways
 from harness.interventions.questions import Question, drawn, questions
 from harness.store import Artifact, Store, content_key
+from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from harness.execution import Execution
@@ -99,11 +100,11 @@ class Acting:
         load: Callable[[ModelCard], Network],
     ):
         """`target` is what the probe was fitted on."""
-        card = execution.card(condition)
-        assert card is not None, "a test bed that gives states by formula is refused before"
+        subject = execution.subject(condition)
+        assert isinstance(subject, LanguageModel), "the plan refuses what cannot be altered"
         assert found.choice.layer is not None
         self.store: Store = execution.store
-        self.card, self.load = card, load
+        self.card, self.load = subject.card, load
         self.condition, self.intervention = condition, intervention
         self.layer: int = found.choice.layer
         self.budget = execution.resources.tokens_per_pass or token_budget()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from logging import ERROR, getLogger
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,24 +18,13 @@ from harness.errors import UsageError
 from harness.models.build import empty
 from harness.models.card import ModelCard
 from harness.resources import size_of
+from harness.subject import Devices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ROOM = 0.9
 """Share of a device's memory that is used: the rest is for the driver, the libraries and the holes between tensors."""
-
-
-class Devices(msgspec.Struct, frozen=True):
-    """Devices of one machine, all alike."""
-
-    kind: Literal["cpu", "cuda"]
-    count: int
-    memory_bytes: int
-    """Of each."""
-
-    def __str__(self) -> str:
-        return f"{self.count} × {self.memory_bytes / 2**30:.0f} GiB" if self.kind == "cuda" else "cpu"
 
 
 class Placement(msgspec.Struct, frozen=True):

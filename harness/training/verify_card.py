@@ -47,7 +47,7 @@ def verify_card(own: OwnBed, store: Store, reporter: Reporter | None = None) -> 
         outcome = pipeline.run(path, out=Path(temporary), store=store, reporter=reporter, page=False)
         plan = compile_plan(language.read(path), path.parent, store)
     broken = outcome.checks.filter(outcome.checks["verdict"] != "as_expected")["check"].to_list()
-    networks = sorted({network.identity for network in plan.cards.values() if network is not None})
+    networks = sorted({subject.identity for subject in plan.subjects.values()})
     verdict = standing.Verdict(outcome.checks.height - len(broken), tuple(broken))
     standing.keep(store, found.folder, networks, verdict)
     return outcome
