@@ -22,11 +22,11 @@ from harness.errors import UsageError
 from harness.models.adapter import find_adapter
 from harness.models.card import ModelCard
 from harness.models.fingerprint import file_sha256
+from harness.models.questions import Question
 from harness.spec import Elicit
 from harness.store import Artifact, Store, content_key
 from harness.subject import Subject
 from harness.subjects.language_model import LanguageModel
-from harness.training.questions import Question
 
 if TYPE_CHECKING:
     from harness.training.trained import Tell
@@ -81,8 +81,8 @@ def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str
         "target": options.target,
         "options": content_key(told),
         "code": code_version(
-            *(f"training/{name}" for name in ("elicit", "questions", "batching", "two_parts", "low_rank", "trained")),
-            *(f"models/{name}" for name in ("adapter", "build", "load", "network")),
+            *(f"training/{name}" for name in ("elicit", "batching", "two_parts", "low_rank", "trained")),
+            *(f"models/{name}" for name in ("adapter", "build", "load", "network", "questions")),
         ),
     }
 

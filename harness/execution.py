@@ -23,6 +23,7 @@ from harness.errors import DataError
 from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.jobs import Alone, Job, Shared
 from harness.laws import examples, relations
+from harness.models.questions import Question, taught
 from harness.plan import Plan, Stage, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
@@ -31,7 +32,6 @@ from harness.scoring import Labels, Scored, SplitName
 from harness.store import Store
 from harness.subject import Subject
 from harness.team import Team
-from harness.training.questions import Question, questions_of
 
 if TYPE_CHECKING:
     from harness.activations.extract import Extracted
@@ -154,7 +154,7 @@ class Execution:
         right = self.labels(on, "train").targets
         if options.target not in right:
             raise DataError(f'elicit.target: {on} has no "{options.target}"; it has {", ".join(sorted(right))}')
-        return questions_of(self.table(on).frame.filter(split="train"), right[options.target].tolist(), on), on
+        return taught(self.table(on).frame.filter(split="train"), right[options.target].tolist(), on), on
 
     def _check_unseen(self, condition: str) -> None:
         """Raises DataError where rows that a network was taught are among those that it is tested on, or that choose a layer."""

@@ -21,13 +21,14 @@ from harness.activations import extract as extraction
 from harness.activations.extract import Extracted, extract, plan_extraction
 from harness.activations.forward import Packed, Whole
 from harness.activations.layers import resolve
-from harness.activations.rows import Row, row_key, row_table
+from harness.activations.rows import row_table
 from harness.activations.stems import stems
 from harness.contracts import PromptTable
 from harness.errors import HarnessError, NumericalError, UsageError
 from harness.models.card import ModelCard, describe
 from harness.models.load import load
 from harness.models.network import Network
+from harness.models.questions import Row
 from harness.spec import Activations, Model
 from harness.store import Store
 from harness.subjects.formula import Formula
@@ -541,7 +542,7 @@ def test_the_plan_is_what_is_done(folders: Callable[[str], Path], own_store: Pat
 def test_keys_tell_models_precisions_and_rules_apart(folders: Callable[[str], Path]) -> None:
     row = Row((1, 2, 3), 1, 2, "last")
     others = [Row((1, 2, 4), 1, 2, "last"), Row((1, 2, 3), 1, 3, "last"), Row((1, 2, 3), 1, 2, "mean")]
-    assert len({row_key(one) for one in (row, *others)}) == 4
+    assert len({one.key for one in (row, *others)}) == 4
     folder = folders("llama")
     models = [
         Model(id=str(folder)),

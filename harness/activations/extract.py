@@ -202,6 +202,7 @@ def bank_key(subject: Subject) -> str:
         *subject.read_as,
         code_version(
             "activations/rows",
+            "models/questions",
             "activations/trie",
             "activations/forward",
             "models/network",

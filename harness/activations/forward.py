@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from harness.activations import trie
-from harness.activations.rows import Row
 from harness.errors import DataError
 from harness.models.network import Gather, Network, Past
+from harness.models.questions import Row
 
 Way = Literal["grafted", "packed", "whole", "single"]
 

@@ -20,10 +20,11 @@ from harness import stopping
 from harness.activations import batches
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch, Cost, Layout
-from harness.activations.rows import Row, RowTable
+from harness.activations.rows import RowTable
 from harness.errors import HarnessError, NumericalError
 from harness.jobs import Alone, Job
 from harness.models.card import ModelCard
+from harness.models.questions import Row
 from harness.resources import Resources
 from harness.store import content_key
 from harness.subject import Subject

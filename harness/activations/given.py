@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.activations.forwarding import Forwarding
-from harness.activations.rows import Row
+from harness.models.questions import Row
 from harness.subject import Subject
 
 if TYPE_CHECKING:

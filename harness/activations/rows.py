@@ -1,41 +1,13 @@
-"""A row: one prompt as tokens, and which of its states is wanted."""
+"""The rows of several prompt tables, each distinct one once."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
-import numpy as np
 
 from harness.contracts import PromptTable
-
-Rule = Literal["last", "answer", "mean"]
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One prompt to be forwarded. Rows with the same key have the same states and the same answer probability."""
-
-    tokens: tuple[int, ...]
-    start: int
-    """First token of the answer."""
-    end: int
-    """One past the answer's last token."""
-    rule: Rule
-    """`last`: the prompt's last token; `answer`: the answer's last token; `mean`: the mean over all tokens."""
-
-    @property
-    def place(self) -> int:
-        """Index of the token whose state is wanted; for `mean` the last one that counts."""
-        return self.end - 1 if self.rule == "answer" else len(self.tokens) - 1
-
-
-def row_key(row: Row) -> str:
-    """A hash of all that a row's state and answer probability depend on, the network aside."""
-    digest = hashlib.sha256(np.asarray(row.tokens, dtype="<u4").tobytes())
-    digest.update(f"|{row.start}|{row.end}|{row.rule}".encode())
-    return digest.hexdigest()[:24]
+from harness.models.questions import Row, Rule
 
 
 class RowTable(msgspec.Struct, frozen=True):
@@ -68,7 +40,7 @@ def row_table(tables: Sequence[PromptTable], rule: Rule) -> RowTable:
         columns = (frame[name].to_list() for name in ("example", "tokens", "answer_start", "answer_end"))
         for example, tokens, start, end in zip(*columns, strict=True):
             row = Row(tuple([known.setdefault(token, token) for token in tokens]), start, end, rule)
-            key = row_key(row)
+            key = row.key
             number = index.get(key)
             if number is None:
                 number = index[key] = len(rows)

@@ -19,7 +19,7 @@ from harness.activations.forwarding import ways
 from harness.errors import DataError, HarnessError, NumericalError
 from harness.interventions.directions import Directions, there
 from harness.interventions.effect import both_ways
-from harness.interventions.questions import Question, drawn, questions
+from harness.models.questions import Question, questions_of
 from harness.store import Artifact, Store, content_key
 from harness.subjects.language_model import LanguageModel
 
@@ -55,10 +55,23 @@ def test_rows(execution: Execution, condition: str, intervention: Intervention) 
 
 def asked(execution: Execution, condition: str, part: str, intervention: Intervention) -> list[Question]:
     """The pairs of one part of the split that an intervention forwards."""
+    import polars as pl
+
     frame = execution.table(condition).frame
     numbers = frame.filter(answer=0, split=part)["pair"].to_numpy()
     chosen = numbers[drawn(np.arange(len(numbers)), intervention.rows, intervention.seed)]
-    return questions(frame, chosen.tolist())
+    found = questions_of(frame.filter(pl.col("pair").is_in(chosen.tolist())))
+    assert all(row.start > 0 for question in found for row in question.rows), "an answer without anything before it"
+    return found
+
+
+def drawn(numbers: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+    """`count` of the numbers in their order, drawn by the seed; a larger count keeps those of a smaller one."""
+    if count is None or count >= len(numbers):
+        return numbers
+    chosen = np.random.default_rng([0xAC75, seed]).permutation(len(numbers))[:count]
+    kept: np.ndarray = np.sort(numbers[chosen])
+    return kept
 
 
 def possible(card: ModelCard, intervention: Intervention, asked: Sequence[Question]) -> tuple[Way, ...]:

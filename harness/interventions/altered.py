@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.interventions.questions import Question
 from harness.models.network import Network, cache_argument
+from harness.models.questions import Question
 
 Way = Literal["branched", "whole"]
 
@@ -392,19 +392,19 @@ def _batch(numbers: Sequence[int], questions: Sequence[Question], network: Netwo
     texts = [text for question in chosen for text in question.texts]
     longest = max(map(len, texts))
     tokens = np.full((len(texts), longest), network.pad_token, dtype=np.int64)
-    for row, text in zip(tokens, texts, strict=True):
-        row[: len(text)] = text
+    for number, text in enumerate(texts):
+        tokens[number, : len(text)] = text
     first = np.cumsum([0, *(len(question.texts) for question in chosen)])
-    slots = max(len(member.tokens) for question in chosen for member in question.members)
+    slots = max(len(row.answer) for question in chosen for row in question.rows)
     spoken = np.zeros((len(chosen), 2), dtype=np.int64)
     place, answer = (np.zeros((len(chosen), 2, slots), dtype=np.int64) for _ in range(2))
     counts = np.zeros((len(chosen), 2, slots), dtype=np.float32)
     for number, question in enumerate(chosen):
-        for side, member in enumerate(question.members):
-            size = len(member.tokens)
-            spoken[number, side] = first[number] + member.text
-            place[number, side, :size] = np.arange(size)
-            answer[number, side, :size] = member.tokens
+        for side, (row, of) in enumerate(zip(question.rows, question.text_of, strict=True)):
+            size = len(row.answer)
+            spoken[number, side] = first[number] + of
+            place[number, side, :size] = row.first - question.last[of] + np.arange(size)
+            answer[number, side, :size] = row.answer
             counts[number, side, :size] = 1
     device = network.device
     return Batch(

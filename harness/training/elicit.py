@@ -22,11 +22,11 @@ from harness.models.adapter import find_adapter, lay_over
 from harness.models.card import ModelCard
 from harness.models.files import tokenizer_files
 from harness.models.load import load
+from harness.models.questions import Question
 from harness.models.quiet import quiet_transformers
 from harness.spec import Elicit
 from harness.training.batching import batches
 from harness.training.low_rank import LowRank, insert, save_sum
-from harness.training.questions import Question
 from harness.training.trained import Tell, closing_loss, descend
 from harness.training.two_parts import Upper, lower_states, upper_part
 
@@ -115,10 +115,10 @@ def log_odds(upper: Upper, questions: list[Question], states: list[list[Tensor]]
     rows, places, tokens, owners, signs = [], [], [], [], []
     start = 0
     for number, question in enumerate(questions):
-        for side, answer in zip((-1.0, 1.0), question.answers, strict=True):
-            for step, token in enumerate(answer.tokens):
-                rows.append(start + answer.text)
-                places.append(answer.first + step)
+        for side, row, text in zip((-1.0, 1.0), question.rows, question.text_of, strict=True):
+            for step, token in enumerate(row.answer):
+                rows.append(start + text)
+                places.append(row.first + step)
                 tokens.append(token)
                 owners.append(number)
                 signs.append(side)

@@ -13,11 +13,12 @@ import torch
 
 from harness.activations import batches, trie
 from harness.activations.forward import Packed
-from harness.activations.rows import Row, RowTable, row_key
+from harness.activations.rows import RowTable
 from harness.contracts import Pairs
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.network import Network
+from harness.models.questions import Row
 from harness.spec import Model
 from tests.benchmarks import ccs
 from tests.benchmarks.extraction import matrix_peak
@@ -125,7 +126,7 @@ def _stage(pairs: int, vocabulary: int) -> RowTable:
             own = [answer, *generator.integers(0, vocabulary, 3).tolist()]
             rows.append(Row((*common, *own), len(common), len(common) + 1, "last"))
     families = tuple((2 * pair, 2 * pair + 1) for pair in range(pairs))
-    keys = tuple(row_key(row) for row in rows)
+    keys = tuple(row.key for row in rows)
     return RowTable(tuple(rows), keys, families, keys, (tuple(range(len(rows))),))
 
 
