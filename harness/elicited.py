@@ -82,7 +82,7 @@ def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str
         "options": content_key(told),
         "code": code_version(
             *(f"training/{name}" for name in ("elicit", "batching", "two_parts", "low_rank", "trained")),
-            *(f"models/{name}" for name in ("adapter", "build", "load", "network", "questions")),
+            *(f"models/{name}" for name in ("adapter", "build", "load", "log_odds", "network", "questions")),
         ),
     }
 

@@ -205,6 +205,8 @@ def bank_key(subject: Subject) -> str:
             "models/questions",
             "activations/trie",
             "activations/forward",
+            "activations/tree_mask",
+            "models/log_odds",
             "models/network",
             "models/load",
             "models/build",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import gcd
 from typing import TYPE_CHECKING, Any
@@ -63,9 +63,9 @@ class SplitNetwork(Network):
         with self._exchanging():
             return super().read(inputs, layers, gather, heads_at)
 
-    def remember(self, tokens: Tensor) -> Past:
+    def remember(self, inputs: dict[str, Any], layers: Sequence[int] = ()) -> tuple[Past, Read]:
         with self._exchanging():
-            return super().remember(tokens)
+            return super().remember(inputs, layers)
 
     @contextmanager
     def _exchanging(self) -> Iterator[None]:
