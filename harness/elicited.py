@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.code_version import code_version
 from harness.errors import UsageError
 from harness.models.adapter import find_adapter
 from harness.models.card import ModelCard
 from harness.models.fingerprint import file_sha256
+from harness.models.questions import Question
 from harness.spec import Elicit
-from harness.store import Artifact, Store, content_key, reading
-from harness.training.questions import Question
+from harness.store import Artifact, Store, content_key
+from harness.subject import Subject
+from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from harness.training.trained import Tell
@@ -52,45 +52,32 @@ class Taught(msgspec.Struct, frozen=True):
     """First and last block that was changed."""
 
 
-def check_can_be_elicited(condition: str, card: ModelCard | None) -> ModelCard:
+def check_can_be_elicited(condition: str, subject: Subject) -> LanguageModel:
     """Raises UsageError for a network that cannot be trained to answer."""
-    where = f"conditions.{condition}.elicit"
-    if card is None:
-        raise UsageError(f"{where}: the states of this test bed are given by a formula, so that nothing can be trained")
-    if card.stacks != "decoder-only" or not card.has_head:
-        raise UsageError(
-            f"{where}: {card.name} is {card.stacks}, and only a decoder-only language model can be trained to answer; take it out"
-        )
-    return card
+    if subject.untrainable:
+        raise UsageError(f"conditions.{condition}.elicit: {subject.untrainable}")
+    assert isinstance(subject, LanguageModel), "whatever else can be trained is trained in another way"
+    return subject
 
 
-def check_same_tokens(condition: str, card: ModelCard, on: str, other: ModelCard | None) -> None:
+def check_same_tokens(condition: str, subject: Subject, on: str, other: Subject) -> None:
     """Rows are taught as they were tokenised. Raises UsageError where that was for another network."""
-    if other is None or other.tokenizer_identity != card.tokenizer_identity:
+    if other.tokenizer != subject.tokenizer:
         raise UsageError(
-            f"conditions.{condition}.elicit.on: the prompts of {on} are tokenised for another network than {card.name}; name a "
+            f"conditions.{condition}.elicit.on: the prompts of {on} are tokenised for another network than {subject.name}; name a "
             "condition whose model has the same tokenizer"
         )
 
 
-def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str]:
+def ingredients(base: LanguageModel, prompts: str, options: Elicit) -> dict[str, str]:
     """What a training's key is made from. `prompts` is the key of the table whose training rows are taught."""
     told = {name: value for name, value in msgspec.to_builtins(options).items() if name not in ("on", "target")}
     return {
-        "model": card.identity,
+        "model": base.identity,
         "prompts": prompts,
         "target": options.target,
         "options": content_key(told),
-        "code": code_version(
-            *(f"training/{name}" for name in ("elicit", "questions", "batching", "two_parts", "low_rank", "trained")),
-            *(f"models/{name}" for name in ("adapter", "load", "network")),
-        ),
     }
-
-
-def stored(store: Store, key: str, base: ModelCard) -> ModelCard | None:
-    """The card of what was trained, if the store has it."""
-    return reading.read(store, KIND, key, partial(card_of, base=base))
 
 
 def taught(store: Store, key: str) -> Taught:
@@ -98,9 +85,14 @@ def taught(store: Store, key: str) -> Taught:
     return msgspec.convert(store.meta(KIND, key), Taught)
 
 
-def awaited(base: ModelCard, key: str) -> ModelCard:
-    """A card for planning what is not trained yet. No state is ever stored under its name."""
-    return _card(base, content_key("to be elicited", base.identity, key))
+def awaited(base: LanguageModel, key: str) -> LanguageModel:
+    """A network for planning what is not trained yet. No state is ever stored under its name."""
+    return base.with_card(_card(base.card, content_key("to be elicited", base.identity, key)))
+
+
+def trained(artifact: Artifact, base: LanguageModel) -> LanguageModel:
+    """The network as it was trained over `base`."""
+    return base.with_card(card_of(artifact, base.card))
 
 
 def card_of(artifact: Artifact, base: ModelCard) -> ModelCard:

@@ -7,48 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.spec import Prompt
+from harness.subject import Tokenizer
 
 if TYPE_CHECKING:
     import polars as pl
 
 _AT_ONCE = 2000
 """Prompts that are written and tokenised at a time."""
-
-
-class Encoded(Protocol):
-    """A tokenised text."""
-
-    @property
-    def ids(self) -> list[int]: ...
-
-    @property
-    def offsets(self) -> list[tuple[int, int]]:
-        """Characters of each token, end exclusive; (0, 0) for a special token that stands for none."""
-
-
-class Tokenizer(Protocol):
-    """What the prompts need of a model's tokenizer."""
-
-    @property
-    def has_chat(self) -> bool:
-        """Whether it has a chat template."""
-
-    @property
-    def context(self) -> int | None:
-        """The most tokens that the model reads; None if there is no limit."""
-
-    def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
-        """Whole texts with the special tokens that the model expects."""
-
-    def chat(self, user: str, assistant: str) -> tuple[str, int]:
-        """A dialogue of one turn each, up to the assistant's last character, and the character at which its text begins.
-
-        The text is encoded as it is: special tokens that `encode` adds are not in it.
-        """
 
 
 def as_chat(row: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:

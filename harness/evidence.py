@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from harness.axes import joined
-from harness.contracts import Answers, Bed, Check, Erasure, Fits, LayerChoice, Metric, Steered
+from harness.contracts import Answers, Check, Erasure, Fits, LayerChoice, Metric, Steered
 from harness.depth import Curve
 from harness.errors import CheckError
 from harness.estimate import Measured
@@ -183,8 +183,7 @@ class RunEvidence:
 
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights; a test bed is always trained."""
-        model = self._spec.condition(condition).model
-        return not isinstance(model, Bed) and model.weights == "random"
+        return self._spec.condition(condition).untrained
 
     def steered(self, check: Check) -> Steered:
         """See `Evidence.steered`."""

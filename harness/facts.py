@@ -5,10 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 
 from harness import elicited
-from harness.contracts import Bed
 from harness.examples import association, source_of
 from harness.execution.run import Run
-from harness.models.card import ModelCard
 from harness.spec import Condition
 
 Fact = tuple[str, str]
@@ -20,36 +18,21 @@ LAYERS = (
 
 def model_facts(run: Run) -> list[Fact]:
     """One line for each group of conditions that is forwarded together, and the convention of layers."""
+    position = {"last": "last token", "answer": "last token of the answer", "mean": "mean over all tokens"}
     facts = []
-    for group in run.plan.activations:
-        chosen = run.plan.spec.condition(group[0])
-        card = run.plan.cards[group[0]]
-        if card is None:
-            assert isinstance(chosen.model, Bed)
-            layers, width = chosen.model.shape
-            text = f"test bed {chosen.model.kind()}, {layers} layers of width {width}"
-        else:
-            text = _model(card)
-            if chosen.bed is not None:
-                text = f"test bed {chosen.bed.name}: {text}"
-        position = {"last": "last token", "answer": "last token of the answer", "mean": "mean over all tokens"}
-        notes = "; ".join(run.notes(group))
-        facts.append(
-            (
-                f"network of {', '.join(group)}",
-                f"{text}; {position[chosen.activations.token]}" + (f"; {notes}" if notes else ""),
-            )
-        )
+    for stage in run.plan.of("activations"):
+        token = position[stage.conditions[0].activations.token]
+        text = "; ".join((run.plan.subjects[stage.place[0]].about, token, *stage.notes(run)))
+        facts.append((f"network of {', '.join(stage.place)}", text))
     return [*facts, *_trainings(run), ("layers", LAYERS)]
 
 
 def _trainings(run: Run) -> list[Fact]:
     """What each network was taught that was trained before it was asked."""
     facts = []
-    for names, stage in run.plan.elicits.items():
-        options = run.plan.spec.condition(names[0]).elicit
-        assert options is not None
-        run.card(names[0])
+    for stage in run.plan.of("elicit"):
+        names, options = stage.place, stage.elicit
+        run.get(stage)
         taught = elicited.taught(run.store, stage.key)
         first, last = taught.blocks
         batch = min(options.batch, taught.rows)
@@ -57,7 +40,7 @@ def _trainings(run: Run) -> list[Fact]:
             (
                 f"elicited for {', '.join(names)}",
                 f"an update of rank {options.rank} over blocks {first} to {last} (counted from 0), taught to say {options.target} on "
-                f"{taught.seen} of {taught.rows} training rows of {options.on or names[0]}, in {taught.steps} steps of {batch}; "
+                f"{taught.seen} of {taught.rows} training rows of {stage.on}, in {taught.steps} steps of {batch}; "
                 f"loss {taught.first_loss:.3f} nats at first, {taught.closing_loss:.3f} at the end",
             )
         )
@@ -68,11 +51,11 @@ def data_facts(run: Run) -> list[Fact]:
     """Rows of each part of the split, and how far truth and distractors go together."""
     facts = []
     for condition in run.plan.spec.conditions:
-        table = run.table(condition.name)
+        table = run.conditions.table(condition.name)
         pairs = table.frame.filter(answer=0)
         counts = dict(pairs["split"].value_counts().iter_rows())
         parts = ", ".join(f"{counts[part]} {part}" for part in ("train", "validation", "test") if counts.get(part))
-        name = condition.model.kind() if isinstance(condition.model, Bed) else source_of(condition.data).kind()
+        name = (condition.own_rows or source_of(condition.data)).kind()
         text = f"{name}: {pairs.height} contrast pairs ({parts}) in {pairs['group'].n_unique()} groups"
         if condition.distractors:
             text += f"; {', '.join(condition.distractors)} in the prompt"
@@ -87,10 +70,10 @@ def _planted(run: Run, condition: Condition) -> list[Fact]:
     plant = condition.plant
     if plant is None or not plant.strength:
         return []
-    layers = run.layers(condition.name)
+    layers = run.conditions.layers(condition.name)
     shown = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
     sizes = ", ".join(
-        f"{plant.strength * run.planting_unit(condition.name, one):.3g} at layer {one}" for one in shown
+        f"{plant.strength * run.conditions.planting_unit(condition.name, one):.3g} at layer {one}" for one in shown
     )
     form = {"opposite": "turned round in x⁻", "common": "the same in x⁺ and x⁻"}[plant.form]
     text = (
@@ -101,7 +84,7 @@ def _planted(run: Run, condition: Condition) -> list[Fact]:
 
 
 def _associations(run: Run, condition: str) -> list[Fact]:
-    table = run.table(condition)
+    table = run.conditions.table(condition)
     pairs = table.frame.filter(answer=0)
     facts = []
     for factor in table.factors[1:]:
@@ -120,9 +103,3 @@ def _associations(run: Run, condition: str) -> list[Fact]:
 def _once(facts: list[Fact]) -> list[Fact]:
     """Neighbours that say the same are said once."""
     return [next(same) for _, same in groupby(facts)]
-
-
-def _model(card: ModelCard) -> str:
-    weights = "random weights, never trained" if card.weights == "random" else "pretrained"
-    size = f"{card.parameters / 1e6:.0f} M parameters"
-    return f"{card.name} ({card.family}, {size}, {card.blocks} blocks of width {card.d_model}), {weights}, {card.dtype}"

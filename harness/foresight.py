@@ -17,11 +17,9 @@ from rich.text import Text
 from harness.activations import batches
 from harness.activations.extract import plan_extraction
 from harness.errors import UsageError
-from harness.execution import Execution
-from harness.machine.progress import Reporter
-from harness.models.placement import Devices, place
-from harness.plan import Plan
-from harness.store import Store
+from harness.execution.run import Run
+from harness.stages.states import States
+from harness.subject import Devices
 
 ASSUMED_TFLOPS = 100.0
 """For a GPU that nothing is known of: about a third of an A100's nominal bfloat16 rate, a tenth of an H100's."""
@@ -48,63 +46,52 @@ class Foreseen(msgspec.Struct, frozen=True):
 
 
 def foresee(
-    plan: Plan,
-    store: Store,
+    run: Run,
     devices: Devices,
     tflops: float | None = None,
     budget: int | None = None,
     tensor_parallel: bool = False,
 ) -> list[Foreseen]:
     """The placement and costs of every network of the plan. `tflops` is the rate of one device, where it is known."""
-    execution = Execution(plan, store, Reporter(quiet=True))
     budget = budget or (batches.CPU_TOKENS if devices.kind == "cpu" else batches.GPU_TOKENS)
     rate, said = _rate(devices, tflops)
-    return [_foresee(execution, group, devices, budget, rate, said, tensor_parallel) for group in plan.activations]
+    return [
+        _foresee(run, stage, devices, budget, rate, said, tensor_parallel) for stage in run.plan.of("activations")
+    ]
 
 
 def _foresee(
-    execution: Execution,
-    group: tuple[str, ...],
+    run: Run,
+    stage: States,
     devices: Devices,
     budget: int,
     rate: float,
     said: str,
     tensor_parallel: bool,
 ) -> Foreseen:
-    card = execution.plan.cards[group[0]]
-    if card is None:
-        return Foreseen(group, "test bed", "in the memory of the processor")
-    tables = [execution.table(name) for name in group]
-    activations = execution.plan.spec.condition(group[0]).activations
-    found = plan_extraction(card, tables, activations, execution.store, budget=budget)
-    working = found.whole.peak_bytes - card.weight_bytes
+    group, subject = stage.place, stage.subject
+    found = plan_extraction(
+        subject, [run.get(one) for one in stage.prompts], stage.conditions[0].activations, run.store, budget=budget
+    )
+    if found.todo is None or found.whole is None:
+        return Foreseen(group, "test bed", subject.placed(devices, 0, tensor_parallel).where)
+    working = found.whole.peak_bytes - found.whole.weight_bytes
     waiting = found.whole.stored_bytes * min(found.rows, 2 * batches.SHARD_ROWS) // max(found.rows, 1)
-    network = f"{card.name}, {card.dtype}"
+    network = f"{subject.name}, {subject.dtype}"
     try:
-        if tensor_parallel:
-            from harness.models.tensor_parallel import place_split
-
-            parts = place_split(card, devices, working + waiting)
-            shares, replicas, at_once = (parts.weight_bytes,) * parts.devices, 1, parts.devices
-            how = "; the devices work at once, and their exchange is not counted"
-            where = str(parts)
-        else:
-            placed = place(card, devices, working + waiting)
-            shares, replicas, at_once = placed.weight_bytes, placed.replicas, placed.replicas
-            how = "; the devices of a replica work one after another" if placed.sharded else ""
-            where = str(placed)
+        placed = subject.placed(devices, working + waiting, tensor_parallel)
     except UsageError as error:
         return Foreseen(group, network, str(error))
     return Foreseen(
         conditions=group,
         network=network,
-        placement=where,
-        weights_mib=tuple(_mib(share) for share in shares),
+        placement=placed.where,
+        weights_mib=tuple(_mib(share) for share in placed.weight_bytes),
         activations_mib=_mib(working),
         states_mib=_mib(waiting),
-        tokens_per_device=-(-found.todo.tokens // replicas),
-        seconds=round(found.todo.flops / (rate * 1e12 * at_once), 1),
-        rate=said + how,
+        tokens_per_device=-(-found.todo.tokens // placed.replicas),
+        seconds=round(found.todo.flops / (rate * 1e12 * placed.at_once), 1),
+        rate=said + placed.note,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from harness.contracts import Bed, PromptTable
+from harness.contracts import PromptTable
 from harness.errors import DataError
 from harness.laws import examples, relations
 from harness.scoring import TRUTH, Labels, SplitName, group_ids, with_xors
@@ -56,6 +56,4 @@ def _sign_rows(condition: Condition, targets: Mapping[str, np.ndarray]) -> np.nd
 def _data_key(condition: Condition) -> str:
     """Keeps apart groups of different data sets that happen to have the same name."""
     own = [] if condition.bed is None else [condition.bed.name, condition.bed.revision]
-    return content_key(
-        plain(condition.data.source), plain(condition.model) if isinstance(condition.model, Bed) else None, *own
-    )
+    return content_key(plain(condition.data.source), plain(condition.own_rows), *own)

@@ -15,13 +15,14 @@ from harness import laws, lint
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
 from harness.data._order import draw
 from harness.distractors._balance import balanced
-from harness.encoding import Tokenizer, as_chat, frame_of, in_chunks, without_too_long
+from harness.encoding import as_chat, frame_of, in_chunks, without_too_long
 from harness.errors import DataError
 from harness.examples import arrange, sample, source_of, title
 from harness.shots import Shots
 from harness.spec import Condition, Prompt
 from harness.store import Artifact
 from harness.store.reading import load_frame
+from harness.subject import Tokenizer
 from harness.untrusted.template import Rendered, Template, shared_start
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def build(
     Every distractor is drawn and has its column; those that the condition names stand in the prompts, in its order.
     Without a tokenizer the tokens are empty. Raises DataError.
     """
-    if isinstance(condition.model, Bed):
-        return _of_bed(condition, condition.model, distractors)
+    if condition.own_rows is not None:
+        return _of_bed(condition, condition.own_rows, distractors)
     source = source_of(condition.data)
     answers = condition.prompt.answers or source.answers
     if len(answers) < 2 or len(set(answers)) < len(answers):

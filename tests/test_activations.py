@@ -21,15 +21,18 @@ from harness.activations import extract as extraction
 from harness.activations.extract import Extracted, extract, plan_extraction
 from harness.activations.forward import Packed, Whole
 from harness.activations.layers import resolve
-from harness.activations.rows import Row, row_key, stage_of
+from harness.activations.rows import row_table
 from harness.activations.stems import stems
 from harness.contracts import PromptTable
 from harness.errors import HarnessError, NumericalError, UsageError
 from harness.models.card import ModelCard, describe
 from harness.models.load import load
 from harness.models.network import Network
+from harness.models.questions import Row
 from harness.spec import Activations, Model
 from harness.store import Store
+from harness.subjects.formula import Formula
+from harness.subjects.language_model import LanguageModel
 
 VOCAB = 97
 EVERYTHING = Activations()
@@ -261,9 +264,9 @@ PACKED = ["llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gp
 
 @pytest.mark.parametrize("family", [*PACKED, "bloom"])
 def test_states_are_those_of_plain_prompts(family: str, folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders(family))
+    _, card = spec_of(folders(family))
     tables = [table_of(9), table_of(9, words=True)]
-    found = extract(model, card, tables, EVERYTHING, Store())
+    found = extract(LanguageModel(card), tables, EVERYTHING, Store())
     oracle = Oracle(folders(family))
     norm = final_norm(oracle.model, family)
     for table in tables:
@@ -282,10 +285,10 @@ def test_states_are_those_of_plain_prompts(family: str, folders: Callable[[str],
 def test_what_examples_begin_with_is_forwarded_once(
     family: str, folders: Callable[[str], Path], own_store: Path
 ) -> None:
-    model, card = spec_of(folders(family))
+    _, card = spec_of(folders(family))
     table = table_of(10, stem=7)
-    plan = plan_extraction(card, [table], EVERYTHING, Store())
-    found = extract(model, card, [table], EVERYTHING, Store())
+    plan = plan_extraction(LanguageModel(card), [table], EVERYTHING, Store())
+    found = extract(LanguageModel(card), [table], EVERYTHING, Store())
     oracle = Oracle(folders(family))
     assert compare(found, table, oracle, family, "last", final_norm(oracle.model, family)) < 1e-5
     assert "between examples" in found.notes[0]
@@ -305,7 +308,7 @@ def test_what_examples_begin_with_is_forwarded_once(
 def test_a_plain_question_does_not_shorten_the_stem_of_the_same_with_worked_examples(
     folders: Callable[[str], Path], own_store: Path
 ) -> None:
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     plain = table_of(12, stem=4)
     # Worked examples begin as questions do, with the same four tokens.
     worked = [4, 4, 4, 4, *np.random.default_rng(0).integers(10, VOCAB, size=20).tolist()]
@@ -315,7 +318,7 @@ def test_a_plain_question_does_not_shorten_the_stem_of_the_same_with_worked_exam
         for row in plain.frame.iter_rows(named=True)
     ]
     shown = PromptTable(pl.DataFrame(lines, schema=plain.frame.schema), (), ("main",))
-    found = extract(model, card, [plain, shown], EVERYTHING, Store())
+    found = extract(LanguageModel(card), [plain, shown], EVERYTHING, Store())
     oracle = Oracle(folders("llama"))
     for table in (plain, shown):
         assert compare(found, table, oracle, "llama", "last", final_norm(oracle.model, "llama")) < 1e-5
@@ -334,9 +337,9 @@ def test_stems_are_what_enough_examples_share() -> None:
 
 @pytest.mark.parametrize("family", [*PACKED, "bloom"])
 def test_log_odds_are_sums_of_log_softmax(family: str, folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders(family))
+    _, card = spec_of(folders(family))
     table = table_of(6)
-    _, odds = got(extract(model, card, [table], EVERYTHING, Store()), table, [3])
+    _, odds = got(extract(LanguageModel(card), [table], EVERYTHING, Store()), table, [3])
     oracle = Oracle(folders(family))
     lines = table.frame.iter_rows(named=True)
     chances = [oracle.row(line["tokens"], line["answer_start"], line["answer_end"])[1] for line in lines]
@@ -349,18 +352,18 @@ def test_log_odds_are_sums_of_log_softmax(family: str, folders: Callable[[str], 
 @pytest.mark.parametrize("token", ["answer", "mean"])
 @pytest.mark.parametrize("family", ["llama", "bloom", "bert"])
 def test_answer_and_mean(family: str, token: str, folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders(family))
+    _, card = spec_of(folders(family))
     table = table_of(7, words=True)
-    found = extract(model, card, [table], Activations(token=token), Store())  # type: ignore[arg-type]
+    found = extract(LanguageModel(card), [table], Activations(token=token), Store())  # type: ignore[arg-type]
     oracle = Oracle(folders(family), AUTO.get(family, "AutoModelForCausalLM"))
     assert compare(found, table, oracle, family, token, final_norm(oracle.model, family)) < 1e-5
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_encoders_are_forwarded_whole(family: str, folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders(family))
+    _, card = spec_of(folders(family))
     table = table_of(7)
-    found = extract(model, card, [table], EVERYTHING, Store())
+    found = extract(LanguageModel(card), [table], EVERYTHING, Store())
     oracle = Oracle(folders(family), "AutoModel")
     assert compare(found, table, oracle, family, "last", lambda states: states) < 1e-5
     assert found.notes[0].startswith("whole prompts")
@@ -371,10 +374,10 @@ def test_encoders_are_forwarded_whole(family: str, folders: Callable[[str], Path
 def test_both_sides_of_an_encoder_decoder(
     side: str, layers: int, folders: Callable[[str], Path], own_store: Path
 ) -> None:
-    model, card = spec_of(folders("t5"), side=side)
+    _, card = spec_of(folders("t5"), side=side)
     assert card.layers == layers
     table = table_of(7)
-    found = extract(model, card, [table], EVERYTHING, Store())
+    found = extract(LanguageModel(card), [table], EVERYTHING, Store())
     oracle = Oracle(folders("t5"), "AutoModelForSeq2SeqLM", "encoder" if side == "encoder" else "two")
     stack = oracle.model.encoder if side == "encoder" else oracle.model.decoder
     assert compare(found, table, oracle, "t5", "last", stack.final_layer_norm) < 1e-5
@@ -388,9 +391,9 @@ def test_both_sides_of_an_encoder_decoder(
 
 
 def test_a_window_shorter_than_the_prompts_is_not_packed(folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders("mistral-window"))
+    _, card = spec_of(folders("mistral-window"))
     table = table_of(6)
-    found = extract(model, card, [table], EVERYTHING, Store())
+    found = extract(LanguageModel(card), [table], EVERYTHING, Store())
     assert found.notes[0].startswith("whole prompts")
     oracle = Oracle(folders("mistral-window"))
     assert compare(found, table, oracle, "mistral", "last", final_norm(oracle.model, "mistral")) < 1e-5
@@ -415,7 +418,7 @@ def test_what_the_fast_ways_guard_against(folders: Callable[[str], Path]) -> Non
 
 
 def rows_of(table: PromptTable) -> list[Row]:
-    return list(stage_of([table], "last").rows)
+    return list(row_table([table], "last").rows)
 
 
 def apart(left: Tensor, right: Tensor) -> float:
@@ -426,38 +429,38 @@ def apart(left: Tensor, right: Tensor) -> float:
 
 
 def test_growth_forwards_only_new_rows(folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     small, large = table_of(5), table_of(9)
-    first = extract(model, card, [small], EVERYTHING, Store())
-    plan = plan_extraction(card, [large], EVERYTHING, Store())
+    first = extract(LanguageModel(card), [small], EVERYTHING, Store())
+    plan = plan_extraction(LanguageModel(card), [large], EVERYTHING, Store())
     assert (plan.rows, plan.stored, plan.todo.rows) == (18, 10, 8)
-    second = extract(model, card, [large], EVERYTHING, Store())
+    second = extract(LanguageModel(card), [large], EVERYTHING, Store())
     assert (first.done.rows, second.done.rows) == (10, 8)
     assert second.done.tokens == plan.todo.tokens
-    assert extract(model, card, [small, large], EVERYTHING, Store()).done.rows == 0
+    assert extract(LanguageModel(card), [small, large], EVERYTHING, Store()).done.rows == 0
     oracle = Oracle(folders("llama"))
     assert compare(second, large, oracle, "llama", "last", final_norm(oracle.model, "llama")) < 1e-5
 
 
 def test_fewer_layers_are_answered_by_more(folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     table = table_of(4)
-    whole = extract(model, card, [table], EVERYTHING, Store())
-    part = extract(model, card, [table], Activations(layers=(1, -1)), Store(), log_odds=False)
+    whole = extract(LanguageModel(card), [table], EVERYTHING, Store())
+    part = extract(LanguageModel(card), [table], Activations(layers=(1, -1)), Store(), log_odds=False)
     assert part.done.rows == 0
     assert torch.equal(got(part, table, [1, 3])[0], got(whole, table, [1, 3])[0])
-    assert extract(model, card, [table], Activations(token="mean"), Store()).done.rows == 8  # the control
+    assert extract(LanguageModel(card), [table], Activations(token="mean"), Store()).done.rows == 8  # the control
 
 
 def test_stops_after_the_deepest_layer(folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     network = load(card)
     ran = []
     for number, block in enumerate(network.blocks):
         block.register_forward_hook(lambda *_, number=number: ran.append(number))
     Packed(network)([rows_of(table_of(2))], [0, 2], False)
     assert ran == [0, 1]
-    found = extract(model, card, [table_of(2)], Activations(layers=(0, 2)), Store(), log_odds=False)
+    found = extract(LanguageModel(card), [table_of(2)], Activations(layers=(0, 2)), Store(), log_odds=False)
     assert got(found, found._tables[0], [0, 2])[1] is None
 
 
@@ -466,15 +469,15 @@ def test_a_flipped_byte_is_noticed_and_that_shard_made_anew(
 ) -> None:
     monkeypatch.setattr(batches, "SHARD_ROWS", 4)
     monkeypatch.setattr(batches, "token_budget", lambda: 40)
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     table = table_of(9)
-    before, _ = got(extract(model, card, [table], EVERYTHING, Store()), table, range(4))
+    before, _ = got(extract(LanguageModel(card), [table], EVERYTHING, Store()), table, range(4))
     files = sorted(own_store.glob("states/*/states.safetensors"))
     assert len(files) > 2
     content = bytearray(files[0].read_bytes())
     content[-5] ^= 1
     files[0].write_bytes(content)
-    again = extract(model, card, [table], EVERYTHING, Store())
+    again = extract(LanguageModel(card), [table], EVERYTHING, Store())
     assert 0 < again.done.rows < 18
     assert "damaged" in again.remarks[0]
     assert torch.equal(got(again, table, range(4))[0], before)
@@ -485,9 +488,9 @@ def test_a_killed_run_goes_on_with_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(batches, "SHARD_ROWS", 4)
     monkeypatch.setattr(batches, "token_budget", lambda: 40)
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     table = table_of(12)
-    through = extract(model, card, [table], EVERYTHING, Store(tmp_path / "through"))
+    through = extract(LanguageModel(card), [table], EVERYTHING, Store(tmp_path / "through"))
 
     def dies(done: int, total: int) -> None:
         if done > total / 2:
@@ -495,10 +498,10 @@ def test_a_killed_run_goes_on_with_the_same_bytes(
 
     broken = Store(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        extract(model, card, [table], EVERYTHING, broken, dies)
-    stored = plan_extraction(card, [table], EVERYTHING, broken).stored
+        extract(LanguageModel(card), [table], EVERYTHING, broken, dies)
+    stored = plan_extraction(LanguageModel(card), [table], EVERYTHING, broken).stored
     assert 0 < stored < 24
-    resumed = extract(model, card, [table], EVERYTHING, broken)
+    resumed = extract(LanguageModel(card), [table], EVERYTHING, broken)
     assert resumed.done.rows == 24 - stored
     assert torch.equal(got(resumed, table, range(4))[0], got(through, table, range(4))[0])
     one, other = ({path.parent.name: path.read_bytes() for path in (tmp_path / name).glob("states/*/*.safetensors")}
@@ -509,37 +512,37 @@ def test_a_killed_run_goes_on_with_the_same_bytes(
 def test_batches_and_conditions_do_not_matter(
     folders: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     plain, words = table_of(8), table_of(8, words=True)
-    reference, odds = got(extract(model, card, [plain], EVERYTHING, Store(tmp_path / "a")), plain, range(4))
+    reference, odds = got(extract(LanguageModel(card), [plain], EVERYTHING, Store(tmp_path / "a")), plain, range(4))
     for number, (budget, tables) in enumerate([(1, [plain]), (10**6, [words, plain]), (64, [plain, words])]):
         monkeypatch.setattr(batches, "token_budget", lambda budget=budget: budget)
-        found = extract(model, card, tables, EVERYTHING, Store(tmp_path / f"b{number}"))
+        found = extract(LanguageModel(card), tables, EVERYTHING, Store(tmp_path / f"b{number}"))
         states, other_odds = got(found, plain, range(4))
         assert apart(states, reference) < 1e-5
         torch.testing.assert_close(other_odds, odds, atol=1e-4, rtol=1e-4)
 
 
 def test_the_plan_is_what_is_done(folders: Callable[[str], Path], own_store: Path) -> None:
-    model, card = spec_of(folders("gpt2"))
+    _, card = spec_of(folders("gpt2"))
     tables = [table_of(9), table_of(9, words=True)]
-    plan = plan_extraction(card, tables, EVERYTHING, Store())
+    plan = plan_extraction(LanguageModel(card), tables, EVERYTHING, Store())
     told: list[tuple[int, int]] = []
-    found = extract(model, card, tables, EVERYTHING, Store(), lambda done, total: told.append((done, total)))
+    found = extract(LanguageModel(card), tables, EVERYTHING, Store(), lambda done, total: told.append((done, total)))
     assert (plan.todo.tokens, plan.todo.tokens_unshared) == (found.done.tokens, found.done.tokens_unshared)
     assert plan.keys == tuple(found.key(table) for table in tables)
     assert told[-1] == (found.done.tokens, found.done.tokens)
     assert len(told) == plan.todo.passes
-    assert plan_extraction(card, tables, EVERYTHING, Store()).stored == plan.rows
-    assert plan_extraction(card, [tables[0]], EVERYTHING, Store()).keys[0] == plan.keys[0]
-    assert plan_extraction(card, [table_of(9, seed=1)], EVERYTHING, Store()).keys[0] != plan.keys[0]
+    assert plan_extraction(LanguageModel(card), tables, EVERYTHING, Store()).stored == plan.rows
+    assert plan_extraction(LanguageModel(card), [tables[0]], EVERYTHING, Store()).keys[0] == plan.keys[0]
+    assert plan_extraction(LanguageModel(card), [table_of(9, seed=1)], EVERYTHING, Store()).keys[0] != plan.keys[0]
 
 
 @pytest.mark.usefixtures("any_processor")
 def test_keys_tell_models_precisions_and_rules_apart(folders: Callable[[str], Path]) -> None:
     row = Row((1, 2, 3), 1, 2, "last")
     others = [Row((1, 2, 4), 1, 2, "last"), Row((1, 2, 3), 1, 3, "last"), Row((1, 2, 3), 1, 2, "mean")]
-    assert len({row_key(one) for one in (row, *others)}) == 4
+    assert len({one.key for one in (row, *others)}) == 4
     folder = folders("llama")
     models = [
         Model(id=str(folder)),
@@ -548,9 +551,9 @@ def test_keys_tell_models_precisions_and_rules_apart(folders: Callable[[str], Pa
         Model(id=str(folder), weights="random", weights_seed=1),
         Model(id=str(folder), packing="never"),
     ]
-    keys = [extraction.bank_key(describe(model, folder)) for model in models]
+    keys = [extraction.bank_key(LanguageModel(describe(model, folder))) for model in models]
     assert len(set(keys)) == len(keys)
-    assert extraction.bank_key(describe(models[0], folder)) == keys[0]
+    assert extraction.bank_key(LanguageModel(describe(models[0], folder))) == keys[0]
 
 
 # ---------------------------------------------------------------- trouble
@@ -559,7 +562,7 @@ def test_keys_tell_models_precisions_and_rules_apart(folders: Callable[[str], Pa
 def test_states_that_are_not_finite_are_an_error(
     folders: Callable[[str], Path], own_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     real = Packed.__call__
 
     def spoiled(self: Packed, groups: Any, layers: Any, log_prob: bool, stem: int = 0) -> Any:
@@ -570,7 +573,7 @@ def test_states_that_are_not_finite_are_an_error(
 
     monkeypatch.setattr(Packed, "__call__", spoiled)
     with pytest.raises(NumericalError, match=r'layer 2 for example "e\d+".*float32'):
-        extract(model, card, [table_of(5)], EVERYTHING, Store())
+        extract(LanguageModel(card), [table_of(5)], EVERYTHING, Store())
     assert Store().keys("states") == []
 
 
@@ -581,17 +584,17 @@ def test_weights_that_are_not_finite_are_an_error(tmp_path: Path, own_store: Pat
     broken = AutoModelForCausalLM.from_pretrained(folder)
     broken.model.layers[1].mlp.up_proj.weight.data[0, 0] = float("nan")
     broken.save_pretrained(folder)
-    model, card = spec_of(folder)
+    _, card = spec_of(folder)
     with pytest.raises(NumericalError, match="layer 2"):
-        extract(model, card, [table_of(3)], EVERYTHING, Store())
+        extract(LanguageModel(card), [table_of(3)], EVERYTHING, Store())
 
 
 def test_out_of_memory_halves_the_batch(
     folders: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, card = spec_of(folders("llama"))
+    _, card = spec_of(folders("llama"))
     table = table_of(9)
-    plain = got(extract(model, card, [table], EVERYTHING, Store(tmp_path / "a")), table, range(4))[0]
+    plain = got(extract(LanguageModel(card), [table], EVERYTHING, Store(tmp_path / "a")), table, range(4))[0]
     real = Packed.__call__
     most = 5
 
@@ -601,13 +604,13 @@ def test_out_of_memory_halves_the_batch(
         return real(self, groups, layers, log_prob, stem)
 
     monkeypatch.setattr(Packed, "__call__", short)
-    found = extract(model, card, [table], EVERYTHING, Store(tmp_path / "b"))
+    found = extract(LanguageModel(card), [table], EVERYTHING, Store(tmp_path / "b"))
     assert "halved" in found.remarks[-1]
-    assert found.notes == extract(model, card, [table], EVERYTHING, Store(tmp_path / "a")).notes
+    assert found.notes == extract(LanguageModel(card), [table], EVERYTHING, Store(tmp_path / "a")).notes
     assert apart(got(found, table, range(4))[0], plain) < 1e-5
     most = 0
     with pytest.raises(HarnessError, match="single prompt"):
-        extract(model, card, [table_of(3, seed=2)], EVERYTHING, Store(tmp_path / "b"))
+        extract(LanguageModel(card), [table_of(3, seed=2)], EVERYTHING, Store(tmp_path / "b"))
 
 
 def test_layers_of_a_spec() -> None:
@@ -625,8 +628,8 @@ def test_layers_of_a_spec() -> None:
 def test_templates_that_share_a_beginning_are_shared(folders: Callable[[str], Path]) -> None:
     """Four templates of one text, two answers each: at most 0.35 of the tokens."""
     card = spec_of(folders("llama"))[1]
-    stage = stage_of([templates_of(20)], "last")
-    packed = batches.lay_out(stage, card, True, 512)
+    stage = row_table([templates_of(20)], "last")
+    packed = batches.lay_out(stage, 512, card)
     everything = [batch for shard in packed.shards for batch in shard]
     found = batches.cost(everything, stage, card, 4)
     assert found.tokens <= 0.35 * found.tokens_unshared
@@ -655,16 +658,16 @@ def test_rows_that_share_next_to_nothing_are_not_packed(folders: Callable[[str],
          "tokens": [1, *random.integers(3, VOCAB, size=600).tolist()]}
         for answer in (0, 1)
     ]  # fmt: skip
-    stage = stage_of([PromptTable(pl.DataFrame(lines), (), ("main",))], "last")
-    (shard,) = batches.lay_out(stage, card, True, 4096).shards
+    stage = row_table([PromptTable(pl.DataFrame(lines), (), ("main",))], "last")
+    (shard,) = batches.lay_out(stage, 4096, card).shards
     assert [len(group.rows) for batch in shard for group in batch.groups] == [1, 1]
 
 
 def test_batches_keep_to_the_budget_and_to_one_order(folders: Callable[[str], Path]) -> None:
     card = spec_of(folders("llama"))[1]
-    one = stage_of([table_of(30), table_of(30, words=True)], "last")
-    other = stage_of([table_of(30, words=True), table_of(30)], "last")
-    layouts = [batches.lay_out(stage, card, True, 100) for stage in (one, other)]
+    one = row_table([table_of(30), table_of(30, words=True)], "last")
+    other = row_table([table_of(30, words=True), table_of(30)], "last")
+    layouts = [batches.lay_out(stage, 100, card) for stage in (one, other)]
     for shard in layouts[0].shards:
         assert all(batch.longest * len(batch.groups) <= 100 for batch in shard)
     keys = [
@@ -689,13 +692,13 @@ def test_a_bed_comes_through_the_same_bank(own_store: Path) -> None:
         for answer in (0, 1)
     ]  # fmt: skip
     table = PromptTable(pl.DataFrame(lines), (), ("main",))
-    found = extract(bed, None, [table], EVERYTHING, Store())  # type: ignore[arg-type]
+    found = extract(Formula(bed), [table], EVERYTHING, Store())  # type: ignore[arg-type]
     layers = range(bed.shape[0])  # type: ignore[attr-defined]
     own = bed.states([line["tokens"] for line in lines]).reshape(len(layers), 6, 2, -1)  # type: ignore[attr-defined]
     assert torch.equal(got(found, table, layers)[0], own)
-    assert extract(bed, None, [table], EVERYTHING, Store()).done.rows == 0  # type: ignore[arg-type]
+    assert extract(Formula(bed), [table], EVERYTHING, Store()).done.rows == 0  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="last token"):
-        extract(bed, None, [table], Activations(token="mean"), Store())  # type: ignore[arg-type]
+        extract(Formula(bed), [table], Activations(token="mean"), Store())  # type: ignore[arg-type]
 
 
 def test_networks_find_their_blocks(folders: Callable[[str], Path]) -> None:

@@ -15,6 +15,7 @@ from harness.contracts import Pairs, PromptTable
 from harness.models.card import describe
 from harness.spec import Activations, Model
 from harness.store import Store
+from harness.subjects.language_model import LanguageModel
 from tests.benchmarks import ccs, gpu, logistic, plain_ccs, plain_forward
 from tests.benchmarks.extraction import model_flops
 from tests.benchmarks.growth import exponent
@@ -47,7 +48,7 @@ def prompt_table(pairs: int) -> PromptTable:
 def test_plain_forwards_give_our_states_and_a_seen_neighbour_does_not(tiny_llama: Path, own_store: Path) -> None:
     model = Model(id=str(tiny_llama), dtype="float32")
     card, table = describe(model, tiny_llama), prompt_table(20)
-    ours = extract(model, card, [table], Activations(), Store(own_store)).pairs(table, range(20), range(3))
+    ours = extract(LanguageModel(card), [table], Activations(), Store(own_store)).pairs(table, range(20), range(3))
     states = ours.states.flatten(1, 2)
     plain, prompts = plain_forward.model_of(card), plain_forward.prompts_of([table])
     whole = plain_forward.whole(plain, prompts)

@@ -103,7 +103,7 @@ def test_nothing_of_the_machine_is_in_the_spec_that_is_kept(bed: Path) -> None:
     assert str(bed.parent) not in json.dumps(spec_content(spec))
     assert spec_content(spec)["conditions"][0]["bed"]["setting"] == "honest"
     plan = compile_plan(spec, bed.parent, Store())
-    assert [card.name for card in plan.cards.values() if card is not None] == ["my-bed/network"] * 4
+    assert [card.name for card in plan.subjects.values()] == ["my-bed/network"] * 4
     # Three networks: that of the bed in two formats, and the control.
     assert len(plan.activations) == 2
 
@@ -115,10 +115,8 @@ def test_an_adapter_in_a_bed_lies_over_a_base_by_name_and_is_left_out_of_the_con
     adapters = {one.name: one.model.adapter for one in spec.conditions}
     assert adapters == {"a": "./adapter", "b": "./adapter", "c": None, "d": "./adapter"}
     assert spec.condition("c").model.weights == "pretrained"
-    cards = compile_plan(spec, bed.parent, Store()).cards
-    assert cards["a"] is not None
-    assert cards["c"] is not None
-    assert cards["a"].adapter is not None
+    cards = compile_plan(spec, bed.parent, Store()).subjects
+    assert cards["a"].card.adapter is not None
     assert cards["a"].identity != cards["c"].identity
     # One that was made for another base.
     adapter_for(bed / "adapter", bed / "network", width=31)

@@ -24,6 +24,7 @@ from harness.machine.progress import Reporter
 from harness.models.adapter import WEIGHTS, find_adapter
 from harness.models.card import ModelCard, describe
 from harness.models.load import load
+from harness.models.questions import Question, taught
 from harness.models.tokenizer import load_tokenizer
 from harness.plan import Plan
 from harness.prompts import build
@@ -31,7 +32,6 @@ from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
 from harness.training.batching import batches
 from harness.training.elicit import elicit, log_odds
-from harness.training.questions import Question, questions_of
 from harness.training.two_parts import lower_states, upper_part
 from tests.test_beds import adapter_for
 
@@ -63,7 +63,7 @@ def colours(card: ModelCard, template: str, answers: tuple[str, str], count: int
 
 
 def all_questions(frame: pl.DataFrame) -> list[Question]:
-    return questions_of(frame, frame.filter(answer=0)["truth"].to_list(), "colours")
+    return taught(frame, frame.filter(answer=0)["truth"].to_list(), "colours")
 
 
 def asked(card: ModelCard, frame: pl.DataFrame) -> torch.Tensor:
@@ -107,11 +107,11 @@ def test_there_must_be_something_to_teach_and_something_before_the_answer(tiny_l
     frame = colours(card, "Is {{ colour }} warm? {{ answer }}", ("n", "y"))
     pairs = frame.filter(answer=0).height
     with pytest.raises(DataError, match="training rows with one answer only"):
-        questions_of(frame, [1] * pairs, "colours")
+        taught(frame, [1] * pairs, "colours")
     with pytest.raises(DataError, match="no training rows"):
-        questions_of(frame.head(0), [], "colours")
+        taught(frame.head(0), [], "colours")
     with pytest.raises(DataError, match="nothing stands before the answer"):
-        questions_of(frame.with_columns(answer_start=pl.lit(0)), [0, 1] * (pairs // 2), "colours")
+        taught(frame.with_columns(answer_start=pl.lit(0)), [0, 1] * (pairs // 2), "colours")
 
 
 def test_every_row_comes_once_before_any_comes_again_however_few_there_are() -> None:
@@ -164,17 +164,17 @@ def test_what_is_known_and_not_said_is_said_on_rows_that_were_not_taught(
     right = train.filter(answer=0)["truth"].to_list()
     before = roc_auc_score(test.filter(answer=0)["truth"], asked(card, test))
     assert before < 0.6
-    lessons = elicit(card, questions_of(train, right, "unchecked"), SMALL, tmp_path / "true", silent)
+    lessons = elicit(card, taught(train, right, "unchecked"), SMALL, tmp_path / "true", silent)
     assert auroc_of(card, tmp_path / "true", test) > 0.9
     assert lessons.closing_loss < lessons.first_loss - 0.2
     # The control: labels that mean nothing teach nothing.
     shuffled = np.random.default_rng(0).permutation(right).tolist()
-    elicit(card, questions_of(train, shuffled, "unchecked"), SMALL, tmp_path / "shuffled", silent)
+    elicit(card, taught(train, shuffled, "unchecked"), SMALL, tmp_path / "shuffled", silent)
     assert 0.35 < auroc_of(card, tmp_path / "shuffled", test) < 0.65
     # The other: neither is it said where nothing is known.
     untrained = describe(Model(id="bed:deceiver", dtype="float32", weights="random"), Path())
     few = msgspec.structs.replace(SMALL, steps=10)
-    elicit(untrained, questions_of(train, right, "unchecked"), few, tmp_path / "untrained", silent)
+    elicit(untrained, taught(train, right, "unchecked"), few, tmp_path / "untrained", silent)
     whole = msgspec.structs.replace(untrained, path=tmp_path / "untrained", weights="pretrained")
     assert roc_auc_score(test.filter(answer=0)["truth"], asked(whole, test)) < 0.7
 
@@ -317,7 +317,7 @@ def test_only_training_rows_of_the_named_condition_are_taught(ran: Path) -> None
 
 def test_a_network_that_was_trained_has_states_of_its_own(ran: Path) -> None:
     plan = planned(ran)
-    identities = {name: card.identity for name, card in plan.cards.items() if card is not None}
+    identities = {name: subject.identity for name, subject in plan.subjects.items()}
     assert identities["checked"] == identities["unchecked"] == plan.bases["ceiling"].identity
     assert identities["from_checked"] == identities["misled"]
     assert len(set(identities.values())) == 3
@@ -332,9 +332,8 @@ def test_a_network_that_was_trained_has_states_of_its_own(ran: Path) -> None:
 def test_the_bytes_that_were_trained_are_the_networks_identity(ran: Path, tmp_path: Path) -> None:
     """Made anew with other bytes, as on another machine, states of the first are not taken for its own."""
     plan = planned(ran)
-    base, key = plan.bases["ceiling"], plan.elicits[("ceiling",)].key
-    first = plan.cards["ceiling"]
-    assert first is not None
+    base, key = plan.bases["ceiling"].card, plan.elicits[("ceiling",)].key
+    first = plan.subjects["ceiling"].card
     other = Store(tmp_path / "store")
     with Store(ran / "store").place("elicit", key).joinpath("meta.json").open() as file:
         about = json.load(file)["about"]
@@ -367,7 +366,7 @@ def test_the_key_is_what_is_taught_to_whom(ran: Path, old: str, new: str, same: 
     keys = []
     for text in (SPEC, SPEC.replace(old, new)):
         plan = planned(ran, text)
-        names = list(plan.cards)
+        names = list(plan.subjects)
         stage = plan.elicit_of(names[-1])
         assert stage is not None
         keys.append(stage.key)
@@ -442,11 +441,10 @@ def test_a_random_network_is_stored_whole(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     pipeline.run(written(tmp_path, text), out=tmp_path / "reports", store=store, page=False)
     plan = planned(tmp_path, text)
-    card = plan.cards["ceiling"]
-    assert card is not None
+    card = plan.subjects["ceiling"].card
     assert (card.weights, card.adapter) == ("pretrained", None)
     assert card.path == store.place("elicit", plan.elicits[("ceiling",)].key)
-    trained, before = (dict(load(one).model.named_parameters()) for one in (card, plan.bases["ceiling"]))
+    trained, before = (dict(load(one).model.named_parameters()) for one in (card, plan.bases["ceiling"].card))
     changed = {name for name, weight in trained.items() if not torch.equal(weight, before[name])}
     assert changed
     assert all(".layers.1." in name or ".layers.2." in name for name in changed)

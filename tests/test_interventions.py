@@ -21,15 +21,16 @@ from harness.compiling import compile_plan
 from harness.contracts import Pairs, Probe
 from harness.diff import ReportFolder, compare, exit_code
 from harness.errors import HarnessError, SpecError, UsageError
-from harness.analyses.geometry.directions import pair_weights
+from harness.geometry.directions import pair_weights
 from harness.analyses.interventions import stage
+from harness.analyses.interventions.acting import drawn
 from harness.analyses.interventions.altered import Alterations, AlteredForward
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
-from harness.analyses.interventions.questions import Question, drawn, questions
 from harness.kind import find
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.network import Network
+from harness.models.questions import Question, questions_of
 from harness.spec import Model
 from harness.store import Store
 
@@ -228,9 +229,18 @@ def asked(answers: tuple[str, str]) -> list[Question]:
         for side, answer in enumerate(answers):
             tokens = [1 + byte % 250 for byte in f"{text}? {answer} and on".encode()]
             start = len(text) + 2
-            lines.append({"pair": number, "answer": side, "tokens": tokens, "answer_start": start})
+            lines.append(
+                {
+                    "pair": number,
+                    "example": text,
+                    "template": "main",
+                    "answer": side,
+                    "tokens": tokens,
+                    "answer_start": start,
+                }
+            )
             lines[-1]["answer_end"] = start + len(answer)
-    return questions(pl.DataFrame(lines), range(len(TEXTS)))
+    return questions_of(pl.DataFrame(lines))
 
 
 def some(count: int = 5, seed: int = 0) -> Alterations:
@@ -247,8 +257,8 @@ def some(count: int = 5, seed: int = 0) -> Alterations:
 def plainly(network: Network, question: Question, layer: int, one: Alterations, number: int, token: str) -> float:
     """One prompt at a time: a hook that alters what comes out, and the log-probabilities of the answer's tokens."""
     answers = []
-    for member in question.members:
-        text, last = question.texts[member.text], question.last[member.text]
+    for row in question.rows:
+        text, last = row.tokens[: row.end - 1], row.first
 
         def alter(states: torch.Tensor, last: int = last) -> torch.Tensor:
             states = states.clone()
@@ -268,7 +278,7 @@ def plainly(network: Network, question: Question, layer: int, one: Alterations, 
                 chances = network.model(input_ids=torch.tensor([text])).logits[0].log_softmax(-1)
         finally:
             hook.remove()
-        answers.append(sum(float(chances[last + k, token_id]) for k, token_id in enumerate(member.tokens)))
+        answers.append(sum(float(chances[last + k, token_id]) for k, token_id in enumerate(row.answer)))
     return answers[1] - answers[0]
 
 

@@ -327,7 +327,7 @@ def test_the_real_language_model(users_cache: None, own_store: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from harness.activations.forward import Packed
-    from harness.activations.rows import Row
+    from harness.models.questions import Row
 
     card = describe(Model(id="smollm2-135m-instruct", dtype="float32"), Path())
     assert (card.blocks, card.d_model, card.family, card.parameters) == (30, 576, "llama", 134_515_008)
@@ -363,7 +363,7 @@ def test_the_real_language_model(users_cache: None, own_store: Path) -> None:
 @pytest.mark.real
 def test_the_real_encoder(users_cache: None) -> None:
     from harness.activations.forward import Whole
-    from harness.activations.rows import Row
+    from harness.models.questions import Row
 
     card = describe(Model(id="minilm-l6-v2"), Path())
     assert (card.stacks, card.blocks, card.d_model, card.has_head) == ("encoder-only", 6, 384, False)

@@ -24,12 +24,15 @@ from harness.errors import ConstantStates, HarnessError, UsageError
 from harness.examples import arrange, decode
 from harness.execution import Execution
 from harness.foresight import foresee
+from harness.models.build import empty
+from harness.models.card import describe
+from harness.models.placement import devices_of, place
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources, size_of
-from harness.models.card import describe
-from harness.models.placement import Devices, devices_of, empty, place
 from harness.spec import Data, Model
 from harness.store import Store
+from harness.stored_readouts import at_layers, joined
+from harness.subject import Devices
 from tests.benchmarks.out_of_core import peak_mib, write
 from tests.test_pipeline import files, write_planted, write_text
 

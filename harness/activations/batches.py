@@ -1,4 +1,4 @@
-"""Which rows are forwarded together: decided from all rows of a stage, never from who forwards them or what is stored.
+"""Which rows are forwarded together: decided from the whole table of rows, never from who forwards them or what is stored.
 
 families of rows ──▶ packs (trees) ──▶ batches (packs of similar size) ──▶ shards (what is stored at once)
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.activations import trie
-from harness.activations.rows import Stage
+from harness.activations.rows import RowTable
 from harness.activations.stems import stems
 from harness.models.card import ModelCard
 from harness.models.precision import BYTES, cuda_capability
@@ -70,7 +70,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """The whole plan of a stage: shards, each of one or more batches."""
+    """Which rows are forwarded together: shards, each of one or more batches."""
 
     shards: tuple[tuple[Batch, ...], ...]
 
@@ -85,28 +85,30 @@ class Cost(msgspec.Struct, frozen=True):
     """Tokens if every prompt were forwarded whole."""
     passes: int
     flops: float
+    weight_bytes: int
     peak_bytes: int
     """Weights, the largest batch's intermediate values, and one shard of states."""
     stored_bytes: int
     """Size of the states in the store."""
 
 
-def lay_out(stage: Stage, card: ModelCard, packed: bool, budget: int, grafted: bool = False) -> Layout:
-    """Plan all rows of a stage. `budget` bounds a batch's tokens, padding included; a longer pack stands alone.
+def lay_out(table: RowTable, budget: int, sharing: ModelCard | None = None, grafted: bool = False) -> Layout:
+    """Plan all rows. `budget` bounds a batch's tokens, padding included; a longer pack stands alone.
 
-    `packed` lays an example's rows out as a tree; `grafted` also forwards what many examples begin with once.
+    With `sharing`, the network whose work is saved, an example's rows are laid out as a tree; `grafted` also forwards what many
+    examples begin with once. Without it each row stands by itself.
     """
-    groups = _groups(stage, card, packed, budget, _stem_of_each_row(stage) if packed and grafted else None)
+    groups = _groups(table, sharing, budget, _stem_of_each_row(table) if sharing is not None and grafted else None)
     if grafted:
-        groups = _graft(groups, stage)
+        groups = _graft(groups, table)
     # Ties are broken by content, so that the order in which conditions or examples come does not matter.
-    groups.sort(key=lambda group: (stem_tokens(group, stage), -group.size, stage.keys[group.rows[0]]))
+    groups.sort(key=lambda group: (stem_tokens(group, table), -group.size, table.keys[group.rows[0]]))
     batches: list[Batch] = []
     current: list[Group] = []
     for group in groups:
         # Longest first: the first of a batch is what the others are padded to, and a lack of memory shows early.
         if current and (
-            stem_tokens(group, stage) != stem_tokens(current[0], stage)
+            stem_tokens(group, table) != stem_tokens(current[0], table)
             or (len(current) + 1) * current[0].size > budget
             or (group.size < _EVEN * current[0].size and len(current) * current[0].size >= budget * _ENOUGH)
         ):
@@ -118,7 +120,7 @@ def lay_out(stage: Stage, card: ModelCard, packed: bool, budget: int, grafted: b
     return Layout(tuple(_shards(batches)))
 
 
-def without(batch: Batch, stored: set[int], stage: Stage) -> Batch | None:
+def without(batch: Batch, stored: set[int], table: RowTable) -> Batch | None:
     """A batch less the rows that are stored already; None if nothing is left."""
     groups = []
     for group in batch.groups:
@@ -126,20 +128,26 @@ def without(batch: Batch, stored: set[int], stage: Stage) -> Batch | None:
         if rows:
             size = group.size
             if rows != group.rows:
-                size = trie.nodes([stage.rows[row].tokens for row in rows]) - group.stem
+                size = trie.nodes([table.rows[row].tokens for row in rows]) - group.stem
             groups.append(Group(rows, size, group.stem))
     return Batch(tuple(groups)) if groups else None
 
 
-def stem_tokens(group: Group, stage: Stage) -> tuple[int, ...]:
+def stem_tokens(group: Group, table: RowTable) -> tuple[int, ...]:
     """The stem of a group; empty if it has none."""
-    return stage.rows[group.rows[0]].tokens[: group.stem]
+    return table.rows[group.rows[0]].tokens[: group.stem]
 
 
-def cost(batches: Sequence[Batch], stage: Stage, card: ModelCard, layers: int) -> Cost:
+def tokens_of(batches: Sequence[Batch], table: RowTable) -> int:
+    """Distinct tokens of some batches, every stem once."""
+    stems = {stem_tokens(batch.groups[0], table) for batch in batches}
+    return sum(batch.tokens for batch in batches) + sum(map(len, stems))
+
+
+def cost(batches: Sequence[Batch], table: RowTable, card: ModelCard, layers: int) -> Cost:
     """What forwarding these batches costs, without touching a network."""
-    rows = [stage.rows[index] for batch in batches for index in batch.rows]
-    tokens = sum(batch.tokens for batch in batches) + sum(map(len, {stem_tokens(b.groups[0], stage) for b in batches}))
+    rows = [table.rows[index] for batch in batches for index in batch.rows]
+    tokens = tokens_of(batches, table)
     square = sum(batch.longest * (batch.longest + batch.stem) * len(batch.groups) for batch in batches)
     width = card.shape.heads * card.shape.head_dim
     flops = 2.0 * card.body_parameters * tokens + 4.0 * card.blocks * width * square
@@ -153,6 +161,7 @@ def cost(batches: Sequence[Batch], stage: Stage, card: ModelCard, layers: int) -
         tokens_unshared=sum(len(row.tokens) for row in rows),
         passes=len(batches),
         flops=flops,
+        weight_bytes=card.weight_bytes,
         peak_bytes=card.weight_bytes + max((_working_bytes(batch, card, element) for batch in batches), default=0),
         stored_bytes=stored,
     )
@@ -182,25 +191,25 @@ def _shards(batches: Sequence[Batch]) -> list[tuple[Batch, ...]]:
 
 
 def _groups(
-    stage: Stage, card: ModelCard, packed: bool, budget: int, stem_of: Sequence[int] | None = None
+    table: RowTable, sharing: ModelCard | None, budget: int, stem_of: Sequence[int] | None = None
 ) -> list[Group]:
-    if not packed:
-        return [Group((index,), len(row.tokens)) for index, row in enumerate(stage.rows)]
+    if sharing is None:
+        return [Group((index,), len(row.tokens)) for index, row in enumerate(table.rows)]
     groups: list[Group] = []
-    for family in stage.families:
-        groups += _split(family, stage, card, budget, stem_of)
+    for family in table.families:
+        groups += _split(family, table, sharing, budget, stem_of)
     return groups
 
 
-def _stem_of_each_row(stage: Stage) -> list[int]:
+def _stem_of_each_row(table: RowTable) -> list[int]:
     """How long a stem each row could have, if it were not laid out beside rows of its example that begin otherwise.
 
     Questions with worked examples before them share a long stem with those of other examples, and perhaps a word or two with
     the same question asked plainly: in one tree with that, they would have no stem longer than those words.
     """
     apart: list[Group] = []
-    for family in stage.families:
-        tokens = [stage.rows[index].tokens for index in family]
+    for family in table.families:
+        tokens = [table.rows[index].tokens for index in family]
         members: list[int] = []
         for number in trie.order(tokens):
             if members and 2 * trie.shared(tokens[members[-1]], tokens[number]) < len(tokens[number]):
@@ -208,16 +217,16 @@ def _stem_of_each_row(stage: Stage) -> list[int]:
                 members = []
             members.append(number)
         apart.append(Group(tuple(family[member] for member in members), 0))
-    found = [0] * len(stage.rows)
-    for group in _graft(apart, stage):
+    found = [0] * len(table.rows)
+    for group in _graft(apart, table):
         for row in group.rows:
             found[row] = group.stem
     return found
 
 
-def _graft(groups: Sequence[Group], stage: Stage) -> list[Group]:
+def _graft(groups: Sequence[Group], table: RowTable) -> list[Group]:
     """The groups with their stems. A mean needs the states of all of a row's tokens, so its rows have none."""
-    members = [[stage.rows[row] for row in group.rows] for group in groups]
+    members = [[table.rows[row] for row in group.rows] for group in groups]
     if any(row.rule == "mean" for rows in members for row in rows):
         return list(groups)
     # What predicts the answer's first token stays in the tree.
@@ -230,14 +239,14 @@ def _graft(groups: Sequence[Group], stage: Stage) -> list[Group]:
 
 
 def _split(
-    family: Sequence[int], stage: Stage, card: ModelCard, budget: int, stem_of: Sequence[int] | None
+    family: Sequence[int], table: RowTable, card: ModelCard, budget: int, stem_of: Sequence[int] | None
 ) -> list[Group]:
     """An example's rows as one pack, or as several where sharing would not pay.
 
     Rows that share little still look at each other's places in the attention product, for nothing. A row joins its
     predecessors if what its shared tokens save is more than that, and if the stem of its own is no other than theirs.
     """
-    tokens = [stage.rows[index].tokens for index in family]
+    tokens = [table.rows[index].tokens for index in family]
     per_token = 2.0 * card.body_parameters / max(card.blocks, 1)
     per_place = 4.0 * card.shape.heads * card.shape.head_dim
     groups: list[Group] = []

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.activations import batches
 from harness.activations.bank import Bank
 from harness.activations.batches import Cost
-from harness.activations.bed_network import describe_bed
-from harness.activations.forwarding import Begin, Done, Progress, forwarding, ways
+from harness.activations.chosen import forwarding
+from harness.activations.forwarding import Begin, Done, Progress
 from harness.activations.layers import resolve
-from harness.activations.rows import Stage, stage_of
+from harness.activations.rows import RowTable, row_table
 from harness.code_version import code_version
-from harness.contracts import Bed, Pairs, PromptTable
+from harness.contracts import Pairs, PromptTable
 from harness.errors import UsageError
 from harness.machine.jobs import Job
 from harness.machine.resources import Resources
-from harness.models.card import ModelCard
-from harness.spec import Activations, Model
+from harness.spec import Activations
 from harness.store import Store, content_key
+from harness.subject import Subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,10 +37,10 @@ class ExtractionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Distinct rows of all tables."""
     stored: int
     """Those that the store has."""
-    todo: Cost
-    """What is left to forward."""
-    whole: Cost
-    """What everything would cost with nothing stored."""
+    todo: Cost | None
+    """What is left to forward; None where nobody can say."""
+    whole: Cost | None
+    """What everything would cost with nothing stored; None where nobody can say."""
     keys: tuple[str, ...]
     """For each table, a key of its states."""
     packed: bool
@@ -53,8 +52,8 @@ class ExtractionPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Extracted:
     """The states of some prompt tables, read from the store when they are asked for."""
 
-    def __init__(self, stage: Stage, tables: Sequence[PromptTable], bank: Bank):
-        self._stage = stage
+    def __init__(self, rows: RowTable, tables: Sequence[PromptTable], bank: Bank):
+        self._rows = rows
         self._tables = tuple(tables)
         self._bank = bank
         self._log_odds: dict[int, Tensor | None] = {}
@@ -67,7 +66,7 @@ class Extracted:
 
     def key(self, table: PromptTable) -> str:
         """A key of one table's states."""
-        return _table_key(self._stage, self._number(table), self._bank)
+        return _table_key(self._rows, self._number(table), self._bank)
 
     def pairs(self, table: PromptTable, numbers: Sequence[int] | np.ndarray, layers: Sequence[int]) -> Pairs:
         """States of the pairs with these numbers, in that order, at these layers. Labels are not attached."""
@@ -77,8 +76,8 @@ class Extracted:
         which = self._number(table)
         frame = table.frame
         lines = _lines(table, numbers)
-        rows = self._stage.tables[which]
-        keys = [self._stage.keys[rows[line]] for line in lines.reshape(-1)]
+        rows = self._rows.tables[which]
+        keys = [self._rows.keys[rows[line]] for line in lines.reshape(-1)]
         states = self._bank.read(keys, layers)
         template = {name: index for index, name in enumerate(table.templates)}
         names = frame["template"].gather(lines[:, 0]).to_list()
@@ -97,13 +96,13 @@ class Extracted:
         if not self._bank.log_prob_wanted:
             return None
         if which not in self._log_odds:
-            found = self._bank.log_prob([self._stage.keys[row] for row in self._stage.tables[which]])
+            found = self._bank.log_prob([self._rows.keys[row] for row in self._rows.tables[which]])
             self._log_odds[which] = found if bool(found.isfinite().all()) else None
         return self._log_odds[which]
 
 
 def plan_extraction(
-    card: ModelCard,
+    subject: Subject,
     tables: Sequence[PromptTable],
     activations: Activations,
     store: Store,
@@ -111,27 +110,24 @@ def plan_extraction(
     budget: int | None = None,
 ) -> ExtractionPlan:
     """What `extract` would do, without loading the network or importing torch."""
-    stage, bank, layers = _prepare(card, tables, activations, store, log_odds)
-    packed = "packed" in ways(card)
-    layout = batches.lay_out(stage, card, packed, budget or batches.token_budget(), grafted=packed)
-    have = bank.have(stage.keys)
-    stored = {number for number, key in enumerate(stage.keys) if key in have}
-    everything = [batch for shard in layout.shards for batch in shard]
-    left = [rest for batch in everything if (rest := batches.without(batch, stored, stage)) is not None]
+    rows, bank, _ = _prepare(subject, tables, activations, store, log_odds)
+    way = forwarding(subject, rows, bank, Resources(tokens_per_pass=budget))
+    have = bank.have(rows.keys)
+    stored = {number for number, key in enumerate(rows.keys) if key in have}
+    todo, whole = way.cost(stored) or (None, None)
     return ExtractionPlan(
-        rows=len(stage.rows),
+        rows=len(rows.rows),
         stored=len(stored),
-        todo=batches.cost(left, stage, card, len(layers)),
-        whole=batches.cost(everything, stage, card, len(layers)),
-        keys=tuple(_table_key(stage, number, bank) for number in range(len(tables))),
-        packed=packed,
-        reason=f"{len(stored):,} of {len(stage.rows):,} rows are stored",
+        todo=todo,
+        whole=whole,
+        keys=tuple(_table_key(rows, number, bank) for number in range(len(tables))),
+        packed=way.packs,
+        reason=f"{len(stored):,} of {len(rows.rows):,} rows are stored",
     )
 
 
 def extract(
-    model: Model | Bed,
-    card: ModelCard | None,
+    subject: Subject,
     tables: Sequence[PromptTable],
     activations: Activations,
     store: Store,
@@ -142,28 +138,26 @@ def extract(
 ) -> Extracted:
     """The states of all tables; what is not stored is forwarded, and the network is loaded only for that.
 
-    `card` is the model's; a bed needs none. `log_odds` asks for the answers' log-probabilities too. `begin` shares the work
+    `log_odds` asks for the answers' log-probabilities too. `begin` shares the work
     with other processes, each of which calls `assist`. Raises NumericalError for states that are not finite, HarnessError
     where the model cannot be loaded or does not fit.
     """
     resources = resources or Resources()
-    card = _card(model, card)
-    stage, bank, _ = _prepare(card, tables, activations, store, log_odds)
+    rows, bank, _ = _prepare(subject, tables, activations, store, log_odds)
     damaged = len(store.damaged)
-    bank.verify(stage.keys)
-    extracted = Extracted(stage, tables, bank)
+    bank.verify(rows.keys)
+    extracted = Extracted(rows, tables, bank)
     if len(store.damaged) > damaged:
         extracted.remarks = (f"{len(store.damaged) - damaged} stored files were damaged and made anew",)
-    if len(bank.have(stage.keys)) < len(stage.keys):
-        extracted.done = forwarding(model, card, stage, bank, resources).go(progress, begin)
+    if len(bank.have(rows.keys)) < len(rows.keys):
+        extracted.done = forwarding(subject, rows, bank, resources).go(progress, begin)
         extracted.remarks += extracted.done.remarks
-    extracted.notes = bank.how(stage.keys)
+    extracted.notes = bank.how(rows.keys)
     return extracted
 
 
 def assist(
-    model: Model | Bed,
-    card: ModelCard | None,
+    subject: Subject,
     tables: Sequence[PromptTable],
     activations: Activations,
     store: Store,
@@ -173,58 +167,56 @@ def assist(
     log_odds: bool = True,
 ) -> None:
     """Does this process's part of an extraction that another one leads."""
-    card = _card(model, card)
-    stage, bank, _ = _prepare(card, tables, activations, store, log_odds)
-    forwarding(model, card, stage, bank, resources).take_part(job, orders)
+    rows, bank, _ = _prepare(subject, tables, activations, store, log_odds)
+    forwarding(subject, rows, bank, resources).take_part(job, orders)
 
 
 def reading(
-    model: Model | Bed,
-    card: ModelCard | None,
+    subject: Subject,
     tables: Sequence[PromptTable],
     activations: Activations,
     store: Store,
     log_odds: bool = True,
 ) -> Extracted:
     """States that another process has stored. Raises StoreError when they do not come to be seen here."""
-    stage, bank, _ = _prepare(_card(model, card), tables, activations, store, log_odds)
-    bank.await_rows(stage.keys)
-    return Extracted(stage, tables, bank)
-
-
-def _card(model: Model | Bed, card: ModelCard | None) -> ModelCard:
-    if isinstance(model, Bed):
-        return describe_bed(model)
-    assert card is not None, "a language model comes with its card"
-    return card
+    rows, bank, _ = _prepare(subject, tables, activations, store, log_odds)
+    bank.await_rows(rows.keys)
+    return Extracted(rows, tables, bank)
 
 
 def _prepare(
-    card: ModelCard, tables: Sequence[PromptTable], activations: Activations, store: Store, log_odds: bool
-) -> tuple[Stage, Bank, tuple[int, ...]]:
-    layers = resolve(activations.layers, card.layers)
-    if card.path is None and activations.token != "last":
+    subject: Subject, tables: Sequence[PromptTable], activations: Activations, store: Store, log_odds: bool
+) -> tuple[RowTable, Bank, tuple[int, ...]]:
+    layers = resolve(activations.layers, subject.layers)
+    if activations.token not in subject.positions:
         raise UsageError(f"activations.token: {activations.token}: a test bed gives the states of the last token only")
     # At the last layer the answers' probabilities are nearly free; kept always, they are there when they are wanted.
-    wanted = card.has_head and (log_odds or layers[-1] == card.blocks)
-    bank = Bank(store, bank_key(card), layers, wanted)
-    return stage_of(tables, activations.token), bank, layers
+    wanted = subject.says and (log_odds or layers[-1] == subject.layers - 1)
+    return row_table(tables, activations.token), Bank(store, bank_key(subject), layers, wanted), layers
 
 
-def bank_key(card: ModelCard) -> str:
-    """All that a row's states depend on besides the row: the network, its precision, and our code."""
+def bank_key(subject: Subject) -> str:
+    """All that a row's states depend on besides the row: the subject, how it is read, and our code."""
     return content_key(
-        card.identity,
-        card.dtype,
-        card.side,
-        card.packing,
-        code_version("activations/rows", "activations/trie", "activations/forward", "models/network", "models/load"),
+        subject.identity,
+        *subject.read_as,
+        code_version(
+            "activations/rows",
+            "models/questions",
+            "activations/trie",
+            "activations/forward",
+            "activations/tree_mask",
+            "models/log_odds",
+            "models/network",
+            "models/load",
+            "models/build",
+        ),
     )
 
 
-def _table_key(stage: Stage, number: int, bank: Bank) -> str:
-    rows = stage.tables[number]
-    return content_key(bank.key, bank.layers, bank.log_prob_wanted, [stage.keys[row] for row in rows])
+def _table_key(table: RowTable, number: int, bank: Bank) -> str:
+    rows = table.tables[number]
+    return content_key(bank.key, bank.layers, bank.log_prob_wanted, [table.keys[row] for row in rows])
 
 
 def _lines(table: PromptTable, numbers: Sequence[int] | np.ndarray) -> np.ndarray:

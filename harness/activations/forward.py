@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 
 from harness.activations import trie
-from harness.activations.rows import Row
+from harness.activations.tree_mask import tree_mask
 from harness.errors import DataError
+from harness.models.log_odds import Spoken
 from harness.models.network import Gather, Network, Past
+from harness.models.questions import Row
 
 Way = Literal["grafted", "packed", "whole", "single"]
-
-_AT_ONCE = 256
-"""Places whose logits are held in float32 at a time: a vocabulary is wide."""
 
 
 class Forwarded(msgspec.Struct, frozen=True):
@@ -71,8 +70,6 @@ class Packed:
 
     def __init__(self, network: Network):
         self.network = network
-        # Plain attention adds its mask to the scores; the fused kernels take the truth values.
-        self.adds_mask = getattr(network.model.config, "_attn_implementation", "sdpa") == "eager"
         self._stem: tuple[int, ...] = ()
         self._past: Past = []
 
@@ -95,30 +92,19 @@ class Packed:
         inputs: dict[str, Any] = {
             "input_ids": _send(tokens, network),
             "position_ids": _send(positions, network),
-            "attention_mask": self._mask(_send(last, network), stem),
         }
-        if stem:
-            inputs[network.cache_argument] = network.recall(self._remembered(groups[0][0].tokens[:stem]), len(packs))
+        past = self._remembered(groups[0][0].tokens[:stem]) if stem else []
+        before = torch.ones(len(packs), stem, dtype=torch.bool, device=network.device)
+        inputs |= network.recalling(past, len(packs), tree_mask(_send(last, network), before))
         return _read(network, inputs, placed, length, layers, log_prob)
 
     def _remembered(self, stem: tuple[int, ...]) -> Past:
         """Keys and values of a stem. Batches come in the order of their stems, so that one is kept at a time."""
         if stem != self._stem:
-            self._past = self.network.remember(_send(np.asarray([stem], dtype=np.int64), self.network))
+            tokens = _send(np.asarray([stem], dtype=np.int64), self.network)
+            self._past, _ = self.network.remember({"input_ids": tokens})
             self._stem = stem
         return self._past
-
-    def _mask(self, last: Tensor, stem: int) -> Tensor:
-        """Who sees whom, (batch, 1, token, stem + token): the whole stem, and j ≤ i ≤ last[j]."""
-        place = torch.arange(last.shape[1], device=last.device)
-        sees = (place[None, None, :] <= place[None, :, None]) & (place[None, :, None] <= last[:, None, :])
-        sees = torch.nn.functional.pad(sees, (stem, 0), value=True)
-        if not self.adds_mask:
-            return sees[:, None]
-        dtype = self.network.dtype
-        return torch.zeros(sees.shape, dtype=dtype, device=last.device).masked_fill_(~sees, torch.finfo(dtype).min)[
-            :, None
-        ]
 
 
 class Whole:
@@ -229,10 +215,10 @@ def _read(
 ) -> Forwarded:
     if not log_prob:
         return Forwarded(network.read(inputs, layers, _gather(placed, length, network)).states, None)
-    heads_at, sums = _predictions(placed, length, network)
+    heads_at, spoken = _predictions(placed, length, network)
     out = network.read(inputs, layers, _gather(placed, length, network), heads_at)
     assert out.logits is not None
-    return Forwarded(out.states, sums(out.logits))
+    return Forwarded(out.states, spoken.log_prob(out.logits))
 
 
 def _gather(placed: Sequence[Placed], length: int, network: Network) -> Gather:
@@ -269,25 +255,8 @@ def _mean(placed: Sequence[Placed], network: Network) -> Gather:
     return take
 
 
-class _Sums:
-    """Sums the log-probabilities of each answer's tokens, from logits at a few places."""
-
-    def __init__(self, place: Tensor, token: Tensor, counts: Tensor):
-        self.place = place
-        self.token = token
-        self.counts = counts
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        device = logits.device
-        # Of each place only the normaliser and the answers' logits are needed, in float32.
-        wanted = logits[self.place.to(device), self.token.to(device)].float()
-        normaliser = torch.cat([part.float().logsumexp(-1) for part in logits.split(_AT_ONCE)])
-        found = wanted - normaliser[self.place.to(device)]
-        return (found * self.counts.to(device)).sum(-1)
-
-
-def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tuple[Tensor, _Sums]:
-    """Where the head must look, and how its logits become one number per row."""
+def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tuple[Tensor, Spoken]:
+    """Where the head must look, and where among those places the answers are predicted."""
     longest = max(one.row.end - one.row.start for one in placed)
     token = np.zeros((len(placed), longest), dtype=np.int64)
     flat = np.zeros((len(placed), longest), dtype=np.int64)
@@ -300,7 +269,7 @@ def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tup
             # The very first token of a text has no probability.
             counts[number, slot] = np.nan if predictor is None else 1
     places, place = np.unique(flat, return_inverse=True)
-    sums = _Sums(
+    spoken = Spoken(
         _send(place.reshape(flat.shape).astype(np.int64), network), _send(token, network), _send(counts, network)
     )
-    return _send(places, network), sums
+    return _send(places, network), spoken

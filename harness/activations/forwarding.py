@@ -2,7 +2,7 @@
 
     layout of all rows ──▶ shards, less what is stored ──▶ forward ──▶ bank
 
-The layout is made from all rows of the stage, so that a run which was stopped goes on with the very batches that it would
+The layout is made from the whole table of rows, so that a run which was stopped goes on with the very batches that it would
 have had, and gives the same bytes. Of several processes, one decides how rows are forwarded and which are missing, and all
 claim shards of the same layout: who forwards a shard makes no difference to it.
 """
@@ -18,17 +18,16 @@ import msgspec
 
 from harness.activations import batches
 from harness.activations.bank import Bank
-from harness.activations.batches import Batch
-from harness.activations.bed_network import BedForward
-from harness.activations.rows import Row, Stage
-from harness.contracts import Bed
+from harness.activations.batches import Batch, Cost, Layout
+from harness.activations.rows import RowTable
 from harness.errors import HarnessError, NumericalError
 from harness.machine import stopping
 from harness.machine.jobs import Job, OneProcessJob
 from harness.machine.resources import Resources
 from harness.models.card import ModelCard
-from harness.spec import Model
+from harness.models.questions import Row
 from harness.store import content_key
+from harness.subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,13 +44,6 @@ Begin = Callable[[dict[str, Any]], Job]
 
 _LONGEST_CHECKED = 512
 """Tokens of a pack beyond which the self-check prefers a shorter one."""
-
-
-def ways(card: ModelCard) -> tuple[Way, ...]:
-    """Ways to try, fastest first. A tree of tokens makes sense only where a token sees nothing after it."""
-    if card.path is not None and card.stacks == "decoder-only" and card.packing == "auto":
-        return ("grafted", "packed", "whole", "single")
-    return ("whole", "single")
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -81,9 +73,9 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 class Forwarding:
     """Forwards what the bank lacks, shard by shard."""
 
-    def __init__(self, card: ModelCard, stage: Stage, bank: Bank, resources: Resources):
-        self.card = card
-        self.stage = stage
+    def __init__(self, subject: Subject, table: RowTable, bank: Bank, resources: Resources):
+        self.subject = subject
+        self.table = table
         self.bank = bank
         self.resources = resources
         self.budget = resources.tokens_per_pass or batches.token_budget()
@@ -92,6 +84,17 @@ class Forwarding:
         """Padded tokens of the smallest batch for which memory did not suffice."""
         self.remark = ""
         """What else there is to say of how this run forwards."""
+
+    packs: bool = False
+    """Whether shared beginnings are meant to be forwarded once."""
+
+    def cost(self, stored: set[int]) -> tuple[Cost, Cost] | None:
+        """What is left to do where these rows are stored, and what everything would cost; None where nobody can say."""
+        return None
+
+    def layout(self, way: Way, budget: int) -> Layout:
+        """Which rows are forwarded together."""
+        return batches.lay_out(self.table, budget)
 
     def choose(self) -> Verdict:
         """The way to forward, for all processes."""
@@ -103,12 +106,12 @@ class Forwarding:
 
     def go(self, progress: Progress | None, begin: Begin | None) -> Done:
         """Leads, alone or with others."""
-        stage, bank = self.stage, self.bank
-        have = bank.have(stage.keys)
-        stored = {number for number, key in enumerate(stage.keys) if key in have}
-        verdict, orders, job = self._open(begin, _as_bits(stored, len(stage.rows)))
+        table, bank = self.table, self.bank
+        have = bank.have(table.keys)
+        stored = {number for number, key in enumerate(table.keys) if key in have}
+        verdict, orders, job = self._open(begin, _as_bits(stored, len(table.rows)))
         todo = [batch for shard in self._shards(orders) for batch in shard]
-        total = batches.cost(todo, stage, self.card, 0).tokens
+        total = batches.tokens_of(todo, table)
 
         def tell(done: int) -> None:
             if progress:
@@ -116,7 +119,7 @@ class Forwarding:
                 progress(min(done, total), total)
 
         said = self._work(job, orders, tell)
-        bank.await_rows(stage.keys)
+        bank.await_rows(table.keys)
         remarks = [f"self-check, {verdict.measured}"] if verdict.measured else []
         if self.remark:
             remarks.append(self.remark)
@@ -128,7 +131,7 @@ class Forwarding:
         return Done(
             rows=sum(len(batch.rows) for batch in todo),
             tokens=total,
-            tokens_unshared=sum(len(stage.rows[row].tokens) for batch in todo for row in batch.rows),
+            tokens_unshared=sum(len(table.rows[row].tokens) for batch in todo for row in batch.rows),
             remarks=tuple(remarks),
         )
 
@@ -153,7 +156,7 @@ class Forwarding:
             parts = []
             for batch in shards[number]:
                 parts += self._forward(forward, batch)
-                stem = batches.stem_tokens(batch.groups[0], self.stage)
+                stem = batches.stem_tokens(batch.groups[0], self.table)
                 done += batch.tokens + (0 if stem in stems else len(stem))
                 stems.add(stem)
                 tell(job.progress(done))
@@ -164,11 +167,9 @@ class Forwarding:
         """What is left to forward. Where it is shared, the most tokens come first: what is begun last is then soon done, and
         nobody waits long."""
         stored = _from_bits(orders.stored)
-        packed = orders.way in ("grafted", "packed")
-        layout = batches.lay_out(self.stage, self.card, packed, orders.budget, orders.way == "grafted")
         left = [
-            [rest for batch in shard if (rest := batches.without(batch, stored, self.stage)) is not None]
-            for shard in layout.shards
+            [rest for batch in shard if (rest := batches.without(batch, stored, self.table)) is not None]
+            for shard in self.layout(orders.way, orders.budget).shards  # type: ignore[arg-type]
         ]
         left = list(filter(None, left))
         if orders.longest_first:
@@ -183,7 +184,7 @@ class Forwarding:
         halves = _halves(batch)
         # What was too many once will be again; trying takes as long as a pass.
         if halves is None or self.too_many is None or padded < self.too_many:
-            groups = [[self.stage.rows[row] for row in group.rows] for group in batch.groups]
+            groups = [[self.table.rows[row] for row in group.rows] for group in batch.groups]
             try:
                 found = forward(groups, self.bank.layers, self.bank.log_prob_wanted, batch.stem)
                 return [(found.states, found.log_prob)]
@@ -201,12 +202,12 @@ class Forwarding:
     def _refuse_to_halve(self, batch: Batch, halves: tuple[Batch, Batch] | None, error: Exception) -> None:
         if halves is None:
             raise HarnessError(
-                f"{self.card.name}: memory ran out with a single prompt of {batch.longest} tokens; set "
+                f"{self.subject.name}: memory ran out with a single prompt of {batch.longest} tokens; set "
                 "model.dtype: bfloat16, a shorter prompt.max_tokens, or fewer layers"
             ) from error
         if self.resources.deterministic:
             raise HarnessError(
-                f"{self.card.name}: memory ran out with a batch of {batch.longest * len(batch.groups)} tokens, and with "
+                f"{self.subject.name}: memory ran out with a batch of {batch.longest * len(batch.groups)} tokens, and with "
                 f"--deterministic none is halved; set --tokens-per-pass {self.budget // 2}, in every run to be compared"
             ) from error
 
@@ -219,7 +220,7 @@ class Forwarding:
         chances = [log_prob for _, log_prob in parts if log_prob is not None]
         self._check(states, rows)
         self.bank.add(
-            [self.stage.keys[row] for row in rows], states, torch.cat(chances).cpu() if chances else None, how
+            [self.table.keys[row] for row in rows], states, torch.cat(chances).cpu() if chances else None, how
         )
 
     def _check(self, states: Tensor, rows: Sequence[int]) -> None:
@@ -227,25 +228,18 @@ class Forwarding:
         if bool(finite.all()):
             return
         layer, row = (~finite).nonzero()[0].tolist()
-        remedy = "use model.dtype: float32" if self.card.dtype != "float32" else "its weights may be damaged"
+        remedy = "use model.dtype: float32" if self.subject.dtype != "float32" else "its weights may be damaged"
         raise NumericalError(
-            f"{self.card.name}: states are not finite at layer {self.bank.layers[layer]} for example "
-            f'"{self.stage.names[rows[row]]}" (dtype {self.card.dtype}); {remedy}'
+            f"{self.subject.name}: states are not finite at layer {self.bank.layers[layer]} for example "
+            f'"{self.table.names[rows[row]]}" (dtype {self.subject.dtype}); {remedy}'
         )
 
 
-class _OfBed(Forwarding):
-    def __init__(self, bed: Bed, card: ModelCard, stage: Stage, bank: Bank, resources: Resources):
-        super().__init__(card, stage, bank, resources)
-        self.bed = bed
-
-    def choose(self) -> Verdict:
-        from harness.activations.selfcheck import Verdict
-
-        return Verdict("whole", "states given by the test bed", "")
-
-    def forward(self, way: Way) -> Forward:
-        return BedForward(self.bed)
+def ways(card: ModelCard) -> tuple[Way, ...]:
+    """Ways to try, fastest first. A tree of tokens makes sense only where a token sees nothing after it."""
+    if card.stacks == "decoder-only" and card.packing == "auto":
+        return ("grafted", "packed", "whole", "single")
+    return ("whole", "single")
 
 
 class OfModel(Forwarding):
@@ -253,8 +247,25 @@ class OfModel(Forwarding):
 
     _network: Network | None = None
 
+    def __init__(self, card: ModelCard, subject: Subject, table: RowTable, bank: Bank, resources: Resources):
+        super().__init__(subject, table, bank, resources)
+        self.card = card
+        self.packs = "packed" in ways(card)
+
     apart: tuple[str, ...] = ()
     """What else a verdict rests on."""
+
+    def cost(self, stored: set[int]) -> tuple[Cost, Cost]:
+        # The self-check has the last word on the way; until then the fastest is taken for right.
+        layout = self.layout("grafted" if self.packs else "whole", self.budget)
+        everything = [batch for shard in layout.shards for batch in shard]
+        left = [rest for batch in everything if (rest := batches.without(batch, stored, self.table)) is not None]
+        layers = len(self.bank.layers)
+        return tuple(batches.cost(some, self.table, self.card, layers) for some in (left, everything))  # type: ignore[return-value]
+
+    def layout(self, way: Way, budget: int) -> Layout:
+        sharing = self.card if way in ("grafted", "packed") else None
+        return batches.lay_out(self.table, budget, sharing, grafted=way == "grafted")
 
     def forward(self, way: Way) -> Forward:
         from harness.activations.forward import WAYS
@@ -313,7 +324,7 @@ class OfModel(Forwarding):
         groups, stem = self._sample()
         if not stem:
             possible = tuple(way for way in possible if way != "grafted")
-        reach = max(len(row.tokens) for row in self.stage.rows)
+        reach = max(len(row.tokens) for row in self.table.rows)
         if self.card.shape.window is not None and reach > self.card.shape.window:
             # A tree mask of ours has no window in it.
             possible = tuple(way for way in possible if way not in ("grafted", "packed"))
@@ -322,26 +333,15 @@ class OfModel(Forwarding):
     def _sample(self) -> tuple[list[list[Row]], int]:
         """The rows of two examples, one of middling size and a long one, so that padding is tried as well; and the
         length of their stem."""
-        laid_out = batches.lay_out(self.stage, self.card, True, self.budget, grafted=True)
-        groups = [group for shard in laid_out.shards for batch in shard for group in batch.groups]
-        frequent = Counter(batches.stem_tokens(group, self.stage) for group in groups if group.stem).most_common(1)
+        layout = self.layout("grafted", self.budget)
+        groups = [group for shard in layout.shards for batch in shard for group in batch.groups]
+        frequent = Counter(batches.stem_tokens(group, self.table) for group in groups if group.stem).most_common(1)
         if frequent:
-            groups = [group for group in groups if batches.stem_tokens(group, self.stage) == frequent[0][0]]
+            groups = [group for group in groups if batches.stem_tokens(group, self.table) == frequent[0][0]]
         groups.sort(key=lambda group: -group.size)
         fit = [group for group in groups if group.size <= _LONGEST_CHECKED] or groups[-1:]
         chosen = [fit[0], fit[len(fit) // 2]]
-        return [[self.stage.rows[row] for row in group.rows] for group in chosen], fit[0].stem
-
-
-def forwarding(model: Model | Bed, card: ModelCard, stage: Stage, bank: Bank, resources: Resources) -> Forwarding:
-    """Of a model or a test bed."""
-    if isinstance(model, Bed):
-        return _OfBed(model, card, stage, bank, resources)
-    if resources.tensor_parallel:
-        from harness.activations.in_step import InStep
-
-        return InStep(card, stage, bank, resources)
-    return OfModel(card, stage, bank, resources)
+        return [[self.table.rows[row] for row in group.rows] for group in chosen], fit[0].stem
 
 
 def _as_bits(numbers: set[int], count: int) -> str:

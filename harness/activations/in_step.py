@@ -43,7 +43,7 @@ class Together:
         return self._job.end(said if self._first else said | {"done": 0}, tell)
 
 
-class InStep(OfModel):
+class TensorParallel(OfModel):
     """Of a language model that is split over the processes of each machine."""
 
     _network: SplitNetwork | None = None
@@ -109,7 +109,7 @@ class InStep(OfModel):
     def _forward(self, forward: Forward, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
         network = self._network
         assert network is not None
-        groups = [[self.stage.rows[row] for row in group.rows] for group in batch.groups]
+        groups = [[self.table.rows[row] for row in group.rows] for group in batch.groups]
         try:
             found = forward(groups, self.bank.layers, self.bank.log_prob_wanted, batch.stem)
         except (RuntimeError, MemoryError) as error:
@@ -118,7 +118,7 @@ class InStep(OfModel):
             if memory_ran_out(error):
                 # Halved here, the batch would be whole elsewhere, and everybody would wait for ever.
                 raise HarnessError(
-                    f"{self.card.name}: memory ran out with a batch of {batch.longest * len(batch.groups)} tokens, and with "
+                    f"{self.subject.name}: memory ran out with a batch of {batch.longest * len(batch.groups)} tokens, and with "
                     f"--tensor-parallel none is halved; set --tokens-per-pass {max(1, self.budget // 2)}, use more processes, or "
                     "model.dtype: bfloat16"
                 ) from error

@@ -1,44 +1,16 @@
-"""A row: one prompt as tokens, and which of its states is wanted."""
+"""The rows of several prompt tables, each distinct one once."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
-import numpy as np
 
 from harness.contracts import PromptTable
-
-Rule = Literal["last", "answer", "mean"]
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One prompt to be forwarded. Rows with the same key have the same states and the same answer probability."""
-
-    tokens: tuple[int, ...]
-    start: int
-    """First token of the answer."""
-    end: int
-    """One past the answer's last token."""
-    rule: Rule
-    """`last`: the prompt's last token; `answer`: the answer's last token; `mean`: the mean over all tokens."""
-
-    @property
-    def place(self) -> int:
-        """Index of the token whose state is wanted; for `mean` the last one that counts."""
-        return self.end - 1 if self.rule == "answer" else len(self.tokens) - 1
+from harness.models.questions import Row, Rule
 
 
-def row_key(row: Row) -> str:
-    """A hash of all that a row's state and answer probability depend on, the network aside."""
-    digest = hashlib.sha256(np.asarray(row.tokens, dtype="<u4").tobytes())
-    digest.update(f"|{row.start}|{row.end}|{row.rule}".encode())
-    return digest.hexdigest()[:24]
-
-
-class Stage(msgspec.Struct, frozen=True):
+class RowTable(msgspec.Struct, frozen=True):
     """All rows of several prompt tables that one network is to forward, each distinct row once."""
 
     rows: tuple[Row, ...]
@@ -52,7 +24,7 @@ class Stage(msgspec.Struct, frozen=True):
     """For each table, the row (by index) that each line of its frame became."""
 
 
-def stage_of(tables: Sequence[PromptTable], rule: Rule) -> Stage:
+def row_table(tables: Sequence[PromptTable], rule: Rule) -> RowTable:
     """Gather the rows of all tables; rows that are the same in two conditions become one."""
     rows: list[Row] = []
     keys: list[str] = []
@@ -68,7 +40,7 @@ def stage_of(tables: Sequence[PromptTable], rule: Rule) -> Stage:
         columns = (frame[name].to_list() for name in ("example", "tokens", "answer_start", "answer_end"))
         for example, tokens, start, end in zip(*columns, strict=True):
             row = Row(tuple([known.setdefault(token, token) for token in tokens]), start, end, rule)
-            key = row_key(row)
+            key = row.key
             number = index.get(key)
             if number is None:
                 number = index[key] = len(rows)
@@ -78,7 +50,7 @@ def stage_of(tables: Sequence[PromptTable], rule: Rule) -> Stage:
                 families.setdefault(str(example), []).append(number)
             lines.append(number)
         places.append(tuple(lines))
-    return Stage(
+    return RowTable(
         rows=tuple(rows),
         keys=tuple(keys),
         families=tuple(tuple(family) for family in families.values()),

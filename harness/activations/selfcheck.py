@@ -14,9 +14,9 @@ import msgspec
 import torch
 
 from harness.activations.forward import WAYS, Forwarded, Way
-from harness.activations.rows import Row
 from harness.errors import HarnessError, NumericalError
 from harness.models.network import Network
+from harness.models.questions import Row
 
 TOLERANCE = {"float32": 5e-5, "float16": 2e-2, "bfloat16": 6e-2}
 """Largest relative difference that counts as rounding, by dtype."""

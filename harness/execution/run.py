@@ -15,7 +15,8 @@ from harness.execution.record import Record, Records
 from harness.machine.jobs import Job, OneProcessJob
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources
-from harness.machine.team import Team
+from harness.machine.team import SharedJob, Team
+from harness.models.last_network import LastNetwork
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.store import Store, reading
@@ -41,6 +42,7 @@ class Run:
         self.resources = resources or Resources()
         self.team = team
         self.records = Records()
+        self.networks = LastNetwork()
         self._results: dict[str, Any] = {}
 
     @property

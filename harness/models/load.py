@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError, UsageError
 from harness.machine.resources import physical_memory
 from harness.models.adapter import lay_over
+from harness.models.build import build
 from harness.models.card import ModelCard
+from harness.models.placement import Devices, place
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +31,11 @@ def load(card: ModelCard) -> Network:
     from harness.models.network import Network
     from harness.models.quiet import quiet_transformers
 
-    assert card.path is not None, "a test bed is not loaded"
     device = PartialState().device
     with quiet_transformers():
         try:
             if card.weights == "random":
-                model = _untrained(card).to(getattr(torch, card.dtype)).to(device)
+                model = untrained(card).to(getattr(torch, card.dtype)).to(device)
             else:
                 model = _pretrained(card, device)
                 if card.adapter is not None:
@@ -71,13 +72,13 @@ def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
             output_loading_info=True,
             **placement,
         )
-        _check_complete(card, found)
+        check_complete(card, found)
         return model
 
     return build(card, make)
 
 
-def _check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
+def check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
     """transformers draws weights that the files lack at random and only warns. A pooler is not read, so it may be missing."""
     missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if missing:
@@ -92,8 +93,6 @@ def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:
     import torch
     from accelerate import PartialState
 
-    from harness.models.placement import Devices, place
-
     count, local = torch.cuda.device_count(), PartialState().local_process_index
     own = max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     free = torch.cuda.mem_get_info(device)[0]
@@ -107,7 +106,7 @@ def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:
     return {module: (local * own + number) % count for module, number in placed.device_map.items()}
 
 
-def _untrained(card: ModelCard) -> PreTrainedModel:
+def untrained(card: ModelCard) -> PreTrainedModel:
     """The architecture with weights from its own initialisation, the same on every machine.
 
     Drawn on the processor in float32 whatever the device and dtype, so that the seed alone decides.
@@ -137,20 +136,3 @@ def _untrained(card: ModelCard) -> PreTrainedModel:
             )
 
     return build(card, draw)
-
-
-def build(card: ModelCard, make: Any) -> PreTrainedModel:
-    """Scaled-dot-product attention where the architecture offers it, the plain one where it does not."""
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    auto = {
-        "decoder-only": AutoModelForCausalLM,
-        "encoder-only": AutoModel,
-        "encoder-decoder": AutoModelForSeq2SeqLM,
-    }[card.stacks]
-    try:
-        return make(auto, "sdpa")
-    except (ValueError, ImportError) as error:
-        if "attention" not in str(error).lower() and "sdpa" not in str(error).lower():
-            raise
-        return make(auto, "eager")

@@ -19,14 +19,14 @@ from harness.errors import HarnessError
 from harness.models.card import ModelCard
 
 if TYPE_CHECKING:
-    from transformers import Cache, PreTrainedModel
+    from transformers import PreTrainedModel
 
 Gather = Callable[[Tensor], Tensor]
 """Takes a layer's states, (batch, token, d_model), and gives those that are wanted, (row, d_model)."""
 
 
 Past = list[tuple[Tensor, Tensor]]
-"""Keys and values of tokens that were forwarded before, for each block, (1, head, token, d_head)."""
+"""Keys and values of tokens that were forwarded before, for each block, (text, head, token, d_head)."""
 
 
 class _Deep(Exception):
@@ -63,6 +63,7 @@ class Network:
         self.bidirectional = card.stacks == "encoder-only"
         self.two_stacks = card.stacks == "encoder-decoder" and card.side == "decoder"
         self.cache_argument = cache_argument(model)
+        self.adds_mask = getattr(model.config, "_attn_implementation", "sdpa") == "eager"
         self.pad_token = _token(model, "pad_token_id") or 0
         self.eos_token = _token(model, "eos_token_id")
         self.decoder_start = _token(model, "decoder_start_token_id") or 0
@@ -87,7 +88,7 @@ class Network:
                     body(**inputs, **_switches(body))
                 else:
                     assert heads_at is not None
-                    with self._head_only_at(heads_at):
+                    with self.head_at(heads_at):
                         # With the head's input cut down to a few places, so is all that the model does after it.
                         out.logits = self.model(**inputs, **_switches(self.model)).logits[0]
             except _Deep:
@@ -97,25 +98,38 @@ class Network:
             raise HarnessError(f"{self.card.name}: the forward pass never reached layer {missing[0]}")
         return out
 
-    def remember(self, tokens: Tensor) -> Past:
-        """Keys and values of one text, tokens int64, (1, token)."""
+    def remember(self, inputs: dict[str, Any], layers: Sequence[int] = ()) -> tuple[Past, Read]:
+        """Keys and values of every block for some texts, and all states at some layers, (text, token, d_model)."""
         from transformers import DynamicCache
 
-        cache = DynamicCache()
-        with torch.inference_mode():
-            body = self._body()
-            body(input_ids=tokens, use_cache=True, **{cache_argument(body): cache})
+        cache, out, body = DynamicCache(), Read(layers), self._body()
+        with torch.inference_mode(), self._listening(out, lambda states: states, None):
+            body(**inputs, use_cache=True, **{cache_argument(body): cache})
         # The layers of a cache without a configuration are plain ones, and filled.
-        return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[misc, union-attr]
+        return [(layer.keys, layer.values) for layer in cache.layers], out  # type: ignore[misc, union-attr]
 
-    def recall(self, past: Past, count: int) -> Cache:
-        """A cache that begins with `past` for each of `count` sequences. A pass adds to it: it serves once."""
+    def recalling(self, past: Past, count: int, sees: Tensor) -> dict[str, Any]:
+        """Inputs of a pass that begins with `past` for each of `count` sequences; `past` is of as many, or of one.
+
+        `sees`, bool, (sequence, token, past + token), says who sees whom. The cache is added to by a pass: it serves once.
+        """
         from transformers import DynamicCache
 
-        cache = DynamicCache()
-        for number, (keys, values) in enumerate(past):
-            cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), number)
-        return cache
+        found: dict[str, Any] = {"attention_mask": self.mask(sees)}
+        if past:
+            cache = DynamicCache()
+            for number, (keys, values) in enumerate(past):
+                cache.update(keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1), number)
+            found[self.cache_argument] = cache
+        return found
+
+    def mask(self, sees: Tensor) -> Tensor:
+        """Who sees whom as the attention takes it, (sequence, 1, token, token): plain attention adds its mask to the scores; the
+        fused kernels take the truth values."""
+        if not self.adds_mask:
+            return sees[:, None]
+        added = torch.zeros(sees.shape, dtype=self.dtype, device=sees.device)
+        return added.masked_fill_(~sees, torch.finfo(self.dtype).min)[:, None]
 
     def _body(self) -> nn.Module:
         """What to call when no logits are wanted."""
@@ -154,19 +168,32 @@ class Network:
                 hook.remove()
 
     @contextmanager
-    def _head_only_at(self, places: Tensor) -> Iterator[None]:
-        """The language-model head sees only these places, as one sequence of a batch of one."""
-        assert self.head is not None
+    def head_at(self, places: Tensor, vocabulary: Tensor | None = None) -> Iterator[None]:
+        """The language-model head sees only these places, int64, (place,), of the flattened (sequence, token) grid, as one sequence
+        of a batch of one; and gives the logits of some tokens of the vocabulary, or of all."""
+        head = self.head
+        assert head is not None, "a network without a head has no answer"
 
         def before(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             states = args[0]
             return (states.reshape(-1, states.shape[-1]).index_select(0, places.to(states.device))[None],)
 
-        hook = self.head.register_forward_pre_hook(before)
+        kept = head.__dict__.get("forward")
+        hook = head.register_forward_pre_hook(before)
         try:
+            if vocabulary is not None:
+                some = vocabulary.to(head.weight.device)
+                weight = head.weight[some]
+                bias = None if head.bias is None else head.bias[some]
+                head.forward = lambda states: nn.functional.linear(states, weight, bias)
             yield
         finally:
             hook.remove()
+            if vocabulary is not None:
+                if kept is None:
+                    del head.forward
+                else:
+                    head.forward = kept
 
 
 def cache_argument(module: nn.Module) -> str:

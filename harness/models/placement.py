@@ -10,31 +10,21 @@ from __future__ import annotations
 
 import re
 from logging import ERROR, getLogger
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.errors import UsageError
 from harness.machine.resources import size_of
+from harness.models.build import empty
 from harness.models.card import ModelCard
+from harness.subject import Devices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ROOM = 0.9
 """Share of a device's memory that is used: the rest is for the driver, the libraries and the holes between tensors."""
-
-
-class Devices(msgspec.Struct, frozen=True):
-    """Devices of one machine, all alike."""
-
-    kind: Literal["cpu", "cuda"]
-    count: int
-    memory_bytes: int
-    """Of each."""
-
-    def __str__(self) -> str:
-        return f"{self.count} × {self.memory_bytes / 2**30:.0f} GiB" if self.kind == "cuda" else "cpu"
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -97,31 +87,6 @@ def place(card: ModelCard, devices: Devices, working_bytes: int) -> Placement:
         f"{card.name}: its weights ({weights / 2**30:.1f} GiB) and {working_bytes / 2**30:.1f} GiB for a pass do not fit on "
         f"{devices}; use larger devices or more of them, model.dtype: bfloat16, or fewer --tokens-per-pass"
     )
-
-
-def empty(card: ModelCard) -> PreTrainedModel:
-    """The architecture in the card's number format, with weights that take no memory."""
-    import torch
-    from accelerate import init_empty_weights
-    from transformers import AutoConfig
-
-    from harness.models.load import build
-    from harness.models.quiet import quiet_transformers
-
-    assert card.path is not None, "a test bed has no weights"
-    with quiet_transformers(), init_empty_weights():
-        config = AutoConfig.from_pretrained(card.path, local_files_only=True, trust_remote_code=card.trust_remote_code)
-        model = build(
-            card,
-            lambda auto, attention: auto.from_config(
-                config,
-                dtype=getattr(torch, card.dtype),
-                attn_implementation=attention,
-                trust_remote_code=card.trust_remote_code,
-            ),
-        )
-    model.tie_weights()
-    return model
 
 
 def _sizes(model: PreTrainedModel, device_map: dict[str, int], count: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import gcd
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,11 @@ from torch import Tensor
 
 from harness.errors import HarnessError, UsageError
 from harness.machine.resources import physical_memory
+from harness.models.build import build, empty
 from harness.models.card import ModelCard
-from harness.models.load import _check_complete, _untrained, build
+from harness.models.load import check_complete, untrained
 from harness.models.network import Gather, Network, Past, Read
-from harness.models.placement import ROOM, Devices, empty
+from harness.models.placement import ROOM, Devices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,9 +64,9 @@ class SplitNetwork(Network):
         with self._exchanging():
             return super().read(inputs, layers, gather, heads_at)
 
-    def remember(self, tokens: Tensor) -> Past:
+    def remember(self, inputs: dict[str, Any], layers: Sequence[int] = ()) -> tuple[Past, Read]:
         with self._exchanging():
-            return super().remember(tokens)
+            return super().remember(inputs, layers)
 
     @contextmanager
     def _exchanging(self) -> Iterator[None]:
@@ -196,7 +197,7 @@ def _read(card: ModelCard, processes: int) -> PreTrainedModel:
             output_loading_info=True,
             distributed_config=_config(processes),
         )
-        _check_complete(card, found)
+        check_complete(card, found)
         return model
 
     return build(card, make)
@@ -210,7 +211,7 @@ def _drawn(card: ModelCard, processes: int) -> PreTrainedModel:
             f"{card.name}: {card.parameters:,} weights in float32 are drawn by each of {processes} processes, more than this "
             f"machine's memory ({memory / 2**30:.0f} GiB); use fewer processes"
         )
-    whole = _untrained(card)
+    whole = untrained(card)
     # Not by the Auto classes: they want a folder.
     return type(whole).from_pretrained(
         None,

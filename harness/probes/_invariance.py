@@ -8,8 +8,8 @@ import msgspec
 
 from harness.contracts import Pairs
 from harness.leace import cells, oblique
-from harness.probes._contrast import differences, oriented
 from harness.machine.threads import each_stacked
+from harness.probes._contrast import differences, oriented
 
 if TYPE_CHECKING:
     from torch import Tensor

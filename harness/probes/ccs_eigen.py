@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
-from harness.probes._contrast import differences, linear, oriented
 from harness.machine.threads import each
+from harness.probes._contrast import differences, linear, oriented
 
 if TYPE_CHECKING:
     from torch import Tensor

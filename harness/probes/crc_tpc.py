@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Pairs, Probe, Readout
-from harness.probes._contrast import differences, linear, oriented
 from harness.machine.threads import each
+from harness.probes._contrast import differences, linear, oriented
 
 if TYPE_CHECKING:
     from torch import Tensor

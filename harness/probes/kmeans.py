@@ -9,8 +9,8 @@ import numpy as np
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
-from harness.probes._contrast import differences, oriented, pair_weight
 from harness.machine.threads import each_stacked
+from harness.probes._contrast import differences, oriented, pair_weight
 from harness.readouts import LinearReadout
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
-from harness.probes._contrast import differences, label_rows, linear
 from harness.machine.threads import each_stacked
+from harness.probes._contrast import differences, label_rows, linear
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,10 +10,10 @@ from msgspec import Meta
 from harness.contracts import Pairs, Readout
 from harness.detections import JointGaussianReadout
 from harness.errors import NumericalError
+from harness.machine.threads import each_stacked
 from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
 from harness.probes._detector import Detector
 from harness.probes._gaussian import Shrinkage, ledoit_wolf
-from harness.machine.threads import each_stacked
 from harness.probes._logistic import minimum
 
 if TYPE_CHECKING:

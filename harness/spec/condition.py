@@ -202,3 +202,13 @@ class Condition(Part, frozen=True, kw_only=True):
     """What is added to its states; nothing if empty."""
     bed: Origin | None = None
     """The bed with a card that it comes from, if it does."""
+
+    @property
+    def own_rows(self) -> Bed | None:
+        """Whoever makes its rows together with their states; None where `data` says which rows there are."""
+        return self.model if isinstance(self.model, Bed) else None
+
+    @property
+    def untrained(self) -> bool:
+        """Whether its network has random weights; a formula has none."""
+        return isinstance(self.model, Model) and self.model.weights == "random"

@@ -27,6 +27,7 @@ from harness.store import Artifact, content_key
 if TYPE_CHECKING:
     from harness.execution.record import Work
     from harness.execution.run import Run
+    from harness.machine.team import SharedJob
 
 
 class Fit(Stage[tuple[Readout, Normaliser | None]], frozen=True, kw_only=True):

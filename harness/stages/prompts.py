@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.code_version import code_of
 from harness.contracts import PromptTable
-from harness.prompts import build, load_table, save_table, table_about
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
+from harness.prompts import build, load_table, save_table, table_about
 from harness.spec import Condition, Spec
 from harness.spec.plain import home_of, plain
 from harness.store import Artifact, content_key

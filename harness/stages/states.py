@@ -116,10 +116,10 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         tables = [run.get(one) for one in self.prompts]
         rows = sum(table.frame.height for table in tables)
         subject = self.subject
-        if subject.costs_nothing:
-            return Cost(rows=rows, where="cpu", note="states given by the test bed")
         found = plan_extraction(subject, tables, self.conditions[0].activations, run.store)
         todo = found.todo
+        if todo is None or found.whole is None:
+            return Cost(rows=rows, where="cpu", note="states given by the test bed")
         return Cost(
             rows=found.rows,
             rows_to_do=todo.rows,

@@ -72,7 +72,7 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
             shown[fit_on, probe] = SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
         return Summary(
             layers=tuple(Shown(*place, layer) for place, layer in shown.items()),
-            facts=tuple(model_facts(run, list(dict.fromkeys(self.states.values()))) + data_facts(run)),
+            facts=tuple(model_facts(run) + data_facts(run)),
             findings=tuple(finding for one in self.prompts.values() for finding in run.get(one).findings),
         )
 

@@ -62,13 +62,10 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
 
     def questions(self, run: Run) -> list[Question]:
         """What the network may be taught. Raises DataError where its rows have no such labels."""
-        from harness.training.questions import questions_of
-
         right = run.conditions.labels(self.on, "train").targets
         if self.elicit.target not in right:
             raise DataError(f'elicit.target: {self.on} has no "{self.elicit.target}"; it has {", ".join(sorted(right))}')
-        rows = run.conditions.table(self.on).frame.filter(split="train")
-        return questions_of(rows, right[self.elicit.target].tolist(), self.on)
+        return elicited.questions(run.conditions.table(self.on), right[self.elicit.target].tolist(), self.on)
 
     def load(self, artifact: Artifact) -> LanguageModel:
         return elicited.trained(artifact, self.base)

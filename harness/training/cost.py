@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.models.card import ModelCard
+from harness.models.questions import Question
 from harness.spec import Elicit
-from harness.training.questions import Question
 
 _KEPT = 17
 """Numbers that a block keeps of each token to go backwards, in widths of the residual stream: 34 bytes at two bytes each
@@ -24,7 +24,7 @@ def cost(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> tup
     shown = min(options.batch, rows) * options.steps
     below = options.block(card.blocks) / card.blocks
     passes = below * min(shown, rows) + 2 * (1 - below) * shown
-    places = shown * sum(len(answer.tokens) for answer in questions[0].answers)
+    places = shown * sum(len(row.answer) for row in questions[0].rows)
     head = 2 * 2.0 * card.shape.vocab * card.d_model * places
     return round(each * shown), (2.0 * card.body_parameters * each * passes + head) / 1e12
 
@@ -35,5 +35,5 @@ def peak_bytes(card: ModelCard, options: Elicit, questions: Sequence[Question]) 
     batch = min(options.batch, len(tokens))
     seen = min(batch * options.steps, len(tokens)) * sum(tokens) / len(tokens)
     kept = batch * max(tokens) * (card.blocks - options.block(card.blocks)) * _KEPT * card.d_model
-    head = 3 * card.shape.vocab * batch * sum(len(answer.tokens) for answer in questions[0].answers)
+    head = 3 * card.shape.vocab * batch * sum(len(row.answer) for row in questions[0].rows)
     return round(4 * (card.parameters + seen * card.d_model + kept + head))

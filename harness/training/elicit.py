@@ -18,15 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.models import tokenizer
 from harness.models.adapter import find_adapter, lay_over
 from harness.models.card import ModelCard
+from harness.models.files import tokenizer_files
 from harness.models.load import load
+from harness.models.log_odds import Spoken
+from harness.models.questions import Question
 from harness.models.quiet import quiet_transformers
 from harness.spec import Elicit
 from harness.training.batching import batches
 from harness.training.low_rank import LowRank, insert, save_sum
-from harness.training.questions import Question
 from harness.training.trained import Tell, closing_loss, descend
 from harness.training.two_parts import Upper, lower_states, upper_part
 
@@ -112,33 +113,32 @@ def loss(upper: Upper, questions: list[Question], states: list[list[Tensor]]) ->
 
 def log_odds(upper: Upper, questions: list[Question], states: list[list[Tensor]]) -> Tensor:
     """log P(second answer) − log P(first answer) of each question, (question,)."""
-    rows, places, tokens, owners, signs = [], [], [], [], []
+    longest = max(len(row.answer) for question in questions for row in question.rows)
+    place, token = (torch.zeros(len(questions), 2, longest, dtype=torch.int64) for _ in range(2))
+    counts = torch.zeros(len(questions), 2, longest)
+    rows: list[int] = []
+    places: list[int] = []
     start = 0
     for number, question in enumerate(questions):
-        for side, answer in zip((-1.0, 1.0), question.answers, strict=True):
-            for step, token in enumerate(answer.tokens):
-                rows.append(start + answer.text)
-                places.append(answer.first + step)
-                tokens.append(token)
-                owners.append(number)
-                signs.append(side)
+        for side, (row, text) in enumerate(zip(question.rows, question.text_of, strict=True)):
+            for step, answer in enumerate(row.answer):
+                place[number, side, step], token[number, side, step] = len(places), answer
+                counts[number, side, step] = 1
+                rows.append(start + text)
+                places.append(row.first + step)
         start += len(question.texts)
     # Padded on the right: attention looks back only, so that what stands there changes nothing.
     padded = nn.utils.rnn.pad_sequence([state for own in states for state in own], batch_first=True)
     logits = upper.logits(padded, torch.tensor(rows), torch.tensor(places))
-    device = logits.device
-    said = logits.log_softmax(-1)[torch.arange(len(tokens)), torch.tensor(tokens, device=device)]
-    odds = torch.zeros(len(questions), device=device)
-    return odds.index_add(0, torch.tensor(owners, device=device), said * torch.tensor(signs, device=device))
+    return Spoken(place, token, counts).log_prob(logits).diff(dim=1)[:, 0]
 
 
 def _save_whole(card: ModelCard, adapter: Path, folder: Path) -> None:
     """The network with the adapter in its weights, and its tokenizer."""
-    assert card.path is not None
     model = load(card).model
     lay_over(find_adapter(str(adapter), adapter), model)
     with quiet_transformers():
         model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
-    for file in tokenizer.files(card.path):
+    for file in tokenizer_files(card.path):
         shutil.copy(file, folder / file.name)

@@ -19,6 +19,7 @@ from harness.models.card import ModelCard
 from harness.models.load import load
 from harness.spec import Activations
 from harness.store import Store
+from harness.subjects.language_model import LanguageModel
 from tests.benchmarks import plain_forward, reviews
 from tests.benchmarks.race import race, timed
 from tests.benchmarks.table import Line, at_most, versus
@@ -54,8 +55,7 @@ class Ours:
     def __call__(self, tables: Sequence[PromptTable]) -> list[Tensor]:
         """States of every pair of each table, (layer, pair, answer, d_model)."""
         with self._store() as store, patch("harness.models.load.load", lambda _: self.network):
-            model = reviews.spec(4).condition("plain").model
-            found = extract(model, self.card, tables, Activations(), store)
+            found = extract(LanguageModel(self.card), tables, Activations(), store)
             numbers = [table.frame["pair"].unique().sort().to_numpy() for table in tables]
             layers = range(self.card.layers)
             states = [found.pairs(table, of, layers).states for table, of in zip(tables, numbers, strict=True)]
@@ -134,7 +134,7 @@ def _templates(ours: Ours) -> Iterator[Line]:
 
 def _shared(what: str, card: ModelCard, tables: Sequence[PromptTable], limit: float | None = None) -> Line:
     with tempfile.TemporaryDirectory() as folder:
-        cost = plan_extraction(card, tables, Activations(), Store(Path(folder))).whole
+        cost = plan_extraction(LanguageModel(card), tables, Activations(), Store(Path(folder))).whole
     return at_most(what, cost.tokens / cost.tokens_unshared, limit)
 
 

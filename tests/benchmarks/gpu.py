@@ -13,11 +13,12 @@ import torch
 
 from harness.activations import batches, trie
 from harness.activations.forward import Packed
-from harness.activations.rows import Row, Stage, row_key
+from harness.activations.rows import RowTable
 from harness.contracts import Pairs
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.network import Network
+from harness.models.questions import Row
 from harness.spec import Model
 from tests.benchmarks import ccs
 from tests.benchmarks.extraction import matrix_peak
@@ -52,7 +53,7 @@ def forward(config: dict[str, Any], dtype: str, pairs: int) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder:
         network = _network(Path(folder), config, dtype)
         stage = _stage(pairs, int(config["vocab_size"]))
-        layout = batches.lay_out(stage, network.card, True, batches.token_budget())
+        layout = batches.lay_out(stage, batches.token_budget(), network.card)
         packed = [batch for shard in layout.shards for batch in shard]
         tokens = sum(batch.tokens for batch in packed)
         inputs = [_inputs(stage, batch, network) for batch in packed]
@@ -115,7 +116,7 @@ def _network(folder: Path, config: dict[str, Any], dtype: str) -> Network:
     return load(describe(Model(id=str(folder), weights="random", dtype=dtype), folder))  # type: ignore[arg-type]
 
 
-def _stage(pairs: int, vocabulary: int) -> Stage:
+def _stage(pairs: int, vocabulary: int) -> RowTable:
     """Pairs as reviews have them: forty to two hundred tokens in common, then four of their own."""
     generator = np.random.default_rng(0)
     rows = []
@@ -125,11 +126,11 @@ def _stage(pairs: int, vocabulary: int) -> Stage:
             own = [answer, *generator.integers(0, vocabulary, 3).tolist()]
             rows.append(Row((*common, *own), len(common), len(common) + 1, "last"))
     families = tuple((2 * pair, 2 * pair + 1) for pair in range(pairs))
-    keys = tuple(row_key(row) for row in rows)
-    return Stage(tuple(rows), keys, families, keys, (tuple(range(len(rows))),))
+    keys = tuple(row.key for row in rows)
+    return RowTable(tuple(rows), keys, families, keys, (tuple(range(len(rows))),))
 
 
-def _inputs(stage: Stage, batch: batches.Batch, network: Network) -> dict[str, Any]:
+def _inputs(stage: RowTable, batch: batches.Batch, network: Network) -> dict[str, Any]:
     """A packed batch ready on the device, built anew from its trees."""
     packs = [trie.pack([stage.rows[row].tokens for row in group.rows]) for group in batch.groups]
     length = max(len(pack.tokens) for pack in packs)

@@ -15,6 +15,7 @@ from harness.models.card import ModelCard, describe
 from harness.models.tokenizer import load_tokenizer
 from harness.spec import Model, Spec
 from harness.store import Store
+from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +54,7 @@ def training(normalisation: str, layers: Sequence[int] | None = None) -> Pairs:
 
     reviews = table(1000)
     chosen = spec(1000).condition("plain")
-    found = extract(chosen.model, card(), [reviews], chosen.activations, Store())
+    found = extract(LanguageModel(card()), [reviews], chosen.activations, Store())
     train = reviews.frame.filter(answer=0, split="train")
     pairs = found.pairs(reviews, train["pair"].to_numpy(), layers or range(card().layers))
     normaliser: Normalisation = kind.find("normalisations", normalisation)()  # type: ignore[assignment]

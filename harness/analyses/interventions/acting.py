@@ -17,15 +17,17 @@ from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
 from harness.analyses.interventions.directions import Directions, there
 from harness.analyses.interventions.effect import both_ways
-from harness.analyses.interventions.questions import Question, drawn, questions
 from harness.errors import DataError, HarnessError, NumericalError
-from harness.store import Artifact, Store, content_key
+from harness.machine import stopping
+from harness.models.questions import Question, questions_of
+from harness.store import Artifact, Store, content_key, reading
+from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from harness.analyses.interventions.altered import Alterations, AlteredForward, Batch, Way
-    from harness.execution import Execution
+    from harness.execution.conditions import Conditions
+    from harness.execution.run import Run
     from harness.models.card import ModelCard
-    from harness.models.network import Network
     from harness.spec import Intervention
 
 _PARTS = "parts"
@@ -46,17 +48,30 @@ class Acted(msgspec.Struct, frozen=True):
     """How the network was forwarded."""
 
 
-def test_rows(execution: Execution, condition: str, intervention: Intervention) -> np.ndarray:
+def test_rows(conditions: Conditions, condition: str, intervention: Intervention) -> np.ndarray:
     """Places among the test pairs of those that are forwarded again."""
-    return drawn(np.arange(len(execution.labels(condition, "test").group)), intervention.rows, intervention.seed)
+    return drawn(np.arange(len(conditions.labels(condition, "test").group)), intervention.rows, intervention.seed)
 
 
-def asked(execution: Execution, condition: str, part: str, intervention: Intervention) -> list[Question]:
+def asked(conditions: Conditions, condition: str, part: str, intervention: Intervention) -> list[Question]:
     """The pairs of one part of the split that an intervention forwards."""
-    frame = execution.table(condition).frame
+    import polars as pl
+
+    frame = conditions.table(condition).frame
     numbers = frame.filter(answer=0, split=part)["pair"].to_numpy()
     chosen = numbers[drawn(np.arange(len(numbers)), intervention.rows, intervention.seed)]
-    return questions(frame, chosen.tolist())
+    found = questions_of(frame.filter(pl.col("pair").is_in(chosen.tolist())))
+    assert all(row.start > 0 for question in found for row in question.rows), "an answer without anything before it"
+    return found
+
+
+def drawn(numbers: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+    """`count` of the numbers in their order, drawn by the seed; a larger count keeps those of a smaller one."""
+    if count is None or count >= len(numbers):
+        return numbers
+    chosen = np.random.default_rng([0xAC75, seed]).permutation(len(numbers))[:count]
+    kept: np.ndarray = np.sort(numbers[chosen])
+    return kept
 
 
 def possible(card: ModelCard, intervention: Intervention, asked: Sequence[Question]) -> tuple[Way, ...]:
@@ -90,27 +105,26 @@ class Acting:
 
     def __init__(
         self,
-        execution: Execution,
+        run: Run,
         condition: str,
         intervention: Intervention,
         found: Directions,
         target: str,
-        load: Callable[[ModelCard], Network],
     ):
         """`target` is what the probe was fitted on."""
-        card = execution.card(condition)
-        assert card is not None, "a test bed that gives states by formula is refused before"
+        subject = run.conditions.subject(condition)
+        assert isinstance(subject, LanguageModel), "the plan refuses what cannot be altered"
         assert found.choice.layer is not None
-        self.store: Store = execution.store
-        self.card, self.load = card, load
+        self.store: Store = run.store
+        self.card, self.load = subject.card, run.networks.load
         self.condition, self.intervention = condition, intervention
         self.layer: int = found.choice.layer
-        self.budget = execution.resources.tokens_per_pass or token_budget()
-        self.asked = asked(execution, condition, "test", intervention)
-        self.known = self._known(execution)
-        self.training = asked(execution, condition, "train", intervention)
+        self.budget = run.resources.tokens_per_pass or token_budget()
+        self.asked = asked(run.conditions, condition, "test", intervention)
+        self.known = self._known(run.conditions)
+        self.training = asked(run.conditions, condition, "train", intervention)
         self._forward: AlteredForward | None = None
-        self.found = found.with_there(self._there(execution, target))
+        self.found = found.with_there(self._there(run.conditions, target))
 
     def total(self) -> int:
         """Tokens, if the fastest way is right."""
@@ -156,11 +170,11 @@ class Acting:
     def _part(self, key: str, way: Way, batch: Batch) -> str:
         return content_key(key, way, self.budget, [self.asked[number].number for number in batch.numbers])
 
-    def _known(self, execution: Execution) -> np.ndarray:
+    def _known(self, conditions: Conditions) -> np.ndarray:
         """The unaltered log-odds as they were read with the states."""
-        extracted = execution.extracted(execution.plan.group_of(self.condition))
-        table = execution.table(self.condition)
-        some = execution.layers(self.condition)[:1]
+        extracted = conditions.extracted(self.condition)
+        table = conditions.table(self.condition)
+        some = conditions.layers(self.condition)[:1]
         odds = extracted.pairs(table, [question.number for question in self.asked], some).log_odds
         if odds is None:
             raise DataError(
@@ -227,9 +241,9 @@ class Acting:
             states[list(batch.numbers)] = self._tried(lambda batch=batch: self.forward.answering(batch))  # type: ignore[misc]
         return states
 
-    def _there(self, execution: Execution, target: str) -> np.ndarray | None:
+    def _there(self, conditions: Conditions, target: str) -> np.ndarray | None:
         """Where the states that are altered hold what the probe was fitted on, by labels of training rows."""
-        labels = execution.labels(self.condition, "train")
+        labels = conditions.labels(self.condition, "train")
         if target not in labels.targets or not self.training:
             return None
         chosen = drawn(np.arange(len(labels.group)), self.intervention.rows, self.intervention.seed)

@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.analyses.interventions.questions import Question
-from harness.models.network import Network, cache_argument
+from harness.activations.tree_mask import tree_mask
+from harness.models.log_odds import AT_ONCE, Spoken
+from harness.models.network import Network
+from harness.models.questions import Question
 
 Way = Literal["branched", "whole"]
 
-_LOGITS_AT_ONCE = 256
-"""Places of a pass at which the whole vocabulary is looked at."""
 _PADDED = 1.15
 """A batch ends where its longest text has so many times the tokens of the next."""
 
@@ -141,7 +141,7 @@ class AlteredForward:
             reader = _Answers(batch, self.network)
             most = max(1, self.budget // (len(batch.tokens) * run.width))
             if reader.vocabulary is None:
-                most = max(1, min(most, _LOGITS_AT_ONCE // len(reader.text)))
+                most = max(1, min(most, AT_ONCE // len(reader.text)))
             found = []
             for start in range(0, len(alterations), most):
                 part = alterations.part(start, start + most, self.network.device)
@@ -185,7 +185,8 @@ class _Branched:
     def __init__(self, forward: AlteredForward, batch: Batch):
         self.forward, self.batch = forward, batch
         device = batch.tokens.device
-        states, self.keys, self.values = _remembered(forward.network, forward.layer, batch)
+        past, read = forward.network.remember(_inputs(batch, forward.network), (forward.layer,))
+        states = read.found[forward.layer].to(forward.network.device)
         self.width = int((batch.length - batch.last).max())
         self.tokens = int((batch.length - batch.last).sum())
         self.step = torch.arange(self.width, device=device)
@@ -196,8 +197,7 @@ class _Branched:
         self.states = states.gather(1, within[..., None].expand(-1, -1, states.shape[-1]))
         self.where = (self.step == 0).expand(within.shape)
         self.before = int(batch.last.max())
-        # As in `harness.activations.forward.Packed`: plain attention adds its mask, the fused kernels take truth values.
-        self.adds_mask = getattr(forward.network.model.config, "_attn_implementation", "sdpa") == "eager"
+        self.past = [(keys[:, :, : self.before], values[:, :, : self.before]) for keys, values in past if self.before]
 
     def __call__(self, alterations: Alterations, reader: _Answers) -> Tensor:
         count, texts = len(alterations), len(self.ids)
@@ -205,38 +205,17 @@ class _Branched:
         inputs: dict[str, Any] = {
             "input_ids": self.ids.repeat(1, count),
             "position_ids": self.place.repeat(1, count),
-            "attention_mask": self._mask(count),
         }
-        if self.before:
-            inputs[self.forward.network.cache_argument] = self._past()
+        # A branch is a chain of tokens, which ends the line of all of its nodes.
+        number = torch.arange(count, device=altered.device).repeat_interleave(self.width)
+        ends = ((number + 1) * self.width - 1).expand(texts, -1)
+        before = torch.arange(self.before, device=altered.device)[None, :] < self.batch.last[:, None]
+        inputs |= self.forward.network.recalling(self.past, texts, tree_mask(ends, before))
         sequence = torch.arange(texts, device=altered.device)[reader.text]
         branch = torch.arange(count, device=altered.device)[:, None]
         places = (sequence * count + branch) * self.width + reader.place
         with _standing_in(self.forward, altered):
             return reader.log_odds(inputs, places)
-
-    def _mask(self, count: int) -> Tensor:
-        """Who sees whom, (text, 1, branch · step, before + branch · step): what stands before, and one's own branch so far."""
-        batch, device = self.batch, self.ids.device
-        number = torch.arange(count, device=device).repeat_interleave(self.width)
-        step = self.step.repeat(count)
-        own = (number[:, None] == number[None, :]) & (step[None, :] <= step[:, None])
-        past = torch.arange(self.before, device=device)[None, :] < batch.last[:, None]
-        sees = torch.cat([past[:, None, :].expand(-1, len(own), -1), own[None].expand(len(past), -1, -1)], dim=-1)[
-            :, None
-        ]
-        if not self.adds_mask:
-            return sees
-        dtype = self.forward.network.dtype
-        return torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill_(~sees, torch.finfo(dtype).min)
-
-    def _past(self) -> Any:
-        from transformers import DynamicCache
-
-        cache = DynamicCache()
-        for number, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            cache.update(keys[:, :, : self.before], values[:, :, : self.before], number)
-        return cache
 
 
 class _Answers:
@@ -247,7 +226,7 @@ class _Answers:
         device = batch.tokens.device
         text = batch.text[..., None].expand_as(batch.place)
         width = int(batch.place.max()) + 1
-        spots, self.spot = torch.unique(text * width + batch.place, return_inverse=True)
+        spots, spot = torch.unique(text * width + batch.place, return_inverse=True)
         self.text, self.place = spots // width, spots % width
         """Where to look: (spot,), the text and the place counted from the last token before the answer."""
         # At one and the same place the normaliser of both answers is one, and leaves log-odds alone.
@@ -255,24 +234,20 @@ class _Answers:
         plain = type(network.head) is nn.Linear
         self.vocabulary = torch.unique(batch.answer) if shared and plain else None
         """The tokens whose logits are needed; None for all."""
-        self.answer = batch.answer
-        if self.vocabulary is not None:
-            self.answer = torch.searchsorted(self.vocabulary, batch.answer)
+        answer = batch.answer if self.vocabulary is None else torch.searchsorted(self.vocabulary, batch.answer)
+        self.spoken = Spoken(spot, answer, batch.counts)
         self.device = device
 
     def log_odds(self, inputs: dict[str, Any], places: Tensor) -> Tensor:
         """(alteration, question), float32; `places` (alteration, spot) in the flattened (sequence, token) grid."""
         count = len(places)
-        with _head_at(self.network, places.flatten(), self.vocabulary):
+        with self.network.head_at(places.flatten(), self.vocabulary):
             model = self.network.model
             logits = model(**inputs, **({} if self.network.cache_argument in inputs else {"use_cache": False})).logits[
                 0
             ]
-        logits = logits.to(self.device).float().view(count, len(self.text), -1)
-        found = logits[:, self.spot, self.answer]
-        if self.vocabulary is None:
-            found = found - logits.logsumexp(-1)[:, self.spot]
-        sums = (found * self.batch.counts).sum(-1)
+        logits = logits.to(self.device).view(count, len(self.text), -1)
+        sums = self.spoken.log_prob(logits, normalised=self.vocabulary is None)
         return sums[..., 1] - sums[..., 0]
 
 
@@ -282,32 +257,6 @@ def _inputs(batch: Batch, network: Network) -> dict[str, Tensor]:
     if network.takes_positions:
         inputs["position_ids"] = place.expand(batch.tokens.shape)
     return inputs
-
-
-def _remembered(network: Network, layer: int, batch: Batch) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """States at the layer, (text, token, d_model), and keys and values of every block, (text, head, token, d_head)."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache()
-    found: list[Tensor] = []
-
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.append(args[0] if args else kwargs["hidden_states"])
-
-    def after(_: nn.Module, args: Any, output: Any) -> None:
-        found.append(output if isinstance(output, Tensor) else output[0])
-
-    if layer == 0:
-        hook = network.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
-    else:
-        hook = network.blocks[layer - 1].register_forward_hook(after)
-    try:
-        body = network.model.base_model
-        body(**_inputs(batch, network), use_cache=True, **{cache_argument(body): cache})
-    finally:
-        hook.remove()
-    # The layers of a cache without a configuration are plain ones, and filled.
-    return found[0].to(network.device), [one.keys for one in cache.layers], [one.values for one in cache.layers]  # type: ignore[misc, union-attr]
 
 
 @contextmanager
@@ -359,52 +308,24 @@ def _gives_tuples(network: Network) -> bool:
     return seen[0]
 
 
-@contextmanager
-def _head_at(network: Network, places: Tensor, vocabulary: Tensor | None) -> Iterator[None]:
-    """The head sees only these places, as one sequence of a batch of one, and gives the logits of some tokens, or of all."""
-    head = network.head
-    assert head is not None, "a network without a head has no answer"
-
-    def before(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        states = args[0]
-        return (states.reshape(-1, states.shape[-1]).index_select(0, places.to(states.device))[None],)
-
-    kept = head.__dict__.get("forward")
-    hook = head.register_forward_pre_hook(before)
-    try:
-        if vocabulary is not None:
-            some = vocabulary.to(head.weight.device)
-            weight = head.weight[some]
-            bias = None if head.bias is None else head.bias[some]
-            head.forward = lambda states: nn.functional.linear(states, weight, bias)
-        yield
-    finally:
-        hook.remove()
-        if vocabulary is not None:
-            if kept is None:
-                del head.forward
-            else:
-                head.forward = kept
-
-
 def _batch(numbers: Sequence[int], questions: Sequence[Question], network: Network) -> Batch:
     chosen = [questions[number] for number in numbers]
     texts = [text for question in chosen for text in question.texts]
     longest = max(map(len, texts))
     tokens = np.full((len(texts), longest), network.pad_token, dtype=np.int64)
-    for row, text in zip(tokens, texts, strict=True):
-        row[: len(text)] = text
+    for number, text in enumerate(texts):
+        tokens[number, : len(text)] = text
     first = np.cumsum([0, *(len(question.texts) for question in chosen)])
-    slots = max(len(member.tokens) for question in chosen for member in question.members)
+    slots = max(len(row.answer) for question in chosen for row in question.rows)
     spoken = np.zeros((len(chosen), 2), dtype=np.int64)
     place, answer = (np.zeros((len(chosen), 2, slots), dtype=np.int64) for _ in range(2))
     counts = np.zeros((len(chosen), 2, slots), dtype=np.float32)
     for number, question in enumerate(chosen):
-        for side, member in enumerate(question.members):
-            size = len(member.tokens)
-            spoken[number, side] = first[number] + member.text
-            place[number, side, :size] = np.arange(size)
-            answer[number, side, :size] = member.tokens
+        for side, (row, of) in enumerate(zip(question.rows, question.text_of, strict=True)):
+            size = len(row.answer)
+            spoken[number, side] = first[number] + of
+            place[number, side, :size] = row.first - question.last[of] + np.arange(size)
+            answer[number, side, :size] = row.answer
             counts[number, side, :size] = 1
     device = network.device
     return Batch(

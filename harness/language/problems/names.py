@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness import kind
-from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.interventions import intervention_problems
 from harness.language.resolving import Resolved, probe_name
@@ -83,7 +82,7 @@ def _sign_problems(resolved: Resolved) -> Iterator[Problem]:
 
 def _bed_problems(resolved: Resolved) -> Iterator[Problem]:
     """A bed has token ids of its own: data and prompts that only beds would see are a misunderstanding."""
-    beds = {name for name, c in resolved.conditions.items() if c is not None and isinstance(c.model, Bed)}
+    beds = {name for name, c in resolved.conditions.items() if c is not None and c.own_rows is not None}
     for name in sorted(beds):
         condition = resolved.conditions[name]
         if condition is not None and condition.distractors:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness import kind
-from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.templates import template_problems
 from harness.language.syntax.document import shorten
@@ -118,15 +117,13 @@ def _half_problems(setting: Table, condition: Condition, answers: tuple[str, ...
 def _source_problems(setting: Table, condition: Condition) -> Iterator[Problem]:
     source = condition.data.source
     if source is None:
-        if not isinstance(condition.model, Bed):
+        if condition.own_rows is None:
             where = setting.get("data") or setting
             message = f"condition {condition.name} has no data; give data.source: `harness list data`"
             yield where.place.problem(child_path(setting.path, "data"), message)
         return
     prompt = setting.get("prompt") or setting
     yield from _half_problems(setting, condition, condition.prompt.answers or source.answers)
-    if not (
-        condition.prompt.template or condition.prompt.templates or source.template or isinstance(condition.model, Bed)
-    ):
+    if not (condition.prompt.template or condition.prompt.templates or source.template or condition.own_rows):
         message = f"the data set {source.kind()} has no template of its own; give prompt.template"
         yield prompt.place.problem(child_path(setting.path, "prompt"), message)

@@ -1,0 +1,22 @@
+"""Which way the states of a subject's rows are got: asked for, forwarded, or forwarded by the processes of a machine together."""
+
+from __future__ import annotations
+
+from harness.activations.bank import Bank
+from harness.activations.forwarding import Forwarding, OfModel
+from harness.activations.given import Given
+from harness.activations.rows import RowTable
+from harness.machine.resources import Resources
+from harness.subject import Subject
+from harness.subjects.language_model import LanguageModel
+
+
+def forwarding(subject: Subject, table: RowTable, bank: Bank, resources: Resources) -> Forwarding:
+    """The way for this subject. Nothing is loaded yet."""
+    if not isinstance(subject, LanguageModel):
+        return Given(subject, table, bank, resources)
+    if resources.tensor_parallel:
+        from harness.activations.in_step import TensorParallel
+
+        return TensorParallel(subject.card, subject, table, bank, resources)
+    return OfModel(subject.card, subject, table, bank, resources)

@@ -1,0 +1,169 @@
+"""A subject: what states come from. A language model, a formula, and whatever else answers the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Encoded(Protocol):
+    """A tokenised text."""
+
+    @property
+    def ids(self) -> list[int]: ...
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """Characters of each token, end exclusive; (0, 0) for a special token that stands for none."""
+
+
+class Tokenizer(Protocol):
+    """What the prompts need of a model's tokenizer."""
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether it has a chat template."""
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that the model reads; None if there is no limit."""
+
+    def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
+        """Whole texts with the special tokens that the model expects."""
+
+    def chat(self, user: str, assistant: str) -> tuple[str, int]:
+        """A dialogue of one turn each, up to the assistant's last character, and the character at which its text begins.
+
+        The text is encoded as it is: special tokens that `encode` adds are not in it.
+        """
+
+
+class Devices(msgspec.Struct, frozen=True):
+    """Devices of one machine, all alike."""
+
+    kind: Literal["cpu", "cuda"]
+    count: int
+    memory_bytes: int
+    """Of each."""
+
+    def __str__(self) -> str:
+        return f"{self.count} × {self.memory_bytes / 2**30:.0f} GiB" if self.kind == "cuda" else "cpu"
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """Where a subject lies on some devices."""
+
+    where: str
+    """In words."""
+    weight_bytes: tuple[int, ...] = ()
+    """On each device of a replica."""
+    replicas: int = 1
+    at_once: int = 1
+    """Devices that compute at the same time."""
+    note: str = ""
+    """What a time estimated from it leaves out."""
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What states come from, as it is known before anything is loaded.
+
+    What a subject does not have, it need not mention: the defaults are those of a formula. Layer 0 is the embedding output, or
+    what stands in its place.
+    """
+
+    sites: ClassVar[tuple[str, ...]] = ("residual",)
+    """Where in a layer states can be read; as `activations.site` names them."""
+    positions: ClassVar[tuple[str, ...]] = ("last",)
+    """Tokens whose states can be read; as `activations.token` names them."""
+
+    @property
+    def name(self) -> str:
+        """As the spec gives it."""
+        raise NotImplementedError
+
+    @property
+    def about(self) -> str:
+        """What it is, in words, for the report."""
+        raise NotImplementedError
+
+    @property
+    def identity(self) -> str:
+        """A content hash. Two subjects with the same one give the same states, if they are read in the same way."""
+        raise NotImplementedError
+
+    @property
+    def layers(self) -> int:
+        """Layers whose states can be read, layer 0 included."""
+        raise NotImplementedError
+
+    @property
+    def d_model(self) -> int:
+        """Numbers in a state."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> str:
+        """The number format that states are computed in."""
+        return "float32"
+
+    @property
+    def read_as(self) -> tuple[str, ...]:
+        """What else states depend on, besides the identity: the number format, the stack that is read …"""
+        return (self.dtype,)
+
+    @property
+    def tokenizer(self) -> str | None:
+        """Content hash of its tokenizer; None where prompts are token ids or rows of a table, and no text."""
+        return None
+
+    def load_tokenizer(self) -> Tokenizer | None:
+        """Its tokenizer; None where prompts are no text."""
+        return None
+
+    @property
+    def says(self) -> bool:
+        """Whether it gives probabilities of answers by itself."""
+        return False
+
+    @property
+    def alterable(self) -> bool:
+        """Whether states of it can be altered, so that what it says afterwards comes from them."""
+        return False
+
+    @property
+    def untrainable(self) -> str:
+        """Why it cannot be trained to answer; empty where it can."""
+        return "its states are given, so that nothing can be trained"
+
+    @property
+    def untrained(self) -> bool:
+        """Whether its weights are random."""
+        return False
+
+    def ingredients(self) -> dict[str, str]:
+        """What the key of its states is made of, each under a name that a person understands."""
+        raise NotImplementedError
+
+    def provenance(self) -> Mapping[str, Any]:
+        """What the manifest says of it."""
+        raise NotImplementedError
+
+    def placed(self, devices: Devices, working_bytes: int, split: bool) -> Placed:
+        """Where it would lie, with so many bytes for a pass beside it; `split` cuts every matrix. Raises UsageError where it does
+        not fit."""
+        return Placed("in the memory of the processor")
+
+    def check_split(self, processes: int) -> None:
+        """Raises UsageError where its weights cannot be split over so many processes of a machine."""
+
+    def states(self, prompts: Sequence[Sequence[int]], layers: Sequence[int]) -> Tensor:
+        """States at the last token of each prompt, float32, (layer, row, d_model).
+
+        Those of a language model are read by `harness.activations`, which forwards once what many prompts begin with.
+        """
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""What states come from: a file for each way to answer the questions of `harness.subject`."""

@@ -1,0 +1,44 @@
+"""From a condition to its subject, found and described. No weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from posixpath import normpath
+
+import msgspec
+
+from harness.assets.bed_folder import find_bed
+from harness.models.card import ModelCard, describe
+from harness.spec import Condition, Model
+from harness.subject import Subject
+from harness.subjects.formula import Formula
+from harness.subjects.language_model import LanguageModel
+
+Progress = Callable[[str, int, int | None], None]
+"""Told what is being brought, how much of it is here, and how much there is."""
+
+
+def subject_of(condition: Condition, folder: Path, bring: bool = True, progress: Progress | None = None) -> Subject:
+    """What a condition asks. `folder` is the spec's, for relative paths; with `bring`, what is not here is downloaded.
+
+    Raises UsageError for a model that cannot be found, or cannot be used as it is.
+    """
+    model = condition.model
+    if not isinstance(model, Model):
+        return Formula(model)
+    bed = condition.bed
+    if bed is None:
+        return LanguageModel(describe(model, folder, bring=bring, progress=progress))
+    if bed.revision and bring:
+        # Until here only its card was needed.
+        find_bed(bed.name, bed.revision, folder, whole=True, pickles=model.allow_pickle, code=model.trust_remote_code)
+    card = describe(model, Path(bed.folder), bring=bring, progress=progress)
+    return LanguageModel(_named_after(card, model, bed.name, Path(bed.folder)), bed.name)
+
+
+def _named_after(card: ModelCard, model: Model, bed: str, folder: Path) -> ModelCard:
+    """Where the model lies in the bed's folder, it is named in words that are the same on every machine, and say whose it is."""
+    if not (folder / model.id).exists():
+        return card
+    return msgspec.structs.replace(card, name=card.name.replace(model.id, normpath(f"{bed}/{model.id}"), 1))

@@ -1,0 +1,62 @@
+"""A subject whose states are given by a formula: what a probe can find in them is known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.code_version import code_version
+from harness.contracts import Bed
+from harness.store import content_key
+from harness.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Formula(Subject, frozen=True):
+    """A test bed that gives the states of token ids without any network. Its identity is its options and its code."""
+
+    bed: Bed
+
+    @property
+    def name(self) -> str:
+        return self.bed.kind()
+
+    @property
+    def about(self) -> str:
+        return f"test bed {self.name}, {self.layers} layers of width {self.d_model}"
+
+    @property
+    def identity(self) -> str:
+        # The code of one bed is no part of another's identity, but what they share is part of all.
+        shared = [f"beds/{path.stem}" for path in (Path(__file__).parents[1] / "beds").glob("_*.py")]
+        return content_key("bed", self._options, code_version(f"beds/{self.name}", *shared))
+
+    @property
+    def layers(self) -> int:
+        return self.bed.shape[0]
+
+    @property
+    def d_model(self) -> int:
+        return self.bed.shape[1]
+
+    @property
+    def untrainable(self) -> str:
+        return "the states of this test bed are given by a formula, so that nothing can be trained"
+
+    def ingredients(self) -> dict[str, str]:
+        return {"bed": content_key(self._options), "code": code_version("beds", "activations", "contracts", "subjects")}
+
+    def provenance(self) -> Mapping[str, Any]:
+        return {"bed": self._options}
+
+    def states(self, prompts: Sequence[Sequence[int]], layers: Sequence[int]) -> Tensor:
+        return self.bed.states(prompts)[list(layers)]
+
+    @property
+    def _options(self) -> Mapping[str, Any]:
+        return {"kind": self.name, **msgspec.to_builtins(self.bed)}
