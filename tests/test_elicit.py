@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from harness import costs, elicited, language, pipeline
 from harness.compiling import compile_plan
@@ -31,6 +32,7 @@ from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
 from harness.training.batching import batches
 from harness.training.elicit import elicit, log_odds
+from harness.training.low_rank import insert, parameters_of
 from harness.training.questions import Question, questions_of
 from harness.training.two_parts import lower_states, upper_part
 from tests.test_beds import adapter_for
@@ -95,7 +97,7 @@ def test_what_is_trained_is_the_log_odds_by_which_the_answer_is_scored(
     assert {len(question.texts) for question in questions} == {texts}
     network = load(card)
     states = [lower_states(network, question.texts, block) for question in questions]
-    upper, _ = upper_part(network, block, questions[0].texts, states[0])
+    upper = upper_part(network, block, questions[0].texts, states[0])
     with torch.no_grad():
         found = log_odds(upper, questions, states)
     assert torch.allclose(found, asked(card, frame), atol=1e-4)
@@ -179,6 +181,36 @@ def test_what_is_known_and_not_said_is_said_on_rows_that_were_not_taught(
     assert roc_auc_score(test.filter(answer=0)["truth"], asked(whole, test)) < 0.7
 
 
+def test_an_update_is_its_formula_to_the_byte() -> None:
+    """W x + s B A x, forwards and backwards, whatever computes it: weights that were trained before are trained again."""
+    generator = torch.Generator().manual_seed(0)
+    block = nn.Sequential(nn.Linear(32, 48), nn.Tanh(), nn.Linear(48, 32, bias=False)).requires_grad_(False)
+    maps = [(block[place].weight, block[place].bias) for place in (0, 2)]
+    x = torch.randn(4, 7, 32, generator=generator)
+    before, drawn = block(x), torch.random.get_rng_state()
+    found = insert({"layers.3": block}, 5, 10, torch.Generator().manual_seed(1))
+    assert torch.equal(torch.random.get_rng_state(), drawn), "the control: nothing is drawn from the global generator"
+    assert list(found) == ["layers.3.0", "layers.3.2"]
+    assert torch.equal(block(x), before), "it starts from the network as it is"
+    again = torch.Generator().manual_seed(1)
+    for width, each in zip((32, 48), found.values(), strict=True):
+        assert torch.equal(each.down, (torch.rand(5, width, generator=again) * 2 - 1) * (1 / width**0.5))
+        assert each.scale == 2.0
+        with torch.no_grad():
+            each.up.copy_(torch.randn(each.up.shape, generator=generator))
+    trained = parameters_of(found.values())
+    own = [parameter.detach().clone().requires_grad_() for parameter in trained]
+    expected = x
+    for place, (weight, bias) in enumerate(maps):
+        down, up = own[2 * place : 2 * place + 2]
+        expected = nn.functional.linear(expected, weight, bias) + 2.0 * ((expected @ down.T) @ up.T)
+        expected = expected.tanh() if place == 0 else expected
+    assert torch.equal(block(x), expected)
+    block(x).square().sum().backward()
+    expected.square().sum().backward()
+    assert all(torch.equal(one.grad, other.grad) for one, other in zip(trained, own, strict=True))
+
+
 def test_the_same_seed_gives_the_same_bytes(parcels: tuple[ModelCard, pl.DataFrame], tmp_path: Path) -> None:
     card, frame = parcels
     questions = all_questions(frame.filter(split="train"))
@@ -227,6 +259,23 @@ def test_over_an_adapter_the_sum_is_exact(tiny_llama: Path, tmp_path: Path) -> N
     alone = load_file(tmp_path / "alone" / WEIGHTS)
     name = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight"
     assert not torch.allclose(alone[name], matrices[name][:, 3:], atol=1e-4)
+
+
+def test_peft_reads_what_was_trained_the_same_way(tiny_llama: Path, tmp_path: Path) -> None:
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    plain = describe(Model(id=str(tiny_llama), dtype="float32"), tmp_path)
+    frame = colours(plain, "Is {{ colour }} warm? {{ answer }}", ("n", "y"))
+    elicit(plain, all_questions(frame), Elicit(steps=8, rate=1e-2, rank=4, alpha=6), tmp_path / "own", silent)
+    ours = load(msgspec.structs.replace(plain, adapter=find_adapter("own", tmp_path))).model
+    base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype="float32")
+    tokens = torch.arange(1, 20)[None]
+    with torch.no_grad():
+        before = base(tokens).logits
+        theirs = peft.PeftModel.from_pretrained(base, tmp_path / "own").eval()
+        assert torch.allclose(theirs(tokens).logits, ours(tokens).logits, atol=1e-5)
+        assert not torch.allclose(before, ours(tokens).logits, atol=1e-3), "the control: it changes something"
 
 
 # ---------------------------------------------------------------- in a spec

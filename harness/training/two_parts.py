@@ -6,7 +6,7 @@ for each text halves the time; and it means that whatever the lower blocks know 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,9 +26,10 @@ Text = Sequence[int]
 class Upper:
     """The blocks that learn, with the norm and the head after them."""
 
-    def __init__(self, network: Network, blocks: nn.ModuleList):
+    def __init__(self, network: Network, blocks: Mapping[str, nn.Module]):
         self.network = network
         self.blocks = blocks
+        """By their names in the whole network."""
 
     def logits(self, states: Tensor, row: Tensor, place: Tensor) -> Tensor:
         """At some places of some rows, (place, vocabulary). `states` is what goes into the first block, (row, token, d_model)."""
@@ -54,8 +55,8 @@ def lower_states(network: Network, texts: Sequence[Text], block: int) -> list[Te
     return found
 
 
-def upper_part(network: Network, block: int, texts: Sequence[Text], states: Sequence[Tensor]) -> tuple[Upper, str]:
-    """The network without its lower blocks, and the name of the list of blocks; tried on some texts.
+def upper_part(network: Network, block: int, texts: Sequence[Text], states: Sequence[Tensor]) -> Upper:
+    """The network without its lower blocks, tried on some texts.
 
     The whole network is none any more afterwards. Raises HarnessError where the two parts one after the other are not the whole.
     """
@@ -70,7 +71,7 @@ def upper_part(network: Network, block: int, texts: Sequence[Text], states: Sequ
     owner, _, own = prefix.rpartition(".")
     setattr(model.get_submodule(owner), own, blocks)
     model.config.num_hidden_layers = len(blocks)
-    upper = Upper(network, blocks)
+    upper = Upper(network, {f"{prefix}.{block + number}": own for number, own in enumerate(blocks)})
     with torch.no_grad():
         difference = float((upper.logits(inputs.clone(), row, last) - whole).abs().max())
     if not difference < SAME:
@@ -78,4 +79,4 @@ def upper_part(network: Network, block: int, texts: Sequence[Text], states: Sequ
             f"{network.card.name}: its upper blocks by themselves give other logits (by {difference:.2g}); this architecture "
             f"({network.card.family}) cannot be trained in two parts"
         )
-    return upper, prefix
+    return upper
