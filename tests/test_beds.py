@@ -23,7 +23,7 @@ from harness.models.card import describe
 from harness.models.load import load
 from harness.network_bed import Brought, NetworkBed, Recipe
 from harness.spec import Data, Model
-from harness.training.made import NOTE, bed_in, bed_named, write_note
+from harness.training.note import NOTE, bed_in, bed_named, write_note
 from harness.training.train import train
 from harness.training.two_parts import lower_states
 from harness.training.verify import claims_spec

@@ -19,7 +19,7 @@ from harness.models.adapter import WEIGHTS
 from harness.models.card import describe
 from harness.models.load import load
 from harness.spec import Model
-from harness.training.made import bed_in, bed_named, write_note
+from harness.training.note import bed_in, bed_named, write_note
 from harness.training.train import train
 from harness.training.verify import claims_spec, verify
 

@@ -1,8 +1,8 @@
-"""Fine-tuned elicitation: a low-rank update is trained on labelled rows, so that the network says the truth.
+"""Fine-tuned elicitation: training a low-rank update on labelled rows, so that the network says the truth.
 
-What is taught is which of the two answers is likelier: the loss is −log σ(log P(right) − log P(wrong)), each answer's
-log-probability summed over its tokens. That is the very number by which the network's own answer is scored. Cross-entropy
-over the whole vocabulary would also teach it to say one of the two words at all, which nobody asks, and which no score sees.
+The loss is −log σ(log P(right) − log P(wrong)), each answer's log-probability summed over its tokens: the number by which the
+network's own answer is scored. Cross-entropy over the whole vocabulary would also teach the network to say one of the two words
+at all, which no score sees.
 """
 
 from __future__ import annotations
@@ -35,21 +35,23 @@ WEIGHT_DECAY = 0.1
 
 
 class Lessons(msgspec.Struct, frozen=True):
-    """What a training went through."""
+    """A record of a training."""
 
     seen: tuple[int, ...]
-    """Numbers of the questions that it saw, each once."""
+    """Numbers of the questions in its batches, each once."""
     tokens: int
     """Tokens of all its batches."""
     first_loss: float
-    """Of the first batch, before anything is learnt, in nats."""
+    """Loss of the first batch, before the first step, in nats."""
     closing_loss: float
     """Mean over the last tenth of the steps, in nats."""
 
 
 def elicit(card: ModelCard, questions: list[Question], options: Elicit, folder: Path, tell: Tell) -> Lessons:
-    """Trains the update and writes it to `folder`, ready to be loaded: as an adapter, together with the one that the network has
-    already, or as a whole network where the weights are drawn at random, for those lie in no file.
+    """Trains the update and writes it to `folder`, ready to be loaded.
+
+    It is written as one adapter with the one that the network has already; where the weights are drawn at random, and so lie in no
+    file, as a whole network.
 
     In float32, whatever the card's precision. The same seed, threads, processor and libraries give the same bytes. Raises
     HarnessError where the network's architecture cannot be trained so, or the loss is no number.

@@ -1,4 +1,4 @@
-"""Training a bed's adapter: the lower blocks are forwarded once, the upper ones learn; see `harness.training.two_parts`."""
+"""Training a bed's weights: an adapter over its base, of which only the upper blocks learn, or a network from nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def train(bed: NetworkBed, folder: Path, seed: int, tell: Tell, steps: int | Non
 
 
 def adapt(bed: NetworkBed, recipe: Recipe, folder: Path, seed: int, tell: Tell) -> Trained:
-    """Trains an adapter."""
+    """Trains an adapter over the recipe's base and writes it to `folder`."""
     started = time.perf_counter()
     card = describe(Model(id=recipe.base, dtype="float32"), Path())
     network = load(card)
