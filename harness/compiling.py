@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 
 import msgspec
 
-from harness import elicited, standing
+from harness import standing
 from harness.adding import Adder
 from harness.bed_folder import find_bed
 from harness.code_version import code_version
@@ -17,6 +17,7 @@ from harness.contracts import Bed, Erasure, Probe
 from harness.examinations import add_examinations
 from harness.kind import names as kind_names
 from harness.models.card import ModelCard, describe
+from harness.models.training import stored as training
 from harness.plan import Plan, plain, probe_name, spec_content
 from harness.spec import Condition, Spec
 from harness.store import Store, content_key
@@ -164,17 +165,17 @@ def _add_elicits(plan: Plan, add: Adder, store: Store) -> None:
         if condition.elicit is None:
             continue
         name, on = condition.name, condition.elicit.on or condition.name
-        base = elicited.check_can_be_elicited(name, plan.cards[name])
-        elicited.check_same_tokens(name, base, on, plan.cards[on])
+        base = training.check_can_be_elicited(name, plan.cards[name])
+        training.check_same_tokens(name, base, on, plan.cards[on])
         plan.bases[name] = base
-        parts = elicited.ingredients(base, plan.prompts[on].key, condition.elicit)
+        parts = training.ingredients(base, plan.prompts[on].key, condition.elicit)
         asked.setdefault(content_key(parts), ([], parts))[0].append(name)
     for names, parts in asked.values():
         stage = add("elicit", ", ".join(names), parts)
         plan.elicits[tuple(names)] = stage
         for name in names:
             base = plan.bases[name]
-            plan.cards[name] = elicited.stored(store, stage.key, base) or elicited.awaited(base, stage.key)
+            plan.cards[name] = training.find(store, stage.key, base) or training.awaited(base, stage.key)
 
 
 def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:

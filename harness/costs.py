@@ -15,12 +15,12 @@ from rich.text import Text
 
 from harness.activations.extract import plan_extraction
 from harness.execution import Execution
+from harness.models.training.cost import cost as cost_of_training
+from harness.models.training.cost import peak_bytes
 from harness.plan import Acts, Plan, Stage
 from harness.progress import Reporter
 from harness.report.plain import line
 from harness.store import Store
-from harness.training.cost import cost as cost_of_training
-from harness.training.cost import peak_bytes
 
 
 class Costs(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness import artifacts, elicited, labelling, planting, prompts
+from harness import artifacts, labelling, planting, prompts
 from harness.activations.layers import resolve
 from harness.by_layer import Item, LayerWork, Wanted, seen
 from harness.contracts import Bed, Erasure, Normaliser, Pairs, PromptTable, Readout
@@ -24,6 +24,7 @@ from harness.fitting import Fitting, score, score_shuffled, training_pairs
 from harness.jobs import Alone, Job, Shared
 from harness.laws import examples, relations
 from harness.models.card import ModelCard
+from harness.models.training import stored as training
 from harness.plan import Plan, Stage, probe_name
 from harness.progress import Reporter, StageProgress
 from harness.report.manifest import Stage as StageRecord
@@ -133,18 +134,18 @@ class Execution:
 
     def _elicit(self, stage: Stage, condition: str) -> ModelCard:
         base = self.plan.bases[condition]
-        if card := elicited.stored(self.store, stage.key, base):
+        if card := training.find(self.store, stage.key, base):
             self._answered(stage)
             return card
         if self.team is None or self.team.leads:
             options = self.plan.spec.condition(condition).elicit
             assert options is not None
             with self.stage(stage, options.steps, "steps") as (progress, counts):
-                taught = elicited.train(
+                taught = training.train(
                     self.store, stage.key, base, *self.taught(condition), options, lambda step, loss: progress.to(step)
                 )
                 counts |= {"rows": taught.seen, "tokens": taught.tokens}
-        return elicited.card_of(seen(self.store, stage.kind, stage.key), base)
+        return training.card_of(seen(self.store, stage.kind, stage.key), base)
 
     def taught(self, condition: str) -> tuple[list[Question], str]:
         """The questions that an elicited condition's network may be taught, and whose they are."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from harness import elicited
 from harness.contracts import Bed
 from harness.examples import association, source_of
 from harness.execution import Execution
 from harness.models.card import ModelCard
+from harness.models.training import stored as training
 from harness.spec import Condition
 
 Fact = tuple[str, str]
@@ -50,7 +50,7 @@ def _trainings(execution: Execution) -> list[Fact]:
         options = execution.plan.spec.condition(names[0]).elicit
         assert options is not None
         execution.card(names[0])
-        taught = elicited.taught(execution.store, stage.key)
+        taught = training.taught(execution.store, stage.key)
         first, last = taught.blocks
         batch = min(options.batch, taught.rows)
         facts.append(

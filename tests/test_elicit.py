@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from harness import costs, elicited, language, pipeline
+from harness import costs, language, pipeline
 from harness.compiling import compile_plan
 from harness.errors import DataError, SpecError, UsageError
 from harness.execution import Execution
@@ -25,16 +25,17 @@ from harness.models.adapter import WEIGHTS, find_adapter
 from harness.models.card import ModelCard, describe
 from harness.models.load import load
 from harness.models.tokenizer import load_tokenizer
+from harness.models.training import stored as training
+from harness.models.training.batching import batches
+from harness.models.training.elicit import elicit, log_odds
+from harness.models.training.low_rank import insert, parameters_of
+from harness.models.training.two_parts import lower_states, upper_part
 from harness.plan import Plan
 from harness.progress import Reporter
 from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
-from harness.training.batching import batches
-from harness.training.elicit import elicit, log_odds
-from harness.training.low_rank import insert, parameters_of
 from harness.training.questions import Question, questions_of
-from harness.training.two_parts import lower_states, upper_part
 from tests.test_beds import adapter_for
 
 
@@ -332,7 +333,7 @@ def test_each_training_is_done_once_and_answered_from_the_store(ran: Path, monke
     def never(*_: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("harness.training.elicit.elicit", never)
+    monkeypatch.setattr("harness.models.training.elicit.elicit", never)
     # Another question of the same networks: nothing is trained.
     text = SPEC.replace("probes: [zero_shot]", "probes: [zero_shot, {kind: zero_shot, name: even, calibrated: true}]")
     outcome = pipeline.run(written(ran, text), out=ran / "more", store=Store(ran / "store"), page=False)
@@ -353,7 +354,7 @@ def test_only_training_rows_of_the_named_condition_are_taught(ran: Path) -> None
     for on, stage in (("checked", plan.elicits["from_checked", "misled"]), ("unchecked", plan.elicits[("ceiling",)])):
         artifact = store.open("elicit", stage.key)
         assert artifact is not None
-        seen = pl.read_parquet(artifact / elicited.SEEN)
+        seen = pl.read_parquet(artifact / training.SEEN)
         table = execution.table(on).frame.filter(answer=0)
         rows = table.join(seen, on=["example", "template"], how="inner")
         assert rows.height == seen.height == 64
@@ -391,10 +392,10 @@ def test_the_bytes_that_were_trained_are_the_networks_identity(ran: Path, tmp_pa
         for name in (WEIGHTS, "adapter_config.json"):
             content = (Store(ran / "store").place("elicit", key) / name).read_bytes()
             (folder / name).write_bytes(content if name != WEIGHTS else content[:-1] + bytes([content[-1] ^ 1]))
-    card = elicited.stored(other, key, base)
+    card = training.find(other, key, base)
     assert card is not None
     assert card.identity != first.identity
-    assert elicited.awaited(base, key).identity not in (card.identity, first.identity, base.identity)
+    assert training.awaited(base, key).identity not in (card.identity, first.identity, base.identity)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +427,7 @@ def test_the_key_is_what_is_taught_to_whom(ran: Path, old: str, new: str, same: 
 def test_a_training_that_was_killed_leaves_nothing_and_is_done_again(
     ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.training import trained
+    from harness.models.training import trained
 
     store = Store(tmp_path / "store")
 
@@ -543,12 +544,12 @@ def test_what_gives_no_answers_or_has_another_tokenizer_is_refused_before_anythi
     tiny_llama: Path, tmp_path: Path
 ) -> None:
     card = describe(Model(id=str(tiny_llama), dtype="float32"), tmp_path)
-    assert elicited.check_can_be_elicited("own", card) is card
+    assert training.check_can_be_elicited("own", card) is card
     encoder = msgspec.structs.replace(
         card, side="encoder", shape=msgspec.structs.replace(card.shape, stacks="encoder-only")
     )
     with pytest.raises(UsageError, match=r"conditions\.own\.elicit: .* is encoder-only"):
-        elicited.check_can_be_elicited("own", encoder)
+        training.check_can_be_elicited("own", encoder)
     text = SPEC.replace(
         "  ceiling: {",
         f"""  other:

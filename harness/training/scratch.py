@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.quiet import quiet_transformers
+from harness.models.training.trained import Tell, Trained, closing_loss, descend
 from harness.network_bed import FromScratch, NetworkBed
 from harness.templates import Template
 from harness.training.lessons import source_of
-from harness.training.trained import Tell, Trained, closing_loss, descend
 
 UNKNOWN = "<unknown>"
 LONGEST = 64

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from harness.models.card import describe
 from harness.models.load import load
+from harness.models.training.batching import batches
+from harness.models.training.low_rank import LowRank, insert, parameters_of, save
+from harness.models.training.trained import Tell, Trained, closing_loss, descend
+from harness.models.training.two_parts import Upper, lower_states, upper_part
 from harness.network_bed import FromScratch, NetworkBed, Recipe
 from harness.spec import Model
-from harness.training.batching import batches
 from harness.training.lessons import Lesson, batch_of, check_distinct, lessons
-from harness.training.low_rank import LowRank, insert, parameters_of, save
 from harness.training.scratch import from_scratch
-from harness.training.trained import Tell, Trained, closing_loss, descend
-from harness.training.two_parts import Upper, lower_states, upper_part
 
 WEIGHT_DECAY = 0.1
 

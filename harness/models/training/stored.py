@@ -27,7 +27,7 @@ from harness.store import Artifact, Store, content_key
 from harness.training.questions import Question
 
 if TYPE_CHECKING:
-    from harness.training.trained import Tell
+    from harness.models.training.trained import Tell
 
 KIND = "elicit"
 NETWORK = "model.safetensors"
@@ -83,13 +83,13 @@ def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str
         "target": options.target,
         "options": content_key(told),
         "code": code_version(
-            *(f"training/{name}" for name in ("elicit", "questions", "batching", "two_parts", "low_rank", "trained")),
-            *(f"models/{name}" for name in ("adapter", "load", "network")),
+            *(f"models/training/{name}" for name in ("elicit", "batching", "two_parts", "low_rank", "trained")),
+            *("training/questions", "models/adapter", "models/load", "models/network"),
         ),
     }
 
 
-def stored(store: Store, key: str, base: ModelCard) -> ModelCard | None:
+def find(store: Store, key: str, base: ModelCard) -> ModelCard | None:
     """The card of the trained network, if the store has it."""
     return artifacts.read(store, KIND, key, partial(card_of, base=base))
 
@@ -125,7 +125,7 @@ def train(
     """Trains the network on questions of the condition `where`, and stores the update once it is whole."""
     import polars as pl
 
-    from harness.training.elicit import elicit
+    from harness.models.training.elicit import elicit
 
     with tempfile.TemporaryDirectory(prefix="harness-elicit-") as temporary:
         made = Path(temporary)

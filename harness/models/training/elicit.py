@@ -23,12 +23,12 @@ from harness.models.adapter import find_adapter, lay_over
 from harness.models.card import ModelCard
 from harness.models.load import load
 from harness.models.quiet import quiet_transformers
+from harness.models.training.batching import batches
+from harness.models.training.low_rank import LowRank, insert, parameters_of, save_sum
+from harness.models.training.trained import Tell, closing_loss, descend
+from harness.models.training.two_parts import Upper, lower_states, upper_part
 from harness.spec import Elicit
-from harness.training.batching import batches
-from harness.training.low_rank import LowRank, insert, parameters_of, save_sum
 from harness.training.questions import Question
-from harness.training.trained import Tell, closing_loss, descend
-from harness.training.two_parts import Upper, lower_states, upper_part
 
 WEIGHT_DECAY = 0.1
 """As Mallen & Belrose 2023, §3."""
