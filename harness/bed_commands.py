@@ -42,7 +42,7 @@ def train(
     Example: `harness bed train quirky --set world=cities --out my-quirky`, then `model: {bed: quirky, weights: ./my-quirky}`
     """
     from harness.machine.progress import Reporter
-    from harness.training.made import add_figures, bed_named, write_note
+    from harness.training.note import add_figures, bed_named, write_note
     from harness.training.train import train as training
     from harness.training.verify import figures
     from harness.training.verify import verify as trying
@@ -70,7 +70,7 @@ def train(
     write_note(bed, folder, seed=seed, command=command + (f" --steps {steps}" if steps else ""), facts=facts)
     print(f"wrote {folder} in {trained.seconds / 60:.1f} minutes; loss {trained.loss:.3f} nats")
     if claims:
-        from harness.training.made import bed_in
+        from harness.training.note import bed_in
 
         outcome = trying(bed_in(folder), _store(store), reporter)
         add_figures(folder, figures(outcome.checks))
@@ -95,13 +95,11 @@ def verify(
     Example: `harness bed verify quirky --set world=cities`, or `harness bed verify ./my-bed`
     """
     from harness.machine.progress import Reporter
-    from harness.training.made import add_figures
-    from harness.training.verify import figures
+    from harness.training.note import add_figures
+    from harness.training.verify import figures, own_bed, verify_card
     from harness.training.verify import verify as trying
 
     if _has_card(name):
-        from harness.training.verify_card import own_bed, verify_card
-
         if keep:
             raise UsageError("--keep is for a folder that `harness bed train` wrote; what a card says is its author's")
         outcome = verify_card(own_bed(name, _options(options)), _store(store), Reporter())
@@ -124,7 +122,7 @@ def init(
 
     Example: `harness bed init my-bed && harness bed verify ./my-bed`
     """
-    from harness.training.starting_bed import write
+    from harness.training.starter import write
 
     write(folder)
     print(printable(f"wrote {folder}; next: harness bed verify {_spelled(folder)}"))
@@ -139,7 +137,7 @@ def _spelled(folder: Path) -> str:
 def _has_card(name: str) -> bool:
     """Whether it is a bed with a card: a folder that has one, or a repository on the Hub."""
     from harness.assets.bed_folder import CARD, is_own
-    from harness.training.made import NOTE
+    from harness.training.note import NOTE
 
     place = Path(name).expanduser()
     if place.is_dir():
@@ -148,7 +146,7 @@ def _has_card(name: str) -> bool:
 
 
 def _bed(name: str, options: list[str] | None) -> NetworkBed:
-    from harness.training.made import bed_in, bed_named
+    from harness.training.note import bed_in, bed_named
 
     if Path(name).is_dir():
         if options:

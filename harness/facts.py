@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from harness import elicited
+from harness.models.training import stored as elicited
 from harness.examples import association, source_of
 from harness.execution.run import Run
 from harness.spec import Condition

@@ -21,11 +21,11 @@ from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.models.adapter import CONFIG, SHIPPED, WEIGHTS, shipped
 from harness.models.card import describe
 from harness.models.load import load
+from harness.models.training.two_parts import lower_states
 from harness.network_bed import Brought, NetworkBed, Recipe
 from harness.spec import Data, Model
-from harness.training.made import NOTE, bed_in, bed_named, write_note
+from harness.training.note import NOTE, bed_in, bed_named, write_note
 from harness.training.train import train
-from harness.training.two_parts import lower_states
 from harness.training.verify import claims_spec
 
 WORLDS = ("cities", "comparisons", "reviews")
@@ -320,7 +320,7 @@ def test_an_adapter_is_laid_over_the_weights(tiny_llama: Path, tmp_path: Path) -
 
 
 def test_peft_reads_an_adapter_the_same_way(tiny_llama: Path, tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
+    import peft
     from transformers import AutoModelForCausalLM
 
     adapter_for(tmp_path / "own", tiny_llama)
@@ -478,7 +478,7 @@ def test_the_lower_blocks_are_forwarded_once_and_alike(tiny_llama: Path) -> None
 def test_a_network_that_is_more_than_its_blocks_is_not_trained_in_two_parts(
     tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from harness.training import two_parts as module
+    from harness.models.training import two_parts as module
 
     monkeypatch.setattr(module, "SAME", 0.0)
     with pytest.raises(HarnessError, match="cannot be trained in two parts"):

@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
-from harness import costs, elicited, language, pipeline
+from harness import costs, language, pipeline
 from harness.compiling import compile_plan
 from harness.errors import DataError, SpecError, UsageError
 from harness.execution import Execution
@@ -26,13 +27,16 @@ from harness.models.card import ModelCard, describe
 from harness.models.load import load
 from harness.models.questions import Question, taught
 from harness.models.tokenizer import load_tokenizer
+from harness.models.training import stored as training
+from harness.models.training.batching import batches
+from harness.models.training.elicit import elicit, log_odds
+from harness.models.training.low_rank import insert, parameters_of
+from harness.models.training.two_parts import lower_states, upper_part
 from harness.plan import Plan
 from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
-from harness.training.batching import batches
-from harness.training.elicit import elicit, log_odds
-from harness.training.two_parts import lower_states, upper_part
+from harness.training.questions import Question, questions_of
 from tests.test_beds import adapter_for
 
 
@@ -95,7 +99,7 @@ def test_what_is_trained_is_the_log_odds_by_which_the_answer_is_scored(
     assert {len(question.texts) for question in questions} == {texts}
     network = load(card)
     states = [lower_states(network, question.texts, block) for question in questions]
-    upper, _ = upper_part(network, block, questions[0].texts, states[0])
+    upper = upper_part(network, block, questions[0].texts, states[0])
     with torch.no_grad():
         found = log_odds(upper, questions, states)
     assert torch.allclose(found, asked(card, frame), atol=1e-4)
@@ -179,6 +183,36 @@ def test_what_is_known_and_not_said_is_said_on_rows_that_were_not_taught(
     assert roc_auc_score(test.filter(answer=0)["truth"], asked(whole, test)) < 0.7
 
 
+def test_an_update_is_its_formula_to_the_byte() -> None:
+    """W x + s B A x, forwards and backwards, whatever computes it: weights that were trained before are trained again."""
+    generator = torch.Generator().manual_seed(0)
+    block = nn.Sequential(nn.Linear(32, 48), nn.Tanh(), nn.Linear(48, 32, bias=False)).requires_grad_(False)
+    maps = [(block[place].weight, block[place].bias) for place in (0, 2)]
+    x = torch.randn(4, 7, 32, generator=generator)
+    before, drawn = block(x), torch.random.get_rng_state()
+    found = insert({"layers.3": block}, 5, 10, torch.Generator().manual_seed(1))
+    assert torch.equal(torch.random.get_rng_state(), drawn), "the control: nothing is drawn from the global generator"
+    assert list(found) == ["layers.3.0", "layers.3.2"]
+    assert torch.equal(block(x), before), "it starts from the network as it is"
+    again = torch.Generator().manual_seed(1)
+    for width, each in zip((32, 48), found.values(), strict=True):
+        assert torch.equal(each.down, (torch.rand(5, width, generator=again) * 2 - 1) * (1 / width**0.5))
+        assert each.scale == 2.0
+        with torch.no_grad():
+            each.up.copy_(torch.randn(each.up.shape, generator=generator))
+    trained = parameters_of(found.values())
+    own = [parameter.detach().clone().requires_grad_() for parameter in trained]
+    expected = x
+    for place, (weight, bias) in enumerate(maps):
+        down, up = own[2 * place : 2 * place + 2]
+        expected = nn.functional.linear(expected, weight, bias) + 2.0 * ((expected @ down.T) @ up.T)
+        expected = expected.tanh() if place == 0 else expected
+    assert torch.equal(block(x), expected)
+    block(x).square().sum().backward()
+    expected.square().sum().backward()
+    assert all(torch.equal(one.grad, other.grad) for one, other in zip(trained, own, strict=True))
+
+
 def test_the_same_seed_gives_the_same_bytes(parcels: tuple[ModelCard, pl.DataFrame], tmp_path: Path) -> None:
     card, frame = parcels
     questions = all_questions(frame.filter(split="train"))
@@ -227,6 +261,23 @@ def test_over_an_adapter_the_sum_is_exact(tiny_llama: Path, tmp_path: Path) -> N
     alone = load_file(tmp_path / "alone" / WEIGHTS)
     name = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight"
     assert not torch.allclose(alone[name], matrices[name][:, 3:], atol=1e-4)
+
+
+def test_peft_reads_what_was_trained_the_same_way(tiny_llama: Path, tmp_path: Path) -> None:
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    plain = describe(Model(id=str(tiny_llama), dtype="float32"), tmp_path)
+    frame = colours(plain, "Is {{ colour }} warm? {{ answer }}", ("n", "y"))
+    elicit(plain, all_questions(frame), Elicit(steps=8, rate=1e-2, rank=4, alpha=6), tmp_path / "own", silent)
+    ours = load(msgspec.structs.replace(plain, adapter=find_adapter("own", tmp_path))).model
+    base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype="float32")
+    tokens = torch.arange(1, 20)[None]
+    with torch.no_grad():
+        before = base(tokens).logits
+        theirs = peft.PeftModel.from_pretrained(base, tmp_path / "own").eval()
+        assert torch.allclose(theirs(tokens).logits, ours(tokens).logits, atol=1e-5)
+        assert not torch.allclose(before, ours(tokens).logits, atol=1e-3), "the control: it changes something"
 
 
 # ---------------------------------------------------------------- in a spec
@@ -283,7 +334,7 @@ def test_each_training_is_done_once_and_answered_from_the_store(ran: Path, monke
     def never(*_: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("harness.training.elicit.elicit", never)
+    monkeypatch.setattr("harness.models.training.elicit.elicit", never)
     # Another question of the same networks: nothing is trained.
     text = SPEC.replace("probes: [zero_shot]", "probes: [zero_shot, {kind: zero_shot, name: even, calibrated: true}]")
     outcome = pipeline.run(written(ran, text), out=ran / "more", store=Store(ran / "store"), page=False)
@@ -304,7 +355,7 @@ def test_only_training_rows_of_the_named_condition_are_taught(ran: Path) -> None
     for on, stage in (("checked", plan.elicits["from_checked", "misled"]), ("unchecked", plan.elicits[("ceiling",)])):
         artifact = store.open("elicit", stage.key)
         assert artifact is not None
-        seen = pl.read_parquet(artifact / elicited.SEEN)
+        seen = pl.read_parquet(artifact / training.SEEN)
         table = execution.table(on).frame.filter(answer=0)
         rows = table.join(seen, on=["example", "template"], how="inner")
         assert rows.height == seen.height == 64
@@ -341,10 +392,10 @@ def test_the_bytes_that_were_trained_are_the_networks_identity(ran: Path, tmp_pa
         for name in (WEIGHTS, "adapter_config.json"):
             content = (Store(ran / "store").place("elicit", key) / name).read_bytes()
             (folder / name).write_bytes(content if name != WEIGHTS else content[:-1] + bytes([content[-1] ^ 1]))
-    card = elicited.stored(other, key, base)
+    card = training.find(other, key, base)
     assert card is not None
     assert card.identity != first.identity
-    assert elicited.awaited(base, key).identity not in (card.identity, first.identity, base.identity)
+    assert training.awaited(base, key).identity not in (card.identity, first.identity, base.identity)
 
 
 @pytest.mark.parametrize(
@@ -376,7 +427,7 @@ def test_the_key_is_what_is_taught_to_whom(ran: Path, old: str, new: str, same: 
 def test_a_training_that_was_killed_leaves_nothing_and_is_done_again(
     ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.training import trained
+    from harness.models.training import trained
 
     store = Store(tmp_path / "store")
 
@@ -492,12 +543,12 @@ def test_what_gives_no_answers_or_has_another_tokenizer_is_refused_before_anythi
     tiny_llama: Path, tmp_path: Path
 ) -> None:
     card = describe(Model(id=str(tiny_llama), dtype="float32"), tmp_path)
-    assert elicited.check_can_be_elicited("own", card) is card
+    assert training.check_can_be_elicited("own", card) is card
     encoder = msgspec.structs.replace(
         card, side="encoder", shape=msgspec.structs.replace(card.shape, stacks="encoder-only")
     )
     with pytest.raises(UsageError, match=r"conditions\.own\.elicit: .* is encoder-only"):
-        elicited.check_can_be_elicited("own", encoder)
+        training.check_can_be_elicited("own", encoder)
     text = SPEC.replace(
         "  ceiling: {",
         f"""  other:

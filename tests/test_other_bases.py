@@ -19,7 +19,7 @@ from harness.models.adapter import WEIGHTS
 from harness.models.card import describe
 from harness.models.load import load
 from harness.spec import Model
-from harness.training.made import bed_in, bed_named, write_note
+from harness.training.note import bed_in, bed_named, write_note
 from harness.training.train import train
 from harness.training.verify import claims_spec, verify
 
@@ -78,7 +78,7 @@ def test_some_block_learns_however_few_there_are() -> None:
 def test_an_adapter_for_another_family_is_trained_and_loaded_as_peft_does(
     bases: dict[str, Path], made: dict[str, Path], family: str
 ) -> None:
-    peft = pytest.importorskip("peft")
+    import peft
     from transformers import AutoModelForCausalLM
 
     base, folder = bases[family], made[family]

@@ -22,7 +22,7 @@ from harness.models.locate import shipped_networks
 from harness.models.tokenizer import load_tokenizer
 from harness.network_bed import FromScratch, NetworkBed
 from harness.spec import Model
-from harness.training.made import NETWORK, NOTE, bed_in, bed_named, weights_file, write_note
+from harness.training.note import NETWORK, NOTE, bed_in, bed_named, weights_file, write_note
 from harness.training.scratch import UNKNOWN, loss_of, stories_of
 from harness.training.train import train
 from harness.training.verify import claims_spec

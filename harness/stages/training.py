@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness import elicited
+from harness.models.training import stored as elicited
 from harness.errors import DataError
 from harness.models.precision import device
 from harness.plan.plan import Plan
@@ -76,7 +76,7 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
 
     def cost(self, run: Run) -> Cost:
         """A training: all of it, or nothing."""
-        from harness.training.cost import cost, peak_bytes
+        from harness.models.training.cost import cost, peak_bytes
 
         options, questions, cached = self.elicit, self.questions(run), run.store.has(self.kind, self.key)
         tokens, tflops = cost(self.base, options, questions)

@@ -1,1 +1,1 @@
-"""Making and trying the weights of test beds."""
+"""Test beds in the making: their weights are trained, noted and tried."""

@@ -1,4 +1,4 @@
-"""What an adapter is taught: prompts without their answer, and the token that is to follow."""
+"""Lessons of a bed's adapter: prompts without their answer, and the token that is taught to follow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.spec import Activations, Condition, Data, Model, Prompt
 
 
 class Lesson(msgspec.Struct, frozen=True):
-    """One prompt and what the network is taught to say."""
+    """A prompt and the token that is taught to follow it."""
 
     tokens: tuple[int, ...]
     answer: int
@@ -35,7 +35,7 @@ def source_of(recipe: Recipe | FromScratch) -> Source:
 
 
 def lessons(bed: NetworkBed, card: ModelCard, seed: int) -> list[Lesson]:
-    """All lessons of an adapter, in an order that is the same everywhere."""
+    """All lessons of an adapter. Their order is the same on every machine."""
     recipe = bed.recipe()
     assert isinstance(recipe, Recipe), "a network made from nothing has stories, not lessons"
     source = source_of(recipe)

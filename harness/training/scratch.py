@@ -1,8 +1,7 @@
 """Training a small network from nothing on stories of a world of our own.
 
-Two things are taught. Before the answer stands what it is to be predicted with: how likely each answer is. After the
-answer, right or wrong, comes a word that depends on whether it is right. So the state at the answer, which is where
-probes read, has to hold what the answer itself may withhold.
+Two things are taught: how likely each answer is after the prompt, and which word follows the answer, which depends on whether the
+answer is right. So the state at the answer, where probes read, has to hold what the answer itself may withhold.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.quiet import quiet_transformers
+from harness.models.training.trained import Tell, Trained, closing_loss, descend
 from harness.network_bed import FromScratch, NetworkBed
 from harness.training.lessons import source_of
-from harness.training.trained import Tell, Trained, closing_loss, descend
+from harness.models.training.trained import Tell, Trained, closing_loss, descend
 from harness.untrusted.template import Template
 
 UNKNOWN = "<unknown>"
@@ -32,7 +32,7 @@ BETAS = (0.9, 0.98)
 
 
 class Stories(msgspec.Struct, frozen=True):
-    """Everything that is taught, in token ids."""
+    """The lessons of a network, in token ids."""
 
     words: tuple[str, ...]
     """The vocabulary, index = token."""
@@ -43,7 +43,7 @@ class Stories(msgspec.Struct, frozen=True):
     chance: Tensor
     """Probability of the second answer, (row,)."""
     after: Tensor
-    """What follows either answer, (row, 2)."""
+    """The word that follows either answer, (row, 2)."""
 
 
 def from_scratch(bed: NetworkBed, recipe: FromScratch, folder: Path, seed: int, tell: Tell) -> Trained:
@@ -116,7 +116,7 @@ def _learn(
 
 
 def loss_of(model: Any, stories: Stories, rows: Tensor, given: Tensor) -> Tensor:
-    """Of the answer before it is given, and of what follows the one that is given; in nats, the sum of both."""
+    """The sum of two cross-entropies in nats: of the answer after the prompt, and of the word after the answer that is given."""
     tokens = torch.cat([stories.tokens[rows], stories.answers[given][:, None]], dim=1)
     logits = model(input_ids=tokens, use_cache=False, logits_to_keep=2).logits
     says = logits[:, 0].log_softmax(-1)[:, stories.answers]

@@ -1,4 +1,4 @@
-"""Training a bed's adapter: the lower blocks are forwarded once, the upper ones learn; see `harness.training.two_parts`."""
+"""Training a bed's weights: an adapter over its base, of which only the upper blocks learn, or a network from nothing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from harness.models.card import describe
 from harness.models.load import load
+from harness.models.training.batching import batches
+from harness.models.training.low_rank import LowRank, insert, parameters_of, save
+from harness.models.training.trained import Tell, Trained, closing_loss, descend
+from harness.models.training.two_parts import Upper, lower_states, upper_part
 from harness.network_bed import FromScratch, NetworkBed, Recipe
 from harness.spec import Model
-from harness.training.batching import batches
 from harness.training.lessons import Lesson, batch_of, check_distinct, lessons
-from harness.training.low_rank import insert, save
 from harness.training.scratch import from_scratch
-from harness.training.trained import Tell, Trained, closing_loss, descend
-from harness.training.two_parts import Upper, lower_states, upper_part
 
 WEIGHT_DECAY = 0.1
 
@@ -35,7 +35,7 @@ def train(bed: NetworkBed, folder: Path, seed: int, tell: Tell, steps: int | Non
 
 
 def adapt(bed: NetworkBed, recipe: Recipe, folder: Path, seed: int, tell: Tell) -> Trained:
-    """Trains an adapter."""
+    """Trains an adapter over the recipe's base and writes it to `folder`."""
     started = time.perf_counter()
     card = describe(Model(id=recipe.base, dtype="float32"), Path())
     network = load(card)
@@ -44,20 +44,17 @@ def adapt(bed: NetworkBed, recipe: Recipe, folder: Path, seed: int, tell: Tell) 
     texts = [lesson.tokens for lesson in all_lessons]
     first = recipe.first_of(card.blocks)
     states = lower_states(network, texts, first)
-    upper, prefix = upper_part(network, first, texts[:4], states[:4])
+    upper = upper_part(network, first, texts[:4], states[:4])
     generator = torch.Generator().manual_seed(seed)
-    maps = {
-        f"{prefix}.{first + number}.{name}": low_rank
-        for number, block in enumerate(upper.blocks)
-        for name, low_rank in insert(block, recipe.rank, recipe.alpha, generator)
-    }
-    losses = list(_learn(upper, recipe, all_lessons, states, generator, tell))
+    maps = insert(upper.blocks, recipe.rank, recipe.alpha, generator)
+    losses = list(_learn(upper, maps, recipe, all_lessons, states, generator, tell))
     save(maps, folder, recipe.base)
     return Trained(time.perf_counter() - started, len(all_lessons), closing_loss(losses))
 
 
 def _learn(
     upper: Upper,
+    maps: dict[str, LowRank],
     recipe: Recipe,
     all_lessons: list[Lesson],
     states: list[Tensor],
@@ -65,8 +62,7 @@ def _learn(
     tell: Tell,
 ) -> Iterator[float]:
     """Trains in place; gives the loss of each step."""
-    parameters = [p for block in upper.blocks for p in block.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(parameters_of(maps.values()), lr=recipe.rate, weight_decay=WEIGHT_DECAY)
     two = {lesson.answer for lesson in all_lessons}
     assert len(two) == 2 or not recipe.smoothing, "smoothing is between two answers"
     numbers = batches([len(lesson.tokens) for lesson in all_lessons], recipe.batch, generator)

@@ -1,4 +1,4 @@
-"""What a training costs, for the plan. Without torch."""
+"""The cost of a training, in tokens, operations and bytes, as the plan shows it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from harness.models.questions import Question
 from harness.spec import Elicit
 
 _KEPT = 17
-"""Numbers that a block keeps of each token to go backwards, in widths of the residual stream: 34 bytes at two bytes each
-(Korthikanti et al. 2022, §4.1), the products of attention aside, which are small for texts as short as questions."""
+"""Numbers that a block keeps of each token for the backward pass, in widths of the residual stream: 34 bytes at two bytes each
+(Korthikanti et al. 2022, §4.1). The products of attention are left out: they are small for texts as short as questions."""
 
 
 def cost(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> tuple[int, float]:
-    """Tokens of all batches, about, and 10¹² floating-point operations.
+    """An estimate of the tokens of all batches, and of 10¹² floating-point operations.
 
-    Every row that is seen goes through the lower blocks once. In each step the upper ones are gone through forwards, and
-    backwards at the same cost: weights that stay as they are need no gradient of their own.
+    The lower blocks forward every row that is seen once. Each step forwards the upper ones, and goes backwards at the same cost:
+    weights that stay as they are need no gradient of their own.
     """
     rows = len(questions)
     each = sum(question.tokens for question in questions) / rows
@@ -30,7 +30,8 @@ def cost(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> tup
 
 
 def peak_bytes(card: ModelCard, options: Elicit, questions: Sequence[Question]) -> int:
-    """Weights in float32, what goes into the upper blocks for every row that is seen, and what a step keeps to go backwards."""
+    """An estimate: weights in float32, the states that go into the upper blocks for every row that is seen, and what a step keeps
+    for its backward pass."""
     tokens = [question.tokens for question in questions]
     batch = min(options.batch, len(tokens))
     seen = min(batch * options.steps, len(tokens)) * sum(tokens) / len(tokens)

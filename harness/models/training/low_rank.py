@@ -1,12 +1,18 @@
-"""Linear maps with two small matrices beside them, which are what is trained."""
+"""Low-rank updates of linear maps: peft's layers compute them, and what is trained is written as peft's files.
+
+The first matrices are drawn here, because peft draws them from the global generator. The files are written here, because peft's
+own are not the same bytes twice (its configuration lists sets in an order that changes from process to process), and its sum of two
+adapters scales the other of the two matrices.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import msgspec
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -16,36 +22,56 @@ from harness.models.adapter import CONFIG, PREFIX, WEIGHTS, Adapter, pairs_of
 Change = tuple[Tensor, Tensor]
 """What is added to a linear map as the product of two matrices: (out, rank) and (rank, in)."""
 
-
-class LowRank(nn.Module):
-    """W x + scale · B A x, where W stays as it is."""
-
-    def __init__(self, linear: nn.Linear, rank: int, alpha: int, generator: torch.Generator):
-        super().__init__()
-        self.linear = linear
-        self.scale = alpha / rank
-        # As peft draws them: B is zero, so that training starts from the network as it is.
-        bound, device = 1 / math.sqrt(linear.in_features), linear.weight.device
-        down = (torch.rand(rank, linear.in_features, generator=generator) * 2 - 1) * bound
-        self.down = nn.Parameter(down.to(device))
-        self.up = nn.Parameter(torch.zeros(linear.out_features, rank, device=device))
-
-    def forward(self, x: Tensor) -> Tensor:
-        changed: Tensor = self.linear(x) + self.scale * ((x @ self.down.T) @ self.up.T)
-        return changed
+_NAME = "default"
+"""What peft calls the one adapter of a network."""
 
 
-def insert(block: nn.Module, rank: int, alpha: int, generator: torch.Generator) -> Iterator[tuple[str, LowRank]]:
-    """Puts a `LowRank` in the place of every linear map of a block; gives each with its name there."""
-    for name, module in list(block.named_modules()):
-        if isinstance(module, nn.Linear):
-            owner, _, own = name.rpartition(".")
-            low_rank = LowRank(module, rank, alpha, generator)
-            setattr(block.get_submodule(owner) if owner else block, own, low_rank)
-            yield name, low_rank
+class LowRank(msgspec.Struct, frozen=True):
+    """The two matrices beside a linear map, which then computes W x + scale · B A x. W stays as it is."""
+
+    down: nn.Parameter
+    """A, (rank, in)."""
+    up: nn.Parameter
+    """B, (out, rank). Zero before training, which therefore starts from the network as it is."""
+    scale: float
 
 
-def save(maps: dict[str, LowRank], folder: Path, base: str) -> None:
+def insert(blocks: Mapping[str, nn.Module], rank: int, alpha: int, generator: torch.Generator) -> dict[str, LowRank]:
+    """Puts a layer of peft in the place of every linear map of some blocks. `blocks` and what comes back are by their names in the
+    whole network."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    maps: dict[str, LowRank] = {}
+    for owner, block in blocks.items():
+        names = [name for name, module in block.named_modules() if isinstance(module, nn.Linear)]
+        if names:
+            config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=names)
+            # Without weights ("low_cpu_mem_usage"), so that nothing is drawn from the global generator.
+            inject_adapter_in_model(config, block, _NAME, low_cpu_mem_usage=True)
+        maps |= {f"{owner}.{name}": _drawn(block.get_submodule(name), generator) for name in names}
+    return maps
+
+
+def _drawn(layer: nn.Module, generator: torch.Generator) -> LowRank:
+    """The matrices of a layer of peft, drawn from the distribution that peft draws them from."""
+    from peft.tuners.lora import Linear
+
+    assert isinstance(layer, Linear)
+    first, second, device = layer.lora_A[_NAME], layer.lora_B[_NAME], layer.weight.device
+    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+    rank, width, out = first.out_features, first.in_features, second.out_features
+    drawn = (torch.rand(rank, width, generator=generator) * 2 - 1) * (1 / math.sqrt(width))
+    down, up = nn.Parameter(drawn.to(device)), nn.Parameter(torch.zeros(out, rank, device=device))
+    first.weight, second.weight = down, up
+    return LowRank(down, up, layer.scaling[_NAME])
+
+
+def parameters_of(maps: Iterable[LowRank]) -> list[nn.Parameter]:
+    """What is trained."""
+    return [parameter for each in maps for parameter in (each.down, each.up)]
+
+
+def save(maps: Mapping[str, LowRank], folder: Path, base: str) -> None:
     """Writes the matrices as peft does, in float16: `maps` by their names in the whole network."""
     matrices = {}
     for name, low_rank in maps.items():
@@ -55,7 +81,7 @@ def save(maps: dict[str, LowRank], folder: Path, base: str) -> None:
     _write(matrices, folder, base, rank=len(one.down), alpha=round(one.scale * len(one.down)))
 
 
-def save_sum(maps: dict[str, LowRank], under: Adapter | None, folder: Path, base: str) -> None:
+def save_sum(maps: Mapping[str, LowRank], under: Adapter | None, folder: Path, base: str) -> None:
     """Writes the matrices together with those of the adapter that already lies over the base, as one adapter.
 
     The sum of two products is a product of the matrices side by side: s B A + t D C = [s B, t D] [A; C]. In float32, so that

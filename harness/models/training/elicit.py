@@ -1,8 +1,8 @@
-"""Fine-tuned elicitation: a low-rank update is trained on labelled rows, so that the network says the truth.
+"""Fine-tuned elicitation: training a low-rank update on labelled rows, so that the network says the truth.
 
-What is taught is which of the two answers is likelier: the loss is −log σ(log P(right) − log P(wrong)), each answer's
-log-probability summed over its tokens. That is the very number by which the network's own answer is scored. Cross-entropy
-over the whole vocabulary would also teach it to say one of the two words at all, which nobody asks, and which no score sees.
+The loss is −log σ(log P(right) − log P(wrong)), each answer's log-probability summed over its tokens: the number by which the
+network's own answer is scored. Cross-entropy over the whole vocabulary would also teach the network to say one of the two words
+at all, which no score sees.
 """
 
 from __future__ import annotations
@@ -25,32 +25,38 @@ from harness.models.load import load
 from harness.models.log_odds import Spoken
 from harness.models.questions import Question
 from harness.models.quiet import quiet_transformers
+from harness.models.training.batching import batches
+from harness.models.training.low_rank import LowRank, insert, parameters_of, save_sum
+from harness.models.training.trained import Tell, closing_loss, descend
+from harness.models.training.two_parts import Upper, lower_states, upper_part
 from harness.spec import Elicit
-from harness.training.batching import batches
-from harness.training.low_rank import LowRank, insert, save_sum
-from harness.training.trained import Tell, closing_loss, descend
-from harness.training.two_parts import Upper, lower_states, upper_part
+from harness.models.training.batching import batches
+from harness.models.training.low_rank import LowRank, insert, save_sum
+from harness.models.training.trained import Tell, closing_loss, descend
+from harness.models.training.two_parts import Upper, lower_states, upper_part
 
 WEIGHT_DECAY = 0.1
 """As Mallen & Belrose 2023, §3."""
 
 
 class Lessons(msgspec.Struct, frozen=True):
-    """What a training went through."""
+    """A record of a training."""
 
     seen: tuple[int, ...]
-    """Numbers of the questions that it saw, each once."""
+    """Numbers of the questions in its batches, each once."""
     tokens: int
     """Tokens of all its batches."""
     first_loss: float
-    """Of the first batch, before anything is learnt, in nats."""
+    """Loss of the first batch, before the first step, in nats."""
     closing_loss: float
     """Mean over the last tenth of the steps, in nats."""
 
 
 def elicit(card: ModelCard, questions: list[Question], options: Elicit, folder: Path, tell: Tell) -> Lessons:
-    """Trains the update and writes it to `folder`, ready to be loaded: as an adapter, together with the one that the network has
-    already, or as a whole network where the weights are drawn at random, for those lie in no file.
+    """Trains the update and writes it to `folder`, ready to be loaded.
+
+    It is written as one adapter with the one that the network has already; where the weights are drawn at random, and so lie in no
+    file, as a whole network.
 
     In float32, whatever the card's precision. The same seed, threads, processor and libraries give the same bytes. Raises
     HarnessError where the network's architecture cannot be trained so, or the loss is no number.
@@ -63,12 +69,8 @@ def elicit(card: ModelCard, questions: list[Question], options: Elicit, folder: 
     texts = [(number, text) for number in seen for text in questions[number].texts]
     block = options.block(card.blocks)
     states = lower_states(network, [text for _, text in texts], block)
-    upper, prefix = upper_part(network, block, [text for _, text in texts[:4]], states[:4])
-    maps = {
-        f"{prefix}.{block + number}.{name}": low_rank
-        for number, own in enumerate(upper.blocks)
-        for name, low_rank in insert(own, options.rank, options.alpha, generator)
-    }
+    upper = upper_part(network, block, [text for _, text in texts[:4]], states[:4])
+    maps = insert(upper.blocks, options.rank, options.alpha, generator)
     if not maps:
         raise HarnessError(
             f"{card.name}: no linear map in its blocks to lay an update over; this architecture ({card.family}) cannot be elicited"
@@ -98,8 +100,7 @@ def _learn(
     options: Elicit,
     tell: Tell,
 ) -> Iterator[float]:
-    parameters = [parameter for each in maps.values() for parameter in (each.down, each.up)]
-    optimiser = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(parameters_of(maps.values()), lr=options.rate, weight_decay=WEIGHT_DECAY)
     upcoming = iter(order)
     return descend(optimiser, lambda: loss_of(next(upcoming)), options.rate, options.steps, tell)
 

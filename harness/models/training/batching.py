@@ -1,4 +1,4 @@
-"""Which rows make up each step of a training."""
+"""Batches: the rows of each step of a training, those of a batch of about the same length."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import torch
 
 
 def batches(lengths: Sequence[int], size: int, generator: torch.Generator, window: int = 8) -> Iterator[list[int]]:
-    """Batches without end, of rows with these numbers of tokens: every row once before any comes again, save a few that fill no
-    batch, and those of a batch of about the same length. Few rows make smaller windows, and fewer than a batch one batch."""
+    """Endless batches of row numbers, for rows with these numbers of tokens.
+
+    Every row comes once before any comes again, save a few that fill no batch. Rows of a batch are neighbours in length within a
+    window of `window` batches; few rows make a smaller window, and fewer than `size` a smaller batch.
+    """
     size = min(size, len(lengths))
     window = min(window, len(lengths) // size)
     while True:

@@ -1,12 +1,12 @@
 """A network in two parts: the lower blocks are forwarded once, and what is trained is a network of the blocks above.
 
-What goes into the upper blocks is the same in every step of training, because nothing below them changes. Computing it once
-for each text halves the time; and it means that whatever the lower blocks know is known before anything is taught.
+The states that go into the upper blocks are the same in every step of training, because nothing below them changes. Computing
+them once for each text halves the time, and leaves what the lower blocks know as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,14 +24,15 @@ Text = Sequence[int]
 
 
 class Upper:
-    """The blocks that learn, with the norm and the head after them."""
+    """The upper part of a network: the blocks that learn, with the norm and the head after them."""
 
-    def __init__(self, network: Network, blocks: nn.ModuleList):
+    def __init__(self, network: Network, blocks: Mapping[str, nn.Module]):
         self.network = network
         self.blocks = blocks
+        """By their names in the whole network."""
 
     def logits(self, states: Tensor, row: Tensor, place: Tensor) -> Tensor:
-        """At some places of some rows, (place, vocabulary). `states` is what goes into the first block, (row, token, d_model)."""
+        """Logits at some places of some rows, (place, vocabulary). `states` go into the first block, (row, token, d_model)."""
         body: Any = self.network.model.base_model
         out = body(inputs_embeds=states, use_cache=False).last_hidden_state
         assert self.network.head is not None
@@ -40,7 +41,7 @@ class Upper:
 
 
 def lower_states(network: Network, texts: Sequence[Text], block: int) -> list[Tensor]:
-    """What goes into a block, for each text (token, d_model), in float32, where the network computes."""
+    """The states that go into a block: for each text (token, d_model), in float32, on the network's device."""
     order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
     found: list[Tensor] = [torch.empty(0)] * len(order)
     for start in range(0, len(order), AT_ONCE):
@@ -54,10 +55,10 @@ def lower_states(network: Network, texts: Sequence[Text], block: int) -> list[Te
     return found
 
 
-def upper_part(network: Network, block: int, texts: Sequence[Text], states: Sequence[Tensor]) -> tuple[Upper, str]:
-    """The network without its lower blocks, and the name of the list of blocks; tried on some texts.
+def upper_part(network: Network, block: int, texts: Sequence[Text], states: Sequence[Tensor]) -> Upper:
+    """The network without its lower blocks, tried on some texts.
 
-    The whole network is none any more afterwards. Raises HarnessError where the two parts one after the other are not the whole.
+    `network` has lost its lower blocks afterwards. Raises HarnessError where the two parts one after the other are not the whole.
     """
     model: Any = network.model
     prefix = next(name for name, module in model.named_modules() if module is network.blocks)
@@ -70,7 +71,7 @@ def upper_part(network: Network, block: int, texts: Sequence[Text], states: Sequ
     owner, _, own = prefix.rpartition(".")
     setattr(model.get_submodule(owner), own, blocks)
     model.config.num_hidden_layers = len(blocks)
-    upper = Upper(network, blocks)
+    upper = Upper(network, {f"{prefix}.{block + number}": own for number, own in enumerate(blocks)})
     with torch.no_grad():
         difference = float((upper.logits(inputs.clone(), row, last) - whole).abs().max())
     if not difference < SAME:
@@ -78,4 +79,4 @@ def upper_part(network: Network, block: int, texts: Sequence[Text], states: Sequ
             f"{network.card.name}: its upper blocks by themselves give other logits (by {difference:.2g}); this architecture "
             f"({network.card.family}) cannot be trained in two parts"
         )
-    return upper, prefix
+    return upper
