@@ -44,7 +44,12 @@ def as_table(plan: Plan, stored: Mapping[str, Stored], costs: Mapping[str, Cost]
     table.add_column("stored?", max_width=30)
     for stages in _lines(plan):
         cost = costs[stages[0].key]
-        table.add_row(stages[0].kind, Text(line(_label(stages))), Text(_cost(cost)), _reuse([stored[stage.key] for stage in stages], cost))
+        table.add_row(
+            stages[0].kind,
+            Text(line(_label(stages))),
+            Text(_cost(cost)),
+            _reuse([stored[stage.key] for stage in stages], cost),
+        )
     return table
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from harness.models.training import stored as elicited
 from harness.examples import association, source_of
 from harness.execution.run import Run
+from harness.models.training import stored as elicited
 from harness.spec import Condition
 
 Fact = tuple[str, str]

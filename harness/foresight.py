@@ -55,9 +55,7 @@ def foresee(
     """The placement and costs of every network of the plan. `tflops` is the rate of one device, where it is known."""
     budget = budget or (batches.CPU_TOKENS if devices.kind == "cpu" else batches.GPU_TOKENS)
     rate, said = _rate(devices, tflops)
-    return [
-        _foresee(run, stage, devices, budget, rate, said, tensor_parallel) for stage in run.plan.of("activations")
-    ]
+    return [_foresee(run, stage, devices, budget, rate, said, tensor_parallel) for stage in run.plan.of("activations")]
 
 
 def _foresee(

@@ -145,6 +145,11 @@ class Subject(msgspec.Struct, frozen=True):
         """Whether its weights are random."""
         return False
 
+    @property
+    def kinds(self) -> tuple[type, ...]:
+        """Kinds whose code gives its states, besides what reads the states of any."""
+        return ()
+
     def ingredients(self) -> dict[str, str]:
         """What the key of its states is made of, each under a name that a person understands."""
         raise NotImplementedError

@@ -16,8 +16,9 @@ from harness.activations.chosen import forwarding
 from harness.activations.forwarding import Begin, Done, Progress
 from harness.activations.layers import resolve
 from harness.activations.rows import RowTable, row_table
-from harness.code_version import code_version
+from harness.code_version import code_of
 from harness.contracts import Pairs, PromptTable
+from harness.entries import PARTS
 from harness.errors import UsageError
 from harness.machine.jobs import Job
 from harness.machine.resources import Resources
@@ -200,17 +201,7 @@ def bank_key(subject: Subject) -> str:
     return content_key(
         subject.identity,
         *subject.read_as,
-        code_version(
-            "activations/rows",
-            "models/questions",
-            "activations/trie",
-            "activations/forward",
-            "activations/tree_mask",
-            "models/log_odds",
-            "models/network",
-            "models/load",
-            "models/build",
-        ),
+        code_of(*PARTS["states of a network"]),
     )
 
 

@@ -54,5 +54,10 @@ def evidence_of(run: Run, steered=None) -> RunEvidence:
     """What the answers of a run say, for checks and analyses."""
     controls = Controls(run)
     return RunEvidence(
-        run.plan.spec, run.conditions.all_scored(), run.conditions.all_labels(), controls.shuffled, controls.erased, steered
+        run.plan.spec,
+        run.conditions.all_scored(),
+        run.conditions.all_labels(),
+        controls.shuffled,
+        controls.erased,
+        steered,
     )

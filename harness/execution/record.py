@@ -71,9 +71,7 @@ class Records:
 
     def answered(self, stage: Stage[Any], **counts: int) -> None:
         """Notes a stage that the store answered, unless it was made before in this run."""
-        self._made.setdefault(
-            stage.key, Record(kind=stage.kind, key=stage.key, cached=True, seconds=0.0, **counts)
-        )
+        self._made.setdefault(stage.key, Record(kind=stage.kind, key=stage.key, cached=True, seconds=0.0, **counts))
 
     def of(self, stage: Stage[Any]) -> Record:
         """What nobody asked for was answered further on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,8 +74,8 @@ class Plan:
     def stored(self, store: Store) -> dict[str, Stored]:
         """By key: what the store has, and why the rest has to be made."""
         last = last_runs.recall(store, self.spec.name)
-        before = {} if last is None else last.stages
-        return {stage.key: _stored(stage, store, before.get(stage.title)) for stage in self.stages}
+        before, known = ({}, b"") if last is None else (last.stages, last.definitions)
+        return {stage.key: _stored(stage, store, before.get(stage.title), known) for stage in self.stages}
 
     @property
     def uses(self) -> list[str]:
@@ -85,10 +86,19 @@ class Plan:
     def remember(self, store: Store) -> None:
         """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""
         stages = {stage.title: dict(stage.ingredients) for stage in self.stages}
-        last_runs.keep(store, last_runs.LastRun(self.spec.name, stages, self.uses))
+        before, codes = last_runs.recall(store, self.spec.name), _codes(stages)
+        if before is not None and before.definitions and _codes(before.stages) == codes:
+            definitions = before.definitions
+        else:
+            definitions = hashes_of(codes)
+        last_runs.keep(store, last_runs.LastRun(self.spec.name, stages, self.uses, definitions))
 
 
-def _stored(stage: Stage[Any], store: Store, before: dict[str, str] | None) -> Stored:
+def _codes(stages: Mapping[str, Mapping[str, str]]) -> set[str]:
+    return {ingredients["code"] for ingredients in stages.values() if "code" in ingredients}
+
+
+def _stored(stage: Stage[Any], store: Store, before: dict[str, str] | None, known: bytes) -> Stored:
     if store.has(stage.kind, stage.key):
         return Stored(True, "stored")
     if before is None:
@@ -97,7 +107,9 @@ def _stored(stage: Stage[Any], store: Store, before: dict[str, str] | None) -> S
     changed = [name for name in (*now, *(n for n in before if n not in now)) if now.get(name) != before.get(name)]
     if not changed:
         return Stored(False, "was made, but is no longer in the store")
+    if "code" in changed:
+        names = changed_in(now.get("code", ""), known)
+        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        changed[changed.index("code")] = f"code ({', '.join(names[:3])}{rest})" if names else "code"
     more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
     return Stored(False, f"changed: {', '.join(changed[:4])}{more}")
-
-

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import numpy as np
 
-from harness import kind, stored_readouts
+from harness import stored_readouts
 from harness.contracts import Normaliser, Probe, Readout
+from harness.entries import probe_code
 from harness.errors import DataError
 from harness.machine.jobs import OneProcessJob
 from harness.plan.stage import Cost, Stage
@@ -65,8 +66,7 @@ class Fit(Stage[tuple[Readout, Normaliser | None]], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        erasing = [] if self.probe.erase is None else ["erasure:fit_erasure"]
-        return (*super().runs, type(self.probe), kind.find("normalisations", self.probe.normalise), *erasing)
+        return (*super().runs, *probe_code(self.probe))
 
     def make(self, run: Run, work: Work) -> tuple[Readout, Normaliser | None]:
         fit_together(run, work, [self], [])
@@ -127,9 +127,7 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
     def load(self, artifact: Artifact) -> Scored:
         # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
         fit_on, tested_on, probe = self.place
-        return msgspec.structs.replace(
-            load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe
-        )
+        return msgspec.structs.replace(load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe)
 
     def shown(self, run: Run) -> tuple[str, str]:
         names = list(dict.fromkeys(stage.place[2] for stage in _missing(run, self.fit.fit_on)))
@@ -156,9 +154,7 @@ def fits_asked(spec: Spec, states: Mapping[str, States]) -> Iterator[Fit]:
                 )
 
 
-def scores_asked(
-    spec: Spec, states: Mapping[str, States], fits: Mapping[tuple[str, ...], Fit]
-) -> Iterator[Score]:
+def scores_asked(spec: Spec, states: Mapping[str, States], fits: Mapping[tuple[str, ...], Fit]) -> Iterator[Score]:
     """Every fit on every condition that it is tested on."""
     for transfer in spec.transfer:
         for probe in spec.probes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.code_version import code_of
 from harness.contracts import PromptTable
+from harness.entries import PARTS, kinds_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.prompts import build, load_table, save_table, table_about
@@ -48,16 +49,17 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
             "template": content_key(prompt.template, prompt.templates),
             "answers": content_key(prompt.answers),
             "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
-            "distractors": content_key({name: plain(kind) for name, kind in distractors.items()}, condition.distractors),
+            "distractors": content_key(
+                {name: plain(kind) for name, kind in distractors.items()}, condition.distractors
+            ),
             "tokenizer": self.subject.tokenizer or "",
-            **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_of('shots:Shots')}"}),
+            **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_of(*PARTS['worked examples'])}"}),
         }
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        source = self.condition.data.source
-        kinds = [type(kind) for kind in self.spec.distractors_of(self.condition).values()]
-        return (*super().runs, *kinds, *([] if source is None else [type(source)]))
+        # A data set's own code is part of its fingerprint.
+        return (*super().runs, *kinds_of(self.spec.distractors_of(self.condition).values()), *self.subject.kinds)
 
     def make(self, run: Run, work: Work) -> PromptTable:
         distractors = self.spec.distractors_of(self.condition)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.analysis import Analysis
+from harness.entries import kinds_of
 from harness.plan.stage import Stage
 from harness.report.content import Look, Report
 from harness.report.stored import load, save
@@ -59,8 +60,8 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        kinds = {type(one): None for one in (*self.spec.metrics, *self.spec.checks)}
-        return (*super().runs, *kinds, *(type(analysis) for analysis, _ in self.looks))
+        kinds = kinds_of((*self.spec.metrics, *self.spec.checks, *(analysis for analysis, _ in self.looks)))
+        return (*super().runs, *kinds)
 
     def make(self, run: Run, work: Work) -> Written:
         tables, summary = run.get(self.tables), run.get(self.summary)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
 from harness.code_version import code_of
 from harness.contracts import PromptTable
+from harness.entries import PARTS
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
@@ -51,6 +52,10 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         return read_from(self.conditions[0], self.subject, self.training) | prompts
 
     @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        return (type(self).make, Extracted, assist, *self.subject.kinds)
+
+    @property
     def uses(self) -> Sequence[str]:
         return (f"states/{bank_key(self.subject)}-",)
 
@@ -62,7 +67,7 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         key = content_key(shared, code_of(*self.runs), self.prompts[place].key)
         if plant is None or not plant.strength:
             return key
-        return content_key(key, plain(plant), code_of("planting:planted", "planting:unit"))
+        return content_key(key, plain(plant), code_of(*PARTS["planting"]))
 
     def recall(self, store: Store) -> Extracted | None:
         """Never the whole: the bank says row by row what is there."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from harness import tables
+from harness.entries import every
 from harness.plan.stage import Stage
 from harness.scoring import score
 from harness.spec import Spec
@@ -58,7 +59,7 @@ class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        return (*super().runs, *{type(metric): None for metric in self.spec.metrics})
+        return (*super().runs, *every("metrics"))
 
     def make(self, run: Run, work: Work) -> ScoreTables:
         scored, labels = run.conditions.all_scored(), run.conditions.all_labels()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.models.training import stored as elicited
 from harness.errors import DataError
 from harness.models.precision import device
+from harness.models.training import stored as elicited
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.spec import Elicit
@@ -64,7 +64,9 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
         """What the network may be taught. Raises DataError where its rows have no such labels."""
         right = run.conditions.labels(self.on, "train").targets
         if self.elicit.target not in right:
-            raise DataError(f'elicit.target: {self.on} has no "{self.elicit.target}"; it has {", ".join(sorted(right))}')
+            raise DataError(
+                f'elicit.target: {self.on} has no "{self.elicit.target}"; it has {", ".join(sorted(right))}'
+            )
         return elicited.questions(run.conditions.table(self.on), right[self.elicit.target].tolist(), self.on)
 
     def load(self, artifact: Artifact) -> LanguageModel:

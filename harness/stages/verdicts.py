@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness import tables
 from harness.analyses.interventions.intervened import Outcomes
+from harness.entries import erasing, every, kinds_of
 from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
 from harness.spec import Spec
@@ -47,9 +48,8 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        kinds = {type(one): None for one in (*self.spec.checks, *self.spec.metrics)}
-        erasing = ["erasure:fit_erasure"]
-        return (*super().runs, *kinds, *erasing)
+        # Which metrics checks ask for, and what they have erased, is known only when they do.
+        return (*super().runs, *erasing(), *every("metrics"), *kinds_of(self.spec.checks))
 
     def make(self, run: Run, work: Work) -> pl.DataFrame:
         evidence = evidence_of(run, Outcomes(run).steered if self.interventions else None)

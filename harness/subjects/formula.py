@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.code_version import code_version
+from harness.code_version import code_of
 from harness.contracts import Bed
 from harness.store import content_key
 from harness.subject import Subject
@@ -32,9 +31,7 @@ class Formula(Subject, frozen=True):
 
     @property
     def identity(self) -> str:
-        # The code of one bed is no part of another's identity, but what they share is part of all.
-        shared = [f"beds/{path.stem}" for path in (Path(__file__).parents[1] / "beds").glob("_*.py")]
-        return content_key("bed", self._options, code_version(f"beds/{self.name}", *shared))
+        return content_key("bed", self._options, code_of(*self.kinds))
 
     @property
     def layers(self) -> int:
@@ -45,11 +42,15 @@ class Formula(Subject, frozen=True):
         return self.bed.shape[1]
 
     @property
+    def kinds(self) -> tuple[type, ...]:
+        return (type(self.bed),)
+
+    @property
     def untrainable(self) -> str:
         return "the states of this test bed are given by a formula, so that nothing can be trained"
 
     def ingredients(self) -> dict[str, str]:
-        return {"bed": content_key(self._options), "code": code_version("beds", "activations", "contracts", "subjects")}
+        return {"bed": content_key(self._options)}
 
     def provenance(self) -> Mapping[str, Any]:
         return {"bed": self._options}

@@ -20,7 +20,6 @@ from harness.models.quiet import quiet_transformers
 from harness.models.training.trained import Tell, Trained, closing_loss, descend
 from harness.network_bed import FromScratch, NetworkBed
 from harness.training.lessons import source_of
-from harness.models.training.trained import Tell, Trained, closing_loss, descend
 from harness.untrusted.template import Template
 
 UNKNOWN = "<unknown>"

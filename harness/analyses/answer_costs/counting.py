@@ -62,7 +62,9 @@ class Counted(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
         found: list[dict[str, Any]] = []
         for condition in self.spec.conditions:
-            tested = {probe for _, tested_on, probe in (stage.place for stage in self.scores) if tested_on == condition.name}
+            tested = {
+                probe for _, tested_on, probe in (stage.place for stage in self.scores) if tested_on == condition.name
+            }
             probes = [probe for probe in self.spec.probes if probe_name(probe) in tested]
             if probes:
                 found += _of_condition(condition.name, run.conditions.table(condition.name), probes)

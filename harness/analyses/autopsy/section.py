@@ -37,7 +37,8 @@ def _evidence_of(solution: told.Told, which: str) -> Iterable[str]:
     if solution.features:
         cells = [[plain.markdown(cell) for cell in row] for row in solution.features]
         yield folded(
-            f"{which}strongest features ({name})", table(("feature", "association", "p", "the same on these rows"), cells)
+            f"{which}strongest features ({name})",
+            table(("feature", "association", "p", "the same on these rows"), cells),
         )
     if solution.rows:
         cells = [[plain.markdown(cell) for cell in row] for row in solution.rows]

@@ -122,9 +122,7 @@ class _Layer(msgspec.Struct, frozen=True):
     """Of the variance of those probes."""
 
 
-def _at_layer(
-    run: Run, condition: str, fitted: Mapping[str, tuple[Readout, Normaliser | None]], place: int
-) -> _Layer:
+def _at_layer(run: Run, condition: str, fitted: Mapping[str, tuple[Readout, Normaliser | None]], place: int) -> _Layer:
     layer = run.conditions.layers(condition)[place]
     train, test = (run.conditions.pairs(condition, part, (layer,)) for part in ("train", "test"))
     found = _Layer({}, {})

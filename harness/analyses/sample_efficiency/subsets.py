@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.axes import joined
 from harness.contracts import Metric, Pairs, Probe
+from harness.entries import every, probe_code
 from harness.errors import NumericalError
 from harness.estimate import Measured, over_seeds
 from harness.execution.controls import evidence_of
@@ -101,7 +102,7 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        return (*super().runs, *self.fit.runs, *{type(metric): None for metric in self.spec.metrics})
+        return (*super().runs, *probe_code(self.spec.probe(self.probe)), *every("metrics"))
 
     def make(self, run: Run, work: Work) -> pl.DataFrame:
         import polars as pl

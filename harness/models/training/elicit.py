@@ -30,10 +30,6 @@ from harness.models.training.low_rank import LowRank, insert, parameters_of, sav
 from harness.models.training.trained import Tell, closing_loss, descend
 from harness.models.training.two_parts import Upper, lower_states, upper_part
 from harness.spec import Elicit
-from harness.models.training.batching import batches
-from harness.models.training.low_rank import LowRank, insert, save_sum
-from harness.models.training.trained import Tell, closing_loss, descend
-from harness.models.training.two_parts import Upper, lower_states, upper_part
 
 WEIGHT_DECAY = 0.1
 """As Mallen & Belrose 2023, §3."""

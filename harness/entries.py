@@ -1,0 +1,84 @@
+"""Where the code of each stage begins, and what no result depends on.
+
+The key of a stage has the code of all that its entries reach (`harness.code_version`). What a spec names (a probe, a data set …) is
+added to them where the stage is planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, get_args, get_type_hints
+
+from harness.contracts import Erasure
+from harness.kind import find, names
+
+if TYPE_CHECKING:
+    from harness.contracts import Probe
+
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "states of a network": (
+        "activations.forwarding:forwarding",
+        "activations.bank:Bank",
+        "activations.extract:extract",
+    ),
+    "planting": ("planting:planted", "planting:unit"),
+    "erasing": ("erasure:fit_erasure",),
+    "worked examples": ("shots:Shots",),
+    "weights read from gguf": ("models.gguf_worker:_main",),
+}
+"""What is part of some stages only, or has a key of its own."""
+
+_OF_ANOTHER = "the result of another stage, whose key is an ingredient"
+_NOTED = "notes for the manifest what was made, and shows how far it is"
+
+WITHOUT: Mapping[str, str] = {
+    "errors": "a run that ends in an error makes nothing",
+    "assets": "what is brought is known by its hash",
+    "machine": "processes, threads, memory and the screen: who does how much at a time makes no difference to what comes of it",
+    "store": "artifacts come out as they went in, or not at all",
+    "untrusted.files": "reads files, and refuses what is none",
+    "report.manifest": "what may differ between two honest runs, which is in no result",
+    "code_version": "finds the code of a stage",
+    "plan": "says which stages there are; what a stage makes stands in its own class",
+    "execution.record": _NOTED,
+    "execution.run:Run.get": _OF_ANOTHER,
+    "execution.run:Run.stored": _OF_ANOTHER,
+    "execution.run:Run.seen": "reads what the stage itself has kept",
+    "execution.run:Run.keep": "keeps what the stage itself says",
+    "execution.run:Run.share": "which process does what; shares are joined to the same bytes",
+    "execution.run:Run.assist": "which process does what; shares are joined to the same bytes",
+    "execution.run:Run.manifest": _NOTED,
+    "execution.conditions:Conditions.table": _OF_ANOTHER,
+    "execution.conditions:Conditions.subject": _OF_ANOTHER,
+    "execution.conditions:Conditions.training": _OF_ANOTHER,
+    "execution.conditions:Conditions.extracted": _OF_ANOTHER,
+    "execution.conditions:Conditions.fitted": _OF_ANOTHER,
+    "execution.conditions:Conditions.scored": _OF_ANOTHER,
+    "execution.conditions:Conditions.all_scored": _OF_ANOTHER,
+    "planting": "an ingredient of the states in which something is planted, and of no others",
+    "erasure": "an ingredient of the fits from which something is erased, and of no others",
+    "shots": "an ingredient of the prompts that begin with worked examples, and of no others",
+}
+"""Modules, and definitions of them, at which the walk stops, with the reason. One that an entry names counts nevertheless."""
+
+
+def every(folder: str) -> tuple[type, ...]:
+    """All kinds in a folder, where which of them are used is known only when they are."""
+    return tuple(find(folder, name) for name in names(folder))
+
+
+def kinds_of(values: Iterable[object]) -> tuple[type, ...]:
+    """The kinds that a spec names, each once."""
+    return tuple(dict.fromkeys(type(value) for value in values))
+
+
+def probe_code(probe: Probe) -> tuple[str | type, ...]:
+    """What one probe is fitted by, besides what fits any."""
+    erased = () if probe.erase is None else erasing(probe.erase.by)
+    return (find("normalisations", probe.normalise), *erased, type(probe))
+
+
+def erasing(*by: str) -> tuple[str | type, ...]:
+    """What takes a factor out of the states, by probes of these names or in closed form; all that can, if none is named."""
+    probes = by or get_args(get_type_hints(Erasure)["by"])
+    return (*PARTS["erasing"], *(find("probes", name) for name in probes if name in names("probes")))
