@@ -15,7 +15,7 @@ from harness.asking import AnswerCost, answer_costs
 from harness.autopsy.stage import autopsies
 from harness.compiling import compile_plan
 from harness.errors import UsageError
-from harness.evidence import RunEvidence
+from harness.evidence import Evidence
 from harness.execution import PARTS, Execution
 from harness.facts import data_facts, model_facts
 from harness.geometry.stage import geometry
@@ -166,7 +166,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
         if len((found := execution.labels(condition.name, part)).group)
     }
     acted = Interventions(execution)
-    evidence = RunEvidence(spec, scored, labels, execution.shuffled, execution.erased, acted.steered)
+    evidence = Evidence(spec, scored, labels, execution.shuffled, execution.erased, acted.steered)
     with execution.stage(plan.checks) as (_, counts):
         judged = [(check, check.decide(evidence)) for check in spec.checks]
         counts["rows"] = len(judged)
@@ -175,7 +175,7 @@ def _made(execution: Execution) -> tuple[Report, dict[str, bytes]]:
     with execution.stage(plan.report) as (_, counts):
         scores = list(score(scored.values(), labels, spec.metrics))
         layers = {
-            (fit_on, probe): evidence.layer_of(probe, tested_on, fit_on=fit_on)
+            (fit_on, probe): evidence.of(probe, tested_on, fit_on=fit_on).layer
             for fit_on, tested_on, probe in plan.scores
         }
         report = Report(

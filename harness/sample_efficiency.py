@@ -19,7 +19,7 @@ from harness import artifacts
 from harness.contracts import Metric, Pairs, Probe
 from harness.errors import NumericalError
 from harness.estimate import Measured, over_seeds
-from harness.evidence import RunEvidence
+from harness.evidence import Evidence
 from harness.fitting import Fitting, score, training_pairs
 from harness.plan import Stage
 from harness.scoring import TRUTH, Labels, Scored, measure
@@ -52,7 +52,7 @@ class Draw:
         return np.sort(np.concatenate([queue[:count] for queue, count in zip(self._queues, counts, strict=True)]))
 
 
-def sample_efficiency(execution: Execution, evidence: RunEvidence) -> pl.DataFrame | None:
+def sample_efficiency(execution: Execution, evidence: Evidence) -> pl.DataFrame | None:
     """The rows of samples.csv, from the store where they are; None if the spec asks for none."""
     from harness.tables import samples_table
 
@@ -62,7 +62,7 @@ def sample_efficiency(execution: Execution, evidence: RunEvidence) -> pl.DataFra
     return samples_table([_of_probe(execution, evidence, *where, stage) for where, stage in stages.items()])
 
 
-def _of_probe(execution: Execution, evidence: RunEvidence, fit_on: str, name: str, stage: Stage) -> pl.DataFrame:
+def _of_probe(execution: Execution, evidence: Evidence, fit_on: str, name: str, stage: Stage) -> pl.DataFrame:
     import polars as pl
 
     from harness.tables import SAMPLES
@@ -101,7 +101,7 @@ class _Fit(NamedTuple):
 class _Curves:
     """One probe on one condition: what its subsets are, and what it scores when it is fitted on them."""
 
-    def __init__(self, execution: Execution, evidence: RunEvidence, fit_on: str, name: str):
+    def __init__(self, execution: Execution, evidence: Evidence, fit_on: str, name: str):
         spec = execution.plan.spec
         asked = spec.sample_efficiency
         assert asked is not None, "the plan has curves where the spec asks for them"
@@ -109,7 +109,7 @@ class _Curves:
         self.fit_on, self.name = fit_on, name
         self.probe: Probe = execution.plan.probe(name)
         self.tested_on = [tested for source, tested in asked.places(spec.transfers(name)) if source == fit_on]
-        self.layer = evidence.layer_of(name, self.tested_on[0], fit_on=fit_on).layer
+        self.layer = evidence.of(name, self.tested_on[0], fit_on=fit_on).layer.layer
         self.at = execution.layers(fit_on)[:1] if self.layer is None else (self.layer,)
         self.labels = execution.labels(fit_on, "train")
         self.metrics: Sequence[Metric] = [metric for metric in spec.metrics if metric.labelled]
@@ -180,8 +180,9 @@ class _Curves:
         """Rows of the table: the fit on all training rows, which the run has."""
         found = []
         for tested in self.tested_on:
+            own = self.evidence.of(self.name, tested, fit_on=self.fit_on)
             for target, metric in self._asked(tested):
-                one = self.evidence.measure(self.name, tested, metric=metric.kind(), target=target, fit_on=self.fit_on)
+                one = own.measure(metric=metric.title, target=target)
                 found.append(self._row(tested, target, metric, len(self.labels.group), one, 1))
         return found
 
@@ -198,7 +199,7 @@ class _Curves:
             "layer": "all" if self.layer is None else str(self.layer),
             "rows": size,
             "target": target,
-            "metric": metric.kind(),
+            "metric": metric.title,
             "value": estimate.value,
             "low": estimate.low,
             "high": estimate.high,

@@ -10,7 +10,7 @@ from harness import artifacts
 from harness.autopsy.examine import Body, examine
 from harness.autopsy.features import TRUTH, library
 from harness.contracts import Bed
-from harness.evidence import RunEvidence
+from harness.evidence import Evidence
 from harness.plan import Stage
 from harness.spec import Autopsy
 from harness.templates import shared_start
@@ -26,7 +26,7 @@ ENDS = 150, 130
 """Characters of a row's text that are kept in the tables, from its beginning and from its end."""
 
 
-def autopsies(execution: Execution, evidence: RunEvidence) -> Autopsies | None:
+def autopsies(execution: Execution, evidence: Evidence) -> Autopsies | None:
     """All that the spec asks for, from the store where they are; None if it asks for none."""
     from harness.autopsy.tables import SCHEMAS, Autopsies, assembled
 
@@ -42,7 +42,7 @@ def autopsies(execution: Execution, evidence: RunEvidence) -> Autopsies | None:
 
 
 def _carried_out(
-    execution: Execution, evidence: RunEvidence, autopsy: Autopsy, where: tuple[str, str, str], stage: Stage
+    execution: Execution, evidence: Evidence, autopsy: Autopsy, where: tuple[str, str, str], stage: Stage
 ) -> dict[str, pl.DataFrame]:
     from harness.autopsy.tables import SCHEMAS, framed
 
@@ -53,7 +53,7 @@ def _carried_out(
     with execution.stage(stage) as (_, counts):
         body = _body(execution, evidence, where)
         counts["rows"] = len(body.truth)
-        layer = evidence.layer_of(where[2], where[1], fit_on=where[0]).layer
+        layer = evidence.of(where[2], where[1], fit_on=where[0]).layer.layer
         made = framed(examine(body, autopsy), "all" if layer is None else str(layer))
         _keep(made, stage, execution.store)
     return made
@@ -65,7 +65,7 @@ def _keep(made: dict[str, pl.DataFrame], stage: Stage, store: Store) -> None:
             frame.write_parquet(folder / f"{name}.parquet")
 
 
-def _body(execution: Execution, evidence: RunEvidence, where: tuple[str, str, str]) -> Body:
+def _body(execution: Execution, evidence: Evidence, where: tuple[str, str, str]) -> Body:
     """What is so of the test rows, in the order of the answers."""
     fit_on, tested, probe = where
     plan, table = execution.plan, execution.table(tested)
@@ -74,7 +74,7 @@ def _body(execution: Execution, evidence: RunEvidence, where: tuple[str, str, st
     # A test bed's prompts are token ids, in which everything stands plainly: what they look like is no news.
     is_text = not isinstance(plan.spec.condition(tested).model, Bed)
     own = {
-        name: evidence.answers(name, tested, fit_on=fit_on).score[0, 0].astype(np.float64)
+        name: evidence.of(name, tested, fit_on=fit_on).answers().score[0, 0].astype(np.float64)
         for name in (p.name or p.kind() for p in plan.spec.probes if p.reads == "log_odds")
         if name != probe and (fit_on, tested, name) in plan.scores
     }
@@ -87,7 +87,7 @@ def _body(execution: Execution, evidence: RunEvidence, where: tuple[str, str, st
     )
     names = next(factor.values for factor in table.factors if factor.name == TRUTH)
     return Body(
-        answers=evidence.answers(probe, tested, fit_on=fit_on),
+        answers=evidence.of(probe, tested, fit_on=fit_on).answers(),
         truth=labels.targets[TRUTH],
         group=labels.group,
         features=features,

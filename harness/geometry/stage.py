@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from harness import artifacts
-from harness.evidence import RunEvidence
+from harness.evidence import Evidence
 from harness.geometry.components import components
 from harness.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.geometry.variance import Split, split
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.geometry.tables import Geometry
 
 
-def geometry(execution: Execution, evidence: RunEvidence) -> Geometry | None:
+def geometry(execution: Execution, evidence: Evidence) -> Geometry | None:
     """All that the spec asks for, from the store where it is; None if it asks for none."""
     from harness.geometry.tables import assembled
 
@@ -36,7 +36,7 @@ def geometry(execution: Execution, evidence: RunEvidence) -> Geometry | None:
     return assembled({condition: _of_condition(execution, evidence, condition) for condition in stages})
 
 
-def _of_condition(execution: Execution, evidence: RunEvidence, condition: str) -> dict[str, pl.DataFrame]:
+def _of_condition(execution: Execution, evidence: Evidence, condition: str) -> dict[str, pl.DataFrame]:
     from harness.geometry.tables import TABLES, frame
 
     stage = execution.plan.geometries[condition]
@@ -127,7 +127,7 @@ def _losses(execution: Execution, condition: str) -> Iterator[dict[str, object]]
                         yield row | {"n": loss.size}
 
 
-def _states(execution: Execution, evidence: RunEvidence, condition: str) -> pl.DataFrame:
+def _states(execution: Execution, evidence: Evidence, condition: str) -> pl.DataFrame:
     import polars as pl
 
     from harness.geometry.tables import COORDINATES, FACTOR, rounded
@@ -145,7 +145,7 @@ def _states(execution: Execution, evidence: RunEvidence, condition: str) -> pl.D
     return rounded(made)
 
 
-def _fits(execution: Execution, evidence: RunEvidence, condition: str) -> pl.DataFrame:
+def _fits(execution: Execution, evidence: Evidence, condition: str) -> pl.DataFrame:
     """Every fit of the probes that have a loss, each probe at its judged layer."""
     import polars as pl
 
@@ -156,15 +156,15 @@ def _fits(execution: Execution, evidence: RunEvidence, condition: str) -> pl.Dat
         scored = execution.all_scored.get((condition, condition, name))
         if scored is None or scored.loss is None:
             continue
-        layer = evidence.layer_of(name, condition).layer
+        own = evidence.of(name, condition)
         for target in execution.labels(condition, "test").targets:
-            found = evidence.fits(name, condition, target=target)
+            found = own.fits(target=target)
             if found is None:
                 continue
             seeds, restarts = found.loss.shape
             columns = {
                 "probe": [name] * found.loss.size,
-                "layer": [str(layer)] * found.loss.size,
+                "layer": [str(own.layer.layer)] * found.loss.size,
                 "target": [target] * found.loss.size,
                 "seed": np.repeat(np.arange(seeds), restarts),
                 "restart": np.tile(np.arange(restarts), seeds),
@@ -175,11 +175,11 @@ def _fits(execution: Execution, evidence: RunEvidence, condition: str) -> pl.Dat
     return rounded(pl.concat(frames))
 
 
-def _judged_layer(execution: Execution, evidence: RunEvidence, condition: str) -> int:
+def _judged_layer(execution: Execution, evidence: Evidence, condition: str) -> int:
     """The layer that summaries show for the first probe of the spec that has layers, where it is fitted here."""
     for fit_on, tested, probe in execution.plan.scores:
         if fit_on == condition:
-            layer = evidence.layer_of(probe, tested, fit_on=fit_on).layer
+            layer = evidence.of(probe, tested, fit_on=fit_on).layer.layer
             if layer is not None:
                 return layer
     kept = execution.layers(condition)

@@ -62,7 +62,7 @@ class Interventions:
         """What came of the one that a check asks for. Raises CheckError where the spec has none."""
         wanted = check.intervention()
         assert wanted is not None, "a check that asks for an intervention says which"
-        fit_on = getattr(check, "fit_on", None) or getattr(check, "condition", "")
+        fit_on = check.fit_on or check.condition
         asked = Intervention(**wanted)
         for acts, (choice, outcome) in self._done.items():
             if acts.intervention.alike(asked) and (acts.fit_on, acts.tested_on) == (fit_on, asked.condition):

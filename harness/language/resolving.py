@@ -284,14 +284,13 @@ class Resolved:
         )
         return list(dict.fromkeys(pairs))
 
-    def fitted_on(self, check: Check) -> str | None:
+    def fitted_on(self, check: Check) -> str:
         """Where a check's probe is fitted. Left out, it is the condition itself, or else the only one tested there."""
-        chosen, condition = getattr(check, "fit_on", None), getattr(check, "condition", None)
-        if chosen is not None or condition is None:
-            return chosen
-        with_it = self.transfers(getattr(check, "probe", None))
-        fitted = [one for one, tested in with_it or self.transfers() if tested == condition]
-        return condition if condition in fitted or len(fitted) != 1 else fitted[0]
+        if check.fit_on is not None:
+            return check.fit_on
+        with_it = self.transfers(check.probe)
+        fitted = [one for one, tested in with_it or self.transfers() if tested == check.condition]
+        return check.condition if check.condition in fitted or len(fitted) != 1 else fitted[0]
 
     def spec(self, file: str) -> Spec:
         """The spec. Only to be called when there are no problems at all."""
@@ -354,9 +353,7 @@ class Resolved:
     def placed(self, check: Check) -> Check:
         """A check with `fit_on` filled in where it is another condition than the one that is tested."""
         fitted = self.fitted_on(check)
-        if fitted is None or fitted == getattr(check, "condition", None):
-            return check
-        return msgspec.structs.replace(check, fit_on=fitted)
+        return check if fitted == check.condition else msgspec.structs.replace(check, fit_on=fitted)
 
     def all_interventions(self) -> list[tuple[Node, Intervention | None]]:
         """Those of the spec, and those that checks ask for and that it does not have."""
@@ -365,7 +362,7 @@ class Resolved:
             options = None if check is None else check.intervention()
             if check is None or options is None:
                 continue
-            place = (self.fitted_on(check) or options["condition"], options["condition"])
+            place = (self.fitted_on(check), options["condition"])
             asked = Intervention(**options, fit_on=place[0])
             if not any(one is not None and one.alike(asked) and place in one.places([place]) for _, one in found):
                 found.append((node, asked))
@@ -380,14 +377,14 @@ class Resolved:
         given = [metric for _, metric in self.metrics if metric is not None]
         if not given:
             default = next(option.default for option in kind.options(Written) if option.name == "metrics")
-            given = [cast(Metric, kind.find("metrics", name)()) for name in default]
-        asked = {metric.kind() for metric in given}
+            given = [cast(Metric, kind.named("metrics", name)) for name in default]
+        asked = {metric.title for metric in given}
         metrics: dict[str, Metric] = {}
         for metric in given:
-            metrics[metric.kind()] = metric
+            metrics[metric.title] = metric
             for name in metric.beside:
                 if name not in asked:
-                    metrics.setdefault(name, cast(Metric, kind.find("metrics", name)()))
+                    metrics.setdefault(name, cast(Metric, kind.named("metrics", name)))
         return tuple(metrics.values())
 
 
