@@ -10,21 +10,23 @@ Layer 0 is the embedding output and layer i the residual stream after block i, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from harness.axes import WithAxes
-from harness.depth import Curve
 from harness.estimate import Estimate, Measured
-from harness.kind import Kind
+from harness.kind import Kind, options
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     from torch import Tensor
+
+    from harness.evidence import Evidence, ProbeEvidence
 
 
 # ---------------------------------------------------------------- data
@@ -333,11 +335,19 @@ class Metric(Kind, frozen=True):
     chance: ClassVar[float | None] = None
     """Value of an uninformed answer, for the figures."""
     higher_is_better: ClassVar[bool] = True
-    beside: ClassVar[tuple[str, ...]] = ()
-    """Metrics that are always reported together with this one."""
     labelled: ClassVar[bool] = True
     """Whether it depends on labels. One that does not is measured on the answers as fitted and reported once, under
     `truth`."""
+
+    @property
+    def title(self) -> str:
+        """The name in results: the kind, unless an option makes it another score."""
+        return self.kind()
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the metrics that are always reported together with this one."""
+        return ()
 
     def measure(self, answers: Answers, labels: np.ndarray, group: np.ndarray) -> Measured | None:
         """Answers' signs are already resolved on training rows. `labels` is (row,) of 0/1, `group` (row,) of integers.
@@ -356,6 +366,12 @@ class LawMetric(Metric, frozen=True):
         """`relations` by law, (relation, member), indices of rows. None when no law of the metric's is among them."""
         raise NotImplementedError
 
+
+ProbeName = Annotated[str, Meta(extra={"names": "probe"})]
+"""An option of a check that names a probe of the spec, one of its conditions, or what a probe is scored on."""
+ConditionName = Annotated[str, Meta(extra={"names": "condition"})]
+TargetName = Annotated[str, Meta(extra={"names": "target"})]
+NAMED = ("probe", "condition", "target")
 
 Finding = Literal["pass", "fail", "inconclusive"]
 
@@ -408,98 +424,20 @@ class Steered(msgspec.Struct, frozen=True):
     """The layer and the tokens, in words."""
 
 
-class Evidence(Protocol):
-    """What a check may ask for. Layers are chosen by the spec's rule, never by the test score."""
-
-    def measure(
-        self,
-        probe: str,
-        condition: str,
-        *,
-        metric: str = "accuracy",
-        target: str = "truth",
-        fit_on: str | None = None,
-        layer: int | str | None = None,
-        shuffles: int = 0,
-        erase: Erasure | None = None,
-    ) -> Measured:
-        """The metric on test rows at the layer that the rule chooses, (seed, 1) and (seed, 1, row).
-
-        `fit_on` defaults to `condition`. With `shuffles`, the probe is fitted again (and its sign resolved again) on
-        that many random permutations of the training labels, which take the place of the seeds. With `erase`, it is
-        fitted again on states without that factor. Raises CheckError when the spec makes it impossible.
-        """
-
-    def memorised(
-        self,
-        probe: str,
-        condition: str,
-        *,
-        metric: str = "accuracy",
-        fit_on: str | None = None,
-        layer: int | str | None = None,
-        shuffles: int,
-    ) -> Measured:
-        """The metric on the training rows against the labels of a refit with `shuffles`, (shuffle, 1): how well it can
-        hold labels that mean nothing."""
-
-    def answers(
-        self,
-        probe: str,
-        condition: str,
-        *,
-        fit_on: str | None = None,
-        layer: int | str | None = None,
-        signed: bool = True,
-    ) -> Answers:
-        """Answers on test rows at that layer, (seed, 1, row), sign resolved; as they were fitted without `signed`."""
-
-    def fits(
-        self,
-        probe: str,
-        condition: str,
-        *,
-        target: str = "truth",
-        fit_on: str | None = None,
-        layer: int | str | None = None,
-    ) -> Fits | None:
-        """Every restart of every seed at that layer; None for a probe without a loss."""
-
-    def by_layer(self, probe: str, condition: str, *, target: str = "truth", fit_on: str | None = None) -> Curve:
-        """The AUROC on test rows at every layer. Raises CheckError for a probe that has no layers."""
-
-    def groups(self, condition: str) -> np.ndarray:
-        """Cluster ids of the test rows, (row,)."""
-
-    def examples(self, condition: str) -> np.ndarray:
-        """Which example each test row is of, (row,): equal numbers are one example under several templates."""
-
-    def relations(self, condition: str) -> Mapping[str, np.ndarray]:
-        """By law: test rows that it ties together, (relation, member), indices of rows."""
-
-    def labels(self, condition: str, target: str = "truth") -> np.ndarray:
-        """Labels of the test rows, 0 or 1, (row,)."""
-
-    def rows(self, condition: str) -> np.ndarray:
-        """Ids of the test rows, (row,): the same (example, template) has the same id in every condition."""
-
-    def layer_of(
-        self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
-    ) -> LayerChoice:
-        """The layer that would be judged. Its number, given as `layer`, puts another probe at the same one."""
-
-    def target_of(self, probe: str, condition: str, *, fit_on: str | None = None) -> str:
-        """What the probe was fitted on if it learns from labels; else `truth`."""
-
-    def untrained(self, condition: str) -> bool:
-        """Whether the condition's network has random weights."""
-
-    def steered(self, check: Check) -> Steered:
-        """What came of the intervention that the check asks for; see `Check.intervention`."""
+@cache
+def named_by(check: type[Check]) -> Mapping[str, str]:
+    """What is named by each of a check's options that name something of the spec: {'probe': 'probe', 'over': 'target'}."""
+    found = {option.name: _named(option.type) for option in options(check)}
+    return {name: what for name, what in found.items() if what}
 
 
-class Check(Kind, frozen=True):
-    """A claim about the numbers, decided by an interval: pass, fail or inconclusive."""
+def _named(hint: Any) -> str:
+    extra = next((meta.extra for meta in get_args(hint) if isinstance(meta, Meta) and meta.extra), {})
+    return extra.get("names") or next(filter(None, map(_named, get_args(hint))), "")
+
+
+class Check(Kind, frozen=True, kw_only=True):
+    """A claim about one probe on the test rows of one condition, decided by an interval: pass, fail or inconclusive."""
 
     expect: Literal["pass", "fail", "inconclusive"] | None = None
     """The finding that the spec's author expects; another one is exit code 1."""
@@ -507,20 +445,35 @@ class Check(Kind, frozen=True):
     """Name in the report; the kind if empty."""
     layer: int | str | None = None
     """Layer to judge at: a number, or a rule (see `layer` of the spec); the spec's own rule if empty."""
+    probe: ProbeName
+    """Name of the probe that the claim is about."""
+    condition: ConditionName = "main"
+    """Condition whose test rows are looked at; `main` is the only one of a spec without conditions."""
+    fit_on: ConditionName | None = None
+    """Condition that the probe was fitted on; the same one if empty. The pair must be in the spec's `transfer`."""
 
     claim: ClassVar[str] = ""
     """The claim in words, with {probe}, {condition} and the other options to fill in."""
 
+    @property
+    def subject(self) -> str:
+        """The probe and where it stands, for a `why`."""
+        fitted = "" if self.fit_on in (None, self.condition) else f" (fitted on {self.fit_on})"
+        return f"{self.probe}{fitted} on {self.condition}"
+
     def refers(self) -> Mapping[str, tuple[str, ...]]:
-        """Names used by this check that must exist in the spec: {'probe': …, 'condition': …, 'target': …}."""
-        raise NotImplementedError
+        """Names in its options that must exist in the spec, by what they name: `probe`, `condition`, `target`."""
+        found: dict[str, dict[str, None]] = {what: {} for what in NAMED}
+        for option, what in named_by(type(self)).items():
+            value = getattr(self, option)
+            found[what] |= dict.fromkeys(value if isinstance(value, tuple) else (value,) if value else ())
+        return {what: tuple(names) for what, names in found.items()}
 
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
         """What it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted;
         any other condition that it names is fitted on itself."""
-        condition = getattr(self, "condition", fitted)
-        others = (name for name in self.refers().get("condition", ()) if name not in (condition, fitted))
-        return (fitted, condition), *((name, name) for name in others)
+        others = (name for name in self.refers()["condition"] if name not in (self.condition, fitted))
+        return (fitted, self.condition), *((name, name) for name in others)
 
     def intervention(self) -> Mapping[str, Any] | None:
         """Options of the intervention whose outcome it asks for, where the probe is fitted aside; None if it needs none.
@@ -530,7 +483,11 @@ class Check(Kind, frozen=True):
 
     def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
         """Which probes must be there: (probe, fitted on, tested on). All that it names wherever it looks, unless it knows better."""
-        return tuple((probe, *run) for probe in self.refers().get("probe", ()) for run in self.runs(fitted))
+        return tuple((probe, *run) for probe in self.refers()["probe"] for run in self.runs(fitted))
+
+    def own(self, evidence: Evidence) -> ProbeEvidence:
+        """What there is of its probe, where and at the layer that it asks for."""
+        return evidence.of(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
 
     def decide(self, evidence: Evidence) -> Judgement:
         raise NotImplementedError

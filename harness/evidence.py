@@ -1,8 +1,9 @@
-"""What checks may ask for, answered from the stored answers of a run."""
+"""What checks may ask for: the evidence of a run, and what it holds of one probe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from harness.depth import Curve
 from harness.errors import CheckError
 from harness.estimate import Measured
 from harness.layer_choice import choose_layer
-from harness.scoring import TRUTH, Labels, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
+from harness.scoring import TRUTH, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
 from harness.spec import Spec
 
 
@@ -35,8 +36,8 @@ class Erase(Protocol):
         """The probe fitted at one layer (its number) on states that the factor was taken out of, with its own seeds."""
 
 
-class RunEvidence:
-    """`Evidence` of one run. Layers are chosen once for each probe and condition that it was fitted on."""
+class Evidence:
+    """The answers of a run, for whoever judges them. Layers are chosen by the spec's rule, never by the test score."""
 
     def __init__(
         self,
@@ -48,157 +49,47 @@ class RunEvidence:
         steered: Callable[[Check], Steered] | None = None,
     ):
         """`scored` is by (fit_on, tested_on, probe). `steered` tells what came of interventions, where there are any."""
-        self._spec = spec
+        self.spec = spec
+        self.labels = labels
+        self.erase = erase
         self._scored = scored
-        self._labels = labels
         self._refit = refit
-        self._erase = erase
         self._steered = steered
         self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
-        self._metrics: dict[str, Metric] = {metric.kind(): metric for metric in spec.metrics}
+        self._metrics: dict[str, Metric] = {metric.title: metric for metric in spec.metrics}
 
-    def measure(
-        self,
-        probe: str,
-        condition: str,
-        *,
-        metric: str = "accuracy",
-        target: str = TRUTH,
-        fit_on: str | None = None,
-        layer: int | str | None = None,
-        shuffles: int = 0,
-        erase: Erasure | None = None,
-    ) -> Measured:
-        """See `Evidence.measure`. A score that is not defined on these rows is NaN."""
-        scored = self._find(probe, condition, fit_on)
-        choice = self._choose(scored, layer)
-        if erase is not None:
-            if choice.layer is None:
-                raise CheckError(f"nothing can be erased for {probe}, which reads no states; name another probe")
-            at_layer = self._erase(scored.probe, scored.fit_on, scored.tested_on, choice.layer, erase)
-        else:
-            at_layer = self._fitted_again(scored, choice, shuffles) if shuffles else scored.at(layer=choice.index)
-        train, test = self._targeted(scored, target)
-        found = measure(at_layer, train, test, target, self._metrics.get(metric) or metric_named(metric))
-        return _undefined(at_layer.test.score.shape, test.group) if found is None else found
-
-    def memorised(
-        self,
-        probe: str,
-        condition: str,
-        *,
-        metric: str = "accuracy",
-        fit_on: str | None = None,
-        layer: int | str | None = None,
-        shuffles: int,
-    ) -> Measured:
-        """See `Evidence.memorised`."""
-        scored = self._find(probe, condition, fit_on)
-        again = self._fitted_again(scored, self._choose(scored, layer), shuffles)
-        train = self._labels[scored.fit_on, "train"]
-        measures = self._metrics.get(metric) or metric_named(metric)
-        turned = again.train.flipped(training_sign(again, train, scored.target))
-        assert again.train_labels is not None
-        each = [
-            measures.measure(turned.at(seed=number), own, train.group) for number, own in enumerate(again.train_labels)
-        ]
-        found = [one for one in each if one is not None]
-        assert len(found) == len(each), "permuted labels have both classes, as the labels have"
-        return joined(found, "seed")
-
-    def answers(
-        self,
-        probe: str,
-        condition: str,
-        *,
-        fit_on: str | None = None,
-        layer: int | str | None = None,
-        signed: bool = True,
-    ) -> Answers:
-        """See `Evidence.answers`."""
-        scored = self._find(probe, condition, fit_on)
-        at_layer = scored.at(layer=self._choose(scored, layer).index)
-        return resolved(at_layer, self._labels[scored.fit_on, "train"], TRUTH) if signed else at_layer.test
-
-    def fits(
-        self,
-        probe: str,
-        condition: str,
-        *,
-        target: str = TRUTH,
-        fit_on: str | None = None,
-        layer: int | str | None = None,
-    ) -> Fits | None:
-        """See `Evidence.fits`."""
-        scored = self._find(probe, condition, fit_on)
-        index = self._choose(scored, layer).index
-        train, test = self._labels[scored.fit_on, "train"], self._labels[condition, "test"]
-        return fits(scored, index, train, test, target)
-
-    def by_layer(self, probe: str, condition: str, *, target: str = TRUTH, fit_on: str | None = None) -> Curve:
-        """See `Evidence.by_layer`."""
-        scored = self._find(probe, condition, fit_on)
-        if not scored.layers:
-            raise CheckError(
-                f'the probe "{probe}" has no layers, so that there is no depth to compare; name another one'
-            )
-        train, test = self._targeted(scored, target)
-        found = measure(scored, train, test, target, metric_named("auroc"))
-        if found is None:
-            found = _undefined(scored.test.score.shape, test.group)
-        return Curve(scored.layers, found)
-
-    def groups(self, condition: str) -> np.ndarray:
-        """Cluster ids of the test rows, (row,)."""
-        return self._labels[condition, "test"].group
-
-    def examples(self, condition: str) -> np.ndarray:
-        """Which example each test row is of, (row,)."""
-        test = self._labels[condition, "test"]
-        return np.arange(len(test.group)) if test.example is None else test.example
-
-    def relations(self, condition: str) -> Mapping[str, np.ndarray]:
-        """By law: test rows that it ties together, (relation, member)."""
-        return self._labels[condition, "test"].relations
-
-    def labels(self, condition: str, target: str = TRUTH) -> np.ndarray:
-        """Labels of the test rows, 0 or 1, (row,)."""
-        return self._labels[condition, "test"].targets[target]
-
-    def rows(self, condition: str) -> np.ndarray:
-        """Ids of the test rows, (row,)."""
-        row = self._labels[condition, "test"].row
-        assert row is not None, "the labels of a run say which rows they are of"
-        return row
-
-    def layer_of(
+    def of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
-    ) -> LayerChoice:
-        """The layer that would be judged."""
-        return self._choose(self._find(probe, condition, fit_on), layer)
+    ) -> ProbeEvidence:
+        """What there is of one probe on the test rows of a condition.
 
-    def target_of(self, probe: str, condition: str, *, fit_on: str | None = None) -> str:
-        """See `Evidence.target_of`."""
-        return self._find(probe, condition, fit_on).target
+        It was fitted on the same condition unless `fit_on` says otherwise; `layer` is a number or a rule, the spec's own if
+        empty. Raises CheckError where the spec does not run it.
+        """
+        return ProbeEvidence(self, self._find(probe, condition, fit_on), self.spec.layer if layer is None else layer)
 
     def untrained(self, condition: str) -> bool:
         """Whether the condition's network has random weights; a test bed is always trained."""
-        return self._spec.condition(condition).untrained
+        return self.spec.condition(condition).untrained
 
     def steered(self, check: Check) -> Steered:
-        """See `Evidence.steered`."""
+        """What came of the intervention that the check asks for; see `Check.intervention`."""
         if self._steered is None:
             raise CheckError(f"{check.kind()}: nothing was steered in this run; add it to the spec's interventions")
         return self._steered(check)
 
-    def _targeted(self, scored: Scored, target: str) -> tuple[Labels, Labels]:
-        """Labels of the training and the test rows, both of which have the target; of the test rows, for a detector."""
-        train, test = self._labels[scored.fit_on, "train"], self._labels[scored.tested_on, "test"]
-        if target not in test.targets or (target not in train.targets and not scored.detects):
-            raise CheckError(
-                f'no "{target}" among the targets of {scored.tested_on}: {", ".join(sorted(test.targets))}'
-            )
-        return train, test
+    def metric(self, name: str) -> Metric:
+        """The spec's own metric of that name, or the one with default options."""
+        return self._metrics.get(name) or metric_named(name)
+
+    def fitted_again(self, scored: Scored, layer: int | None, shuffles: int) -> Scored:
+        """A probe's refit on shuffled labels, which is made once for each layer."""
+        key = (scored.probe, scored.fit_on, scored.tested_on, layer, shuffles)
+        if key not in self._shuffled:
+            again = self._refit(*key)
+            assert again.train_labels is not None, "a refit on shuffled labels says which labels those were"
+            self._shuffled[key] = again
+        return self._shuffled[key]
 
     def _find(self, probe: str, condition: str, fit_on: str | None) -> Scored:
         key = (fit_on or condition, condition, probe)
@@ -216,19 +107,119 @@ class RunEvidence:
             f"{', '.join(there)}"
         )
 
-    def _choose(self, scored: Scored, layer: int | str | None) -> LayerChoice:
-        rule = self._spec.layer if layer is None else layer
-        return choose_layer(
-            scored, rule, self._labels[scored.fit_on, "train"], self._labels.get((scored.fit_on, "validation"))
-        )
 
-    def _fitted_again(self, scored: Scored, choice: LayerChoice, shuffles: int) -> Scored:
-        key = (scored.probe, scored.fit_on, scored.tested_on, choice.layer, shuffles)
-        if key not in self._shuffled:
-            again = self._refit(*key)
-            assert again.train_labels is not None, "a refit on shuffled labels says which labels those were"
-            self._shuffled[key] = again
-        return self._shuffled[key]
+class ProbeEvidence:
+    """What there is of one probe, fitted on one condition and tested on another, at one layer."""
+
+    def __init__(self, evidence: Evidence, scored: Scored, rule: int | str):
+        """`rule` is the layer's number, or the rule that chooses it."""
+        self._evidence = evidence
+        self._scored = scored
+        self._rule = rule
+        self._train = evidence.labels[scored.fit_on, "train"]
+        self._test = evidence.labels[scored.tested_on, "test"]
+
+    @cached_property
+    def layer(self) -> LayerChoice:
+        """The layer that is judged."""
+        validation = self._evidence.labels.get((self._scored.fit_on, "validation"))
+        return choose_layer(self._scored, self._rule, self._train, validation)
+
+    @property
+    def target(self) -> str:
+        """What the probe was fitted on if it learns from labels; else `truth`."""
+        return self._scored.target
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Cluster ids of the test rows, (row,)."""
+        return self._test.group
+
+    @property
+    def examples(self) -> np.ndarray:
+        """Which example each test row is of, (row,): equal numbers are one example under several templates."""
+        return np.arange(len(self.groups)) if self._test.example is None else self._test.example
+
+    @property
+    def relations(self) -> Mapping[str, np.ndarray]:
+        """By law: test rows that it ties together, (relation, member), indices of rows."""
+        return self._test.relations
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Ids of the test rows, (row,): the same (example, template) has the same id in every condition."""
+        assert self._test.row is not None, "the labels of a run say which rows they are of"
+        return self._test.row
+
+    def labels(self, target: str = TRUTH) -> np.ndarray:
+        """Labels of the test rows, 0 or 1, (row,)."""
+        return self._test.targets[target]
+
+    def beside(self, probe: str) -> ProbeEvidence:
+        """Another probe that is fitted and tested where this one is, at this one's layer."""
+        scored = self._scored
+        return self._evidence.of(probe, scored.tested_on, fit_on=scored.fit_on, layer=self.layer.layer)
+
+    def measure(
+        self, *, metric: str = "accuracy", target: str = TRUTH, shuffles: int = 0, erase: Erasure | None = None
+    ) -> Measured:
+        """The metric on the test rows, (seed, 1) and (seed, 1, row); NaN where it is not defined on them.
+
+        With `shuffles`, the probe is fitted again (and its sign resolved again) on that many random permutations of the
+        training labels, which take the place of the seeds. With `erase`, it is fitted again on states without that factor.
+        Raises CheckError when the spec makes it impossible.
+        """
+        at_layer = self._at_layer(shuffles, erase)
+        self._refuse_missing(target)
+        found = measure(at_layer, self._train, self._test, target, self._evidence.metric(metric))
+        return _undefined(at_layer.test.score.shape, self.groups) if found is None else found
+
+    def memorised(self, *, metric: str = "accuracy", shuffles: int) -> Measured:
+        """The metric on the training rows against the labels of a refit with `shuffles`, (shuffle, 1): how well it can hold
+        labels that mean nothing."""
+        again = self._evidence.fitted_again(self._scored, self.layer.layer, shuffles)
+        measures, group = self._evidence.metric(metric), self._train.group
+        turned = again.train.flipped(training_sign(again, self._train, self.target))
+        assert again.train_labels is not None
+        each = [measures.measure(turned.at(seed=number), own, group) for number, own in enumerate(again.train_labels)]
+        found = [one for one in each if one is not None]
+        assert len(found) == len(each), "permuted labels have both classes, as the labels have"
+        return joined(found, "seed")
+
+    def answers(self, *, signed: bool = True) -> Answers:
+        """Answers on the test rows, (seed, 1, row), sign resolved; as they were fitted without `signed`."""
+        at_layer = self._scored.at(layer=self.layer.index)
+        return resolved(at_layer, self._train, TRUTH) if signed else at_layer.test
+
+    def fits(self, *, target: str = TRUTH) -> Fits | None:
+        """Every restart of every seed; None for a probe without a loss."""
+        return fits(self._scored, self.layer.index, self._train, self._test, target)
+
+    def by_layer(self, *, target: str = TRUTH) -> Curve:
+        """The AUROC on the test rows at every layer. Raises CheckError for a probe that has no layers."""
+        scored = self._scored
+        if not scored.layers:
+            raise CheckError(
+                f'the probe "{scored.probe}" has no layers, so that there is no depth to compare; name another one'
+            )
+        self._refuse_missing(target)
+        found = measure(scored, self._train, self._test, target, metric_named("auroc"))
+        return Curve(scored.layers, _undefined(scored.test.score.shape, self.groups) if found is None else found)
+
+    def _at_layer(self, shuffles: int, erase: Erasure | None) -> Scored:
+        """The probe at its layer, fitted again where a control asks for it."""
+        scored, layer = self._scored, self.layer
+        if erase is not None and layer.layer is None:
+            raise CheckError(f"nothing can be erased for {scored.probe}, which reads no states; name another probe")
+        if erase is not None and layer.layer is not None:
+            return self._evidence.erase(scored.probe, scored.fit_on, scored.tested_on, layer.layer, erase)
+        return self._evidence.fitted_again(scored, layer.layer, shuffles) if shuffles else scored.at(layer=layer.index)
+
+    def _refuse_missing(self, target: str) -> None:
+        """Raises CheckError for a target that test rows lack, or training rows, save for a detector."""
+        test = self._test.targets
+        if target not in test or (target not in self._train.targets and not self._scored.detects):
+            raise CheckError(f'no "{target}" among the targets of {self._scored.tested_on}: {", ".join(sorted(test))}')
 
 
 def _undefined(shape: tuple[int, ...], group: np.ndarray) -> Measured:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -30,6 +31,8 @@ class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     source: ClassVar[str] = ""
     """The paper, section or equation that it comes from; empty if it is our own."""
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Other names that a spec may use for it, each with the options that it stands for."""
 
     @classmethod
     def kind(cls) -> str:
@@ -74,6 +77,21 @@ def find(folder: str, name: str) -> type[Kind]:
     ]
     assert len(found) == 1, f"{module.__name__} must define exactly one kind, has {len(found)}"
     return found[0]
+
+
+@cache
+def aliases(folder: str) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+    """Other names for the kinds in a folder: each with the kind that it means and the options that it stands for."""
+    return {
+        other: (name, stands_for) for name in names(folder) for other, stands_for in find(folder, name).aliases.items()
+    }
+
+
+def named(folder: str, name: str) -> Kind:
+    """What a spec means by a bare name, which may be an alias; other options have their defaults. Raises KeyError."""
+    name = canonical(name)
+    own, stands_for = (name, {}) if name in names(folder) else aliases(folder)[name]
+    return msgspec.convert(stands_for, find(folder, own))
 
 
 @cache

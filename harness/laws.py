@@ -15,7 +15,7 @@ Always saying ½ keeps every law: a law tells against a probe only where the pro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Bound(NamedTuple):
     weights: tuple[int, ...]
     constant: int
 
+
+Law = Literal["negation", "conjunction", "disjunction", "implication", "paraphrase"]
 
 LAWS: Mapping[str, tuple[Bound, ...]] = {
     "negation": (Bound((1, 1), -1), Bound((-1, -1), 1)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness import kind
+from harness.contracts import Metric
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words
 from harness.language.schema.json_schema import FOLDER_OF, SINGULAR, option_schema
@@ -35,19 +36,23 @@ def listing(folder: str | None = None, name: str | None = None) -> RenderableTyp
         return _models() if name is None else _model(name)
     if name is None:
         return _table(("", ""), [(each, _line(kind.find(folder, each))) for each in kind.names(folder)])
-    if kind.canonical(name) not in kind.names(folder):
-        raise UsageError(f'no {SINGULAR[folder]} "{name}"{did_you_mean(name, kind.names(folder))}')
-    return _kind(folder, kind.find(folder, name))
+    aliases = kind.aliases(folder)
+    own, _ = aliases.get(kind.canonical(name), (kind.canonical(name), {}))
+    if own not in kind.names(folder):
+        raise UsageError(f'no {SINGULAR[folder]} "{name}"{did_you_mean(name, [*kind.names(folder), *aliases])}')
+    return _kind(folder, kind.find(folder, own))
 
 
 def example(folder: str, cls: type[kind.Kind]) -> str:
     """A line or two of a spec that use the kind with what must be given and one option of its own."""
     name = cls.kind()
     options = kind.options(cls)
-    given = {option.name: _FOR_EXAMPLE.get(option.name, option.name.upper()) for option in options if option.required}
+    required = {
+        option.name: _FOR_EXAMPLE.get(option.name, option.name.upper()) for option in options if option.required
+    }
     shared = {option.name for base in cls.__bases__ if base in FOLDER_OF for option in kind.options(base)}
     own = [option for option in options if option.name not in shared and option.default not in (None, (), "")]
-    given |= {option.name: option.default for option in own[:1]}
+    given = required | {option.name: option.default for option in own[:1]}
     body = {"kind": name, **given}
     if folder == "beds":
         return f"model: {_flow({'bed': name, **given})}"
@@ -59,7 +64,7 @@ def example(folder: str, cls: type[kind.Kind]) -> str:
     if folder == "distractors":
         return f"distractors:\n  word: {_flow(body)}"
     if folder == "checks":
-        body["expect"] = "pass"
+        body = {"kind": name, **required, "condition": "main", "expect": "pass"}
     return f"{folder}:\n  - {name if len(body) == 1 else _flow(body)}"
 
 
@@ -100,8 +105,11 @@ def _facts(cls: type[kind.Kind]) -> list[str]:
             if getattr(cls, "seeded", False)
             else "One fit, whatever the seeds."
         )
-    if getattr(cls, "beside", ()):
-        facts.append(f"Always reported together with {', '.join(cls.beside)}.")  # type: ignore[attr-defined]
+    if cls.aliases:
+        meant = "; ".join(f"{name} for {_flow({'kind': cls.kind(), **given})}" for name, given in cls.aliases.items())
+        facts.append(f"Other names: {meant}.")
+    if issubclass(cls, Metric) and (beside := cls().beside):
+        facts.append(f"Always reported together with {', '.join(beside)}.")
     if claim := getattr(cls, "claim", ""):
         facts.append(f"Claim: {claim}.")
     if issubclass(cls, NetworkBed):

@@ -26,7 +26,7 @@ from harness.contracts import Answers, Fits, LawMetric, Metric
 from harness.depth import Curve, Depth, earliest
 from harness.errors import DataError
 from harness.estimate import Estimates, Measured, over_seeds, per_seed
-from harness.kind import find
+from harness.kind import named
 from harness.metrics._right import right
 from harness.store import Artifact
 
@@ -196,9 +196,9 @@ def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterat
             if found is None:
                 continue
             each, mean = per_seed(found), over_seeds(found)
-            deep = metric.kind() == "auroc" and len(one.layers) > 1
+            deep = metric.title == "auroc" and len(one.layers) > 1
             depth = earliest(Curve(one.layers, found)) if deep else None
-            yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.kind(), each, mean, depth)
+            yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.title, each, mean, depth)
 
 
 def _measured(metric: Metric, answers: Answers, labels: Labels, target: str) -> Measured | None:
@@ -209,7 +209,7 @@ def _measured(metric: Metric, answers: Answers, labels: Labels, target: str) -> 
 
 def with_beside(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
     """The metrics and those that are always reported together with one of them, each once."""
-    wanted = {metric.kind(): metric for metric in metrics}
+    wanted = {metric.title: metric for metric in metrics}
     for metric in metrics:
         for name in metric.beside:
             wanted.setdefault(name, metric_named(name))
@@ -217,8 +217,8 @@ def with_beside(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of that kind, with its default options."""
-    found = find("metrics", name)()
+    """The metric of that name, with its default options."""
+    found = named("metrics", name)
     assert isinstance(found, Metric)
     return found
 

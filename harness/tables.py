@@ -64,8 +64,8 @@ def checks_table(judged: Iterable[tuple[Check, Judgement]]) -> pl.DataFrame:
     rows = [
         {
             "check": check.name or check.kind(),
-            "probe": getattr(check, "probe", None),
-            "condition": getattr(check, "condition", None),
+            "probe": check.probe,
+            "condition": check.condition,
             "finding": judgement.finding,
             "expect": check.expect,
             "verdict": verdict(judgement.finding, check.expect),

@@ -41,7 +41,7 @@ from harness.checks.truth_before_opinion import TruthBeforeOpinion
 from harness.contracts import Answers, Check, Erasure, Judgement, Steered
 from harness.errors import EXIT_USAGE, CheckError, UsageError
 from harness.estimate import over_seeds, row_mean
-from harness.evidence import RunEvidence
+from harness.evidence import Evidence
 from harness.metrics.accuracy import Accuracy
 from harness.scoring import Labels, Scored, group_ids, shuffled_labels, with_xors
 from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
@@ -254,8 +254,8 @@ class World:
         return Steered(row_mean(along, group), 0.05 * rng.standard_normal(8), None, "layer 7 (the last layer)")
 
     @property
-    def evidence(self) -> RunEvidence:
-        return RunEvidence(self.spec, self.scored, self.labels, self.refit, self.erased, self.steered)
+    def evidence(self) -> Evidence:
+        return Evidence(self.spec, self.scored, self.labels, self.refit, self.erased, self.steered)
 
     def decide(self, check: Check) -> Judgement:
         return check.decide(self.evidence)
@@ -531,7 +531,7 @@ def test_no_gap_between_floor_and_ceiling_decides_nothing() -> None:
 
 def test_the_gap_recovered_has_the_interval_of_a_bootstrap() -> None:
     """The linear approximation against drawing groups anew, on rows that probe, floor and ceiling share."""
-    from harness.checks._gap import recovered
+    from harness.checks.recovers_gap import recovered
     from harness.metrics.auroc import Auroc
 
     rng = np.random.default_rng(0)
@@ -676,7 +676,7 @@ def test_erasure_is_asked_for_at_the_probes_layer_of_the_factor_that_is_judged()
 
 def test_memory_is_measured_on_the_labels_that_were_fitted() -> None:
     world = World().add("p", truth=2.0)
-    found = world.evidence.memorised("p", "main", shuffles=7)
+    found = world.evidence.of("p", "main").memorised(shuffles=7)
     again = world.refit("p", "main", "main", 7, 7)
     by_hand = ((again.train.score[:, 0] > 0) == again.train_labels).mean(axis=-1)
     np.testing.assert_allclose(found.value[:, 0], by_hand)
@@ -688,7 +688,7 @@ def test_memory_is_measured_on_the_labels_that_were_fitted() -> None:
 def test_agreement_with_supervised_is_the_share_of_equal_answers() -> None:
     world = World().add("logistic_regression", truth=1.0).add("p", truth=[1.0, 0.0, -2.0])
     judgement = world.decide(AgreesWithSupervised(probe="p", threshold=0.2))
-    own, other = (world.evidence.answers(name, "main").score[:, 0] > 0 for name in ("p", "logistic_regression"))
+    own, other = (world.evidence.of(name, "main").answers().score[:, 0] > 0 for name in ("p", "logistic_regression"))
     assert judgement.estimate.value == pytest.approx((own == other[0]).mean(), abs=1e-6)
 
 

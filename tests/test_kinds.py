@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import kind
+from harness.contracts import Check, named_by
 
 ROOT = Path(kind.__file__).parent
 KINDS = [(folder, name) for folder in kind.FOLDERS for name in kind.names(folder)]
@@ -35,6 +36,43 @@ def test_the_walk_finds_kinds_in_every_folder() -> None:
     ).endswith(".")
 
 
+@pytest.mark.parametrize("folder", kind.FOLDERS)
+def test_an_alias_is_no_kind_and_its_options_make_one(folder: str) -> None:
+    for name, (own, stands_for) in kind.aliases(folder).items():
+        assert name not in kind.names(folder)
+        made = kind.named(folder, name)
+        assert (made.kind(), {option: getattr(made, option) for option in stands_for}) == (own, stands_for)
+
+
+def test_what_every_check_has_stands_on_the_contract() -> None:
+    """Nobody has to ask whether a check has a probe, and no option that names something is left out of `refers`."""
+    names = {option.name for option in kind.options(Check)}
+    for path in ROOT.rglob("*.py"):
+        asked = {
+            node.args[1].value
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr"
+            if isinstance(node.args[1], ast.Constant)
+        }
+        assert not asked & names, path.name
+    assert named_by(Check) == {"probe": "probe", "condition": "condition", "fit_on": "condition"}
+    for name in kind.names("checks"):
+        check = kind.find("checks", name)
+        assert issubclass(check, Check)
+        like_a_name = {"against", "target", "over", "of", "floor", "ceiling", "answers", "asked_in", "erased_on"}
+        assert {option.name for option in kind.options(check)} & like_a_name <= set(named_by(check)), name
+
+
+def test_evidence_is_declared_once() -> None:
+    declared = [
+        path.name
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Evidence")
+    ]
+    assert declared == ["evidence.py", "evidence.py"], "of a run, and of one probe in it"
+
+
 @pytest.mark.parametrize(("folder", "name"), KINDS)
 def test_a_kind_is_made_of_plain_values(folder: str, name: str) -> None:
     """The options of a kind can stand in YAML: what cannot be written as JSON Schema cannot be documented either."""
@@ -58,14 +96,25 @@ def test_importing_all_kinds_imports_nothing_heavy() -> None:
 # Imports: errors ← values ← plug-in folders ← spec ← language, plan ← pipeline ← command line.
 
 VALUES = {"errors", "kind", "estimate", "depth", "contracts", "network_bed"}
+TYPES_ONLY = {"harness.evidence"}
+"""What a contract and the checks may name in annotations without importing it."""
 ABOVE_SPEC = {"language", "plan", "pipeline", "cli", "execution", "evidence", "listing", "report", "costs", "diff"}
 
 
 def imported(path: Path, *, at_top_only: bool = False) -> set[str]:
-    """Modules of this package that a file imports, as dotted names below `harness`."""
+    """Modules of this package that a file imports, as dotted names below `harness`, save for what only a type checker reads."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
+    unread = {
+        id(each)
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for each in ast.walk(node)
+        if isinstance(each, ast.ImportFrom) and each.module in TYPES_ONLY
+    }
     for node in tree.body if at_top_only else ast.walk(tree):
+        if id(node) in unread:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:

@@ -284,8 +284,19 @@ def test_the_example_of_the_design_reads_as_it_stands(tmp_path: Path) -> None:
     assert [metric.kind() for metric in spec.metrics] == ["accuracy", "accuracy_oracle", "auroc"]
     assert spec.transfer == (Transfer(fit_on="plain", tested_on=("plain", "banana")),)
     # The second check looks at banana, where only probes fitted on plain are tested.
-    assert [getattr(check, "fit_on", None) for check in spec.checks] == [None, "plain"]
+    assert [check.fit_on for check in spec.checks] == [None, "plain"]
     assert (spec.seeds, spec.layer, [check.expect for check in spec.checks]) == (50, "middle", ["pass", "fail"])
+
+
+@pytest.mark.parametrize(
+    "written", ["violation_negation", "{kind: violation-negation}", "{kind: violation, law: negation}"]
+)
+def test_an_alias_is_its_kind_with_the_options_that_it_stands_for(tmp_path: Path, written: str) -> None:
+    text = f"{BASE}metrics: [{written}]\n"
+    (metric,) = read(tmp_path, text).metrics
+    assert (metric.kind(), metric.title, metric.law) == ("violation", "violation_negation", "negation")  # type: ignore[attr-defined]
+    # An editor sees what was written.
+    jsonschema.validate(yaml.safe_load(text), language.schema())
 
 
 def test_a_spec_with_ten_faults_gets_ten_located_errors_at_once(tmp_path: Path) -> None:
@@ -542,6 +553,9 @@ def test_a_model_may_stand_in_every_condition_and_nowhere_else(tmp_path: Path) -
         ("[ccs]", "[ccs]\nprompt: {template: '{{ answer }}', templates: {a: '{{ answer }}'}}", "6:10: prompt.template: `template` and `templates` are both given; put the one template among the named ones"),
         ("cities", "{source: cities, split: {train: 0.5, test: 0.4}}", "4:31: data.split: the shares must sum to one, and train 0.5 + test 0.4 is 0.9; write all of them"),
         ("[ccs]", "[ccs]\nlayer: validation", "6:8: layer: condition main has no validation rows to choose a layer by; write data.split: {train: 0.5, validation: 0.2, test: 0.3}, or choose another rule"),
+        ("[ccs]", "[ccs]\nmetrics: [violation_negatoin]", '6:11: metrics[0]: no metric "violation_negatoin"; did you mean "violation_negation"?'),
+        ("[ccs]", "[ccs]\nmetrics: [{kind: violation_negation, law: negation}]", '6:38: metrics[0].law: the metric violation_negation has no "law"; it is an option of violation'),
+        ("[ccs]", "[ccs]\nmetrics: [violation-negation, {kind: violation, law: negation}]", "6:31: metrics[1]: the metric violation_negation stands here twice; take one of them out"),
         ("[ccs]", "[ccs]\nlayer: midle", '6:8: layer: no layer "midle"; did you mean "middle"?'),
         ("[ccs]", "[ccs]\nactivations: {layers: [1, 2]}\nlayer: 3", "7:8: layer: layer 3 is not among activations.layers, [1, 2]; add it there"),
         ("[ccs]", "[ccs]\nactivations: {layers: {from: 1, too: 2}}", '6:33: activations.layers.too: `activations.layers` has no "too"; did you mean "to"?'),

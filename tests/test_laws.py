@@ -22,7 +22,7 @@ from harness.contracts import Answers, Pairs
 from harness.data.compounds import Compounds
 from harness.errors import CheckError
 from harness.estimate import over_seeds
-from harness.kind import find
+from harness.kind import aliases, find, named
 from harness.laws import LAWS, examples, relations, violation
 from harness.probes._consistency import Consistency
 from harness.probes._lawful import Lawful, Together
@@ -325,17 +325,19 @@ def test_violation_by_law_and_over_all() -> None:
     answers = Answers(p - 0.5, p)
     group = np.arange(4)
     found = {"negation": np.array([[0, 2]]), "conjunction": np.array([[0, 1, 2], [0, 3, 2]])}
-    measure = {name: find("metrics", name)().measure(answers, group, group, found) for name in (  # type: ignore[attr-defined]
+    measure = {name: named("metrics", name).measure(answers, group, group, found) for name in (  # type: ignore[attr-defined]
         "violation", "violation_negation", "violation_conjunction", "violation_paraphrase"
     )}  # fmt: skip
     assert measure["violation_negation"].value.item() == pytest.approx(0.1)
     assert measure["violation_conjunction"].value.item() == pytest.approx((0.5 + 0.1) / 2)
     assert measure["violation"].value.item() == pytest.approx(0.7 / 3, abs=1e-6)
     assert measure["violation_paraphrase"] is None
-    metric: Any = find("metrics", "violation")()
+    metric: Any = named("metrics", "violation")
     assert metric.measure(Answers(p - 0.5), group, group, found) is None, "no probabilities"
     assert metric.measure(answers, group, group) is None, "no laws"
-    assert set(metric.beside) == {f"violation_{law}" for law in LAWS}
+    assert set(metric.beside) == {f"violation_{law}" for law in LAWS} == set(aliases("metrics"))
+    for name in metric.beside:
+        assert (named("metrics", name).title, named("metrics", name).beside) == (name, ())  # type: ignore[attr-defined]
 
 
 def test_chance_is_what_probabilities_dealt_out_at_random_break() -> None:

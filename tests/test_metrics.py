@@ -111,7 +111,7 @@ def test_oracle_sign_is_the_better_one_and_favours_chance(answers: Answers, labe
         return max(share, 1 - share)
 
     measured_everywhere(OracleAccuracy(), answers, labels, oracle)
-    assert Accuracy.beside == (OracleAccuracy.kind(),)
+    assert Accuracy().beside == (OracleAccuracy.kind(),)
     uninformed = Answers(np.random.default_rng(3).standard_normal((400, 1, ROWS), dtype=np.float32))
     plain, better = (m.measure(uninformed, labels, GROUP) for m in (Accuracy(), OracleAccuracy()))
     assert plain is not None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._comparison import compared
-from harness.checks._of_probe import OfScore, different
-from harness.contracts import Evidence, Judgement
+from harness.checks._judging import UNFAVOURABLE_FIRST
+from harness.checks._scores import OfScore, compared, different
+from harness.contracts import ConditionName, Judgement, ProbeName
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
 class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
@@ -21,9 +23,9 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
     answer on the test rows counts against the probe. Threshold: `margin`, 0 unless you set it.
     """
 
-    answers: Annotated[tuple[str, ...], Meta(min_length=1)] = ("zero_shot",)
+    answers: Annotated[tuple[ProbeName, ...], Meta(min_length=1)] = ("zero_shot",)
     """Names of the probes that read the network's answer, such as plain and calibrated ones."""
-    asked_in: tuple[str, ...] = ()
+    asked_in: tuple[ConditionName, ...] = ()
     """Other conditions in which the network is asked. Each must be fitted and tested on itself in `transfer`."""
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """How much better the probe must be. Larger is a stronger claim."""
@@ -33,37 +35,28 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
         "{probe} finds more truth in {condition} than asking does ({answers}; other conditions asked: {asked_in})"
     )
 
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        names = super().refers()
-        return {
-            **names,
-            "probe": (*names["probe"], *self.answers),
-            "condition": tuple(dict.fromkeys([*names["condition"], *self.asked_in])),
-        }
-
     def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
         here, *elsewhere = self.runs(fitted)
         asked = [(name, *run) for run in (here, *elsewhere) for name in self.answers]
         return (self.probe, *here), *asked
 
     def decide(self, evidence: Evidence) -> Judgement:
-        own = self.measured(evidence)
+        own = self.own(evidence)
+        score = own.measure(metric=self.metric)
         judgements = []
         for asked in dict.fromkeys((self.condition, *self.asked_in)):
             for name in self.answers:
-                different("beats_black_box", self.probe, name)
-                fit_on = self.fit_on if asked == self.condition else asked
-                answer = evidence.measure(name, asked, metric=self.metric, fit_on=fit_on)
+                different(self.kind(), self.probe, name)
+                answer = evidence.of(name, asked, fit_on=self.fit_on if asked == self.condition else asked)
                 judgements.append(
                     compared(
-                        own,
-                        answer,
+                        score,
+                        answer.measure(metric=self.metric),
                         metric=self.metric,
                         this=self.subject,
                         that=name if asked == self.condition else f"{name} in {asked}",
-                        where=f"layer {self.chosen(evidence)}",
+                        where=f"layer {own.layer}",
                         margin=self.margin,
                     )
                 )
-        order = ("fail", "inconclusive", "pass")
-        return min(judgements, key=lambda one: (order.index(one.finding), one.estimate.value))
+        return min(judgements, key=lambda one: (UNFAVOURABLE_FIRST.index(one.finding), one.estimate.value))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
 from harness.checks._folds import held_out
-from harness.checks._of_probe import OfProbe, above, different, judged
-from harness.contracts import Evidence, Judgement
+from harness.checks._judging import above, judged
+from harness.checks._scores import different
+from harness.contracts import Check, Judgement, ProbeName
 from harness.estimate import Measured, over_seeds, row_mean
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from harness.evidence import Evidence
 
 L2 = 1.0
 """Ridge penalty on standardised features, as scikit-learn's default: a perfect probe keeps finite weights."""
@@ -22,7 +24,7 @@ _STEPS = 30
 _PRECISION = 1e-8
 
 
-class BeatsOutput(OfProbe, frozen=True, kw_only=True):
+class BeatsOutput(Check, frozen=True, kw_only=True):
     """The probe's score tells of the truth what the model's own log-odds do not.
 
     A probe that beats the model's answer on accuracy may only have a better threshold, or read the answer with less
@@ -34,7 +36,7 @@ class BeatsOutput(OfProbe, frozen=True, kw_only=True):
     about a balanced truth, and what a probe with an AUROC of 0.6 adds to an answer that says nothing.
     """
 
-    against: str = "zero_shot"
+    against: ProbeName = "zero_shot"
     """Name of the probe that reads the model's log-odds. Its threshold does not matter."""
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.02
     """Bits that the probe must add. With 0, a probe that adds nothing can hardly fail: its gain is about 0."""
@@ -42,25 +44,13 @@ class BeatsOutput(OfProbe, frozen=True, kw_only=True):
     source: ClassVar[str] = "partial association by held-out likelihood; the question: Mallen & Belrose 2023, §1"
     claim: ClassVar[str] = "{probe} holds more truth in {condition} than the model's own answer ({against})"
 
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        names = super().refers()
-        return {**names, "probe": (*names["probe"], self.against)}
-
     def decide(self, evidence: Evidence) -> Judgement:
-        different("beats_output", self.probe, self.against)
-        score = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer).score[:, 0]
-        log_odds = evidence.answers(self.against, self.condition, fit_on=self.fit_on).score[0, 0]
-        labels, group = evidence.labels(self.condition), evidence.groups(self.condition)
-        gain = over_seeds(information_gain(score, log_odds, labels, group)).one(0)
-        finding = above(gain, self.margin)
-        bar = f"{self.margin:g}"
-        rule = {
-            "pass": f"the whole interval is above {bar}",
-            "fail": f"no part of the interval is above {bar}",
-            "inconclusive": f"{bar} lies within the interval",
-        }[finding]
-        statement = f"bits about the truth that {self.subject} adds to {self.against}, layer {self.chosen(evidence)}"
-        return judged(finding, gain, self.margin, statement, rule)
+        different(self.kind(), self.probe, self.against)
+        own, answer = self.own(evidence), evidence.of(self.against, self.condition, fit_on=self.fit_on)
+        score, log_odds = own.answers().score[:, 0], answer.answers().score[0, 0]
+        gain = over_seeds(information_gain(score, log_odds, own.labels(), own.groups)).one(0)
+        statement = f"bits about the truth that {self.subject} adds to {self.against}, layer {own.layer}"
+        return judged(gain, above, self.margin, statement)
 
 
 def information_gain(score: np.ndarray, log_odds: np.ndarray, labels: np.ndarray, group: np.ndarray) -> Measured:

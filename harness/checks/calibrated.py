@@ -9,15 +9,17 @@ import msgspec
 from msgspec import Meta
 
 from harness.checks._folds import held_out
-from harness.checks._of_probe import OfProbe, judged
-from harness.contracts import Evidence, Finding, Judgement
-from harness.estimate import Estimate, Measured, over_seeds, row_mean
+from harness.checks._judging import at_most, judged, missing
+from harness.contracts import Check, Judgement
+from harness.estimate import Measured, over_seeds, row_mean
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.evidence import Evidence
 
-class Calibrated(OfProbe, frozen=True, kw_only=True):
+
+class Calibrated(Check, frozen=True, kw_only=True):
     """Of the rows to which the probe gives 80 %, about 80 % are so.
 
     Statistic: the calibration error, mean |P − share| over bins of P(answers[1]), with the side to which a bin errs in one
@@ -36,27 +38,15 @@ class Calibrated(OfProbe, frozen=True, kw_only=True):
     claim: ClassVar[str] = "the probabilities of {probe} are calibrated in {condition} (error at most {threshold})"
 
     def decide(self, evidence: Evidence) -> Judgement:
-        answers = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
-        statement = f"calibration error of {self.subject}, layer {self.chosen(evidence)}"
+        own = self.own(evidence)
+        answers = own.answers()
+        statement = f"calibration error of {self.subject}, layer {own.layer}"
         if answers.probability is None:
             seeds, _, rows = answers.score.shape
             why = "it gives a score and claims no probability; name a probe that does, such as logistic_regression"
-            missing = Estimate(math.nan, math.nan, math.nan, rows, seeds, why)
-            return judged("inconclusive", missing, self.threshold, statement, "")
-        labels, group = evidence.labels(self.condition), evidence.groups(self.condition)
-        error = over_seeds(calibration_error(answers.probability, labels, group, self.bins)).one(0)
-        finding: Finding = "inconclusive"
-        if error.high <= self.threshold:
-            finding = "pass"
-        elif error.low > self.threshold:
-            finding = "fail"
-        bar = f"{self.threshold:g}"
-        rule = {
-            "pass": f"the whole interval is at {bar} or below",
-            "fail": f"the whole interval is above {bar}",
-            "inconclusive": f"{bar} lies within the interval",
-        }[finding]
-        return judged(finding, error, self.threshold, statement, rule)
+            return judged(missing(why, rows, seeds), at_most, self.threshold, statement)
+        error = over_seeds(calibration_error(answers.probability, own.labels(), own.groups, self.bins)).one(0)
+        return judged(error, at_most, self.threshold, statement)
 
 
 def calibration_error(probability: np.ndarray, labels: np.ndarray, group: np.ndarray, bins: int) -> Measured:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from harness.checks._equivalence import chance
-from harness.checks._of_probe import OfScore
-from harness.contracts import Erasure, Evidence, Judgement
+from harness.checks._judging import chance
+from harness.checks._scores import OfScore
+from harness.contracts import Erasure, Judgement, TargetName
 from harness.estimate import over_seeds
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
 class ChanceAfterErasure(OfScore, frozen=True, kw_only=True):
@@ -23,7 +25,7 @@ class ChanceAfterErasure(OfScore, frozen=True, kw_only=True):
     interval of one fit on 400 test rows can tell from zero.
     """
 
-    of: str = "truth"
+    of: TargetName = "truth"
     """The factor that is erased, and that the probe is then scored against: `truth`, a distractor's name, or an XOR."""
     by: Literal["leace", "mean_difference", "lda", "logistic_regression"] = "leace"
     """How, as in `erase` of a probe: `leace` leaves no linear trace on training rows, `mean_difference` is Roger's."""
@@ -44,22 +46,12 @@ class ChanceAfterErasure(OfScore, frozen=True, kw_only=True):
         """What is taken out. Raises ValueError for options that contradict each other."""
         return Erasure(of=self.of, by=self.by, times=self.times)
 
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        return {**super().refers(), "target": (self.of,)}
-
     def decide(self, evidence: Evidence) -> Judgement:
-        found = evidence.measure(
-            self.probe,
-            self.condition,
-            metric=self.metric,
-            target=self.of,
-            fit_on=self.fit_on,
-            layer=self.layer,
-            erase=self.erasure(),
-        )
+        own = self.own(evidence)
+        found = own.measure(metric=self.metric, target=self.of, erase=self.erasure())
         times = f" ({self.times} times)" if self.times > 1 else ""
         statement = (
             f"{self.metric} of {self.subject} on {self.of} minus 0.5, {self.of} erased by {self.by}{times}, "
-            f"layer {self.chosen(evidence)}"
+            f"layer {own.layer}"
         )
         return chance(over_seeds(found).one(0), self.margin, statement)

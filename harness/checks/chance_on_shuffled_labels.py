@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._equivalence import chance
-from harness.checks._of_probe import OfScore
-from harness.contracts import Evidence, Judgement
+from harness.checks._judging import chance
+from harness.checks._scores import OfScore
+from harness.contracts import Judgement
 from harness.estimate import over_seeds
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
 class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
@@ -34,10 +37,8 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
     claim: ClassVar[str] = "{probe} scores chance in {condition} when its training labels are shuffled"
 
     def decide(self, evidence: Evidence) -> Judgement:
-        target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
-        found = self.measured(evidence, target=target, shuffles=self.shuffles)
-        on = "" if target == "truth" else f" on {target}"
-        statement = (
-            f"{self.metric} of {self.subject}{on} minus 0.5, training labels shuffled, layer {self.chosen(evidence)}"
-        )
+        own = self.own(evidence)
+        found = own.measure(metric=self.metric, target=own.target, shuffles=self.shuffles)
+        on = "" if own.target == "truth" else f" on {own.target}"
+        statement = f"{self.metric} of {self.subject}{on} minus 0.5, training labels shuffled, layer {own.layer}"
         return chance(over_seeds(found).one(0), self.margin, statement, draws="shuffles")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, above, judged
-from harness.contracts import Evidence, Judgement
+from harness.checks._judging import above, judged
+from harness.contracts import Check, Judgement, TargetName
 from harness.estimate import over_seeds
 
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
-class DetectsAnomaly(OfProbe, frozen=True, kw_only=True):
+
+class DetectsAnomaly(Check, frozen=True, kw_only=True):
     """The detector's score is larger on the rows that a column marks as unusual than on the others.
 
     It is fitted on rows of which none is (`fit_on`), and tested on a condition that has both. Statistic: AUROC of the score
@@ -21,7 +24,7 @@ class DetectsAnomaly(OfProbe, frozen=True, kw_only=True):
     the threshold passes, nowhere above it fails. Threshold: `least`, 0.5 unless you set it.
     """
 
-    target: str
+    target: TargetName
     """The column with two values, of which the second is the unusual one: `who` (Alice, Bob), `tampered`, or an XOR that the
     spec declares."""
     unusual: Literal["first", "second"] = "second"
@@ -37,24 +40,12 @@ class DetectsAnomaly(OfProbe, frozen=True, kw_only=True):
         "{probe} is higher in {condition} where {target} has its {unusual} value (AUROC above {least})"
     )
 
-    def refers(self) -> dict[str, tuple[str, ...]]:
-        return {**super().refers(), "target": (self.target,)}
-
     def decide(self, evidence: Evidence) -> Judgement:
-        found = evidence.measure(
-            self.probe, self.condition, metric="auroc", target=self.target, fit_on=self.fit_on, layer=self.layer
-        )
+        own = self.own(evidence)
+        found = own.measure(metric="auroc", target=self.target)
         if self.unusual == "first":
             # The AUROC for the other value is one less it, row by row.
             found = msgspec.structs.replace(found, value=1 - found.value, influence=-found.influence)
-        estimate = over_seeds(found).one(0)
-        finding = above(estimate, self.least)
-        bar = f"{self.least:g}"
-        rule = {
-            "pass": f"the whole interval is above {bar}",
-            "fail": f"no part of the interval is above {bar}",
-            "inconclusive": f"{bar} lies within the interval",
-        }[finding]
         value = ", its first value" if self.unusual == "first" else ""
-        statement = f"AUROC of {self.subject} on {self.target}{value}, layer {self.chosen(evidence)}"
-        return judged(finding, estimate, self.least, statement, rule)
+        statement = f"AUROC of {self.subject} on {self.target}{value}, layer {own.layer}"
+        return judged(over_seeds(found).one(0), above, self.least, statement)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from harness.checks._of_probe import OfProbe, above, judged, number
-from harness.contracts import Evidence, Judgement, Steered
+from harness.checks._judging import above, judged, number
+from harness.contracts import Check, Finding, Judgement, Steered
 from harness.errors import CheckError
 from harness.estimate import Estimate, Measured, over_seeds
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.evidence import Evidence, ProbeEvidence
 
-class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
+
+class DirectionIsCausal(Check, frozen=True, kw_only=True):
     """The network's own answer follows when its states are moved along the probe's direction.
 
     The states are moved where the answer is produced (see `interventions`, whose own entry for this probe and place is used if
@@ -51,22 +53,16 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
 
     def decide(self, evidence: Evidence) -> Judgement:
         steered = evidence.steered(self)
+        own = self.own(evidence)
         along = over_seeds(self._along(steered)).one(0)
         threshold = reached_by_chance(steered.at_random)
-        finding = above(along, threshold)
-        statement = f"log-odds of the second answer per standard deviation along {self._named(evidence)}, {steered.where} ({self._beside(steered)})"
-        bar = f"{number(threshold)}, which 19 of 20 random directions stay below"
-        rule = {
-            "pass": f"the whole interval is above {bar}",
-            "fail": f"no part of the interval is above {bar}",
-            "inconclusive": f"{bar}, lies within the interval",
-        }[finding]
-        judgement = judged(finding, along, threshold, statement, rule)
+        statement = f"log-odds of the second answer per standard deviation along {self._named(own)}, {steered.where} ({self._beside(steered)})"
+        judgement = judged(along, above_chance, threshold, statement)
         if self.direction == "there":
             turned = along.high < -threshold
             said = " It acts the other way: towards the first answer where the class is the second." if turned else ""
             return Judgement(judgement.finding, along, threshold, judgement.why + said)
-        decoded = self._decoded(evidence)
+        decoded = _decoded(own)
         if judgement.finding == "inconclusive" or decoded is None:
             return judgement
         said = _in_words(along, threshold, decoded, judgement.finding)
@@ -82,11 +78,10 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
             )
         return steered.there
 
-    def _named(self, evidence: Evidence) -> str:
+    def _named(self, own: ProbeEvidence) -> str:
         if self.direction == "probe":
             return f"the direction of {self.subject}"
-        target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
-        return f"the difference of the class means by {target} of the states that are moved, on {self.condition}"
+        return f"the difference of the class means by {own.target} of the states that are moved, on {self.condition}"
 
     def _beside(self, steered: Steered) -> str:
         """What the other directions do."""
@@ -102,14 +97,22 @@ class DirectionIsCausal(OfProbe, frozen=True, kw_only=True):
         )
         return f"{chance}, along {named} {number(over_seeds(other).one(0).value)}"
 
-    def _decoded(self, evidence: Evidence) -> Estimate | None:
-        """How well the probe itself does there, on what it was fitted on."""
-        target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
-        found = evidence.measure(
-            self.probe, self.condition, metric="auroc", target=target, fit_on=self.fit_on, layer=self.layer
-        )
-        estimate = over_seeds(found).one(0)
-        return None if estimate.why else estimate
+
+def _decoded(own: ProbeEvidence) -> Estimate | None:
+    """How well the probe itself does there, on what it was fitted on."""
+    estimate = over_seeds(own.measure(metric="auroc", target=own.target)).one(0)
+    return None if estimate.why else estimate
+
+
+def above_chance(estimate: Estimate, threshold: float) -> tuple[Finding, str]:
+    """As `above`, for a threshold that random directions set."""
+    finding, _ = above(estimate, threshold)
+    bar = f"{number(threshold)}, which 19 of 20 random directions stay below"
+    return finding, {
+        "pass": f"the whole interval is above {bar}",
+        "fail": f"no part of the interval is above {bar}",
+        "inconclusive": f"{bar}, lies within the interval",
+    }[finding]
 
 
 def reached_by_chance(at_random: np.ndarray) -> float:

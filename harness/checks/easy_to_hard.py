@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfScore, at_least, judged, number
-from harness.contracts import Evidence, Judgement
+from harness.checks._judging import at_least, judged, number
+from harness.checks._scores import OfScore
+from harness.contracts import ConditionName, Judgement
 from harness.errors import CheckError
 from harness.estimate import difference, over_seeds
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
 class EasyToHard(OfScore, frozen=True, kw_only=True):
@@ -22,18 +25,13 @@ class EasyToHard(OfScore, frozen=True, kw_only=True):
     convention of ours.
     """
 
-    against: str | None = None
+    against: ConditionName | None = None
     """Condition with labels of hard rows; the one that is tested if empty. It must be tested on `condition` in `transfer`."""
     margin: Annotated[float, Meta(ge=0, lt=0.5)] = 0.05
     """How much may be lost. Smaller is a stronger claim, and needs more rows."""
 
     source: ClassVar[str] = "Mallen & Belrose 2023 (arXiv 2312.01037), §4: easy to hard"
     claim: ClassVar[str] = "{probe} fitted on easy rows does as well in {condition} as with labels of hard ones"
-
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        names = super().refers()
-        other = () if self.against is None else (self.against,)
-        return {**names, "condition": tuple(dict.fromkeys([*names["condition"], *other]))}
 
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
         return (fitted, self.condition), (self.against or self.condition, self.condition)
@@ -45,16 +43,12 @@ class EasyToHard(OfScore, frozen=True, kw_only=True):
                 f'easy_to_hard: the probe fitted on "{reference}" would be compared with itself; name the condition with easy '
                 "rows in fit_on"
             )
-        choice = self.chosen(evidence)
-        own = self.measured(evidence)
-        with_labels = evidence.measure(
-            self.probe, self.condition, metric=self.metric, fit_on=reference, layer=choice.layer
-        )
-        loss = difference(own, with_labels)
-        finding, rule = at_least(loss, -self.margin)
-        values = [number(over_seeds(side).one(0).value) for side in (own, with_labels)]
+        own = self.own(evidence)
+        other = evidence.of(self.probe, self.condition, fit_on=reference, layer=own.layer.layer)
+        sides = [one.measure(metric=self.metric) for one in (own, other)]
+        values = [number(over_seeds(side).one(0).value) for side in sides]
         statement = (
             f"{self.metric} of {self.subject} ({values[0]}) minus that of the same fitted on {reference} ({values[1]}), layer "
-            f"{choice}"
+            f"{own.layer}"
         )
-        return judged(finding, loss, -self.margin, statement, rule.replace("-", "−"))
+        return judged(difference(*sides), at_least, -self.margin, statement)

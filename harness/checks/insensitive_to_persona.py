@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, at_least, judged
-from harness.contracts import Evidence, Judgement
+from harness.checks._judging import at_least, judged
+from harness.contracts import Check, ConditionName, Judgement
 from harness.errors import CheckError
 from harness.estimate import over_seeds, row_mean
 
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
-class InsensitiveToPersona(OfProbe, frozen=True, kw_only=True):
+
+class InsensitiveToPersona(Check, frozen=True, kw_only=True):
     """The probe answers a question the same way with and without a persona, or with another one, in the prompt.
 
     The same fitted probe answers the same examples in two conditions: one with Alice and one without, or one with Alice and
@@ -23,17 +25,13 @@ class InsensitiveToPersona(OfProbe, frozen=True, kw_only=True):
     `stable_across_seeds`, and two unrelated probes agree on one half.
     """
 
-    against: str = "plain"
+    against: ConditionName = "plain"
     """The condition with the same examples and another persona, or none."""
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.9
     """Least agreement that counts as insensitive."""
 
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §6, second principle"
     claim: ClassVar[str] = "{probe} answers alike in {condition} and in {against} (agreement above {threshold})"
-
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        names = super().refers()
-        return {**names, "condition": (*names["condition"], self.against)}
 
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
         return (fitted, self.condition), (fitted, self.against)
@@ -45,9 +43,9 @@ class InsensitiveToPersona(OfProbe, frozen=True, kw_only=True):
             raise CheckError(
                 f'insensitive_to_persona: "{self.condition}" would be compared with itself; name another one'
             )
-        fit_on, layer = self.fit_on or self.condition, self.chosen(evidence).layer
-        ids = evidence.rows(self.condition), evidence.rows(self.against)
-        shared, here, there = np.intersect1d(ids[0], ids[1], return_indices=True)
+        own = self.own(evidence)
+        other = evidence.of(self.probe, self.against, fit_on=self.fit_on or self.condition, layer=own.layer.layer)
+        shared, here, there = np.intersect1d(own.rows, other.rows, return_indices=True)
         if not len(shared):
             raise CheckError(
                 f"insensitive_to_persona: {self.condition} and {self.against} have no test rows in common; give both the "
@@ -55,13 +53,8 @@ class InsensitiveToPersona(OfProbe, frozen=True, kw_only=True):
             )
         # In the order of the rows, so that groups stay together.
         order = np.argsort(here)
-        answers = [
-            np.sign(evidence.answers(self.probe, condition, fit_on=fit_on, layer=layer).score[:, :, rows[order]])
-            for condition, rows in ((self.condition, here), (self.against, there))
-        ]
+        answers = [np.sign(one.answers().score[:, :, rows[order]]) for one, rows in ((own, here), (other, there))]
         alike = (1 + answers[0] * answers[1]) / 2
-        group = evidence.groups(self.condition)[here[order]]
-        agreement = over_seeds(row_mean(alike, group, 0.0, 1.0)).one(0)
-        finding, rule = at_least(agreement, self.threshold)
-        statement = f"agreement of {self.subject} with its answers on {self.against}, layer {self.chosen(evidence)}"
-        return judged(finding, agreement, self.threshold, statement, rule)
+        agreement = over_seeds(row_mean(alike, own.groups[here[order]], 0.0, 1.0)).one(0)
+        statement = f"agreement of {self.subject} with its answers on {self.against}, layer {own.layer}"
+        return judged(agreement, at_least, self.threshold, statement)

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, judged
-from harness.contracts import Evidence, Finding, Judgement
+from harness.checks._judging import at_least, judged
+from harness.contracts import Check, Judgement
 from harness.errors import CheckError
 from harness.estimate import Measured, over_seeds, row_mean
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.evidence import Evidence
 
-class InvariantToPrompt(OfProbe, frozen=True, kw_only=True):
+
+class InvariantToPrompt(Check, frozen=True, kw_only=True):
     """Asked by two templates about one example, the probe mostly gives the same answer.
 
     Statistic: share of agreement between two different templates on the same example, mean over pairs of templates,
@@ -32,28 +34,15 @@ class InvariantToPrompt(OfProbe, frozen=True, kw_only=True):
     claim: ClassVar[str] = "{probe} answers alike in all templates of {condition} (agreement above {threshold})"
 
     def decide(self, evidence: Evidence) -> Judgement:
-        answers = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
-        example, group = evidence.examples(self.condition), evidence.groups(self.condition)
-        found = agreement_across_prompts(answers.score[:, 0], example, group)
+        own = self.own(evidence)
+        found = agreement_across_prompts(own.answers().score[:, 0], own.examples, own.groups)
         if found is None:
             raise CheckError(
                 f"invariant_to_prompt: every example of {self.condition} is asked in one way only; give prompt.templates "
                 "two templates or more"
             )
-        agreement = over_seeds(found).one(0)
-        finding: Finding = "inconclusive"
-        if agreement.low >= self.threshold:
-            finding = "pass"
-        elif agreement.high < self.threshold:
-            finding = "fail"
-        bar = f"{self.threshold:g}"
-        rule = {
-            "pass": f"the whole interval is at {bar} or above",
-            "fail": f"the whole interval is below {bar}",
-            "inconclusive": f"{bar} lies within the interval",
-        }[finding]
-        statement = f"agreement of two templates by {self.subject}, layer {self.chosen(evidence)}"
-        return judged(finding, agreement, self.threshold, statement, rule)
+        statement = f"agreement of two templates by {self.subject}, layer {own.layer}"
+        return judged(over_seeds(found).one(0), at_least, self.threshold, statement)
 
 
 def agreement_across_prompts(score: np.ndarray, example: np.ndarray, group: np.ndarray) -> Measured | None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._equivalence import chance
-from harness.checks._of_probe import OfProbe, at_least, different, judged
-from harness.contracts import Erasure, Evidence, Finding, Judgement
-from harness.estimate import Estimate, over_seeds
+from harness.checks._judging import UNFAVOURABLE_FIRST, at_least, at_most, chance, judged
+from harness.checks._scores import different
+from harness.contracts import Check, ConditionName, Erasure, Judgement, ProbeName
+from harness.estimate import over_seeds
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
-class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
+class KnowledgeIsLatent(Check, frozen=True, kw_only=True):
     """The network's answer withholds the truth, its states hold it, and it is gone once it is erased.
 
     What makes a test bed one. Statistic: three AUROCs against the truth on the test rows: of the network's own answer, of the
@@ -23,7 +25,7 @@ class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
     part that decided, and of the second where all pass.
     """
 
-    against: str = "zero_shot"
+    against: ProbeName = "zero_shot"
     """Name of the probe that reads the network's answer."""
     said: Annotated[float, Meta(ge=0, le=1)] = 0.6
     """Most that the answer may show, the whole interval: with 500 rows, about 0.55 is found. Lower it where the network says
@@ -33,7 +35,7 @@ class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
     margin: Annotated[float, Meta(gt=0, lt=0.5)] = 0.1
     """Largest departure from one half that still counts as chance after the erasure."""
 
-    erased_on: str | None = None
+    erased_on: ConditionName | None = None
     """Condition in which the truth is taken out and the probe fitted again; the one that is tested if empty. Where it is taken
     out of other rows, some of it may be left in these."""
 
@@ -43,15 +45,6 @@ class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
         "show it ({said} at most)"
     )
 
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        names = super().refers()
-        others = () if self.erased_on is None else (self.erased_on,)
-        return {
-            **names,
-            "probe": (*names["probe"], self.against),
-            "condition": tuple(dict.fromkeys([*names["condition"], *others])),
-        }
-
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
         return (fitted, self.condition), (self.erased_on or self.condition, self.condition)
 
@@ -60,49 +53,27 @@ class KnowledgeIsLatent(OfProbe, frozen=True, kw_only=True):
         return (self.probe, *here), (self.against, *here), (self.probe, *erased)
 
     def decide(self, evidence: Evidence) -> Judgement:
-        different("knowledge_is_latent", self.probe, self.against)
-        where = f"layer {self.chosen(evidence)}"
-        said = self._auroc(evidence, self.against, self.fit_on)
-        known = self._auroc(evidence, self.probe, self.fit_on)
-        erased = self._auroc(evidence, self.probe, self.erased_on, Erasure())
+        different(self.kind(), self.probe, self.against)
+        own = self.own(evidence)
+        says = evidence.of(self.against, self.condition, fit_on=self.fit_on)
+        elsewhere = evidence.of(self.probe, self.condition, fit_on=self.erased_on, layer=own.layer.layer)
+        said, known, erased = (
+            over_seeds(found).one(0)
+            for found in (
+                says.measure(metric="auroc"),
+                own.measure(metric="auroc"),
+                elsewhere.measure(metric="auroc", erase=Erasure()),
+            )
+        )
+        where = f"layer {own.layer}"
+        taken_out = f"fitted on {self.erased_on or self.condition} after LEACE took the truth out"
         parts = [
-            judged(*_at_most(said, self.said, f"AUROC of {self.against} on {self.condition}")),
-            _known(known, self.known, f"AUROC of {self.subject}, {where}"),
-            chance(
-                erased,
-                self.margin,
-                f"AUROC of {self.probe} minus 0.5, fitted on {self.erased_on or self.condition} after LEACE took the truth out, "
-                + where,
-            ),
+            judged(said, at_most, self.said, f"AUROC of {self.against} on {self.condition}"),
+            judged(known, at_least, self.known, f"AUROC of {self.subject}, {where}"),
+            chance(erased, self.margin, f"AUROC of {self.probe} minus 0.5, {taken_out}, {where}"),
         ]
-        order = ("fail", "inconclusive", "pass")
-        decisive = min(parts, key=lambda part: order.index(part.finding))
+        decisive = min(parts, key=lambda part: UNFAVOURABLE_FIRST.index(part.finding))
         # Where all pass, what is known is the number to show.
         shown = parts[1] if decisive.finding == "pass" else decisive
         why = " ".join(part.why[:1].upper() + part.why[1:] for part in parts)
         return Judgement(decisive.finding, shown.estimate, shown.threshold, why)
-
-    def _auroc(self, evidence: Evidence, probe: str, fit_on: str | None, erase: Erasure | None = None) -> Estimate:
-        found = evidence.measure(
-            probe,
-            self.condition,
-            metric="auroc",
-            fit_on=fit_on,
-            layer=self.chosen(evidence).layer if probe == self.probe else None,
-            erase=erase,
-        )
-        return over_seeds(found).one(0)
-
-
-def _at_most(estimate: Estimate, threshold: float, statement: str) -> tuple[Finding, Estimate, float, str, str]:
-    bar = f"{threshold:g}"
-    if estimate.high <= threshold:
-        return "pass", estimate, threshold, statement, f"the whole interval is at {bar} or below"
-    if estimate.low > threshold:
-        return "fail", estimate, threshold, statement, f"the whole interval is above {bar}"
-    return "inconclusive", estimate, threshold, statement, f"{bar} lies within the interval"
-
-
-def _known(estimate: Estimate, threshold: float, statement: str) -> Judgement:
-    finding, rule = at_least(estimate, threshold)
-    return judged(finding, estimate, threshold, statement, rule)

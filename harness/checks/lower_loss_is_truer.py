@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.checks._of_probe import OfProbe, above, judged
-from harness.contracts import Evidence, Judgement
+from harness.checks._judging import above, judged, missing
+from harness.contracts import Check, Judgement, TargetName
 from harness.errors import CheckError
 from harness.estimate import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.evidence import Evidence
+
 RESAMPLES = 2000
 
 
-class LowerLossIsTruer(OfProbe, frozen=True, kw_only=True):
+class LowerLossIsTruer(Check, frozen=True, kw_only=True):
     """Of all fits of the probe, every restart of every seed, those with a lower loss are more accurate.
 
     Where that is not so, choosing the restart of lowest loss chooses something else than the truth. Statistic: minus the rank
@@ -25,19 +25,17 @@ class LowerLossIsTruer(OfProbe, frozen=True, kw_only=True):
     by bootstrap over the fits (2000 resamples, percentiles), for these rows. Threshold: 0, where the loss says nothing.
     """
 
-    target: str = "truth"
+    target: TargetName = "truth"
     """What the accuracy is about: the truth, or a distractor's name to see what a low loss means instead."""
 
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §3.1: the restart of lowest loss is kept"
     claim: ClassVar[str] = "fits of {probe} with a lower loss are more accurate on {target} in {condition}"
 
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        return {**super().refers(), "target": () if self.target == "truth" else (self.target,)}
-
     def decide(self, evidence: Evidence) -> Judgement:
         import numpy as np
 
-        fits = evidence.fits(self.probe, self.condition, target=self.target, fit_on=self.fit_on, layer=self.layer)
+        own = self.own(evidence)
+        fits = own.fits(target=self.target)
         if fits is None:
             raise CheckError(
                 f'lower_loss_is_truer: "{self.probe}" has no loss to compare; name a probe that is fitted by one, such as ccs'
@@ -47,16 +45,9 @@ class LowerLossIsTruer(OfProbe, frozen=True, kw_only=True):
         loss, accuracy = loss[kept], accuracy[kept]
         statement = (
             f"minus the rank correlation of loss with accuracy on {self.target}, {len(loss)} fits of {self.subject}, "
-            f"layer {self.chosen(evidence)}"
+            f"layer {own.layer}"
         )
-        estimate = _estimate(loss, accuracy, len(fits.loss))
-        finding = above(estimate, 0.0)
-        rule = {
-            "pass": "the whole interval is above 0",
-            "fail": "no part of the interval is above 0",
-            "inconclusive": "0 lies within the interval",
-        }[finding]
-        return judged(finding, estimate, 0.0, statement, rule)
+        return judged(_estimate(loss, accuracy, len(fits.loss)), above, 0.0, statement)
 
 
 def _estimate(loss: np.ndarray, accuracy: np.ndarray, seeds: int) -> Estimate:
@@ -69,7 +60,7 @@ def _estimate(loss: np.ndarray, accuracy: np.ndarray, seeds: int) -> Estimate:
     elif np.ptp(loss) == 0 or np.ptp(accuracy) == 0:
         why = "all fits have the same loss or the same accuracy"
     if why:
-        return Estimate(math.nan, math.nan, math.nan, count, seeds, why)
+        return missing(why, count, seeds)
     drawn = np.random.default_rng(0x1055).integers(count, size=(RESAMPLES, count))
     correlations = -_rank_correlation(loss[drawn], accuracy[drawn])
     low, high = np.quantile(correlations[np.isfinite(correlations)], [0.025, 0.975])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe
-from harness.contracts import Evidence, Finding, Judgement
+from harness.contracts import Check, Finding, Judgement
 from harness.errors import CheckError
 from harness.estimate import Estimate
 
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
-class ManyFeaturesSatisfyIt(OfProbe, frozen=True, kw_only=True):
+
+class ManyFeaturesSatisfyIt(Check, frozen=True, kw_only=True):
     """Arbitrary labellings of the questions are answered by probes with the very loss of this one: theorem 2, executed.
 
     For the fitted probe p with the answers f and each of `labellings` random labellings g, the probe p ⊕ (f ⊕ g) is built on
@@ -38,7 +40,8 @@ class ManyFeaturesSatisfyIt(OfProbe, frozen=True, kw_only=True):
 
         from harness import theorems
 
-        found = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer, signed=False)
+        own = self.own(evidence)
+        found = own.answers(signed=False)
         if found.members is None:
             raise CheckError(
                 f'many_features_satisfy_it: "{self.probe}" does not judge the two statements of a pair by themselves, so that '
@@ -59,7 +62,7 @@ class ManyFeaturesSatisfyIt(OfProbe, frozen=True, kw_only=True):
         verdict = "the same loss" if finding == "pass" else "more than rounding"
         draws = f"{self.labellings} random labellings" + (f" of {seeds} seeds" if seeds > 1 else "")
         why = (
-            f"{self.confidence} loss of {self.subject}, layer {self.chosen(evidence)}: {before.mean():.4f}; over {draws}, "
+            f"{self.confidence} loss of {self.subject}, layer {own.layer}: {before.mean():.4f}; over {draws}, "
             f"the losses of p ⊕ (f ⊕ g) differ from it by at most {apart:.2g}, and their answers are not g on at most "
             f"{100 * wrong:.2g} % of the rows (n = {rows}): {verdict}; an "
             "identity has no sampling error, so that the interval is the number itself."

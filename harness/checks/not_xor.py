@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from harness.checks._comparison import compared
-from harness.checks._of_probe import OfScore
-from harness.contracts import Evidence, Judgement
+from harness.checks._scores import OfScore, compared
+from harness.contracts import Judgement, ProbeName, TargetName
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
 class NotXor(OfScore, frozen=True, kw_only=True):
@@ -19,9 +20,9 @@ class NotXor(OfScore, frozen=True, kw_only=True):
     group. Test: the 95 % interval of the difference. Threshold: 0, where both are decoded equally well.
     """
 
-    over: str
+    over: TargetName
     """The XOR as a target, such as `truth^word`; it must be declared under `xors`."""
-    against: str = ""
+    against: ProbeName = ""
     """Name of a probe that was fitted on the XOR (`target: truth^word`), which is what Marks compares. Empty to ask
     whether the same answers follow the XOR instead of the truth."""
 
@@ -32,26 +33,14 @@ class NotXor(OfScore, frozen=True, kw_only=True):
         if "^" not in self.over:
             raise ValueError(f'"{self.over}" is no XOR; write two factors, as in truth^word, or use tracks_truth')
 
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        names = super().refers()
-        probes = (*names["probe"], self.against) if self.against else names["probe"]
-        return {**names, "probe": probes, "target": (self.over,)}
-
     def decide(self, evidence: Evidence) -> Judgement:
-        chosen = self.chosen(evidence)
-        xor = evidence.measure(
-            self.against or self.probe,
-            self.condition,
-            metric=self.metric,
-            target=self.over,
-            fit_on=self.fit_on,
-            layer=chosen.layer,
-        )
+        own = self.own(evidence)
+        other = own.beside(self.against or self.probe)
         return compared(
-            self.measured(evidence),
-            xor,
+            own.measure(metric=self.metric),
+            other.measure(metric=self.metric, target=self.over),
             metric=self.metric,
             this=f"{self.subject} on truth",
             that=f"{self.against or 'the same answers'} on {self.over}",
-            where=f"layer {chosen}",
+            where=f"layer {own.layer}",
         )

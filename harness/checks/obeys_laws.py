@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, judged, number
-from harness.contracts import Evidence, Finding, Judgement
+from harness.checks._judging import below, judged, missing, number
+from harness.contracts import Check, Judgement
 from harness.errors import CheckError
-from harness.estimate import Estimate, Measured, over_seeds
-from harness.laws import LAWS, violation
+from harness.estimate import Measured, over_seeds
+from harness.laws import LAWS, Law, violation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
-Law = Literal["negation", "conjunction", "disjunction", "implication", "paraphrase"]
+    from harness.evidence import Evidence
+
 DEALS = 50
 """Random deals whose mean violation is the baseline."""
 LEAST = 0.02
 """Mean violation of dealt-out probabilities below which a probe is too unsure for laws to say anything."""
 
 
-class ObeysLaws(OfProbe, frozen=True, kw_only=True):
+class ObeysLaws(Check, frozen=True, kw_only=True):
     """The probe's probabilities break the laws of probability much less than the same probabilities dealt out at random.
 
     Statistic: mean violation over the relations among the test rows, divided by the mean violation when each member's
@@ -46,37 +47,25 @@ class ObeysLaws(OfProbe, frozen=True, kw_only=True):
     )
 
     def decide(self, evidence: Evidence) -> Judgement:
-        relations = self._relations(evidence)
-        answers = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
+        own = self.own(evidence)
+        relations = self._relations(own.relations)
+        answers = own.answers()
         if answers.probability is None:
             raise CheckError(
                 f"obeys_laws: {self.probe} gives no probabilities, so that it can break no law of theirs; name a probe that "
                 "does, such as ccs, consistency or logistic_regression"
             )
-        own, dealt, group = against_chance(answers.probability[:, 0], relations, evidence.groups(self.condition))
-        statement = f"violation by {self.subject}, layer {self.chosen(evidence)}"
+        broken, dealt, group = against_chance(answers.probability[:, 0], relations, own.groups)
+        statement = f"violation by {self.subject}, layer {own.layer}"
         if not dealt.mean() > LEAST:
             why = f"it is so unsure that chance would break the laws by {number(float(dealt.mean()))} only"
-            nothing = Estimate(math.nan, math.nan, math.nan, len(group), len(own), why)
-            return judged("inconclusive", nothing, self.threshold, statement, "")
-        ratio = over_seeds(ratio_of_means(own, dealt, group)).one(0)
-        means = f"({number(float(own.mean()))} over that of the same probabilities dealt out at random, {number(float(dealt.mean()))})"
-        statement = f"{', '.join(relations)}: {statement} {means}"
-        finding: Finding = "inconclusive"
-        if ratio.high < self.threshold:
-            finding = "pass"
-        elif ratio.low >= self.threshold:
-            finding = "fail"
-        bar = f"{self.threshold:g}"
-        rule = {
-            "pass": f"the whole interval is below {bar}",
-            "fail": f"the whole interval is at {bar} or above",
-            "inconclusive": f"{bar} lies within the interval",
-        }[finding]
-        return judged(finding, ratio, self.threshold, statement, rule)
+            return judged(missing(why, len(group), len(broken)), below, self.threshold, statement)
+        ratio = over_seeds(ratio_of_means(broken, dealt, group)).one(0)
+        means = f"({number(float(broken.mean()))} over that of the same probabilities dealt out at random, {number(float(dealt.mean()))})"
+        return judged(ratio, below, self.threshold, f"{', '.join(relations)}: {statement} {means}")
 
-    def _relations(self, evidence: Evidence) -> Mapping[str, np.ndarray]:
-        there = evidence.relations(self.condition)
+    def _relations(self, there: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Those of the laws that are judged, in the order of the laws."""
         missing = [law for law in self.laws if law not in there]
         if missing or not there:
             raise CheckError(

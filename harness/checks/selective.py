@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._comparison import compared
-from harness.checks._of_probe import OfScore
-from harness.contracts import Evidence, Judgement
+from harness.checks._scores import OfScore, compared
+from harness.contracts import Judgement
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
 class Selective(OfScore, frozen=True, kw_only=True):
@@ -31,21 +33,13 @@ class Selective(OfScore, frozen=True, kw_only=True):
     claim: ClassVar[str] = "{probe} finds more truth in {condition} than it can memorise random labels"
 
     def decide(self, evidence: Evidence) -> Judgement:
-        target = evidence.target_of(self.probe, self.condition, fit_on=self.fit_on)
-        memorised = evidence.memorised(
-            self.probe,
-            self.condition,
-            metric=self.metric,
-            fit_on=self.fit_on,
-            layer=self.layer,
-            shuffles=self.shuffles,
-        )
+        own = self.own(evidence)
         return compared(
-            self.measured(evidence, target=target),
-            memorised,
+            own.measure(metric=self.metric, target=own.target),
+            own.memorised(metric=self.metric, shuffles=self.shuffles),
             metric=self.metric,
-            this=f"{self.subject} on test rows" + ("" if target == "truth" else f" against {target}"),
+            this=f"{self.subject} on test rows" + ("" if own.target == "truth" else f" against {own.target}"),
             that="the same on its own training rows, fitted on random labels",
-            where=f"layer {self.chosen(evidence)}",
+            where=f"layer {own.layer}",
             margin=self.margin,
         )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, judged
-from harness.contracts import Evidence, Finding, Judgement
-from harness.estimate import Estimate
+from harness.checks._judging import judged, missing
+from harness.contracts import Check, Finding, Judgement
+from harness.estimate import ONE_GROUP, Estimate
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
-class SingleSolution(OfProbe, frozen=True, kw_only=True):
+class SingleSolution(Check, frozen=True, kw_only=True):
     """All seeds of the probe find one solution: their answers are the same, up to sign, on most rows.
 
     Statistic: the number of clusters of seeds whose answers agree on a share `agreement` of the rows, average linkage. Test:
@@ -32,19 +34,19 @@ class SingleSolution(OfProbe, frozen=True, kw_only=True):
 
         from harness import solutions
 
-        answers = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
-        statement = f"number of solutions of {self.subject}, layer {self.chosen(evidence)}"
-        score = answers.score[:, 0]
+        own = self.own(evidence)
+        score = own.answers().score[:, 0]
+        statement = f"number of solutions of {self.subject}, layer {own.layer}"
         seeds, rows = score.shape
-        _, group = np.unique(evidence.groups(self.condition), return_inverse=True)
+        _, group = np.unique(own.groups, return_inverse=True)
         groups = int(group.max()) + 1
         why = ""
         if seeds < 2:
             why = f"{seeds} seed; raise `seeds`, or name a probe that draws random numbers"
         elif groups < 2:
-            why = "one group only: no interval can be computed"
+            why = ONE_GROUP
         if why:
-            return judged("inconclusive", Estimate(math.nan, math.nan, math.nan, rows, seeds, why), 1.0, statement, "")
+            return judged(missing(why, rows, seeds), one_or_more, 1.0, statement)
         random = np.random.default_rng(0x501)
         drawn = random.multinomial(groups, np.full(groups, 1 / groups), size=400)
         counts = [
@@ -54,14 +56,13 @@ class SingleSolution(OfProbe, frozen=True, kw_only=True):
         value = int(solutions.clusters(solutions.agreement(score), self.agreement).max()) + 1
         low, high = (float(end) for end in np.quantile(counts, [0.025, 0.975], method="inverted_cdf"))
         estimate = Estimate(float(value), min(low, value), max(high, value), rows, seeds)
-        finding: Finding = "inconclusive"
-        if estimate.high <= 1:
-            finding = "pass"
-        elif estimate.low >= 2:
-            finding = "fail"
-        rule = {
-            "pass": "the whole interval is one",
-            "fail": "the whole interval is two or more",
-            "inconclusive": "the interval holds both one and more",
-        }[finding]
-        return judged(finding, estimate, 1.0, statement, rule)
+        return judged(estimate, one_or_more, 1.0, statement)
+
+
+def one_or_more(estimate: Estimate, threshold: float) -> tuple[Finding, str]:
+    """pass where the whole interval is one, fail where it is two or more."""
+    if estimate.high <= threshold:
+        return "pass", "the whole interval is one"
+    if estimate.low > threshold:
+        return "fail", "the whole interval is two or more"
+    return "inconclusive", "the interval holds both one and more"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._of_probe import OfProbe, at_least, judged
-from harness.contracts import Evidence, Judgement
-from harness.estimate import Estimate, Measured, over_seeds
+from harness.checks._judging import at_least, judged, missing
+from harness.contracts import Check, Judgement
+from harness.estimate import Measured, over_seeds
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.evidence import Evidence
 
-class StableAcrossSeeds(OfProbe, frozen=True, kw_only=True):
+
+class StableAcrossSeeds(Check, frozen=True, kw_only=True):
     """Two seeds of the probe give mostly the same answers.
 
     Statistic: share of rows on which two different seeds agree, mean over all pairs of seeds, signs resolved on training
@@ -31,16 +32,15 @@ class StableAcrossSeeds(OfProbe, frozen=True, kw_only=True):
     claim: ClassVar[str] = "the seeds of {probe} give the same answers in {condition} (agreement above {threshold})"
 
     def decide(self, evidence: Evidence) -> Judgement:
-        answers = evidence.answers(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
-        statement = f"agreement of two seeds of {self.subject}, layer {self.chosen(evidence)}"
-        seeds, _, rows = answers.score.shape
+        own = self.own(evidence)
+        score = own.answers().score[:, 0]
+        statement = f"agreement of two seeds of {self.subject}, layer {own.layer}"
+        seeds, rows = score.shape
         if seeds < 3:
             why = f"{seeds} of the 3 seeds that it takes; raise `seeds`, or name a probe that draws random numbers"
-            missing = Estimate(math.nan, math.nan, math.nan, rows, seeds, why)
-            return judged("inconclusive", missing, self.threshold, statement, "")
-        agreement = over_seeds(pairwise_agreement(answers.score[:, 0], evidence.groups(self.condition))).one(0)
-        finding, rule = at_least(agreement, self.threshold)
-        return judged(finding, agreement, self.threshold, statement, rule)
+            return judged(missing(why, rows, seeds), at_least, self.threshold, statement)
+        agreement = over_seeds(pairwise_agreement(score, own.groups)).one(0)
+        return judged(agreement, at_least, self.threshold, statement)
 
 
 def pairwise_agreement(score: np.ndarray, group: np.ndarray) -> Measured:

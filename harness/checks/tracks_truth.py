@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from harness.checks._comparison import compared
-from harness.checks._of_probe import OfScore, different
-from harness.contracts import Evidence, Judgement
+from harness.checks._scores import OfScore, compared, different
+from harness.contracts import Judgement, TargetName
+
+if TYPE_CHECKING:
+    from harness.evidence import Evidence
 
 
 class TracksTruth(OfScore, frozen=True, kw_only=True):
@@ -18,22 +19,20 @@ class TracksTruth(OfScore, frozen=True, kw_only=True):
     where both are followed equally; a probe that follows neither is inconclusive.
     """
 
-    over: str
+    over: TargetName
     """Name of the distractor that the truth must outdo."""
 
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §4"
     claim: ClassVar[str] = "{probe} follows the truth in {condition} rather than {over}"
 
-    def refers(self) -> Mapping[str, tuple[str, ...]]:
-        return {**super().refers(), "target": (self.over,)}
-
     def decide(self, evidence: Evidence) -> Judgement:
-        different("tracks_truth", self.over, "truth")
+        different(self.kind(), self.over, "truth")
+        own = self.own(evidence)
         return compared(
-            self.measured(evidence),
-            self.measured(evidence, target=self.over),
+            own.measure(metric=self.metric),
+            own.measure(metric=self.metric, target=self.over),
             metric=self.metric,
             this=f"{self.subject} on truth",
             that=f"the same answers on {self.over}",
-            where=f"layer {self.chosen(evidence)}",
+            where=f"layer {own.layer}",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from harness.contracts import Erasure
-from harness.evidence import RunEvidence
+from harness.evidence import Evidence
 from harness.execution.run import Run
 from harness.fitting import score, score_shuffled, training_pairs
 from harness.scoring import Scored
@@ -50,10 +50,10 @@ class Controls:
         )
 
 
-def evidence_of(run: Run, steered=None) -> RunEvidence:
+def evidence_of(run: Run, steered=None) -> Evidence:
     """What the answers of a run say, for checks and analyses."""
     controls = Controls(run)
-    return RunEvidence(
+    return Evidence(
         run.plan.spec,
         run.conditions.all_scored(),
         run.conditions.all_labels(),

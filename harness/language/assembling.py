@@ -63,9 +63,7 @@ def _named(thing: Any) -> Any:
 def _placed(resolved: Resolved, check: Check) -> Check:
     """A check with `fit_on` filled in where it is another condition than the one that is tested."""
     fitted = resolved.fitted_on(check)
-    if fitted is None or fitted == getattr(check, "condition", None):
-        return check
-    return msgspec.structs.replace(check, fit_on=fitted)
+    return check if fitted == check.condition else msgspec.structs.replace(check, fit_on=fitted)
 
 
 def _metrics(resolved: Resolved) -> tuple[Metric, ...]:
@@ -73,14 +71,14 @@ def _metrics(resolved: Resolved) -> tuple[Metric, ...]:
     given = [metric for _, metric in resolved.metrics if metric is not None]
     if not given:
         default = next(option.default for option in kind.options(Written) if option.name == "metrics")
-        given = [cast(Metric, kind.find("metrics", name)()) for name in default]
-    asked = {metric.kind() for metric in given}
+        given = [cast(Metric, kind.named("metrics", name)) for name in default]
+    asked = {metric.title for metric in given}
     metrics: dict[str, Metric] = {}
     for metric in given:
-        metrics[metric.kind()] = metric
+        metrics[metric.title] = metric
         for name in metric.beside:
             if name not in asked:
-                metrics.setdefault(name, cast(Metric, kind.find("metrics", name)()))
+                metrics.setdefault(name, cast(Metric, kind.named("metrics", name)))
     return tuple(metrics.values())
 
 

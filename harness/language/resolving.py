@@ -100,14 +100,13 @@ class Resolved:
         )
         return list(dict.fromkeys(pairs))
 
-    def fitted_on(self, check: Check) -> str | None:
+    def fitted_on(self, check: Check) -> str:
         """Where a check's probe is fitted. Left out, it is the condition itself, or else the only one tested there."""
-        chosen, condition = getattr(check, "fit_on", None), getattr(check, "condition", None)
-        if chosen is not None or condition is None:
-            return chosen
-        with_it = self.transfers(getattr(check, "probe", None))
-        fitted = [one for one, tested in with_it or self.transfers() if tested == condition]
-        return condition if condition in fitted or len(fitted) != 1 else fitted[0]
+        if check.fit_on is not None:
+            return check.fit_on
+        with_it = self.transfers(check.probe)
+        fitted = [one for one, tested in with_it or self.transfers() if tested == check.condition]
+        return check.condition if check.condition in fitted or len(fitted) != 1 else fitted[0]
 
     def baselines(self) -> list[str]:
         """Kinds of the baselines that the spec's conditions can have; a test bed has no answer of its own."""
@@ -140,7 +139,7 @@ class Resolved:
             options = None if check is None else check.intervention()
             if check is None or options is None:
                 continue
-            place = (self.fitted_on(check) or options["condition"], options["condition"])
+            place = (self.fitted_on(check), options["condition"])
             asked = Intervention(**options, fit_on=place[0])
             if not any(one is not None and one.alike(asked) and place in one.places([place]) for _, one in found):
                 found.append((node, asked))

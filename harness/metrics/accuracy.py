@@ -20,7 +20,10 @@ class Accuracy(Metric, frozen=True, kw_only=True):
 
     source: ClassVar[str] = "sign from training rows: Farquhar et al. 2023 (arXiv 2312.10029), §4"
     chance: ClassVar[float | None] = 0.5
-    beside: ClassVar[tuple[str, ...]] = ("accuracy_oracle",)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return ("accuracy_oracle",)
 
     def measure(self, answers: Answers, labels: np.ndarray, group: np.ndarray) -> Measured | None:
         return row_mean(right(answers.score, labels), group, 0.0, 1.0) if len(labels) else None

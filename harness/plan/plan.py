@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from harness.code_version import changed_in, hashes_of
 from harness.plan.stage import Stage
 from harness.spec import Spec
 from harness.store import Store, last_runs

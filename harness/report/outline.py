@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -81,7 +81,7 @@ class Outline(msgspec.Struct, frozen=True):
 def of(report: Report) -> Outline:
     """The outline of a report."""
     spec, results = report.spec, report.results
-    wanted = [name for m in spec.metrics for name in (m.kind(), *m.beside)]
+    wanted = [name for m in spec.metrics for name in (m.title, *m.beside)]
     transfers = [(t.fit_on, tested) for t in spec.transfer for tested in t.tested_on]
     probes = {probe.title: probe for probe in spec.probes}
     xors = ["^".join(xor) for xor in spec.xors]
@@ -127,8 +127,7 @@ def claim(check: Check) -> str:
     words = {name: ", ".join(map(str, v)) or "none" if isinstance(v, tuple) else v for name, v in options.items()}
     if not check.claim:
         return check.name or check.kind()
-    fit_on = getattr(check, "fit_on", None)
-    elsewhere = f", fitted on {fit_on}" if fit_on not in (None, getattr(check, "condition", None)) else ""
+    elsewhere = f", fitted on {check.fit_on}" if check.fit_on not in (None, check.condition) else ""
     return check.claim.format(**words) + elsewhere
 
 
@@ -148,9 +147,7 @@ def _claims(rows: pl.DataFrame, checks: Sequence[Check]) -> Iterable[str]:
 
 
 def _is(check: Check, row: Mapping[str, Any]) -> bool:
-    # A check without a probe or condition of its own has whatever the row says.
-    same = all(str(getattr(check, name, row[name]) or "") == str(row[name] or "") for name in ("probe", "condition"))
-    return same and (check.name or check.kind()) == row["check"]
+    return (check.name or check.kind(), check.probe, check.condition) == (row["check"], row["probe"], row["condition"])
 
 
 def _rivals(spec: Spec, condition: Condition) -> tuple[str, ...]:
@@ -168,11 +165,9 @@ def _role(probe: Probe | None) -> Role:
 
 
 def _metric(name: str, metrics: Sequence[Metric]) -> MetricOutline:
-    found: Metric | type[Metric] | None = next((m for m in metrics if m.kind() == name), None)
-    if found is None and kind.canonical(name) in kind.names("metrics"):
-        beside = kind.find("metrics", name)
-        assert issubclass(beside, Metric)
-        found = beside
+    found = next((m for m in metrics if m.title == name), None)
+    if found is None and any(name in m.beside for m in metrics):
+        found = cast(Metric, kind.named("metrics", name))
     return (
         MetricOutline(name, None, True) if found is None else MetricOutline(name, found.chance, found.higher_is_better)
     )

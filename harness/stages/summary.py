@@ -68,7 +68,7 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
         shown = {}
         for stage in self.scores:
             fit_on, tested_on, probe = stage.place
-            choice = evidence.layer_of(probe, tested_on, fit_on=fit_on)
+            choice = evidence.of(probe, tested_on, fit_on=fit_on).layer
             shown[fit_on, probe] = SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
         return Summary(
             layers=tuple(Shown(*place, layer) for place, layer in shown.items()),

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.analyses.autopsy.examine import Body, examine
 from harness.analyses.autopsy.features import TRUTH, library
-from harness.evidence import RunEvidence
+from harness.evidence import Evidence
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
@@ -71,7 +71,7 @@ class Autopsied(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         evidence = evidence_of(run)
         body = _body(run, evidence, self)
         work.counts["rows"] = len(body.truth)
-        layer = evidence.layer_of(self.autopsy.probe, self.tested_on, fit_on=self.fit_on).layer
+        layer = evidence.of(self.autopsy.probe, self.tested_on, fit_on=self.fit_on).layer.layer
         return framed(examine(body, self.autopsy), "all" if layer is None else str(layer))
 
     def save(self, made: dict[str, pl.DataFrame], folder: Path) -> Mapping[str, Any]:
@@ -100,7 +100,7 @@ def stages(plan: Plan) -> Iterator[Autopsied]:
             )
 
 
-def _body(run: Run, evidence: RunEvidence, stage: Autopsied) -> Body:
+def _body(run: Run, evidence: Evidence, stage: Autopsied) -> Body:
     """What is so of the test rows, in the order of the answers."""
     fit_on, tested, probe = stage.fit_on, stage.tested_on, stage.autopsy.probe
     table, labels = run.conditions.table(tested), run.conditions.labels(tested, "test")
@@ -108,7 +108,7 @@ def _body(run: Run, evidence: RunEvidence, stage: Autopsied) -> Body:
     # A test bed's prompts are token ids, in which everything stands plainly: what they look like is no news.
     is_text = run.plan.subjects[tested].tokenizer is not None
     own = {
-        name: evidence.answers(name, tested, fit_on=fit_on).score[0, 0].astype(np.float64)
+        name: evidence.of(name, tested, fit_on=fit_on).answers().score[0, 0].astype(np.float64)
         for name in stage.scores
         if name != probe
     }
@@ -121,7 +121,7 @@ def _body(run: Run, evidence: RunEvidence, stage: Autopsied) -> Body:
     )
     names = next(factor.values for factor in table.factors if factor.name == TRUTH)
     return Body(
-        answers=evidence.answers(probe, tested, fit_on=fit_on),
+        answers=evidence.of(probe, tested, fit_on=fit_on).answers(),
         truth=labels.targets[TRUTH],
         group=labels.group,
         features=features,

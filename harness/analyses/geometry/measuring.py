@@ -13,7 +13,7 @@ import numpy as np
 from harness.analyses.geometry.components import components
 from harness.analyses.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.analyses.geometry.variance import Split, split
-from harness.evidence import RunEvidence
+from harness.evidence import Evidence
 from harness.execution.controls import evidence_of
 from harness.normalisers import at_layers
 from harness.plan.plan import Plan
@@ -160,7 +160,7 @@ def _losses(run: Run, condition: str) -> Iterator[dict[str, object]]:
                         yield row | {"n": loss.size}
 
 
-def _states(run: Run, evidence: RunEvidence, condition: str) -> pl.DataFrame:
+def _states(run: Run, evidence: Evidence, condition: str) -> pl.DataFrame:
     import polars as pl
 
     from harness.analyses.geometry.measures import COORDINATES, FACTOR, rounded
@@ -178,7 +178,7 @@ def _states(run: Run, evidence: RunEvidence, condition: str) -> pl.DataFrame:
     return rounded(made)
 
 
-def _fits(run: Run, evidence: RunEvidence, condition: str) -> pl.DataFrame:
+def _fits(run: Run, evidence: Evidence, condition: str) -> pl.DataFrame:
     """Every fit of the probes that have a loss, each probe at its judged layer."""
     import polars as pl
 
@@ -189,9 +189,9 @@ def _fits(run: Run, evidence: RunEvidence, condition: str) -> pl.DataFrame:
         scored = run.conditions.all_scored().get((condition, condition, name))
         if scored is None or scored.loss is None:
             continue
-        layer = evidence.layer_of(name, condition).layer
+        layer = evidence.of(name, condition).layer.layer
         for target in run.conditions.labels(condition, "test").targets:
-            found = evidence.fits(name, condition, target=target)
+            found = evidence.of(name, condition).fits(target=target)
             if found is None:
                 continue
             seeds, restarts = found.loss.shape
@@ -208,11 +208,11 @@ def _fits(run: Run, evidence: RunEvidence, condition: str) -> pl.DataFrame:
     return rounded(pl.concat(frames))
 
 
-def _judged_layer(run: Run, evidence: RunEvidence, condition: str) -> int:
+def _judged_layer(run: Run, evidence: Evidence, condition: str) -> int:
     """The layer that summaries show for the first probe of the spec that has layers, where it is fitted here."""
     for fit_on, tested, probe in run.conditions.all_scored():
         if fit_on == condition:
-            layer = evidence.layer_of(probe, tested, fit_on=fit_on).layer
+            layer = evidence.of(probe, tested, fit_on=fit_on).layer.layer
             if layer is not None:
                 return layer
     kept = run.conditions.layers(condition)

@@ -74,7 +74,7 @@ def _answered(outcome: Outcome, name: str, log_odds: np.ndarray) -> Iterator[dic
     answers = Answers(log_odds[None, None])
     for metric in (Accuracy(), Auroc()):
         if (found := metric.measure(answers, outcome.truth, outcome.group)) is not None:
-            yield _row(name, None, metric.kind(), over_seeds(found).one(0))
+            yield _row(name, None, metric.title, over_seeds(found).one(0))
     same = (log_odds > 0) == (outcome.untouched > 0)
     yield _row(name, None, "same_answer", over_seeds(row_mean(same[None, None] * 1.0, outcome.group, 0, 1)).one(0))
 

@@ -192,7 +192,7 @@ class Outcomes:
         """What came of the one that a check asks for. Raises CheckError where the spec has none."""
         wanted = check.intervention()
         assert wanted is not None, "a check that asks for an intervention says which"
-        fit_on = getattr(check, "fit_on", None) or getattr(check, "condition", "")
+        fit_on = check.fit_on or check.condition
         asked = Intervention(**wanted)
         for stage, outcome in self._done.items():
             if stage.intervention.alike(asked) and stage.where == (fit_on, asked.condition):

@@ -168,7 +168,7 @@ class _Curves:
         self.fit_on, self.name = fit_on, stage.probe
         self.probe: Probe = spec.probe(stage.probe)
         self.tested_on = list(stage.scores)
-        self.layer = self.evidence.layer_of(self.name, self.tested_on[0], fit_on=fit_on).layer
+        self.layer = self.evidence.of(self.name, self.tested_on[0], fit_on=fit_on).layer.layer
         self.at = self.conditions.layers(fit_on)[:1] if self.layer is None else (self.layer,)
         self.labels = self.conditions.labels(fit_on, "train")
         self.metrics: Sequence[Metric] = [metric for metric in spec.metrics if metric.labelled]
@@ -238,8 +238,9 @@ class _Curves:
         """Rows of the table: the fit on all training rows, which the run has."""
         found = []
         for tested in self.tested_on:
+            own = self.evidence.of(self.name, tested, fit_on=self.fit_on)
             for target, metric in self._asked(tested):
-                one = self.evidence.measure(self.name, tested, metric=metric.kind(), target=target, fit_on=self.fit_on)
+                one = own.measure(metric=metric.title, target=target)
                 found.append(self._row(tested, target, metric, len(self.labels.group), one, 1))
         return found
 
@@ -256,7 +257,7 @@ class _Curves:
             "layer": "all" if self.layer is None else str(self.layer),
             "rows": size,
             "target": target,
-            "metric": metric.kind(),
+            "metric": metric.title,
             "value": estimate.value,
             "low": estimate.low,
             "high": estimate.high,

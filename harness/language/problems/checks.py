@@ -32,8 +32,7 @@ def check_problems(resolved: Resolved) -> Iterator[Problem]:
         wrong = list(_name_problems(resolved, node, check, known))
         yield from wrong or _transfer_problems(resolved, node, check)
         yield from _rule_problems(node.get("layer"))
-        fitted = resolved.fitted_on(check)
-        yield from _layer_problems(resolved, node.get("layer"), everywhere if fitted is None else [fitted])
+        yield from _layer_problems(resolved, node.get("layer"), [resolved.fitted_on(check)])
         same = msgspec.json.encode([check.kind(), check])
         if same in seen:
             yield problem_at(node, f"the same check stands at {seen[same].path} already; take one of them out")
@@ -78,10 +77,7 @@ def _name_problems(resolved: Resolved, node: Table, check: Check, known: dict[st
 
 def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterator[Problem]:
     """A check needs probes that are fitted and tested where it looks."""
-    condition, fitted = getattr(check, "condition", None), resolved.fitted_on(check)
-    if condition is None or fitted is None:
-        return
-    run = resolved.transfers()
+    fitted, run = resolved.fitted_on(check), resolved.transfers()
     for pair in check.runs(fitted):
         if pair not in run and any(transfer is None for _, transfer in resolved.transfer):
             continue
@@ -110,7 +106,6 @@ def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
         "probe": list(dict.fromkeys([*probes, *meant])),
         "condition": list(resolved.conditions),
         "target": [*resolved.factors(), *map("^".join, resolved.xors())],
-        "metric": kind.names("metrics"),
     }
 
 

@@ -129,9 +129,9 @@ def _baseline_clashes(resolved: Resolved) -> Iterator[Problem]:
 def _metric_problems(resolved: Resolved) -> Iterator[Problem]:
     seen: set[str] = set()
     for node, metric in resolved.metrics:
-        if metric is not None and metric.kind() in seen:
-            yield problem_at(node, f"the metric {metric.kind()} stands here twice; take one of them out")
-        seen |= {metric.kind()} if metric is not None else set()
+        if metric is not None and metric.title in seen:
+            yield problem_at(node, f"the metric {metric.title} stands here twice; take one of them out")
+        seen |= {metric.title} if metric is not None else set()
 
 
 def _transfer_problems(resolved: Resolved) -> Iterator[Problem]:

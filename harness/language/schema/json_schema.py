@@ -186,11 +186,11 @@ class _Builder:
         return {"$ref": f"#/$defs/{folder}"}
 
     def choice(self, folder: str, key: str) -> Schema:
-        names = kind.names(folder)
+        names = [*kind.names(folder), *kind.aliases(folder)]
         title = SINGULAR[folder]
         each = {name: self.one_kind(folder, name, key) for name in names}
         bare = [name for name in names if each[name]["required"] in ([], [key])]
-        by_option = [name for name in names if key == "kind" and own_option(folder, name)]
+        by_option = [name for name in kind.names(folder) if key == "kind" and own_option(folder, name)]
         unnamed = {"not": {"anyOf": [{"required": [name]} for name in by_option]}} if by_option else {}
         chosen: Schema = {"title": title, "enum": _spelled(names)}
         branches: list[Schema] = [
@@ -207,7 +207,10 @@ class _Builder:
         return {"title": title, "type": ["string", "object"], "allOf": branches}
 
     def one_kind(self, folder: str, name: str, key: str) -> Schema:
-        made = self.struct(kind.find(folder, name))
+        own, stands_for = kind.aliases(folder).get(name, (name, {}))
+        made = self.struct(kind.find(folder, own))
+        made["properties"] = {key: one for key, one in made["properties"].items() if key not in stands_for}
+        made["required"] = [key for key in made["required"] if key not in stands_for]
         if folder == "probes":
             normalisations = {"title": "normalisation", "enum": _spelled(kind.names("normalisations"))}
             made["properties"]["normalise"] = {**made["properties"]["normalise"], **normalisations}

@@ -6,10 +6,11 @@ short form stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from harness import kind
-from harness.language.syntax.nodes import Array, Entry, Node, Scalar, Table, text_of
+from harness.language.syntax.nodes import Array, Entry, Node, Scalar, Table, child_path, text_of
 
 
 def written_out(root: Table) -> Table:
@@ -24,7 +25,7 @@ def written_out(root: Table) -> Table:
 
 
 def choice(folder: str, node: Node, key: str = "kind") -> Node:
-    """What names a kind, as a mapping with `kind` under its canonical name."""
+    """What names a kind, as a mapping with `kind` under its canonical name and the options that an alias stands for."""
     if text_of(node) is not None:
         node = _short(key, node)
     if not isinstance(node, Table):
@@ -32,13 +33,26 @@ def choice(folder: str, node: Node, key: str = "kind") -> Node:
     if key == "kind" and key not in node.entries and (name := _named_by_option(folder, node)):
         place = node.entries[name].place
         return node.with_entries({key: Entry(place, Scalar(name, place, node.path))})
-    name = text_of(node.get(key))
-    if name is None or kind.canonical(name) not in kind.names(folder):
+    if (written := text_of(node.get(key))) is None:
         return node
-    written = node.entries[key]
-    assert isinstance(written.node, Scalar)
-    canonical = Scalar(kind.canonical(name), written.node.place, written.node.path, written.node.text)
-    return node.with_entries({key: Entry(written.place, canonical)})
+    name, stands_for = _meant(folder, kind.canonical(written))
+    # An option that the alias stands for already is left to the schema, which refuses it.
+    if name is None or any(option in node.entries for option in stands_for):
+        return node
+    entry = node.entries[key]
+    assert isinstance(entry.node, Scalar)
+    place = entry.node.place
+    options = {
+        option: Entry(place, Scalar(value, place, child_path(node.path, option)))
+        for option, value in stands_for.items()
+    }
+    canonical = Scalar(name, place, entry.node.path, entry.node.text)
+    return node.with_entries({key: Entry(entry.place, canonical), **options})
+
+
+def _meant(folder: str, name: str) -> tuple[str | None, Mapping[str, Any]]:
+    """The kind of a name, and the options that this stands for; no kind if there is none of the name."""
+    return (name, {}) if name in kind.names(folder) else kind.aliases(folder).get(name, (None, {}))
 
 
 def own_option(folder: str, name: str) -> bool:
