@@ -14,11 +14,14 @@ import typer
 from harness import __version__, bed_commands, store_commands
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_USAGE, HarnessError, SpecError
 from harness.store_commands import StoreRoot
-from harness.untrusted.text import printable
+from harness.untrusted.text import line, printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.machine.resources import Resources
     from harness.machine.team import Team
+    from harness.pipeline import Outcome
     from harness.store import Store
 
 app = typer.Typer(
@@ -126,6 +129,36 @@ def run(
     raise typer.Exit(worst)
 
 
+def show(outcome: Outcome, console: Console) -> None:
+    """Prints the closing table of checks."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    if outcome.checks.height:
+        table = Table(box=box.SIMPLE_HEAD)
+        for column in ("check", "finding", "expected", "value and interval"):
+            table.add_column(column, overflow="fold")
+        for row in outcome.checks.iter_rows(named=True):
+            interval = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+            value = "" if row["value"] is None else f"{row['value']:.2f}{interval}"
+            cells = [f"{row['check']}: {row['probe']}, {row['condition']}", row["finding"], row["expect"] or "–", value]
+            colour = {"as_expected": "green", "unexpected": "red"}.get(row["verdict"], "")
+            table.add_row(*(Text(line(cell)) for cell in cells), style=colour)
+        console.print(table)
+    judged = [verdict for verdict in outcome.checks["verdict"] if verdict != "not_judged"]
+    if judged:
+        said = f"{judged.count('as_expected')} of {len(judged)} checks came out as expected"
+    else:
+        said = "the spec states no expectation"
+    console.print(
+        f"{said}; {'nothing had to be computed; ' if outcome.cached else ''}the report is {outcome.folder / 'report.md'}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
 def _run_all(
     specs: list[Path],
     team: Team | None,
@@ -163,7 +196,7 @@ def _run_all(
         except KeyboardInterrupt:
             # Typer would answer with its own exit code.
             raise HarnessError("interrupted; what is finished is stored: run the same command again to go on") from None
-        pipeline.show(outcome, console)
+        show(outcome, console)
         if outcome.unexpected:
             worst = EXIT_UNEXPECTED
     return worst
@@ -195,22 +228,22 @@ def plan(
     """
     from rich.console import Console
 
-    from harness import costs, language
-    from harness.compiling import compile_plan
+    from harness import costs, language, pipeline
+    from harness.execution.run import Run
     from harness.models.placement import devices_of
 
     on = None if devices is None else devices_of(devices)
     if tensor_parallel and on is None:
         _fail("--tensor-parallel splits a network over devices; say which: --devices 8x80GiB")
     the_store = _store(store)
-    compiled = compile_plan(language.read(spec, sets or ()), spec.resolve().parent, the_store)
-    costed = costs.estimate(compiled, the_store)
-    described = costs.as_json(compiled, costed)
-    table = costs.as_table(compiled, costed)
+    planned = Run(pipeline.planned(language.read(spec, sets or ()), spec.resolve().parent, the_store), the_store)
+    stored, costed = planned.plan.stored(the_store), costs.estimate(planned)
+    described = costs.as_json(planned.plan, stored, costed)
+    table = costs.as_table(planned.plan, stored, costed)
     if on is not None:
         from harness import foresight
 
-        foreseen = foresight.foresee(compiled, the_store, on, tflops, tensor_parallel=tensor_parallel)
+        foreseen = foresight.foresee(planned, on, tflops, tensor_parallel=tensor_parallel)
         described["placement"] = foresight.as_json(foreseen, on)
     if as_json:
         print(json.dumps(described, indent=2))
@@ -382,10 +415,10 @@ def report(
 
     Example: `harness report banana-shed`
     """
-    from harness.report import page
+    from harness.page.render import from_folder
 
     folder = Path(name) if (Path(name) / "results.csv").is_file() else out / name
-    print(printable(f"wrote {page.from_folder(folder)}"))
+    print(printable(f"wrote {from_folder(folder)}"))
 
 
 @app.callback(invoke_without_command=True)

@@ -16,8 +16,7 @@ from harness.diff.source import CheckRow, check_rows, reader
 from harness.errors import UsageError, did_you_mean
 from harness.report.markup import table
 from harness.report.outline import from_manifest
-from harness.report.page import decoded_manifest, table_of
-from harness.report.read import RESULTS
+from harness.report.read import RESULTS, decoded_manifest, table_of
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import evidence
 from harness.untrusted import text as plain

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "states of a network": (
-        "activations.forwarding:forwarding",
+        "activations.chosen:forwarding",
         "activations.bank:Bank",
         "activations.extract:extract",
     ),

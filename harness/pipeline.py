@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import analyses, language, page, standing
+from harness import analyses, language, standing
 from harness.errors import UsageError
 from harness.execution.run import Run
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources
 from harness.machine.team import Team
+from harness.page.write import write
 from harness.plan.plan import Plan
 from harness.report.manifest import manifest_of
-from harness.report.write import PAGE, write
 from harness.spec import Spec
 from harness.stages.fits import fits_asked, scores_asked
 from harness.stages.prompts import prompts_asked
@@ -70,7 +70,7 @@ def run(
     out: Path = Path("reports"),
     store: Store | None = None,
     reporter: Reporter | None = None,
-    with_page: bool = True,
+    page: bool = True,
     resources: Resources | None = None,
     team: Team | None = None,
 ) -> Outcome:
@@ -93,8 +93,8 @@ def run(
     execution = Run(plan, store, reporter, resources, team)
     with Lease(store, plan.uses):
         report, files = execution.get(plan.last)
-    manifest = manifest_of(execution, report, started, path)
-    write(files | ({PAGE: page.render(report, files, manifest)} if with_page else {}), manifest, out / spec.name)
+    report = msgspec.structs.replace(report, manifest=manifest_of(execution, started, path))
+    write(report, out / spec.name, page=page, rendered=files)
     plan.remember(store)
     if team is not None:
         team.begin({"do": "end"})

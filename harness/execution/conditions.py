@@ -93,6 +93,10 @@ class Conditions:
                 f"{name}; give both conditions the same data.seed and data.split, and both a data.where ({{}} keeps all rows)"
             )
 
+    def subjects(self) -> dict[str, Subject]:
+        """Of every condition, as far as it is known without making anything."""
+        return dict(self._run.plan.subjects)
+
     # states
 
     def layers(self, name: str) -> tuple[int, ...]:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.analyses.autopsy import told as autopsies
+from harness.analyses.geometry import told as geometries
 from harness.errors import UsageError
-from harness.report import autopsies, geometries, read
+from harness.report import read
 from harness.report.outline import Outline, from_manifest
 from harness.report.scores import Scores, Transfer
 from harness.report.verdicts import headline, verdicts
@@ -50,7 +52,7 @@ def render(
 
     scores = Scores(outline, results, seeds)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("harness.report").joinpath("page.jinja").read_text("utf-8"))
+    template = environment.from_string(files("harness.page").joinpath("page.jinja").read_text("utf-8"))
     provenance = {name: value for name, value in manifest.items() if name != "report"}
     text = template.render(
         outline=outline,
@@ -77,10 +79,10 @@ def render(
 
 def from_folder(folder: Path) -> Path:
     """Renders the page again from a report's own files and puts it beside them. Raises UsageError, HarnessError."""
-    from harness.report.write import PAGE, place_page
+    from harness.report.folder import PAGE, place_page
 
     name = plain.line(str(folder / "manifest.json"))
-    manifest = decoded_manifest(read.file_bytes(folder / "manifest.json"), name)
+    manifest = read.decoded_manifest(read.file_bytes(folder / "manifest.json"), name)
     outline = from_manifest(manifest, name)
     checks = _table(folder / "checks.csv", read.CHECKS)
     if checks.height != len(outline.claims):
@@ -94,17 +96,6 @@ def from_folder(folder: Path) -> Path:
         {name: read.file_bytes(folder / name) for name in EXTRA if (folder / name).exists()},
     )
     return place_page(folder / PAGE, content)
-
-
-def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:
-    """The manifest of a report that a stranger may have written. Raises UsageError."""
-    try:
-        manifest = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UsageError(f"{name} is not JSON: {error}") from error
-    if not isinstance(manifest, dict):
-        raise UsageError(f"{name} is not a JSON object; make it again with harness run")
-    return manifest
 
 
 def chart_data(scores: Scores) -> dict[str, Any]:
@@ -217,13 +208,4 @@ def _embedded(data: Any) -> str:
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    return table_of(read.file_bytes(path), columns, plain.line(str(path)))
-
-
-def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFrame:
-    """A table of a report that a stranger may have written. Raises UsageError."""
-    import polars as pl
-
-    rows = list(read.rows(content, columns, name))
-    schema = {name: pl.Float64 if name in read.NUMBERS else pl.String for name in columns}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return read.table_of(read.file_bytes(path), columns, plain.line(str(path)))

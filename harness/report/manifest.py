@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
@@ -18,7 +19,10 @@ import msgspec
 import psutil
 
 from harness.execution.record import Record
+from harness.execution.run import Run
 from harness.machine.resources import cores
+from harness.spec.plain import spec_content
+from harness.store import content_key
 from harness.untrusted import git
 
 PACKAGES = (
@@ -61,6 +65,22 @@ def assemble(
         "counts": {"stages": len(stages), "cached": sum(stage.cached for stage in stages), **totals},
         **more,
     }
+
+
+def manifest_of(run: Run, started: float, spec_file: Path) -> dict[str, Any]:
+    """The manifest of a run that is done; `started` in seconds since the epoch."""
+    plan = run.plan
+    return assemble(
+        spec_hash=content_key(spec_content(plan.spec)),
+        stages=run.manifest(),
+        models={name: subject.provenance() for name, subject in run.conditions.subjects().items()},
+        data={stage.place[0]: stage.ingredients["data"] for stage in plan.of("prompts")},
+        started=started,
+        seconds=time.time() - started,
+        folder=spec_file.resolve().parent,
+        spec_file=spec_file.as_posix(),
+        damaged=run.store.damaged,
+    )
 
 
 def versions() -> dict[str, str]:

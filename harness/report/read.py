@@ -10,9 +10,15 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.errors import UsageError
 from harness.untrusted import text as plain
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LARGEST_BYTES = 256 * 2**20
 """A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
@@ -154,3 +160,23 @@ def _text(cell: str) -> str:
 
 def _shown(path: Path) -> str:
     return plain.line(str(path))
+
+
+def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFrame:
+    """A table of a report that a stranger may have written. Raises UsageError."""
+    import polars as pl
+
+    found = list(rows(content, columns, name))
+    schema = {name: pl.Float64 if name in NUMBERS else pl.String for name in columns}
+    return pl.DataFrame(found, schema=schema, orient="row")
+
+
+def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:
+    """The manifest of a report that a stranger may have written. Raises UsageError."""
+    try:
+        manifest = msgspec.json.decode(content)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UsageError(f"{name} is not JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise UsageError(f"{name} is not a JSON object; make it again with harness run")
+    return manifest

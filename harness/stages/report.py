@@ -10,8 +10,8 @@ from harness.analysis import Analysis
 from harness.entries import kinds_of
 from harness.plan.stage import Stage
 from harness.report.content import Look, Report
+from harness.report.render import render
 from harness.report.stored import load, save
-from harness.report.write import render
 from harness.spec import Spec
 from harness.spec.plain import as_yaml, spec_content
 from harness.stages.summary import Summarised

@@ -68,6 +68,17 @@ class Store:
         self.outdated: dict[str, int] = {}
         """Artifacts of another format that were asked for and not read, with their format."""
 
+    def remarks(self) -> list[str]:
+        """What a person should know of artifacts that were asked for and could not be read, a sentence each."""
+        said = [f"{damaged} was damaged in the store; it was set aside and made again" for damaged in self.damaged]
+        if self.outdated:
+            formats = ", ".join(sorted({str(number) for number in self.outdated.values()}))
+            said.append(
+                f"{len(self.outdated)} artifacts in the store are of format {formats}, which another version of this program "
+                f"wrote (this one writes {FORMAT}); they were not read, and made again"
+            )
+        return said
+
     def place(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 

@@ -104,4 +104,4 @@ def _written(spec: Mapping[str, Any], folder: Path) -> Path:
 
 
 def _run(path: Path, store: Store | None, reporter: Reporter | None) -> pipeline.Outcome:
-    return pipeline.run(path, out=path.parent, store=store, reporter=reporter, with_page=False)
+    return pipeline.run(path, out=path.parent, store=store, reporter=reporter, page=False)

@@ -15,7 +15,6 @@ from harness.analyses.geometry.directions import cosines, mean_difference, pair_
 from harness.analyses.geometry.variance import Split, split
 from harness.evidence import Evidence
 from harness.execution.controls import evidence_of
-from harness.normalisers import at_layers
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.scoring import fits
@@ -131,7 +130,7 @@ def _at_layer(run: Run, condition: str, fitted: Mapping[str, tuple[Readout, Norm
         if every is None:
             continue
         weight = every[:, place : place + 1]
-        normaliser = None if of_all is None else at_layers(of_all, [place])
+        normaliser = None if of_all is None else of_all.at(layer=[place])
         found.directions[name] = raw_directions(weight, normaliser, train)
         found.splits[name] = split(weight, (test if normaliser is None else normaliser(test)).states)
     for factor, labels in run.conditions.labels(condition, "train").targets.items():

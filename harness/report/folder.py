@@ -1,8 +1,4 @@
-"""Renders a report into memory and puts it into its folder, file by file, each whole or not at all.
-
-Everything but manifest.json and report.html is a function of the results alone, so `render` can be kept in the store
-and written again byte for byte.
-"""
+"""The files of a report in its folder: each whole or not at all, and none of a former report left among them."""
 
 from __future__ import annotations
 
@@ -10,47 +6,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from harness import kind
 from harness.errors import HarnessError, UsageError
-from harness.report import figures, markdown, outline
-from harness.report.content import Report
-from harness.report.scores import Scores
 
 MANIFEST = "manifest.json"
 PAGE = "report.html"
 RESTARTS = "restarts.csv"
 DEPTH = "depth.csv"
-_FIGURES = "figures"
-
-
-def render(report: Report) -> dict[str, bytes]:
-    """Relative path → bytes of every file that is the same in every honest run."""
-    from harness.tables import to_csv
-
-    scores = Scores(outline.of(report), report.results, report.seeds)
-    pictures = figures.render(scores, report.looks)
-    captions = {name: picture.caption for name, picture in pictures.items()}
-    tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
-    if report.restarts is not None and report.restarts.height:
-        tables[RESTARTS] = report.restarts
-    if report.depth is not None:
-        tables[DEPTH] = report.depth
-    for look in report.looks:
-        tables |= {name: frame for name, frame in look.tables.items() if name in look.analysis.files}
-    return {
-        **{f"{_FIGURES}/{name}": picture.svg for name, picture in pictures.items()},
-        **{name: to_csv(frame).encode() for name, frame in tables.items()},
-        "report.md": markdown.render(report, scores, captions).encode(),
-    }
-
-
-def write(files: Mapping[str, bytes], manifest: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Puts a report's files and its manifest into the folder, and takes away what a former run left and this one does not make;
-    returns what was written."""
-    return place({**files, MANIFEST: _json(manifest)}, folder)
+FIGURES = "figures"
 
 
 def optional() -> list[str]:
@@ -59,7 +24,7 @@ def optional() -> list[str]:
     return [RESTARTS, DEPTH, *(name for one in kinds for name in one.files)]  # type: ignore[attr-defined]
 
 
-def _json(content: Mapping[str, object]) -> bytes:
+def as_json(content: Mapping[str, object]) -> bytes:
     text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     # The name of a file need not be UTF-8; what is not becomes an escape, which JSON reads back.
     return text.encode("utf-8", "backslashreplace")
@@ -75,7 +40,7 @@ def place_page(path: Path, content: bytes) -> Path:
 
 def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     """Puts the files into the folder, then removes those of a former report that are not among them."""
-    drawer = folder / _FIGURES
+    drawer = folder / FIGURES
     for link in (folder, drawer):
         if link.is_symlink():
             raise UsageError(f"{link} is a symbolic link; a report is not written through it: remove it")

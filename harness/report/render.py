@@ -1,0 +1,32 @@
+"""A report rendered into memory: its tables, its figures and report.md.
+
+All of it is a function of the results alone, so that it can be kept in the store and written again byte for byte.
+"""
+
+from __future__ import annotations
+
+from harness.report import figures, markdown, outline
+from harness.report.content import Report
+from harness.report.folder import DEPTH, FIGURES, RESTARTS
+from harness.report.scores import Scores
+
+
+def render(report: Report) -> dict[str, bytes]:
+    """Relative path → bytes of every file that is the same in every honest run."""
+    from harness.tables import to_csv
+
+    scores = Scores(outline.of(report), report.results, report.seeds)
+    pictures = figures.render(scores, report.looks)
+    captions = {name: picture.caption for name, picture in pictures.items()}
+    tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
+    if report.restarts is not None and report.restarts.height:
+        tables[RESTARTS] = report.restarts
+    if report.depth is not None:
+        tables[DEPTH] = report.depth
+    for look in report.looks:
+        tables |= {name: frame for name, frame in look.tables.items() if name in look.analysis.files}
+    return {
+        **{f"{FIGURES}/{name}": picture.svg for name, picture in pictures.items()},
+        **{name: to_csv(frame).encode() for name, frame in tables.items()},
+        "report.md": markdown.render(report, scores, captions).encode(),
+    }
