@@ -77,6 +77,7 @@ class Run:
     def _make(self, stage: Stage[T]) -> T:
         if stage.led and not self.leads:
             return self.seen(stage)
+        stage.before(self)
         with self.records.working(stage, stage.shown(self), self.reporter) as work:
             made = stage.make(self, work)
             if not self.store.has(stage.kind, stage.key):

@@ -104,6 +104,9 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
         """What it is called where the ingredients of the last run are kept."""
         return f"{self.kind} {self.label}"
 
+    def before(self, run: Run) -> None:
+        """Makes what has to be there before the stage is begun and its progress shown."""
+
     def make(self, run: Run, work: Work) -> T:
         """The result. What it needs of other stages it asks the run for."""
         raise NotImplementedError

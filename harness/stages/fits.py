@@ -68,6 +68,9 @@ class Fit(Stage[tuple[Readout, Normaliser | None]], frozen=True, kw_only=True):
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
         return (*super().runs, *probe_code(self.probe))
 
+    def before(self, run: Run) -> None:
+        run.conditions.extracted(self.fit_on)
+
     def make(self, run: Run, work: Work) -> tuple[Readout, Normaliser | None]:
         fit_together(run, work, [self], [])
         return run.seen(self)
@@ -116,9 +119,16 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
             "xors": content_key(plain(self.spec.xors)),
         }
 
+    def before(self, run: Run) -> None:
+        """The states, before other processes are called: one that waits for states cannot help to make them."""
+        asked = _missing(run, self)
+        for stage in asked:
+            _check_apart(run, self.fit.fit_on, stage.tested_on)
+        for condition in dict.fromkeys((self.fit.fit_on, *(stage.tested_on for stage in asked))):
+            run.conditions.extracted(condition)
+
     def make(self, run: Run, work: Work) -> Scored:
-        missing = _missing(run, self.fit.fit_on)
-        fit_together(run, work, [], missing if self in missing else [*missing, self])
+        fit_together(run, work, [], _missing(run, self))
         return run.seen(self)
 
     def save(self, made: Scored, folder: Path) -> Mapping[str, Any]:
@@ -130,7 +140,7 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
         return msgspec.structs.replace(load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe)
 
     def shown(self, run: Run) -> tuple[str, str]:
-        names = list(dict.fromkeys(stage.place[2] for stage in _missing(run, self.fit.fit_on)))
+        names = list(dict.fromkeys(stage.place[2] for stage in _missing(run, self)))
         return "fit", f"{self.fit.fit_on} · {names[0] if len(names) == 1 else f'{len(names)} probes'}"
 
     def assist(self, run: Run, job: SharedJob) -> None:
@@ -164,28 +174,20 @@ def scores_asked(spec: Spec, states: Mapping[str, States], fits: Mapping[tuple[s
                     yield Score(spec=spec, fit=fit, tested_on=tested_on, states=states[tested_on])
 
 
-def _missing(run: Run, fit_on: str) -> list[Score]:
-    """Answers of probes fitted on a condition that the store has not."""
+def _missing(run: Run, asked: Score) -> list[Score]:
+    """Answers of probes that are fitted on the same condition and that the store has not; those asked for among them."""
     return [
         stage
         for stage in run.plan.of("score")
-        if stage.fit.fit_on == fit_on and not run.store.has(stage.kind, stage.key)
+        if stage.fit.fit_on == asked.fit.fit_on and (stage is asked or not run.store.has(stage.kind, stage.key))
     ]
 
 
 def fit_together(run: Run, work: Work, fits: Sequence[Fit], scores: Sequence[Score]) -> None:
-    """Fits and scores probes of one condition, stores what comes of each and notes what it took.
-
-    Raises DataError where a group of rows is learnt from and tested.
-    """
+    """Fits and scores probes of one condition, stores what comes of each and notes what it took."""
     from harness.stages.fits_by_layer import LayerWork
 
     layered = LayerWork(run, fits, scores)
-    for condition in layered.tested_on:
-        _check_apart(run, layered.fit_on, condition)
-    for condition in (layered.fit_on, *layered.tested_on):
-        # Before the others are called: a process that waits for states cannot help to make them.
-        run.conditions.extracted(condition)
     items = layered.items(1 if run.team is None else run.team.size)
     work.total(sum(len(item.layers) * len(item.probes) for item in items))
     orders = {"scores": [stage.key for stage in scores], "items": msgspec.to_builtins(items)}

@@ -73,6 +73,9 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         """Never the whole: the bank says row by row what is there."""
         return None
 
+    def before(self, run: Run) -> None:
+        self._read(run)
+
     def make(self, run: Run, work: Work) -> Extracted:
         subject, activations, tables = self._read(run)
         if not run.leads:

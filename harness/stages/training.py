@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import DataError
 from harness.models.precision import device
+from harness.models.questions import Question, taught
 from harness.models.training import stored as elicited
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
@@ -18,7 +19,6 @@ from harness.subjects.language_model import LanguageModel
 if TYPE_CHECKING:
     from harness.execution.record import Work
     from harness.execution.run import Run
-    from harness.models.questions import Question
 
 
 class Training(Stage[LanguageModel], frozen=True, kw_only=True):
@@ -54,10 +54,10 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
 
     def make(self, run: Run, work: Work) -> LanguageModel:
         work.total(self.elicit.steps)
-        taught = elicited.train(
-            run.store, self.key, self.base, self.questions(run), self.on, self.elicit, lambda step, loss: work.to(step)
+        done = elicited.train(
+            run.store, self.key, self.base.card, self.questions(run), self.on, self.elicit, lambda step, loss: work.to(step)
         )
-        work.counts |= {"rows": taught.seen, "tokens": taught.tokens}
+        work.counts |= {"rows": done.seen, "tokens": done.tokens}
         return run.seen(self)
 
     def questions(self, run: Run) -> list[Question]:
@@ -67,7 +67,8 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
             raise DataError(
                 f'elicit.target: {self.on} has no "{self.elicit.target}"; it has {", ".join(sorted(right))}'
             )
-        return elicited.questions(run.conditions.table(self.on), right[self.elicit.target].tolist(), self.on)
+        rows = run.conditions.table(self.on).frame.filter(split="train")
+        return taught(rows, right[self.elicit.target].tolist(), self.on)
 
     def load(self, artifact: Artifact) -> LanguageModel:
         return elicited.trained(artifact, self.base)
@@ -81,13 +82,13 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
         from harness.models.training.cost import cost, peak_bytes
 
         options, questions, cached = self.elicit, self.questions(run), run.store.has(self.kind, self.key)
-        tokens, tflops = cost(self.base, options, questions)
+        tokens, tflops = cost(self.base.card, options, questions)
         return Cost(
             rows=len(questions),
             rows_to_do=0 if cached else len(questions),
             tokens=0 if cached else tokens,
             tflops=0.0 if cached else round(tflops, 3),
-            peak_mib=round(peak_bytes(self.base, options, questions) / 2**20, 1),
+            peak_mib=round(peak_bytes(self.base.card, options, questions) / 2**20, 1),
             where=device(),
             note=f"{options.steps} steps of {min(options.batch, len(questions))} on training rows of {self.on}: {tokens:,} tokens, "
             f"{tflops:,.1f} TFLOP\n{self.base.name}, float32",

@@ -184,7 +184,7 @@ class Outcomes:
         for stage, outcome in self._done.items():
             (fit_on, tested_on), asked = stage.where, stage.intervention
             same = {"fit_on": fit_on, "tested_on": tested_on, "probe": asked.probe}
-            same |= {"layer": str(stage.choice(self._run)), "by": asked.by, "token": asked.token}
+            same |= {"layer": str(stage.choice(self._run).layer), "by": asked.by, "token": asked.token}
             frames.append(framed([{**same, **row} for row in rows(outcome)]))
         return assembled(frames)
 
