@@ -17,7 +17,7 @@ from harness import artifacts, stopping
 from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
 from harness.errors import DataError, HarnessError, NumericalError
-from harness.interventions.directions import Directions, there
+from harness.interventions.directions import Directions, class_difference
 from harness.interventions.effect import both_ways
 from harness.models.questions import Question, questions_of
 from harness.store import Artifact, Store, content_key
@@ -125,7 +125,7 @@ class Acting:
         self.known = self._known(execution)
         self.training = asked(execution, condition, "train", intervention)
         self._forward: AlteredForward | None = None
-        self.found = found.with_there(self._there(execution, target))
+        self.found = found.with_control(self._class_difference(execution, target))
 
     def total(self) -> int:
         """Tokens, if the fastest way is right."""
@@ -242,13 +242,13 @@ class Acting:
             states[list(batch.numbers)] = self._tried(lambda batch=batch: self.forward.answering(batch))  # type: ignore[misc]
         return states
 
-    def _there(self, execution: Execution, target: str) -> np.ndarray | None:
+    def _class_difference(self, execution: Execution, target: str) -> np.ndarray | None:
         """Where the states that are altered hold what the probe was fitted on, by labels of training rows."""
         labels = execution.labels(self.condition, "train")
         if target not in labels.targets or not self.training:
             return None
         chosen = drawn(np.arange(len(labels.group)), self.intervention.rows, self.intervention.seed)
-        return there(self._answering, labels.targets[target][chosen])
+        return class_difference(self._answering, labels.targets[target][chosen])
 
     def _centre(self, axes: np.ndarray) -> np.ndarray:
         """Mean of training rows along every direction, at the tokens that are altered."""

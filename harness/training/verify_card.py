@@ -15,7 +15,7 @@ from harness.bed_folder import find_bed
 from harness.compiling import compile_plan
 from harness.errors import UsageError
 from harness.language.card_grammar import OwnBed
-from harness.language.cards import Card, claims_of, read_card
+from harness.language.cards import BedCard, claims_of, read_card
 from harness.language.nodes import plain
 from harness.progress import Reporter
 from harness.store import Store
@@ -53,7 +53,7 @@ def verify_card(own: OwnBed, store: Store, reporter: Reporter | None = None) -> 
     return outcome
 
 
-def claims_spec(card: Card, own: OwnBed) -> dict[str, Any]:
+def claims_spec(card: BedCard, own: OwnBed) -> dict[str, Any]:
     """The claims as a whole spec about the bed."""
     options = {key: value for key, value in msgspec.to_builtins(own).items() if value is not None}
     head = plain(card.root)
