@@ -159,6 +159,8 @@ def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
         model = plan.subjects[name].ingredients()
         if stage is not None:
             model = plan.bases[name].ingredients() | {"elicited": stage.key}
+        own = ("beds",) if plan.subjects[name].code else ()
+        model["code"] = code_version("activations", "models", "contracts", "subjects", *own)
         parts = model | {
             "layers": content_key(condition.activations.layers),
             "token": condition.activations.token,

@@ -49,7 +49,11 @@ class Formula(Subject, frozen=True):
         return "the states of this test bed are given by a formula, so that nothing can be trained"
 
     def ingredients(self) -> dict[str, str]:
-        return {"bed": content_key(self._options), "code": code_version("beds", "activations", "contracts", "subjects")}
+        return {"bed": content_key(self._options)}
+
+    @property
+    def code(self) -> tuple[type, ...]:
+        return (type(self.bed),)
 
     def provenance(self) -> Mapping[str, Any]:
         return {"bed": self._options}

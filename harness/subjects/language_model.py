@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from harness.code_version import code_version
 from harness.models.card import ModelCard
 from harness.models.placement import place
 from harness.models.tokenizer import Tokenizer, load_tokenizer
@@ -89,7 +88,6 @@ class LanguageModel(Subject, frozen=True):
             "dtype": card.dtype,
             "side": card.side,
             "packing": card.packing,
-            "code": code_version("activations", "models", "contracts", "subjects"),
         }
 
     def provenance(self) -> Mapping[str, Any]:
