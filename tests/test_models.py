@@ -389,6 +389,8 @@ def test_log_probabilities_are_sums_of_log_softmax_over_the_tokens_that_there_ar
     wanted = torch.stack([plain[:, 5, 1] + plain[:, 6, 10], plain[:, 699, 3]], dim=-1)[:, None]
     found = Spoken(place, token, counts).log_prob(logits)
     assert found.shape == (3, 1, 2)
+    taught = Spoken(place, token, counts).log_prob(logits.clone().requires_grad_())
+    assert torch.allclose(taught, found, atol=1e-5), "what is trained is what is scored"
     assert torch.allclose(found.double(), wanted, atol=1e-5)
     one = Spoken(torch.tensor([[7, 7]]).T, torch.tensor([[2, 9]]).T, torch.ones(2, 1))
     odds = [one.log_prob(logits, normalised=normalised).diff(dim=-1) for normalised in (True, False)]
