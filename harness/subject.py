@@ -145,14 +145,14 @@ class Subject(msgspec.Struct, frozen=True):
         """Whether its weights are random."""
         return False
 
-    @property
-    def kinds(self) -> tuple[type, ...]:
-        """Kinds whose code gives its states, besides what reads the states of any."""
-        return ()
-
     def ingredients(self) -> dict[str, str]:
-        """What the key of its states is made of, each under a name that a person understands."""
+        """What the key of its states is made of, each under a name that a person understands; our code aside."""
         raise NotImplementedError
+
+    @property
+    def code(self) -> tuple[type, ...]:
+        """Kinds whose own code makes its states, besides what reads any subject."""
+        return ()
 
     def provenance(self) -> Mapping[str, Any]:
         """What the manifest says of it."""

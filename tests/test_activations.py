@@ -405,8 +405,10 @@ def test_what_the_fast_ways_guard_against(folders: Callable[[str], Path]) -> Non
     rows = rows_of(table_of(1))
     right = Packed(network)([rows], [3], False).states
     blind = Packed(network)
-    blind._mask = lambda last, stem: torch.ones(1, 1, last.shape[1], last.shape[1]).tril().bool()  # type: ignore[method-assign]
+    seeing = network.mask
+    network.mask = lambda sees: seeing(torch.ones_like(sees).tril())  # type: ignore[method-assign]
     assert apart(blind([rows], [3], False).states[:, 1:], right[:, 1:]) > 0.01
+    network.mask = seeing  # type: ignore[method-assign]
     ids = torch.tensor([[0, 0, *rows[0].tokens]])
     mask = (ids != 0).long()
     with torch.no_grad():

@@ -36,7 +36,10 @@ from harness.plan import Plan
 from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
-from harness.training.questions import Question, questions_of
+from harness.subjects.language_model import LanguageModel
+from harness.models.training.batching import batches
+from harness.models.training.elicit import elicit, log_odds
+from harness.models.training.two_parts import lower_states, upper_part
 from tests.test_beds import adapter_for
 
 
@@ -543,12 +546,13 @@ def test_what_gives_no_answers_or_has_another_tokenizer_is_refused_before_anythi
     tiny_llama: Path, tmp_path: Path
 ) -> None:
     card = describe(Model(id=str(tiny_llama), dtype="float32"), tmp_path)
-    assert training.check_can_be_elicited("own", card) is card
+    subject = LanguageModel(card)
+    assert training.check_can_be_elicited("own", subject) is subject
     encoder = msgspec.structs.replace(
         card, side="encoder", shape=msgspec.structs.replace(card.shape, stacks="encoder-only")
     )
     with pytest.raises(UsageError, match=r"conditions\.own\.elicit: .* is encoder-only"):
-        training.check_can_be_elicited("own", encoder)
+        training.check_can_be_elicited("own", LanguageModel(encoder))
     text = SPEC.replace(
         "  ceiling: {",
         f"""  other:

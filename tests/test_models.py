@@ -21,6 +21,7 @@ from harness.models.load import load
 from harness.models.precision import bfloat16_is_fast as precision_of_this_machine
 from harness.models.tokenizer import load_tokenizer
 from harness.spec import Model
+from harness.subjects.language_model import LanguageModel
 
 TEXTS = [
     "The city of Paris is in France.",
@@ -60,7 +61,8 @@ def edit(path: Path, **changes: Any) -> None:
 def test_the_same_spec_is_the_same_network_on_every_processor(folder: Path, any_processor: bool) -> None:
     card = describe(Model(id="model"), folder.parent)
     assert (card.dtype, load(card).dtype) == ("float32", torch.float32)
-    assert bank_key(card) == bank_key(describe(Model(id="model", dtype="float32"), folder.parent))
+    same = describe(Model(id="model", dtype="float32"), folder.parent)
+    assert bank_key(LanguageModel(card)) == bank_key(LanguageModel(same))
     # The control: what is asked of the processor differs by processor.
     found = describe(Model(id="model", dtype="auto"), folder.parent)
     assert found.dtype == ("bfloat16" if any_processor else "float32")
@@ -372,3 +374,49 @@ def test_the_real_encoder(users_cache: None) -> None:
     states = Whole(load(card))([[row] for row in rows], [6], False).states[0]
     fruit, apples, market = torch.nn.functional.normalize(states, dim=-1)
     assert float(fruit @ apples) > float(fruit @ market) + 0.2
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_log_probabilities_are_sums_of_log_softmax_over_the_tokens_that_there_are() -> None:
+    from harness.models.log_odds import Spoken
+
+    torch.manual_seed(0)
+    logits = torch.randn(3, 700, 11)  # (alteration, place, vocabulary); more places than are held at a time
+    place = torch.tensor([[[5, 6], [699, 0]]])
+    token = torch.tensor([[[1, 10], [3, 0]]])
+    counts = torch.tensor([[[1.0, 1.0], [1.0, 0.0]]])
+    plain = logits.double().log_softmax(-1)
+    wanted = torch.stack([plain[:, 5, 1] + plain[:, 6, 10], plain[:, 699, 3]], dim=-1)[:, None]
+    found = Spoken(place, token, counts).log_prob(logits)
+    assert found.shape == (3, 1, 2)
+    taught = Spoken(place, token, counts).log_prob(logits.clone().requires_grad_())
+    assert torch.allclose(taught, found, atol=1e-5), "what is trained is what is scored"
+    assert torch.allclose(found.double(), wanted, atol=1e-5)
+    one = Spoken(torch.tensor([[7, 7]]).T, torch.tensor([[2, 9]]).T, torch.ones(2, 1))
+    odds = [one.log_prob(logits, normalised=normalised).diff(dim=-1) for normalised in (True, False)]
+    assert torch.allclose(*odds, atol=1e-5)
+    nothing = Spoken(place, token, torch.full_like(counts, torch.nan)).log_prob(logits)
+    assert bool(nothing.isnan().all())
+
+
+def test_a_node_of_a_tree_sees_its_ancestors_and_what_stands_before() -> None:
+    from harness.activations.tree_mask import tree_mask
+
+    #   0 ── 1 ── 2      and two chains of two, 0 ── 1 and 2 ── 3, after one or two tokens that went before
+    #    └── 3
+    last = torch.tensor([[3, 2, 2, 3], [1, 1, 3, 3]])
+    before = torch.tensor([[True, True], [True, False]])
+    parents = [{0: None, 1: 0, 2: 1, 3: 0}, {0: None, 1: 0, 2: None, 3: 2}]
+    found = tree_mask(last, before)
+    for sequence, parent in enumerate(parents):
+        for node in range(4):
+            seen, up = set(), node
+            while up is not None:
+                seen.add(up)
+                up = parent[up]
+            assert found[sequence, node].tolist() == [
+                *before[sequence].tolist(),
+                *(place in seen for place in range(4)),
+            ]

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.activations.batches import Batch, Group
-from harness.activations.in_step import TensorParallel
+from harness.activations.in_step import TensorParallelForwarding
 from harness.errors import HarnessError, UsageError
 from harness.models.card import ModelCard, describe
 from harness.models.tensor_parallel import is_of_exchange, place_split, split
@@ -153,7 +153,7 @@ def test_a_process_that_waits_for_the_sums_of_a_dead_one_ends(spec: Path, how: s
 
 def test_memory_that_runs_out_is_not_answered_by_halving(tiny_llama: Path) -> None:
     """A half here and a whole there would wait for each other. An error of the exchange waits for its cause."""
-    forwarding = TensorParallel.__new__(TensorParallel)
+    forwarding = TensorParallelForwarding.__new__(TensorParallelForwarding)
     forwarding.subject, forwarding.budget = LanguageModel(card(tiny_llama)), 1024
     forwarding.table = SimpleNamespace(rows=[None])  # type: ignore[assignment]
     forwarding.bank = SimpleNamespace(layers=(0,), log_prob_wanted=False)  # type: ignore[assignment]

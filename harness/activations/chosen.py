@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.activations.bank import Bank
-from harness.activations.forwarding import Forwarding, OfModel
-from harness.activations.given import Given
+from harness.activations.forwarding import Forwarding, ModelForwarding
+from harness.activations.given import GivenStates
 from harness.activations.rows import RowTable
 from harness.machine.resources import Resources
 from harness.subject import Subject
@@ -14,9 +14,9 @@ from harness.subjects.language_model import LanguageModel
 def forwarding(subject: Subject, table: RowTable, bank: Bank, resources: Resources) -> Forwarding:
     """The way for this subject. Nothing is loaded yet."""
     if not isinstance(subject, LanguageModel):
-        return Given(subject, table, bank, resources)
+        return GivenStates(subject, table, bank, resources)
     if resources.tensor_parallel:
-        from harness.activations.in_step import TensorParallel
+        from harness.activations.in_step import TensorParallelForwarding
 
-        return TensorParallel(subject.card, subject, table, bank, resources)
-    return OfModel(subject.card, subject, table, bank, resources)
+        return TensorParallelForwarding(subject.card, subject, table, bank, resources)
+    return ModelForwarding(subject.card, subject, table, bank, resources)

@@ -191,6 +191,8 @@ def _prepare(
     layers = resolve(activations.layers, subject.layers)
     if activations.token not in subject.positions:
         raise UsageError(f"activations.token: {activations.token}: a test bed gives the states of the last token only")
+    if activations.site not in subject.sites:
+        raise UsageError(f"activations.site: {activations.site}: {subject.name} has {', '.join(subject.sites)} only")
     # At the last layer the answers' probabilities are nearly free; kept always, they are there when they are wanted.
     wanted = subject.says and (log_odds or layers[-1] == subject.layers - 1)
     return row_table(tables, activations.token), Bank(store, bank_key(subject), layers, wanted), layers

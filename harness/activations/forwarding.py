@@ -242,8 +242,8 @@ def ways(card: ModelCard) -> tuple[Way, ...]:
     return ("whole", "single")
 
 
-class OfModel(Forwarding):
-    """Of a language model, each process with a network of its own."""
+class ModelForwarding(Forwarding):
+    """Forwards rows through a language model; each process has a network of its own."""
 
     _network: Network | None = None
 
@@ -359,7 +359,7 @@ def _from_bits(text: str) -> set[int]:
 
 
 def memory_ran_out(error: Exception) -> bool:
-    """Of a device or of the machine, in the several ways in which libraries say so."""
+    """Whether an error says that memory ran out, of a device or of the machine; libraries say so in several ways."""
     import torch
     from accelerate.utils.memory import should_reduce_batch_size
 

@@ -1,4 +1,4 @@
-"""States that a subject gives by itself: it is asked for those of each batch, and nothing is shared."""
+"""States that a subject gives by itself, as a formula does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from harness.activations.selfcheck import Verdict
 
 
-class Given(Forwarding):
-    """Of a subject that is not forwarded here."""
+class GivenStates(Forwarding):
+    """Asks the subject for the states of each batch, and shares nothing."""
 
     def choose(self) -> Verdict:
         from harness.activations.selfcheck import Verdict

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.activations.batches import Batch
-from harness.activations.forwarding import Begin, OfModel, Orders, memory_ran_out
+from harness.activations.forwarding import Begin, ModelForwarding, Orders, memory_ran_out
 from harness.errors import HarnessError, UsageError
 from harness.machine.jobs import Job
 from harness.machine.team import SharedJob
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from harness.activations.selfcheck import Verdict
 
 
-class Together:
-    """A job as a process of a machine sees it: the first claims for all, and counts for all."""
+class MachineJob:
+    """A job as one process of a machine sees it: the first process claims for all of the machine, and counts for all."""
 
     def __init__(self, job: SharedJob, first: bool):
         self._job = job
@@ -43,8 +43,8 @@ class Together:
         return self._job.end(said if self._first else said | {"done": 0}, tell)
 
 
-class TensorParallel(OfModel):
-    """Of a language model that is split over the processes of each machine."""
+class TensorParallelForwarding(ModelForwarding):
+    """Forwards rows through a language model that is split over the processes of each machine."""
 
     _network: SplitNetwork | None = None
     first: bool
@@ -64,7 +64,7 @@ class TensorParallel(OfModel):
         agreed = msgspec.structs.replace(msgspec.convert(orders, Orders), way=verdict.way, how=verdict.how)
         self._work(together, agreed, lambda done: None)
 
-    def _agree(self, job: Job) -> tuple[Verdict, Together]:
+    def _agree(self, job: Job) -> tuple[Verdict, MachineJob]:
         """Loads the network and finds the way, both with all others."""
         from harness.activations.selfcheck import Verdict
 
@@ -85,7 +85,7 @@ class TensorParallel(OfModel):
             verdict = msgspec.convert(remembered, Verdict)
         else:
             verdict = self._examined_together()
-        return verdict, Together(job, self.first)
+        return verdict, MachineJob(job, self.first)
 
     def _examined_together(self) -> Verdict:
         """Every machine examines, for all processes are needed; what the leading one found is what counts."""

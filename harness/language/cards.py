@@ -30,7 +30,7 @@ _HEAD = ("name", "about", "model", "data", "prompt", "conditions")
 _NOT_A_CARDS = ("trust_remote_code", "allow_pickle")
 
 
-class Card:
+class BedCard:
     """A card that was read and found sound."""
 
     def __init__(self, found: BedFolder, root: Table, resolved: Resolved):
@@ -80,7 +80,7 @@ def parts_of_bed(own: OwnBed, written: Table, base: Path) -> BedParts:
     )
 
 
-def read_card(found: BedFolder) -> Card:
+def read_card(found: BedFolder) -> BedCard:
     """The card in a bed's folder. Raises SpecError with everything that is wrong in it, each with its place."""
     path = found.folder / CARD
     root = _document(path)
@@ -96,10 +96,10 @@ def read_card(found: BedFolder) -> Card:
     problems += _card_problems(root, resolved, found.folder)
     if problems:
         raise SpecError(problems)
-    return Card(found, tree, resolved)
+    return BedCard(found, tree, resolved)
 
 
-def claims_of(card: Card) -> Table:
+def claims_of(card: BedCard) -> Table:
     """The claims as they stand in the card, with what is expected of each check."""
     return card.root.without(*_HEAD)
 

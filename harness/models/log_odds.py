@@ -27,11 +27,14 @@ class Spoken(msgspec.Struct, frozen=True):
         place, whose difference it leaves alone.
         """
         device = logits.device
-        place = self.place.to(device)
+        place, token, counts = (field.to(device) for field in (self.place, self.token, self.counts))
+        if logits.requires_grad:
+            # One operation whose gradient is exact where a probability is near 1; the logits are kept for it anyhow.
+            return (logits.log_softmax(-1)[..., place, token] * counts).sum(-1)
         # Of each place only the normaliser and the answers' logits are needed, in float32.
-        found = logits[..., place, self.token.to(device)].float()
+        found = logits[..., place, token].float()
         if normalised:
             parts = logits.flatten(0, -2).split(AT_ONCE)
             normaliser = torch.cat([part.float().logsumexp(-1) for part in parts]).view(logits.shape[:-1])
             found = found - normaliser[..., place]
-        return (found * self.counts.to(device)).sum(-1)
+        return (found * counts).sum(-1)

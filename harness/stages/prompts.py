@@ -59,7 +59,7 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
         # A data set's own code is part of its fingerprint.
-        return (*super().runs, *kinds_of(self.spec.distractors_of(self.condition).values()), *self.subject.kinds)
+        return (*super().runs, *kinds_of(self.spec.distractors_of(self.condition).values()), *self.subject.code)
 
     def make(self, run: Run, work: Work) -> PromptTable:
         distractors = self.spec.distractors_of(self.condition)

@@ -53,7 +53,7 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        return (type(self).make, Extracted, assist, *self.subject.kinds)
+        return (type(self).make, Extracted, assist, *self.subject.code)
 
     @property
     def uses(self) -> Sequence[str]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from posixpath import normpath
 
 import msgspec
 
 from harness.assets.bed_folder import find_bed
-from harness.models.card import ModelCard, describe
+from harness.models.card import ModelCard, Progress, describe
 from harness.spec import Condition, Model
 from harness.subject import Subject
 from harness.subjects.formula import Formula
 from harness.subjects.language_model import LanguageModel
-
-Progress = Callable[[str, int, int | None], None]
-"""Told what is being brought, how much of it is here, and how much there is."""
 
 
 def subject_of(condition: Condition, folder: Path, bring: bool = True, progress: Progress | None = None) -> Subject:

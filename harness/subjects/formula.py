@@ -31,7 +31,7 @@ class Formula(Subject, frozen=True):
 
     @property
     def identity(self) -> str:
-        return content_key("bed", self._options, code_of(*self.kinds))
+        return content_key("bed", self._options, code_of(*self.code))
 
     @property
     def layers(self) -> int:
@@ -42,7 +42,7 @@ class Formula(Subject, frozen=True):
         return self.bed.shape[1]
 
     @property
-    def kinds(self) -> tuple[type, ...]:
+    def code(self) -> tuple[type, ...]:
         return (type(self.bed),)
 
     @property

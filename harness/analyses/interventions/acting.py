@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
-from harness.analyses.interventions.directions import Directions, there
+from harness.analyses.interventions.directions import Directions, class_difference
 from harness.analyses.interventions.effect import both_ways
 from harness.errors import DataError, HarnessError, NumericalError
 from harness.machine import stopping
@@ -124,7 +124,7 @@ class Acting:
         self.known = self._known(run.conditions)
         self.training = asked(run.conditions, condition, "train", intervention)
         self._forward: AlteredForward | None = None
-        self.found = found.with_there(self._there(run.conditions, target))
+        self.found = found.with_control(self._class_difference(run.conditions, target))
 
     def total(self) -> int:
         """Tokens, if the fastest way is right."""
@@ -241,13 +241,13 @@ class Acting:
             states[list(batch.numbers)] = self._tried(lambda batch=batch: self.forward.answering(batch))  # type: ignore[misc]
         return states
 
-    def _there(self, conditions: Conditions, target: str) -> np.ndarray | None:
+    def _class_difference(self, conditions: Conditions, target: str) -> np.ndarray | None:
         """Where the states that are altered hold what the probe was fitted on, by labels of training rows."""
         labels = conditions.labels(self.condition, "train")
         if target not in labels.targets or not self.training:
             return None
         chosen = drawn(np.arange(len(labels.group)), self.intervention.rows, self.intervention.seed)
-        return there(self._answering, labels.targets[target][chosen])
+        return class_difference(self._answering, labels.targets[target][chosen])
 
     def _centre(self, axes: np.ndarray) -> np.ndarray:
         """Mean of training rows along every direction, at the tokens that are altered."""

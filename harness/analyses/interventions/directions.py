@@ -38,7 +38,7 @@ class Directions(msgspec.Struct, frozen=True):
     step: float
     """Standard deviation along the probe's."""
 
-    def with_there(self, axis: np.ndarray | None) -> Directions:
+    def with_control(self, axis: np.ndarray | None) -> Directions:
         """The same with a control after the probe's: the direction in which what the probe was fitted on stands in the very states
         that are altered. Where that one acts and the probe's does not, the place is right and the direction is another."""
         if axis is None:
@@ -87,7 +87,7 @@ def directions(
     return Directions(choice, names, axes, step)
 
 
-def there(states: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+def class_difference(states: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Unit difference of the class means of states (row, d_model); None where rows have one label only, or means are equal."""
     if len(np.unique(labels)) < 2:
         return None
