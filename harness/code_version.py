@@ -1,47 +1,85 @@
-"""The code version of a stage: a hash of the modules that it runs, blind to comments, docstrings and layout.
+"""The code version of a stage: a hash of all the definitions that its making can reach.
 
-A stored artifact answers only for the code that made it. Nobody has to remember to raise a number, and a better
-comment recomputes nothing.
+A stored artifact answers only for the code that made it. Nobody has to remember to raise a number or to list a module, and a
+better comment, another layout, or a file that is moved recomputes nothing. Nothing is imported to find it.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
+import sys
+from collections.abc import Callable, Iterable
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
+from harness.closure import SHORT, Closure, Tree
+from harness.entries import WITHOUT
+from harness.store import cache_folder
+
+PACKAGE = "harness"
 _ROOT = Path(__file__).parent
+_asked: dict[str, tuple[str, ...]] = {}
+"""By code, the entries that it was asked for."""
+
+
+def code_of(*entries: str | type | Callable[..., object]) -> str:
+    """The code of what is made by some entries: classes, functions, or their names below the package, such as `fitting:score`.
+
+    Of a class all methods count. Raises LookupError for a name that does not exist.
+    """
+    return _code(tuple(map(_named, entries)))
+
+
+def hashes_of(codes: Iterable[str]) -> bytes:
+    """Short hashes of all definitions behind some codes that this process has asked for, so that it can be told later what changed."""
+    found = {short for code in codes if code in _asked for short in _closure(_asked[code]).definitions()}
+    return b"".join(sorted(found))
+
+
+def changed_in(code: str, known: bytes) -> list[str]:
+    """Names of the definitions behind a code that are not among those hashes; none where nothing is known."""
+    if not known or code not in _asked:
+        return []
+    hashes = {known[start : start + SHORT] for start in range(0, len(known), SHORT)}
+    return [name for short, name in _closure(_asked[code]).definitions().items() if short not in hashes]
 
 
 @cache
-def code_version(*names: str) -> str:
-    """Hash of modules, given as paths below the package without ending: `probes/ccs`, or `activations` for a folder."""
-    digest = hashlib.sha256()
-    for name in sorted(names):
-        place = _ROOT / name
-        files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
-        for file in files:
-            digest.update(f"{file.relative_to(_ROOT).as_posix()}\n".encode())
-            digest.update(_of_file(file))
-    return digest.hexdigest()[:16]
+def tree_of(package: str) -> Tree:
+    """The source of this package, or of another one that has been imported."""
+    if package == PACKAGE:
+        return Tree(_ROOT, PACKAGE, cache_folder() / "definitions")
+    file = Path(sys.modules[package].__file__ or "")
+    return Tree(file.parent if file.name == "__init__.py" else file, package)
+
+
+def _named(entry: str | type | Callable[..., object]) -> str:
+    return entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}".removeprefix(f"{PACKAGE}.")
 
 
 @cache
-def _of_file(file: Path) -> bytes:
-    """What many stages run is read once."""
-    return _meaning(file.read_text(encoding="utf-8")).encode()
+def _code(entries: tuple[str, ...]) -> str:
+    index = tree_of(PACKAGE).index
+    name = sha256("\n".join((*entries, "", *WITHOUT)).encode()).hexdigest()[:16]
+    code = index.answer(name)
+    if code is None:
+        code = _closure(entries).code
+        index.keep_answer(name, code)
+        index.keep()
+    _asked[code] = entries
+    return code
 
 
-def _meaning(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+def _closure(entries: tuple[str, ...]) -> Closure:
+    named = {entry.partition(":")[0] for entry in entries}
+    return _extended(entries, frozenset(WITHOUT) - named)
 
 
-def _is_text(node: ast.AST) -> bool:
-    """A string that stands alone: a docstring of a module, class, function or field."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+@cache
+def _extended(entries: tuple[str, ...], without: frozenset[str]) -> Closure:
+    """Stages of a kind begin with the same entries, which are followed once."""
+    if not entries:
+        return Closure(tree_of(PACKAGE), without)
+    closure = _extended(entries[:-1], without).copy()
+    closure.enter(entries[-1:])
+    return closure

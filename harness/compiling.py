@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from posixpath import normpath
-from typing import get_args, get_type_hints
 
 import msgspec
 
 from harness import elicited, standing
 from harness.adding import Adder
 from harness.bed_folder import find_bed
-from harness.code_version import code_version
-from harness.contracts import Bed, Erasure, Probe
+from harness.code_version import code_of
+from harness.contracts import Bed, Probe
+from harness.entries import PARTS, STAGES, erasing, every, kinds_of, probe_code
 from harness.examinations import add_examinations
-from harness.kind import names as kind_names
 from harness.models.card import ModelCard, describe
 from harness.plan import Plan, plain, probe_name, spec_content
 from harness.spec import Condition, Spec
@@ -64,20 +63,7 @@ def compile_plan(
         {
             "checks": content_key([plain(check) for check in spec.checks]),
             "layer rule": str(spec.layer),
-            "code": code_version(
-                "checks",
-                "evidence",
-                "layer_choice",
-                "depth",
-                "estimate",
-                "scoring",
-                "metrics",
-                "laws",
-                "solutions",
-                "theorems",
-            )
-            + _erasure_code()
-            + (code_version("interventions") if acted else ""),
+            "code": code_of(*_checks_code(plan, acted=bool(acted))),
         }
         | scores
         | acted,
@@ -88,18 +74,7 @@ def compile_plan(
         {
             "spec": content_key(spec_content(spec)),
             "checks": plan.checks.key,
-            "code": code_version(
-                "report",
-                "tables",
-                "metrics",
-                "depth",
-                "estimate",
-                "scoring",
-                "layer_choice",
-                "execution",
-                "laws",
-                "asking",
-            ),
+            "code": code_of(*STAGES["report"], *every("metrics")),
         }
         | _claims_parts(plan, store)
         | scores
@@ -139,6 +114,7 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
     from harness.examples import fingerprint
 
     data, prompt, card = condition.data, condition.prompt, plan.cards[condition.name]
+    distractors = plan.spec.distractors_of(condition)
     return {
         "data": fingerprint(data, plan.home(condition)) if data.source is not None else "",
         "bed": content_key(plain(condition.model)) if isinstance(condition.model, Bed) else "",
@@ -146,13 +122,11 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
         "template": content_key(prompt.template, prompt.templates),
         "answers": content_key(prompt.answers),
         "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
-        "distractors": content_key(
-            {name: plain(kind) for name, kind in plan.spec.distractors_of(condition).items()}, condition.distractors
-        ),
+        "distractors": content_key({name: plain(kind) for name, kind in distractors.items()}, condition.distractors),
         "tokenizer": card.tokenizer_identity if card else "",
-        **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_version('shots')}"}),
-        "code": code_version(
-            "examples", "templates", "sandbox", "prompts", "encoding", "lint", "data", "distractors", "models/tokenizer"
+        **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_of(*PARTS['worked examples'])}"}),
+        "code": code_of(
+            *STAGES["prompts"], *kinds_of(distractors.values()), *kinds_of([condition.model] if card is None else [])
         ),
     }
 
@@ -185,7 +159,7 @@ def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
         if card is None:
             model = {
                 "bed": content_key(plain(condition.model)),
-                "code": code_version("beds", "activations", "contracts"),
+                "code": code_of(*STAGES["activations"], type(condition.model)),
             }
         else:
             assert not isinstance(condition.model, Bed)
@@ -196,7 +170,7 @@ def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
                 "dtype": card.dtype,
                 "side": condition.model.side,
                 "packing": condition.model.packing,
-                "code": code_version("activations", "models", "contracts"),
+                "code": code_of(*STAGES["activations"]),
             }
         parts = model | {
             "layers": content_key(condition.activations.layers),
@@ -211,7 +185,7 @@ def _with_planted(condition: Condition, key: str) -> str:
     """The key of a condition's states with what is planted in them; where that is nothing, the key as it was."""
     if condition.plant is None or not condition.plant.strength:
         return key
-    return content_key(key, plain(condition.plant), code_version("planting", "normalisers", "normalisations/mean"))
+    return content_key(key, plain(condition.plant), code_of(*PARTS["planting"]))
 
 
 def _add_fit(plan: Plan, add: Adder, fit_on: str, tested_on: tuple[str, ...], probe: Probe) -> None:
@@ -225,20 +199,7 @@ def _add_fit(plan: Plan, add: Adder, fit_on: str, tested_on: tuple[str, ...], pr
             "probe": content_key(options),
             "seeds": str(len(plan.seeds(probe))),
             "states": plan.states[fit_on],
-            "code": code_version(
-                f"probes/{probe.kind()}",
-                "readouts",
-                "stored_readouts",
-                "detections",
-                "layerwise",
-                "normalisations",
-                "normalisers",
-                "leace",
-                "fitting",
-                "laws",
-            )
-            + (_erasure_code() if probe.erase else "")
-            + _shared_code("probes"),
+            "code": code_of(*STAGES["fit"], *probe_code(probe)),
         },
     )
     plan.fits[fit_on, name] = fit
@@ -251,27 +212,12 @@ def _add_fit(plan: Plan, add: Adder, fit_on: str, tested_on: tuple[str, ...], pr
                 "states": plan.states[tested],
                 "sign": plan.spec.condition(fit_on).data.sign_on or "",
                 "xors": content_key(plain(plan.spec.xors)),
-                "code": code_version(
-                    "readouts",
-                    "stored_readouts",
-                    "detections",
-                    "layerwise",
-                    "normalisers",
-                    "scoring",
-                    "fitting",
-                    "artifacts",
-                ),
+                "code": code_of(*STAGES["score"]),
             },
         )
 
 
-def _shared_code(folder: str) -> str:
-    """Code version of what the kinds of a folder share."""
-    shared = sorted(path.stem for path in (Path(__file__).parent / folder).glob("_*.py"))
-    return code_version(*(f"{folder}/{stem}" for stem in shared))
-
-
-def _erasure_code() -> str:
-    """Code version of taking a factor out of the states, by whatever probe."""
-    probes = (name for name in get_args(get_type_hints(Erasure)["by"]) if name in kind_names("probes"))
-    return code_version("erasure", "leace", "normalisers", *(f"probes/{name}" for name in probes))
+def _checks_code(plan: Plan, *, acted: bool) -> tuple[str | type, ...]:
+    """What the checks of a spec run: which metrics they ask for is known only when they do."""
+    steering = PARTS["steering"] if acted else ()
+    return (*STAGES["checks"], *erasing(), *steering, *every("metrics"), *kinds_of(plan.spec.checks))

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness import artifacts
-from harness.code_version import code_version
+from harness.code_version import code_of
+from harness.entries import STAGES
 from harness.errors import UsageError
 from harness.models.adapter import find_adapter
 from harness.models.card import ModelCard
@@ -82,10 +83,7 @@ def ingredients(card: ModelCard, prompts: str, options: Elicit) -> dict[str, str
         "prompts": prompts,
         "target": options.target,
         "options": content_key(told),
-        "code": code_version(
-            *(f"training/{name}" for name in ("elicit", "questions", "batching", "two_parts", "low_rank", "trained")),
-            *(f"models/{name}" for name in ("adapter", "load", "network")),
-        ),
+        "code": code_of(*STAGES["elicit"]),
     }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from harness.adding import Adder
-from harness.code_version import code_version
+from harness.code_version import code_of
+from harness.entries import STAGES, every
 from harness.errors import UsageError
 from harness.plan import Acts, Plan, plain, probe_name
 from harness.store import content_key
@@ -33,7 +34,7 @@ def _add_autopsies(plan: Plan, add: Adder) -> None:
                     "training prompts": plan.prompts[fit_on].key,
                     "options": content_key(autopsy.permutations, autopsy.agreement, autopsy.rows),
                     "layer rule": str(spec.layer),
-                    "code": code_version("autopsy", "solutions", "evidence", "layer_choice", "scoring"),
+                    "code": code_of(*STAGES["autopsy"]),
                 },
             )
 
@@ -53,7 +54,7 @@ def _add_geometries(plan: Plan, add: Adder) -> None:
                 ),
                 "states": plan.states[name],
                 "layer rule": str(spec.layer),
-                "code": code_version("geometry", "evidence", "layer_choice", "scoring", "readouts"),
+                "code": code_of(*STAGES["geometry"]),
             },
         )
 
@@ -76,9 +77,7 @@ def _add_curves(plan: Plan, add: Adder) -> None:
                     "subsets": content_key(curves.rows, curves.draws, spec.condition(fit_on).data.seed),
                     "layer rule": str(spec.layer),
                     "metrics": content_key([plain(metric) for metric in spec.metrics]),
-                    "code": code_version(
-                        "sample_efficiency", "fitting", "scoring", "estimate", "evidence", "layer_choice", "metrics"
-                    ),
+                    "code": code_of(*STAGES["samples"], *every("metrics")),
                 },
             )
 
@@ -106,8 +105,6 @@ def _add_interventions(plan: Plan, add: Adder) -> None:
                     "states": plan.states[tested],
                     "options": content_key({key: value for key, value in options.items() if key != "probe"}),
                     "layer rule": str(spec.layer if intervention.layer is None else intervention.layer),
-                    "code": code_version(
-                        "interventions", "geometry/directions", "layer_choice", "scoring", "normalisers"
-                    ),
+                    "code": code_of(*STAGES["intervention"]),
                 },
             )

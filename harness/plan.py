@@ -7,12 +7,14 @@ the spec's last run says why.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from harness import remembered
+from harness.code_version import hashes_of
 from harness.contracts import Bed, Probe
 from harness.kind import Kind
 from harness.models.card import ModelCard
@@ -141,7 +143,17 @@ class Plan:
     def remember(self, store: Store) -> None:
         """Keeps the ingredients, so that the next plan of a spec of this name can say what changed."""
         stages = {stage_title(stage.kind, stage.label): stage.ingredients for stage in self.stages}
-        remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses))
+        before = remembered.recall(store, self.spec.name)
+        codes = _codes(stages)
+        if before is not None and before.definitions and _codes(before.stages) == codes:
+            definitions = before.definitions
+        else:
+            definitions = hashes_of(codes)
+        remembered.keep(store, remembered.Remembered(self.spec.name, stages, self.uses, definitions))
+
+
+def _codes(stages: Mapping[str, Mapping[str, str]]) -> set[str]:
+    return {ingredients["code"] for ingredients in stages.values() if "code" in ingredients}
 
 
 def home_of(condition: Condition, folder: Path) -> Path:

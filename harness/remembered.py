@@ -27,6 +27,8 @@ class Remembered(msgspec.Struct, frozen=True):
     """By a stage's title, its ingredients."""
     uses: list[str]
     """KIND/KEY of artifacts; KIND/PREFIX- where it stands for all artifacts whose keys begin so."""
+    definitions: bytes = b""
+    """Short hashes of the definitions that its code reached; see `harness.code_version.hashes_of`."""
 
     def refers_to(self, artifact: str) -> bool:
         return refers(self.uses, artifact)

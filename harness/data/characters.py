@@ -67,12 +67,11 @@ class Characters(Source, frozen=True):
         ]
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del folder
-        code = code_version("data/characters", "data/_characters", "data/_lamp", "data/_order")
-        return content_key(code, msgspec.to_builtins(self), seed)
+        return content_key(code_of(type(self)), msgspec.to_builtins(self), seed)
 
 
 def _row(question: Question) -> dict[str, object]:

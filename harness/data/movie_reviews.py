@@ -68,8 +68,8 @@ class MovieReviews(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         from harness.assets.catalog import CATALOG
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del seed, folder
-        return content_key(code_version("data/movie_reviews"), CATALOG[ASSET].sha256, msgspec.to_builtins(self))
+        return content_key(code_of(type(self)), CATALOG[ASSET].sha256, msgspec.to_builtins(self))

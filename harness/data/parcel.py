@@ -59,12 +59,11 @@ class Parcel(Source, frozen=True):
         return [one for parcel in kept for one in questions(parcel, EACH[self.part], self.part, seed)]
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del folder
-        code = code_version("data/parcel", "data/_parcel", "data/_lamp", "data/_order")
-        return content_key(code, msgspec.to_builtins(self), seed)
+        return content_key(code_of(type(self)), msgspec.to_builtins(self), seed)
 
 
 def _row(question: Question) -> dict[str, object]:

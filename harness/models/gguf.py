@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from harness.code_version import code_version
+from harness.code_version import code_of
+from harness.entries import PARTS
 from harness.errors import HarnessError
 from harness.models.fingerprint import file_sha256
 from harness.store import cache_folder
@@ -26,7 +27,11 @@ ORIGIN = "harness-origin.json"
 
 def converted_folder(file: Path) -> Path:
     """Where the converted model lies, or would lie."""
-    return cache_folder() / "models" / f"{file.stem}-{file_sha256(file)[:12]}-{code_version('models/gguf_worker')[:6]}"
+    return (
+        cache_folder()
+        / "models"
+        / f"{file.stem}-{file_sha256(file)[:12]}-{code_of(*PARTS['weights read from gguf'])[:6]}"
+    )
 
 
 def is_converted(file: Path) -> bool:
