@@ -9,16 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import harness
-from harness import code_version, index, language, pipeline
+from harness import code_version, language, pipeline
 from harness.closure import Closure, Tree
 from harness.code_version import code_of
 from harness.compiling import compile_plan
-from harness.definitions import read_source
 from harness.entries import PARTS, STAGES, WITHOUT
 from harness.kind import FOLDERS, names
 from harness.plan import Plan
@@ -72,88 +72,7 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-# ---------------------------------------------------------------- what changes a code, and what does not
-
-
-def code(*sources: str) -> list[str]:
-    """Text of the definitions of small modules."""
-    return [definition.text for source in sources for definition in read_source(source).definitions]
-
-
-def test_a_definition_is_its_meaning_only() -> None:
-    before = 'def f(x):\n    """Doc."""\n    return x + 1\n'
-    assert code(before) == code("# a comment\ndef f(x):\n\n    return (x + 1)\n")
-    assert code(before) != code("def f(x):\n    return x + 2\n")
-    fields = 'class A:\n    x: int = 1\n    """What it is."""\n'
-    assert code(fields) == code("class A:\n\n    x: int = 1  # what it is\n")
-
-
-def test_where_a_name_was_imported_makes_no_difference() -> None:
-    at_the_top = "from harness.laws import relations as r\ndef f(): return r(1)\n"
-    inside = "def f():\n    from harness.laws import relations\n    return relations(1)\n"
-    for_types = (
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from harness.laws import Law\ndef f(x: Law): pass\n"
-    )
-    assert code(at_the_top) == code(inside)
-    assert read_source(for_types).definitions[0].hints == ["harness.laws.Law"]
-
-
-def test_variables_are_no_references() -> None:
-    source = read_source(
-        "from harness.plan import plain\n"
-        "def f(plain): return plain\n"
-        "def g(): return [plain for plain in range(3)]\n"
-        "def h(): return [one for one in plain]\n"
-    )
-    assert [definition.uses for definition in source.definitions] == [[], [], ["harness.plan.plain"]]
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    root = tmp_path / "small"
-    root.mkdir()
-    (root / "__init__.py").write_text("from small.shapes import Round\n")
-    (root / "shapes.py").write_text(
-        "class Shape:\n    sides: int = 4\n    def area(self): return side(2)\n    def name(self): return 'shape'\n"
-        "class Round(Shape):\n    def area(self): return 3\n    def around(self): return TABLE\n"
-        "def side(x): return x * x\n"
-        "from pathlib import Path\nTABLE = Path(__file__).with_suffix('.csv')\n"
-    )
-    (root / "shapes.csv").write_text("1\n")
-    (root / "work.py").write_text(
-        "from __future__ import annotations\nimport small\n"
-        "def measure(shape: small.shapes.Shape): return shape.area()\n"
-        "def made(): return small.Round().around()\n"
-        "def even(n): return n == 0 or odd(n - 1)\ndef odd(n): return n != 0 and even(n - 1)\n"
-    )
-    return root
-
-
-def reached(root: Path, *entries: str) -> set[str]:
-    closure = Closure(Tree(root))
-    closure.enter(entries)
-    return {name for _, name in closure.names()}
-
-
-def test_a_closure_has_what_can_run(small: Path) -> None:
-    assert reached(small, "work:measure") == {"measure", "Shape", "Shape.area", "side"}
-    everything = {"made", "Round", "Round.around", "TABLE", "Shape", "Shape.sides"}
-    assert reached(small, "work:made") == everything
-    assert reached(small, "work:measure", "work:made") == everything | {"measure", "Shape.area", "Round.area", "side"}
-    assert reached(small, "work:even") == {"even", "odd"}
-    assert reached(small, "shapes:Round") >= {"Round.area", "Shape.area", "Shape.name"}
-
-
-def test_a_file_of_data_counts_where_it_is_named(small: Path) -> None:
-    def found(entry: str) -> str:
-        closure = Closure(Tree(small))
-        closure.enter([entry])
-        return closure.code
-
-    before = found("work:made"), found("work:measure")
-    (small / "shapes.csv").write_text("2\n")
-    assert found("work:made") != before[0]
-    assert found("work:measure") == before[1]
+# ---------------------------------------------------------------- the face
 
 
 def test_an_entry_that_does_not_exist_is_refused() -> None:
@@ -169,6 +88,18 @@ def test_classes_and_functions_are_entries_too() -> None:
     assert code_of(Fitting) == code_of("fitting:Fitting")
     assert code_of(score) == code_of("fitting:score")
     assert code_of(Ccs.fit) == code_of("probes.ccs:ContrastConsistentSearch.fit") != code_of(Ccs)
+
+
+def test_a_class_of_another_package_leads_into_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere.py").write_text(
+        "from harness.probes.crc_tpc import TopPrincipalComponent\nSIZE = 3\nclass Mine(TopPrincipalComponent):\n    def size(self): return SIZE\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from elsewhere import Mine  # type: ignore[import-not-found]
+
+    found = {name for _, name in _names(code_of(Mine))}
+    assert {"Mine.size", "SIZE", "Probe"} <= found
+    monkeypatch.setattr(code_version.tree(), "indexes", {"harness": code_version.tree().index})
 
 
 # ---------------------------------------------------------------- the package
@@ -298,14 +229,13 @@ def test_every_module_is_in_a_key_or_only_in_commands() -> None:
 def ran_in(path: Path, folder: Path) -> tuple[Plan, Ran]:
     store = Store(folder / "store")
     plan = compile_plan(language.read(path), path.parent, store)
-    with traced() as ran:
+    with traced(Closure(code_version.tree(), WITHOUT)) as ran:
         pipeline.run(path, out=folder / "reports", store=store)
     return plan, ran
 
 
 def missed(plan: Plan, ran: Ran) -> set[tuple[str, str, str]]:
     """What ran while a stage was made and is not in its code, nor in that of the stages that it is made of."""
-    stops = Closure(code_version.tree_of("harness"), WITHOUT)
     data = {type(condition.data.source) for condition in plan.spec.conditions if condition.data.source is not None}
     also = {name for kind in data for name in _names(code_of(kind))}
     allowed: dict[str, set[tuple[str, str]]] = {}
@@ -315,11 +245,7 @@ def missed(plan: Plan, ran: Ran) -> set[tuple[str, str, str]]:
         for later in (set(allowed) - set(UPSTREAM)) | (set(UPSTREAM[number:]) & set(allowed)):
             allowed[later] |= allowed.get(stage, set())
     allowed["report"] = set().union(*allowed.values())
-    return {
-        (stage, module, name)
-        for stage, module, name in ran
-        if (module, name) not in allowed[stage] | also and not stops.stops_at(module, name)
-    }
+    return {(stage, module, name) for stage, module, name in ran if (module, name) not in allowed[stage] | also}
 
 
 def _names(code: str) -> set[tuple[str, str]]:
@@ -378,30 +304,34 @@ def test_a_warm_store_answers_for_no_other_code(copied: Path, tiny_llama: Path) 
     assert (folder / "reports" / "colours" / "results.csv").read_bytes() != before
 
 
-# ---------------------------------------------------------------- the index
+@pytest.fixture
+def edited(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the package, whose code the plan takes for its own from now on."""
+
+    def forget() -> None:
+        code_version._code.cache_clear()
+        code_version._extended.cache_clear()
+
+    monkeypatch.setattr(code_version, "tree", cache(lambda: Tree(copied, "harness")))
+    forget()
+    yield copied
+    forget()
 
 
-def test_a_damaged_index_is_made_anew(tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def found() -> str:
-        closure = Closure(Tree(small, cache=tmp_path / "cache"))
-        closure.enter(["work:made"])
-        closure.tree.index.keep()
-        return closure.code
+def test_a_plan_says_which_definitions_changed(tmp_path: Path, edited: Path) -> None:
+    path, store = tmp_path / "planted.yaml", Store(tmp_path / "store")
+    path.write_text(PLANTED.replace("EXPECTED", "fail"))
 
-    monkeypatch.setattr(index, "_read", {})
-    before = found()
-    (file,) = (tmp_path / "cache").iterdir()
-    whole = file.read_bytes()
-    for damaged in (b"", b"\x00", whole[:-5], whole[:40] + b"x" + whole[41:], b"0" * len(whole)):
-        file.write_bytes(damaged)
-        index._read.clear()
-        assert found() == before
-        assert file.read_bytes() == whole
+    def plan() -> Plan:
+        return compile_plan(language.read(path), tmp_path, store)
 
-
-def test_a_cache_folder_that_cannot_be_written_is_no_hindrance(tmp_path: Path, small: Path) -> None:
-    (tmp_path / "file").write_text("")
-    closure = Closure(Tree(small, cache=tmp_path / "file" / "cache"))
-    closure.enter(["work:made"])
-    closure.tree.index.keep()
-    assert closure.code
+    plan().remember(store)
+    edit(edited / "facts.py", "layer 0 is", "layer 0 was")
+    edit(edited / "fitting.py", "return pairs if", "return pairs  if 1 and")
+    code_version.tree.cache_clear()
+    code_version._code.cache_clear()
+    code_version._extended.cache_clear()
+    after = plan()
+    assert "code (LAYERS, Fitting.apply)" in after.report.reason
+    assert {stage.reason for stage in after.scores.values()} == {"changed: code (Fitting.apply)"}
+    assert {stage.reason for stage in after.fits.values()} == {"was made, but is no longer in the store"}

@@ -12,6 +12,7 @@ import harness
 from harness import kind, pipeline, sample_efficiency
 from harness.autopsy import stage as autopsy
 from harness.by_layer import LayerWork
+from harness.closure import Closure
 from harness.execution import Execution
 from harness.geometry import stage as geometry
 from harness.interventions.stage import Interventions
@@ -41,22 +42,32 @@ def _beginnings() -> dict[CodeType, str]:
 
 
 @contextmanager
-def traced() -> Iterator[Ran]:
-    """Notes what runs in this thread, by the innermost stage that is being made."""
+def traced(stops: Closure) -> Iterator[Ran]:
+    """Notes what runs in this thread, by the innermost stage that is being made; not what runs for a function at which the walk
+    stops."""
     ran: Ran = set()
     beginnings = _beginnings()
     stack: list[tuple[FrameType, str]] = []
+    places: dict[CodeType, tuple[str, str] | None] = {}
+
+    def place(code: CodeType) -> tuple[str, str] | None:
+        """Where a function of the package is defined."""
+        if code not in places:
+            own = code.co_filename.startswith(str(ROOT))
+            places[code] = (module_of(code.co_filename), code.co_qualname.split(".<locals>")[0]) if own else None
+        return places[code]
 
     def note(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
         if event == "call":
+            found = place(code)
             if code in beginnings:
                 stack.append((frame, beginnings[code]))
-            elif code.co_name == "<module>":
-                # What is only defined has not run yet.
+            elif code.co_name == "<module>" or (found is not None and stops.stops_at(*found)):
+                # What a module defines when it is imported has not run yet.
                 stack.append((frame, ""))
-            if stack and stack[-1][1] and code.co_filename.startswith(str(ROOT)):
-                ran.add((stack[-1][1], module_of(code.co_filename), code.co_qualname.split(".<locals>")[0]))
+            if stack and stack[-1][1] and found is not None:
+                ran.add((stack[-1][1], *found))
         elif event == "return" and stack and stack[-1][0] is frame:
             stack.pop()
 
