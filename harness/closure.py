@@ -1,9 +1,9 @@
 """The closure of definitions: all that can run when something is asked for, found by following the source without importing it.
 
 A definition leads to what it names. Which class an attribute belongs to is not known; so a method counts when its class is
-reached and its name is asked of anything that is reached (rapid type analysis, Bacon & Sweeney 1996, by name). A class that only
-annotations name is handed over ready made: its methods count, and those of its fields that are asked for; of one that an expression names, all fields
-count. A class whose base is not ours is called from outside by whatever name, so that all its methods count.
+reached and its name is asked of anything that is reached (rapid type analysis, Bacon & Sweeney 1996, by name). A class that
+only annotations name is handed over ready made, so that those of its fields count that are asked for; of one that an expression
+names, all fields do. A class whose base is not ours is called from outside by whatever name, so that all its methods count.
 
 A look-up by name (`kind.find`) leads nowhere: who asks for a closure names the kinds. Files of data count where a definition that is
 reached names them.
