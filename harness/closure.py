@@ -1,9 +1,9 @@
 """The closure of definitions: all that can run when something is asked for, found by following the source without importing it.
 
 A definition leads to what it names. Which class an attribute belongs to is not known; so a method counts when its class is
-reached and its name is asked of anything that is reached (rapid type analysis, Bacon & Sweeney 1996, by name). A class that only
-annotations name is handed over ready made: its methods count, and those of its fields that are asked for; of one that an expression names, all fields
-count. A class whose base is not ours is called from outside by whatever name, so that all its methods count.
+reached and its name is asked of anything that is reached (rapid type analysis, Bacon & Sweeney 1996, by name). A class that
+only annotations name is handed over ready made, so that those of its fields count that are asked for; of one that an expression
+names, all fields do. A class whose base is not ours is called from outside by whatever name, so that all its methods count.
 
 A look-up by name (`kind.find`) leads nowhere: who asks for a closure names the kinds. Files of data count where a definition that is
 reached names them.
@@ -51,17 +51,37 @@ class Found(NamedTuple):
 
 
 class Tree:
-    """The source files of a package, read as they are needed."""
+    """The source files of a package, and of others that build on it, read as they are needed."""
 
     def __init__(self, root: Path, package: str | None = None, cache: Path | None = None):
         """`root` is the package's folder, or a module of its own; `cache` the folder for what was read, if it is to be kept."""
         self.package = package or root.stem
-        self.index = Index(root, self.package, cache)
+        self.indexes = {self.package: Index(root, self.package, cache)}
         self._found: dict[tuple[str, str], Found | None] = {}
         self._texts: dict[Place, str] = {}
 
+    def add(self, root: Path, package: str) -> None:
+        """Follows references into another package, too."""
+        self.indexes[package] = Index(root, package)
+
+    @property
+    def index(self) -> Index:
+        """Of the package itself."""
+        return self.indexes[self.package]
+
+    def index_of(self, module: str) -> Index:
+        return self.indexes[module.partition(".")[0]]
+
     def source(self, module: str) -> Source:
-        return self.index.source(module)
+        return self.index_of(module).source(module)
+
+    def module(self, name: str) -> str | None:
+        """The full name of a module that is named below the package, or by its full name in another one."""
+        own = f"{self.package}.{name}" if name else self.package
+        if self.index.has(own):
+            return own
+        index = self.indexes.get(name.partition(".")[0])
+        return name if index is not None and index.has(name) else None
 
     def definition(self, place: Place) -> Definition:
         return self.source(place.module).definitions[place.number]
@@ -86,10 +106,11 @@ class Tree:
         if mark.startswith("."):
             mark = self._absolute(module, mark)
         parts = mark.split(".")
-        if parts[0] != self.package:
+        index = self.indexes.get(parts[0])
+        if index is None:
             return None
         size = len(parts)
-        while not self.index.has(".".join(parts[:size])):
+        while not index.has(".".join(parts[:size])):
             size -= 1
         owner, rest = ".".join(parts[:size]), parts[size:]
         if not rest:
@@ -103,7 +124,7 @@ class Tree:
 
     def _absolute(self, module: str, mark: str) -> str:
         name = mark.lstrip(".")
-        up = len(mark) - len(name) - (1 if self.index.is_folder(module) else 0)
+        up = len(mark) - len(name) - (1 if self.index_of(module).is_folder(module) else 0)
         parts = module.split(".")
         return ".".join((*parts[: len(parts) - up], name))
 
@@ -147,10 +168,10 @@ class Closure:
         Raises LookupError for an entry that does not exist.
         """
         for entry in entries:
-            module, _, qualified = entry.partition(":")
-            module = f"{self.tree.package}.{module}"
+            below, _, qualified = entry.partition(":")
+            module = self.tree.module(below)
             name, _, method = qualified.partition(".")
-            if not self.tree.index.has(module) or name not in self.tree.source(module).names:
+            if module is None or name not in self.tree.source(module).names:
                 raise LookupError(f"{entry}: there is no such definition")
             self._name(module, name, built=True)
             if name in self.tree.source(module).classes:
@@ -308,4 +329,4 @@ class Closure:
 
     def _data(self) -> set[bytes]:
         named = ((place.module, file) for place in self.reached for file in self.tree.definition(place).files)
-        return {found for each in set(named) if (found := self.tree.index.data(*each)) is not None}
+        return {found for each in set(named) if (found := self.tree.index_of(each[0]).data(*each)) is not None}

@@ -45,22 +45,26 @@ def changed_in(code: str, known: bytes) -> list[str]:
 
 
 @cache
-def tree_of(package: str) -> Tree:
-    """The source of this package, or of another one that has been imported."""
-    if package == PACKAGE:
-        return Tree(_ROOT, PACKAGE, cache_folder() / "definitions")
-    file = Path(sys.modules[package].__file__ or "")
-    return Tree(file.parent if file.name == "__init__.py" else file, package)
+def tree() -> Tree:
+    """The source of this package, and of those whose classes were asked for."""
+    return Tree(_ROOT, PACKAGE, cache_folder() / "definitions")
 
 
 def _named(entry: str | type | Callable[..., object]) -> str:
-    return entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}".removeprefix(f"{PACKAGE}.")
+    if isinstance(entry, str):
+        return entry
+    package = entry.__module__.partition(".")[0]
+    if package not in tree().indexes:
+        file = Path(sys.modules[package].__file__ or "")
+        tree().add(file.parent if file.name == "__init__.py" else file, package)
+    return f"{entry.__module__}:{entry.__qualname__}".removeprefix(f"{PACKAGE}.")
 
 
 @cache
 def _code(entries: tuple[str, ...]) -> str:
-    index = tree_of(PACKAGE).index
-    name = sha256("\n".join((*entries, "", *WITHOUT)).encode()).hexdigest()[:16]
+    index = tree().index
+    others = (other.hash for other in tree().indexes.values() if other is not index)
+    name = sha256("\n".join((*entries, "", *WITHOUT, *others)).encode()).hexdigest()[:16]
     code = index.answer(name)
     if code is None:
         code = _closure(entries).code
@@ -79,7 +83,7 @@ def _closure(entries: tuple[str, ...]) -> Closure:
 def _extended(entries: tuple[str, ...], without: frozenset[str]) -> Closure:
     """Stages of a kind begin with the same entries, which are followed once."""
     if not entries:
-        return Closure(tree_of(PACKAGE), without)
+        return Closure(tree(), without)
     closure = _extended(entries[:-1], without).copy()
     closure.enter(entries[-1:])
     return closure

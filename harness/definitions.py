@@ -1,8 +1,8 @@
 """The definitions of a source file: what each one says, blind to layout and docstrings, and what it refers to.
 
-A definition is a function, the head of a class, a member of a class, a field, or an assignment at the top of a module. It is read
-from the syntax tree, so that nothing is imported. Names of imports stand in its text as what they are bound to (`⟦harness.where.rows_where⟧`;
-`⟦:name⟧` for a name of the same module), so that an alias, or where a name was imported, makes no difference.
+A definition is a function, the head of a class, a member of a class, a field, or an assignment at the top of a module. It is
+read from the syntax tree, so that nothing is imported. What it refers to stands in its text as a mark: `⟦harness.where.rows_where⟧`,
+or `⟦:name⟧` for a name of the same module; so an alias, or where a name was imported, makes no difference.
 """
 
 from __future__ import annotations

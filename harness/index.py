@@ -148,7 +148,7 @@ def _folders(root: Path) -> list[tuple[str, list[str]]]:
         return [("", [root.name])]
     found = []
     for folder, inner, files in os.walk(root):
-        inner[:] = sorted(name for name in inner if name != "__pycache__")
+        inner[:] = sorted(name for name in inner if name != "__pycache__" and not name.startswith("."))
         if any(file.endswith(".py") for file in files):
             kept = sorted(file for file in files if not file.endswith((".pyc", ".so")))
             found.append((Path(folder).relative_to(root).as_posix().removeprefix("."), kept))

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.code_version import _meaning
 from harness.errors import StoreError
 from harness.store import Store, cache_folder, content_key, default_root, leases, store_at
 
@@ -90,12 +89,6 @@ def test_keys_follow_values_not_their_order() -> None:
     assert content_key({"a": 1, "b": [2]}) == content_key({"b": [2], "a": 1})
     assert content_key({"a": 1}) != content_key({"a": 2})
     assert content_key("a", "b") != content_key("ab")
-
-
-def test_the_code_version_sees_meaning_only() -> None:
-    before = 'def f(x):\n    """Doc."""\n    return x + 1\n'
-    assert _meaning(before) == _meaning("# a comment\ndef f(x):\n\n    return (x + 1)\n")
-    assert _meaning(before) != _meaning("def f(x):\n    return x + 2\n")
 
 
 def noted(store: Store, note: leases.Note, silent_s: float) -> None:

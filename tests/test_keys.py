@@ -1,0 +1,337 @@
+"""Keys of stages change with the code that makes them, and with nothing else."""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness import code_version, language, pipeline
+from harness.closure import Closure, Tree
+from harness.code_version import code_of
+from harness.compiling import compile_plan
+from harness.entries import PARTS, STAGES, WITHOUT
+from harness.kind import FOLDERS, names
+from harness.plan import Plan
+from harness.store import Store
+
+from .test_pipeline import PLANTED, write_text
+from .tracing import Ran, traced
+
+ROOT = Path(harness.__file__).parent
+UPSTREAM = ("prompts", "elicit", "activations", "fit", "score")
+"""Stages whose keys are ingredients of those after them."""
+EXAMINED = """
+autopsy: [{probe: ccs}]
+geometry: true
+sample_efficiency: {rows: [20, 40], draws: 2, probes: [mean_difference]}
+"""
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    return shutil.copytree(ROOT, tmp_path / "harness", ignore=shutil.ignore_patterns("weights", "__pycache__"))
+
+
+def closures(root: Path = ROOT) -> dict[str, Closure]:
+    """Of every kind of stage, and of every kind that a spec can name."""
+    tree, found = Tree(root, "harness"), {}
+    kinds = {f"{folder} {name}": (f"{folder}.{name}", None) for folder in FOLDERS for name in names(folder)}
+    for title, entries in {**STAGES, **PARTS, **kinds}.items():
+        if entries[-1] is None:
+            module = tree.source(f"harness.{entries[0]}")
+            entries = tuple(f"{entries[0]}:{name}" for name in module.classes)
+        named = {entry.partition(":")[0] for entry in entries}
+        found[title] = Closure(tree, set(WITHOUT) - named)
+        found[title].enter(entries)
+    return found
+
+
+def codes(root: Path = ROOT) -> dict[str, str]:
+    return {title: closure.code for title, closure in closures(root).items()}
+
+
+def changed(root: Path) -> set[str]:
+    """What has another code than in the package itself."""
+    before, after = codes(), codes(root)
+    return {title for title in before if before[title] != after[title]}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, f"{path.name} has no {old!r}"
+    path.write_text(text.replace(old, new, 1))
+
+
+# ---------------------------------------------------------------- the face
+
+
+def test_an_entry_that_does_not_exist_is_refused() -> None:
+    for entry in ("prompts:bild", "promts:build", "fitting:Fitting.fit"):
+        with pytest.raises(LookupError, match=entry):
+            code_of(entry)
+
+
+def test_classes_and_functions_are_entries_too() -> None:
+    from harness.fitting import Fitting, score
+    from harness.probes.ccs import ContrastConsistentSearch as Ccs
+
+    assert code_of(Fitting) == code_of("fitting:Fitting")
+    assert code_of(score) == code_of("fitting:score")
+    assert code_of(Ccs.fit) == code_of("probes.ccs:ContrastConsistentSearch.fit") != code_of(Ccs)
+
+
+def test_a_class_of_another_package_leads_into_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere.py").write_text(
+        "from harness.probes.crc_tpc import TopPrincipalComponent\nSIZE = 3\nclass Mine(TopPrincipalComponent):\n    def size(self): return SIZE\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from elsewhere import Mine  # type: ignore[import-not-found]
+
+    found = {name for _, name in _names(code_of(Mine))}
+    assert {"Mine.size", "SIZE", "Probe"} <= found
+    monkeypatch.setattr(code_version.tree(), "indexes", {"harness": code_version.tree().index})
+
+
+# ---------------------------------------------------------------- the package
+
+
+def test_what_the_walk_leaves_out_exists() -> None:
+    tree = Tree(ROOT, "harness")
+    for name in WITHOUT:
+        module, _, definition = f"harness.{name}".partition(":")
+        assert tree.index.has(module), f"{name}: no such module"
+        found = {one.name for one in tree.source(module).definitions}
+        assert not definition or definition in found, f"{name}: no such definition"
+
+
+def constants(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Numbers in expressions, of which another one has another meaning."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            yield node
+
+
+def test_a_mutated_constant_changes_what_runs_it_and_nothing_else(copied: Path) -> None:
+    draw = random.Random(14)
+    own = closures()
+    before = {title: closure.code for title, closure in own.items()}
+    files = sorted(path for path in copied.rglob("*.py") if list(constants(ast.parse(path.read_text()))))
+    seen = 0
+    for file in draw.sample(files, 16):
+        text = file.read_text()
+        tree = ast.parse(text)
+        node = draw.choice(list(constants(tree)))
+        definition = _around(tree, node)
+        module = ".".join(("harness", *file.relative_to(copied).with_suffix("").parts)).removesuffix(".__init__")
+        node.value += 1
+        file.write_text(ast.unparse(tree))
+        expected = {title for title, closure in own.items() if (module, definition) in closure.names()}
+        after = codes(copied)
+        assert {title for title in before if before[title] != after[title]} == expected, (module, definition)
+        seen += bool(expected)
+        file.write_text(text)
+    assert seen > 6
+
+
+def _around(tree: ast.Module, node: ast.Constant) -> str:
+    """The name of the definition in which a node stands, from its place in the file."""
+
+    def holds(one: ast.AST) -> bool:
+        return any(each is node for each in ast.walk(one))
+
+    top = next(one for one in tree.body if holds(one))
+    if isinstance(top, ast.ClassDef):
+        part = next((one for one in top.body if holds(one)), None)
+        return top.name if part is None else f"{top.name}.{_bound(part)}"
+    return _bound(top)
+
+
+def _bound(node: ast.stmt) -> str:
+    if isinstance(node, ast.Assign):
+        return ", ".join(
+            one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+        )
+    return node.target.id if isinstance(node, ast.AnnAssign) else node.name  # type: ignore[union-attr, attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "stages"),
+    [
+        ("where.py", "texts.is_in(asked)", "~texts.is_in(asked)", {"prompts"}),
+        ("report/figures/seeds.py", "return", "print()\n    return", {"report"}),
+        ("labelling.py", "agreeing.any()", "agreeing.all()", {"score"}),
+        ("facts.py", "layer 0 is", "layer 0 was", {"report"}),
+        ("by_layer.py", "one.probe.fit(train, one.seeds)", "one.probe.fit(train, one.seeds[:1])", {"fit"}),
+        ("metrics/_right.py", "return", "print()\n    return", {"checks", "report"}),
+    ],
+)
+def test_what_was_in_no_key_is_in_one(copied: Path, file: str, old: str, new: str, stages: set[str]) -> None:
+    edit(copied / file, old, new)
+    assert stages <= changed(copied)
+
+
+def test_what_states_and_fits_do_not_depend_on_leaves_their_keys(copied: Path) -> None:
+    edit(copied / "contracts.py", "class Check(Kind, frozen=True):", "class Check(Kind, frozen=True, order=True):")
+    edit(copied / "contracts.py", "class Metric(Kind, frozen=True):", "class Metric(Kind, frozen=True, order=True):")
+    edit(copied / "report" / "markdown.py", "return", "print()\n    return")
+    for file in (copied / "language").glob("*.py"):
+        file.write_text(f"{file.read_text()}\nMORE = 1\n".replace("return None", "return (None)"))
+    found = changed(copied)
+    assert {"checks", "report"} <= found
+    assert not found & {"prompts", "elicit", "activations", "fit", "score", "states of a network", "probes ccs"}
+
+
+def test_moved_files_and_better_words_change_nothing(copied: Path) -> None:
+    shutil.move(copied / "scoring.py", copied / "report" / "marks.py")
+    shutil.move(copied / "activations" / "layers.py", copied / "which_layers.py")
+    for file in copied.rglob("*.py"):
+        text = file.read_text()
+        text = text.replace("harness.scoring", "harness.report.marks").replace(
+            "harness.activations.layers", "harness.which_layers"
+        )
+        text = text.replace("from harness import scoring", "from harness.report import marks as scoring")
+        file.write_text(
+            f"# A comment.\n{text}" if "from __future__" not in text else text.replace('"""', '"""Better: ', 1)
+        )
+    assert changed(copied) == set()
+
+
+def test_every_module_is_in_a_key_or_only_in_commands() -> None:
+    found = {module for closure in closures().values() for module, _ in closure.names()}
+    tree = Tree(ROOT, "harness")
+    # What a command reaches without any stop, is what only commands use.
+    whole = Closure(tree)
+    commands = ("cli", "bed_commands", "store_commands", "__main__", "models.gguf_worker", "listing", "costs")
+    whole.enter(f"{module}:{name}" for module in commands for name in tree.source(f"harness.{module}").names)
+    found |= {module for module, _ in whole.names()}
+    stops = Closure(tree, WITHOUT)
+    told = {
+        module
+        for module in tree.index.modules
+        if set(tree.source(module).names) - {"__all__"} and not stops.stops_at(module, "")
+    }
+    assert told - found == set()
+
+
+# ---------------------------------------------------------------- what really runs
+
+
+def ran_in(path: Path, folder: Path) -> tuple[Plan, Ran]:
+    store = Store(folder / "store")
+    plan = compile_plan(language.read(path), path.parent, store)
+    with traced(Closure(code_version.tree(), WITHOUT)) as ran:
+        pipeline.run(path, out=folder / "reports", store=store)
+    return plan, ran
+
+
+def missed(plan: Plan, ran: Ran) -> set[tuple[str, str, str]]:
+    """What ran while a stage was made and is not in its code, nor in that of the stages that it is made of."""
+    data = {type(condition.data.source) for condition in plan.spec.conditions if condition.data.source is not None}
+    also = {name for kind in data for name in _names(code_of(kind))}
+    allowed: dict[str, set[tuple[str, str]]] = {}
+    for stage in plan.stages:
+        allowed.setdefault(stage.kind, set()).update(_names(stage.ingredients["code"]))
+    for number, stage in enumerate(UPSTREAM):
+        for later in (set(allowed) - set(UPSTREAM)) | (set(UPSTREAM[number:]) & set(allowed)):
+            allowed[later] |= allowed.get(stage, set())
+    allowed["report"] = set().union(*allowed.values())
+    return {(stage, module, name) for stage, module, name in ran if (module, name) not in allowed[stage] | also}
+
+
+def _names(code: str) -> set[tuple[str, str]]:
+    return code_version._closure(code_version._asked[code]).names()
+
+
+def test_what_runs_on_a_planted_bed_is_in_the_keys(tmp_path: Path) -> None:
+    path = tmp_path / "planted.yaml"
+    path.write_text(PLANTED.replace("EXPECTED", "fail") + EXAMINED)
+    plan, ran = ran_in(path, tmp_path)
+    assert {stage for stage, _, _ in ran} >= {
+        "prompts",
+        "fit",
+        "score",
+        "autopsy",
+        "geometry",
+        "samples",
+        "checks",
+        "report",
+    }
+    assert missed(plan, ran) == set()
+
+
+def test_what_runs_on_a_language_model_is_in_the_keys(tmp_path: Path, tiny_llama: Path) -> None:
+    path = write_text(tmp_path, tiny_llama)
+    steered = "interventions: [{probe: mean_difference, condition: plain, fit_on: plain}]\n"
+    path.write_text(path.read_text().replace("probes:", f"{steered}probes:"))
+    plan, ran = ran_in(path, tmp_path)
+    assert {stage for stage, _, _ in ran} >= {"prompts", "activations", "fit", "score", "intervention", "report"}
+    assert missed(plan, ran) == set()
+
+
+def test_a_warm_store_answers_for_no_other_code(copied: Path, tiny_llama: Path) -> None:
+    folder = copied.parent
+    path = write_text(folder, tiny_llama)
+    rows = "".join(
+        f"shade {n} of {'red' if n % 2 else 'blue'},{n % 2},{'a' if n % 4 < 2 else 'b'}\n" for n in range(100)
+    )
+    (folder / "colours.csv").write_text(f"colour,label,who\n{rows}")
+    edit(path, "limit: 60", "limit: 60, where: {who: a}")
+    edit(path, "transfer:", "layer: earliest\nactivations: {layers: [1]}\ntransfer:")
+
+    def run() -> str:
+        here = {"PYTHONPATH": folder, "HARNESS_STORE": folder / "store", "XDG_CACHE_HOME": folder / "cache"}
+        call = [sys.executable, "-m", "harness", "run", path.name, "--no-page", "--quiet"]
+        environment = os.environ | {name: str(value) for name, value in here.items()}
+        done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "nothing had to be computed" not in run()
+    before = (folder / "reports" / "colours" / "results.csv").read_bytes()
+    assert "nothing had to be computed" in run()
+    edit(copied / "where.py", "texts.is_in(asked)", "~texts.is_in(asked)")
+    assert "nothing had to be computed" not in run()
+    assert (folder / "reports" / "colours" / "results.csv").read_bytes() != before
+
+
+@pytest.fixture
+def edited(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the package, whose code the plan takes for its own from now on."""
+
+    def forget() -> None:
+        code_version._code.cache_clear()
+        code_version._extended.cache_clear()
+
+    monkeypatch.setattr(code_version, "tree", cache(lambda: Tree(copied, "harness")))
+    forget()
+    yield copied
+    forget()
+
+
+def test_a_plan_says_which_definitions_changed(tmp_path: Path, edited: Path) -> None:
+    path, store = tmp_path / "planted.yaml", Store(tmp_path / "store")
+    path.write_text(PLANTED.replace("EXPECTED", "fail"))
+
+    def plan() -> Plan:
+        return compile_plan(language.read(path), tmp_path, store)
+
+    plan().remember(store)
+    edit(edited / "facts.py", "layer 0 is", "layer 0 was")
+    edit(edited / "fitting.py", "return pairs if", "return pairs  if 1 and")
+    code_version.tree.cache_clear()
+    code_version._code.cache_clear()
+    code_version._extended.cache_clear()
+    after = plan()
+    assert "code (LAYERS, Fitting.apply)" in after.report.reason
+    assert {stage.reason for stage in after.scores.values()} == {"changed: code (Fitting.apply)"}
+    assert {stage.reason for stage in after.fits.values()} == {"was made, but is no longer in the store"}
