@@ -12,9 +12,10 @@ import msgspec
 from harness import elicited, standing
 from harness.adding import Adder
 from harness.bed_folder import find_bed
-from harness.code_version import code_version
+from harness.code_version import code_version, outside_code
 from harness.contracts import Bed, Erasure, Probe
 from harness.examinations import add_examinations
+from harness.kind import find
 from harness.kind import names as kind_names
 from harness.models.card import ModelCard, describe
 from harness.plan import Plan
@@ -78,7 +79,8 @@ def compile_plan(
                 "theorems",
             )
             + _erasure_code()
-            + (code_version("interventions") if acted else ""),
+            + (code_version("interventions") if acted else "")
+            + outside_code((*spec.checks, *spec.metrics)),
         }
         | scores
         | acted,
@@ -154,7 +156,8 @@ def _prompt_parts(condition: Condition, plan: Plan) -> dict[str, str]:
         **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_version('shots')}"}),
         "code": code_version(
             "examples", "templates", "sandbox", "prompts", "encoding", "lint", "data", "distractors", "models/tokenizer"
-        ),
+        )
+        + outside_code((data.source, condition.model, *plan.spec.distractors_of(condition).values())),
     }
 
 
@@ -186,7 +189,7 @@ def _groups(plan: Plan) -> dict[tuple[str, ...], dict[str, str]]:
         if card is None:
             model = {
                 "bed": content_key(plain(condition.model)),
-                "code": code_version("beds", "activations", "contracts"),
+                "code": code_version("beds", "activations", "contracts") + outside_code([condition.model]),
             }
         else:
             assert not isinstance(condition.model, Bed)
@@ -239,7 +242,8 @@ def _add_fit(plan: Plan, add: Adder, fit_on: str, tested_on: tuple[str, ...], pr
                 "laws",
             )
             + (_erasure_code() if probe.erase else "")
-            + _shared_code("probes"),
+            + _shared_code("probes")
+            + outside_code([_normalisation(probe)]),
         },
     )
     plan.fits[fit_on, name] = fit
@@ -264,6 +268,10 @@ def _add_fit(plan: Plan, add: Adder, fit_on: str, tested_on: tuple[str, ...], pr
                 ),
             },
         )
+
+
+def _normalisation(probe: Probe) -> object:
+    return find("normalisations", probe.normalise)()
 
 
 def _shared_code(folder: str) -> str:

@@ -46,6 +46,8 @@ class Source(Kind, frozen=True):
     whatever fields the template may use.
     """
 
+    folder: ClassVar[str] = "data"
+
     answers: ClassVar[tuple[str, ...]] = ()
     """Default answers, index = label."""
     template: ClassVar[str] = ""
@@ -70,17 +72,19 @@ class Source(Kind, frozen=True):
 class Distractor(Kind, frozen=True):
     """Something that is added to a prompt and has a label of its own, drawn independently of the truth."""
 
+    folder: ClassVar[str] = "distractors"
+
     def factor(self, name: str) -> Factor:
         """The factor under the name that the spec gives to this distractor."""
         raise NotImplementedError
 
     @property
-    def tied(self) -> bool:
-        """Whether it goes together with the truth on purpose; the linter then does not take it for a leaked label."""
+    def follows_truth(self) -> bool:
+        """Whether its value goes together with the truth on purpose; the linter then does not take it for a leaked label."""
         return False
 
     @property
-    def unseen(self) -> bool:
+    def leaves_prompts_alone(self) -> bool:
         """Whether it leaves prompts as they are on purpose; that it changes nothing is then no mistake."""
         return False
 
@@ -126,6 +130,8 @@ class Bed(Kind, frozen=True):
 
     Its prompts are token ids, not text, and what is true of each row stands in factor columns by construction.
     """
+
+    folder: ClassVar[str] = "beds"
 
     answers: ClassVar[tuple[str, ...]] = ("no", "yes")
     """Names of the two members of a pair."""
@@ -208,6 +214,8 @@ class Readout(Protocol):
 class Normalisation(Kind, frozen=True):
     """A map of the states, learnt without labels from training rows."""
 
+    folder: ClassVar[str] = "normalisations"
+
     by_layer: ClassVar[bool] = True
     """Whether a layer's map depends on nothing but that layer, and has tensors of the same size for every layer."""
 
@@ -251,6 +259,8 @@ class Probe(Kind, frozen=True):
 
     All layers, restarts and seeds are fitted together, as batched linear algebra.
     """
+
+    folder: ClassVar[str] = "probes"
 
     name: str = ""
     """Name in the report; the kind if empty, as in `logistic_regression`, or `logistic_regression@word` with another target."""
@@ -300,6 +310,8 @@ class Probe(Kind, frozen=True):
 
 class Metric(Kind, frozen=True):
     """A score of a probe's answers against the labels of one factor."""
+
+    folder: ClassVar[str] = "metrics"
 
     unit: ClassVar[str] = ""
     chance: ClassVar[float | None] = None
@@ -472,6 +484,8 @@ class Evidence(Protocol):
 
 class Check(Kind, frozen=True):
     """A claim about the numbers, decided by an interval: pass, fail or inconclusive."""
+
+    folder: ClassVar[str] = "checks"
 
     expect: Literal["pass", "fail", "inconclusive"] | None = None
     """The finding that the spec's author expects; another one is exit code 1."""

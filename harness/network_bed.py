@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -78,12 +78,14 @@ class NetworkBed(Kind, frozen=True):
     plan, extraction and probes know nothing of beds. What it claims is a spec of checks, all of which must pass.
     """
 
+    folder: ClassVar[str] = "beds"
+
     trained: bool = True
     """Use the weights that the bed was trained to. Off, its base answers the same questions: a network that was not taught to
     hide anything, as a control; of a network made from nothing, it is the same one before training, which knows nothing."""
     weights: str | None = None
     """A folder that `harness bed train` wrote, in the place of the weights that come with the bed."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """As a model's own option."""
     packing: Literal["auto", "never"] = "auto"
     """As a model's own option."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,23 @@ def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     root = tmp_path_factory.mktemp("store")
     monkeypatch.setenv("HARNESS_STORE", str(root))
     return root
+
+
+@pytest.fixture(autouse=True, scope="session")
+def told_processor() -> Iterator[None]:
+    """With HARNESS_TEST_FAST_BFLOAT16=1 or 0, tests run as on a processor with or without fast bfloat16, whatever this one has."""
+    told = os.environ.get("HARNESS_TEST_FAST_BFLOAT16")
+    with pytest.MonkeyPatch.context() as patch:
+        if told is not None:
+            patch.setattr("harness.models.precision.bfloat16_is_fast", lambda: told == "1")
+        yield
+
+
+@pytest.fixture(params=[True, False], ids=["fast-bfloat16", "slow-bfloat16"])
+def any_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Runs a test as on a processor with fast bfloat16 and as on one without."""
+    monkeypatch.setattr("harness.models.precision.bfloat16_is_fast", lambda: request.param)
+    return bool(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -535,6 +535,7 @@ def test_the_plan_is_what_is_done(folders: Callable[[str], Path], own_store: Pat
     assert plan_extraction(card, [table_of(9, seed=1)], EVERYTHING, Store()).keys[0] != plan.keys[0]
 
 
+@pytest.mark.usefixtures("any_processor")
 def test_keys_tell_models_precisions_and_rules_apart(folders: Callable[[str], Path]) -> None:
     row = Row((1, 2, 3), 1, 2, "last")
     others = [Row((1, 2, 4), 1, 2, "last"), Row((1, 2, 3), 1, 3, "last"), Row((1, 2, 3), 1, 2, "mean")]

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from harness.activations.extract import bank_key
 from harness.errors import HarnessError, UsageError
 from harness.models import precision
 from harness.models.card import ModelMissing, describe
 from harness.models.fingerprint import file_sha256
 from harness.models.load import load
+from harness.models.precision import bfloat16_is_fast as precision_of_this_machine
 from harness.models.tokenizer import load_tokenizer
 from harness.spec import Model
 
@@ -55,6 +57,16 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({key: value for key, value in content.items() if key not in gone}))
 
 
+def test_the_same_spec_is_the_same_network_on_every_processor(folder: Path, any_processor: bool) -> None:
+    card = describe(Model(id="model"), folder.parent)
+    assert (card.dtype, load(card).dtype) == ("float32", torch.float32)
+    assert bank_key(card) == bank_key(describe(Model(id="model", dtype="float32"), folder.parent))
+    # The control: what is asked of the processor differs by processor.
+    found = describe(Model(id="model", dtype="auto"), folder.parent)
+    assert found.dtype == ("bfloat16" if any_processor else "float32")
+
+
+@pytest.mark.usefixtures("any_processor")
 def test_a_card_says_what_the_network_is(folder: Path) -> None:
     card = describe(Model(id="model"), folder.parent)
     network = load(card)
@@ -296,12 +308,9 @@ def test_auto_is_what_is_fast(
 ) -> None:
     monkeypatch.setattr(precision, "cuda_capability", lambda: gpu)
     monkeypatch.setattr(precision, "processor_has_bfloat16", lambda: processor)
-    precision.bfloat16_is_fast.cache_clear()
-    try:
-        assert precision.choose("auto") == expected
-        assert precision.choose("float16") == "float16"
-    finally:
-        precision.bfloat16_is_fast.cache_clear()
+    monkeypatch.setattr(precision, "bfloat16_is_fast", precision_of_this_machine.__wrapped__)
+    assert precision.choose("auto") == expected
+    assert precision.choose("float16") == "float16"
 
 
 # ---------------------------------------------------------------- the real ones

@@ -98,7 +98,7 @@ class Packed:
             "attention_mask": self._mask(_send(last, network), stem),
         }
         if stem:
-            inputs["past_key_values"] = network.recall(self._remembered(groups[0][0].tokens[:stem]), len(packs))
+            inputs[network.cache_argument] = network.recall(self._remembered(groups[0][0].tokens[:stem]), len(packs))
         return _read(network, inputs, placed, length, layers, log_prob)
 
     def _remembered(self, stem: tuple[int, ...]) -> Past:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.interventions.questions import Question
-from harness.models.network import Network
+from harness.models.network import Network, cache_argument
 
 Way = Literal["branched", "whole"]
 
@@ -208,7 +208,7 @@ class _Branched:
             "attention_mask": self._mask(count),
         }
         if self.before:
-            inputs["past_key_values"] = self._past()
+            inputs[self.forward.network.cache_argument] = self._past()
         sequence = torch.arange(texts, device=altered.device)[reader.text]
         branch = torch.arange(count, device=altered.device)[:, None]
         places = (sequence * count + branch) * self.width + reader.place
@@ -265,7 +265,9 @@ class _Answers:
         count = len(places)
         with _head_at(self.network, places.flatten(), self.vocabulary):
             model = self.network.model
-            logits = model(**inputs, **({} if "past_key_values" in inputs else {"use_cache": False})).logits[0]
+            logits = model(**inputs, **({} if self.network.cache_argument in inputs else {"use_cache": False})).logits[
+                0
+            ]
         logits = logits.to(self.device).float().view(count, len(self.text), -1)
         found = logits[:, self.spot, self.answer]
         if self.vocabulary is None:
@@ -300,7 +302,8 @@ def _remembered(network: Network, layer: int, batch: Batch) -> tuple[Tensor, lis
     else:
         hook = network.blocks[layer - 1].register_forward_hook(after)
     try:
-        network.model.base_model(**_inputs(batch, network), past_key_values=cache, use_cache=True)
+        body = network.model.base_model
+        body(**_inputs(batch, network), use_cache=True, **{cache_argument(body): cache})
     finally:
         hook.remove()
     # The layers of a cache without a configuration are plain ones, and filled.

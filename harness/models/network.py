@@ -62,6 +62,7 @@ class Network:
         self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         self.bidirectional = card.stacks == "encoder-only"
         self.two_stacks = card.stacks == "encoder-decoder" and card.side == "decoder"
+        self.cache_argument = cache_argument(model)
         self.pad_token = _token(model, "pad_token_id") or 0
         self.eos_token = _token(model, "eos_token_id")
         self.decoder_start = _token(model, "decoder_start_token_id") or 0
@@ -102,7 +103,8 @@ class Network:
 
         cache = DynamicCache()
         with torch.inference_mode():
-            self._body()(input_ids=tokens, past_key_values=cache, use_cache=True)
+            body = self._body()
+            body(input_ids=tokens, use_cache=True, **{cache_argument(body): cache})
         # The layers of a cache without a configuration are plain ones, and filled.
         return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[misc, union-attr]
 
@@ -165,6 +167,14 @@ class Network:
             yield
         finally:
             hook.remove()
+
+
+def cache_argument(module: nn.Module) -> str:
+    """The name under which a network takes keys and values of earlier tokens.
+
+    It is `cache` in recent versions of transformers and `past_key_values` in earlier ones, which recent ones warn of.
+    """
+    return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
 
 
 def _token(model: PreTrainedModel, name: str) -> int | None:

@@ -1,7 +1,8 @@
-"""Which number format the forward pass uses.
+"""Which number format the forward pass uses: float32 unless a spec asks for another one.
 
-bfloat16 is chosen only where it is fast: on GPUs with bfloat16 tensor cores and on processors with AVX512-BF16 or AMX.
-Elsewhere a processor emulates it, a hundred times slower than float32.
+`auto` takes bfloat16 only where it is fast: on GPUs with bfloat16 tensor cores and on processors with AVX512-BF16 or AMX.
+Elsewhere a processor emulates it, a hundred times slower than float32. It is no default, because the same spec must give
+the same numbers on every machine.
 """
 
 from __future__ import annotations

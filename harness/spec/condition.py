@@ -34,8 +34,9 @@ class Model(Part, frozen=True, kw_only=True):
     """`random` keeps architecture and tokenizer and draws the weights anew, untrained."""
     weights_seed: int = 0
     """Seed of `weights: random`."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """`auto` is bfloat16 where the processor or GPU multiplies it fast, else float32."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Number format of weights and arithmetic. Lower precision is faster and moves x⁺ − x⁻, on which the methods live, far more than
+    the states. `auto` is bfloat16 where the processor or GPU multiplies it fast, else float32: other numbers on other machines."""
     side: Literal["auto", "decoder", "encoder"] = "auto"
     """Which stack to read in an encoder-decoder model; `auto` is the only one there is, or the decoder."""
     packing: Literal["auto", "never"] = "auto"

@@ -43,7 +43,7 @@ def choice(folder: str, node: Node, key: str = "kind") -> Node:
 
 def own_option(folder: str, name: str) -> bool:
     """Whether a kind has an option of its own name, so that `{hub: …}` says both."""
-    return name in {option.name for option in kind.options(kind.find(folder, name))}
+    return name in kind.loadable(folder) and name in {each.name for each in kind.options(kind.find(folder, name))}
 
 
 def _named_by_option(folder: str, table: Table) -> str | None:
