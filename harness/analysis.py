@@ -33,6 +33,7 @@ class Drawn(msgspec.Struct, frozen=True):
 class Analysis(Kind, frozen=True):
     """What looks into the scores of a run. Adding one is adding a folder (or a file) of this name."""
 
+    folder: ClassVar[str] = "analyses"
     files: ClassVar[tuple[str, ...]] = ()
     """Tables that it puts into the report's folder, in their order."""
     opens: ClassVar[bool] = False

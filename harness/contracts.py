@@ -49,6 +49,8 @@ class Source(Kind, frozen=True):
     whatever fields the template may use.
     """
 
+    folder: ClassVar[str] = "data"
+
     answers: ClassVar[tuple[str, ...]] = ()
     """Default answers, index = label."""
     template: ClassVar[str] = ""
@@ -73,17 +75,19 @@ class Source(Kind, frozen=True):
 class Distractor(Kind, frozen=True):
     """Something that is added to a prompt and has a label of its own, drawn independently of the truth."""
 
+    folder: ClassVar[str] = "distractors"
+
     def factor(self, name: str) -> Factor:
         """The factor under the name that the spec gives to this distractor."""
         raise NotImplementedError
 
     @property
-    def tied(self) -> bool:
-        """Whether it goes together with the truth on purpose; the linter then does not take it for a leaked label."""
+    def follows_truth(self) -> bool:
+        """Whether its value goes together with the truth on purpose; the linter then does not take it for a leaked label."""
         return False
 
     @property
-    def unseen(self) -> bool:
+    def leaves_prompts_alone(self) -> bool:
         """Whether it leaves prompts as they are on purpose; that it changes nothing is then no mistake."""
         return False
 
@@ -129,6 +133,8 @@ class Bed(Kind, frozen=True):
 
     Its prompts are token ids, not text, and what is true of each row stands in factor columns by construction.
     """
+
+    folder: ClassVar[str] = "beds"
 
     answers: ClassVar[tuple[str, ...]] = ("no", "yes")
     """Names of the two members of a pair."""
@@ -239,6 +245,8 @@ class Readout(Fitted, frozen=True):
 class Normalisation(Kind, frozen=True):
     """A map of the states, learnt without labels from training rows."""
 
+    folder: ClassVar[str] = "normalisations"
+
     by_layer: ClassVar[bool] = True
     """Whether a layer's map depends on nothing but that layer, and has tensors of the same size for every layer."""
 
@@ -281,6 +289,8 @@ class Probe(Kind, frozen=True):
 
     All layers, restarts and seeds are fitted together, as batched linear algebra.
     """
+
+    folder: ClassVar[str] = "probes"
 
     name: str = ""
     """Name in the report; the kind if empty, as in `logistic_regression`, or `logistic_regression@word` with another target."""
@@ -330,6 +340,8 @@ class Probe(Kind, frozen=True):
 
 class Metric(Kind, frozen=True):
     """A score of a probe's answers against the labels of one factor."""
+
+    folder: ClassVar[str] = "metrics"
 
     unit: ClassVar[str] = ""
     chance: ClassVar[float | None] = None
@@ -438,6 +450,8 @@ def _named(hint: Any) -> str:
 
 class Check(Kind, frozen=True, kw_only=True):
     """A claim about one probe on the test rows of one condition, decided by an interval: pass, fail or inconclusive."""
+
+    folder: ClassVar[str] = "checks"
 
     expect: Literal["pass", "fail", "inconclusive"] | None = None
     """The finding that the spec's author expects; another one is exit code 1."""

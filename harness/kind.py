@@ -1,7 +1,8 @@
 """A kind: one thing that a spec can name (a probe, a data set, a check …), described by its own struct.
 
 A folder is its own registry: `kind: mean_difference` among the probes is `harness/probes/mean_difference.py`,
-and the one `Kind` subclass defined there is what the YAML decodes into. Options, types, ranges, defaults and
+and the one `Kind` subclass defined there is what the YAML decodes into. Installed packages add kinds of their own by entry points
+(`harness.outside`). Options, types, ranges, defaults and
 their documentation are the struct's fields and field docstrings, and stand nowhere else: the schema, the
 error messages and `harness list` read them from here.
 
@@ -23,12 +24,31 @@ from typing import Any, ClassVar, get_type_hints
 
 import msgspec
 
-FOLDERS = ("data", "distractors", "beds", "normalisations", "probes", "metrics", "checks", "analyses")
+from harness import outside
+from harness.errors import UsageError
+
+PACKAGE = __name__.partition(".")[0]
+ROOT = Path(__file__).parent
+"""The folder of the package, in which the folders of kinds lie."""
+
+FOLDERS = {
+    "data": "data set",
+    "distractors": "distractor",
+    "beds": "test bed",
+    "normalisations": "normalisation",
+    "probes": "probe",
+    "metrics": "metric",
+    "checks": "check",
+    "analyses": "analysis",
+}
+"""The folders of kinds, and what one of each is called. The base class of a folder's kinds has the folder's name as `folder`."""
 
 
 class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of everything that a spec names by `kind`. Fields are options; a docstring under a field explains it."""
 
+    folder: ClassVar[str] = ""
+    """The folder that it belongs to: `probes`, `checks` …"""
     source: ClassVar[str] = ""
     """The paper, section or equation that it comes from; empty if it is our own."""
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -36,8 +56,8 @@ class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @classmethod
     def kind(cls) -> str:
-        """The name used in a spec: the name of the module."""
-        return cls.__module__.rsplit(".", 1)[-1]
+        """The name used in a spec: the name of the module, or the one that its package's entry point gives it."""
+        return _name_of(cls)
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -56,20 +76,32 @@ def canonical(name: str) -> str:
 
 
 @cache
-def names(folder: str) -> tuple[str, ...]:
-    """All kinds in a folder, sorted, without importing them."""
-    package = Path(__file__).parent / folder
-    modules = [*package.glob("*.py"), *(path.parent for path in package.glob("*/__init__.py"))]
+def built_in(folder: str) -> tuple[str, ...]:
+    """The harness's own kinds in a folder, each a module or a folder of modules, sorted, without importing them."""
+    modules = [path for path in (ROOT / folder).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
     return tuple(sorted(path.stem for path in modules if not path.stem.startswith("_")))
 
 
 @cache
+def names(folder: str) -> tuple[str, ...]:
+    """All kinds in a folder, those of installed packages included, sorted, without importing them."""
+    return tuple(sorted({*built_in(folder), *(entry.name for entry in _announced(folder))}))
+
+
+@cache
 def find(folder: str, name: str) -> type[Kind]:
-    """The kind called `name` in `folder`. Raises KeyError if there is none."""
+    """The kind called `name` in `folder`. Raises KeyError if there is none, UsageError for a package's that cannot be used.
+
+    A name that is built in is always the harness's own kind here; see `refusal` for what a spec may say.
+    """
     name = canonical(name)
     if name not in names(folder):
         raise KeyError(name)
-    module = import_module(f"harness.{folder}.{name}")
+    if (entry := entry_of(folder, name)) is not None:
+        if reason := refusal(folder, name):
+            raise UsageError(reason)
+        return entry.load(Kind)
+    module = import_module(f"{PACKAGE}.{folder}.{name}")
     found = [
         value
         for value in vars(module).values()
@@ -83,7 +115,9 @@ def find(folder: str, name: str) -> type[Kind]:
 def aliases(folder: str) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     """Other names for the kinds in a folder: each with the kind that it means and the options that it stands for."""
     return {
-        other: (name, stands_for) for name in names(folder) for other, stands_for in find(folder, name).aliases.items()
+        other: (name, stands_for)
+        for name in built_in(folder)
+        for other, stands_for in find(folder, name).aliases.items()
     }
 
 
@@ -92,6 +126,68 @@ def named(folder: str, name: str) -> Kind:
     name = canonical(name)
     own, stands_for = (name, {}) if name in names(folder) else aliases(folder)[name]
     return msgspec.convert(stands_for, find(folder, own))
+
+
+@cache
+def refusal(folder: str, name: str) -> str:
+    """Why a spec may not name this kind, because of a package that has one of the name; empty if it may."""
+    claims = [entry for entry in _announced(folder) if entry.name == canonical(name)]
+    if not claims:
+        return ""
+    if claims[0].name in built_in(folder):
+        return _unusable(
+            claims[0], "the harness has one of that name itself; rename the package's, or uninstall the package"
+        )
+    if len(claims) > 1:
+        others = " and ".join(entry.package for entry in claims[1:])
+        return _unusable(claims[0], f"{others} has one of that name too; uninstall one of them")
+    try:
+        claims[0].load(Kind)
+    except outside.Unusable as reason:
+        return _unusable(claims[0], str(reason))
+    return ""
+
+
+def loadable(folder: str) -> tuple[str, ...]:
+    """The kinds in a folder without those of packages that cannot be used; packages are imported to find out."""
+    own = built_in(folder)
+    return tuple(name for name in names(folder) if name in own or not refusal(folder, name))
+
+
+def refusals() -> list[str]:
+    """Why a kind of an installed package cannot be used, for each that cannot."""
+    advice = f"name an entry FOLDER.NAME, with a folder out of {', '.join(FOLDERS)}, and a name of a-z, 0-9 and _"
+    misplaced = [_unusable(entry, advice) for entry in outside.entries() if entry not in _announced(entry.folder)]
+    claimed = [refusal(folder, entry.name) for folder in FOLDERS for entry in _announced(folder)]
+    return [*misplaced, *dict.fromkeys(reason for reason in claimed if reason)]
+
+
+def entry_of(folder: str, name: str) -> outside.Entry | None:
+    """The entry of an installed package for a kind that is not built in."""
+    if canonical(name) in built_in(folder):
+        return None
+    return next((entry for entry in _announced(folder) if entry.name == canonical(name)), None)
+
+
+def _unusable(entry: outside.Entry, reason: str) -> str:
+    noun = FOLDERS.get(entry.folder)
+    called = f'{noun} "{entry.name}"' if noun else f'entry "{".".join(filter(None, (entry.folder, entry.name)))}"'
+    return f"the {called} of the package {entry.package} cannot be used: {' '.join(reason.split())}"
+
+
+@cache
+def _announced(folder: str) -> tuple[outside.Entry, ...]:
+    """What installed packages add to a folder."""
+    known = folder in FOLDERS
+    return tuple(entry for entry in outside.entries() if known and entry.folder == folder and entry.well_named)
+
+
+@cache
+def _name_of(cls: type[Kind]) -> str:
+    module = cls.__module__.rsplit(".", 1)[-1]
+    if cls.__module__.startswith(f"{PACKAGE}."):
+        return module
+    return next((entry.name for entry in outside.entries() if entry.means(cls)), module)
 
 
 @cache

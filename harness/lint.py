@@ -75,8 +75,8 @@ def text_findings(frame: pl.DataFrame) -> list[str]:
     return findings + _repeated(frame)
 
 
-def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], tied: Collection[str] = ()) -> list[str]:
-    """Unbalanced classes, and factors that go together with the truth; of those that are `tied` to it on purpose it is
+def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], follow_truth: Collection[str] = ()) -> list[str]:
+    """Unbalanced classes, and factors that go together with the truth; of those that `follow_truth` on purpose it is
     said, but not held against them."""
     import polars as pl
 
@@ -98,7 +98,7 @@ def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], tied: Collect
             if factor.name == "truth" or factor.name not in rows.columns:
                 continue
             found = association(truth, rows[factor.name].to_list())
-            if found.p_value < P_VALUE and factor.name in tied:
+            if found.p_value < P_VALUE and factor.name in follow_truth:
                 findings.append(
                     f"On purpose, truth goes together with {factor.name} in {part} examples (phi = {found.phi:.2f}, "
                     f"n = {found.n}): a probe of the one scores on the other."

@@ -11,7 +11,7 @@ from harness import kind
 from harness.contracts import Metric
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words
-from harness.language.schema.json_schema import FOLDER_OF, SINGULAR, option_schema
+from harness.language.schema.json_schema import option_schema
 from harness.network_bed import NetworkBed
 from harness.spec import Model
 
@@ -35,11 +35,11 @@ def listing(folder: str | None = None, name: str | None = None) -> RenderableTyp
     if folder == MODELS:
         return _models() if name is None else _model(name)
     if name is None:
-        return _table(("", ""), [(each, _line(kind.find(folder, each))) for each in kind.names(folder)])
+        return _table(("", ""), [(each, _line(folder, each)) for each in kind.names(folder)])
     aliases = kind.aliases(folder)
     own, _ = aliases.get(kind.canonical(name), (kind.canonical(name), {}))
     if own not in kind.names(folder):
-        raise UsageError(f'no {SINGULAR[folder]} "{name}"{did_you_mean(name, [*kind.names(folder), *aliases])}')
+        raise UsageError(f'no {kind.FOLDERS[folder]} "{name}"{did_you_mean(name, [*kind.names(folder), *aliases])}')
     return _kind(folder, kind.find(folder, own))
 
 
@@ -50,7 +50,7 @@ def example(folder: str, cls: type[kind.Kind]) -> str:
     required = {
         option.name: _FOR_EXAMPLE.get(option.name, option.name.upper()) for option in options if option.required
     }
-    shared = {option.name for base in cls.__bases__ if base in FOLDER_OF for option in kind.options(base)}
+    shared = {option.name for base in cls.__bases__ if "folder" in vars(base) for option in kind.options(base)}
     own = [option for option in options if option.name not in shared and option.default not in (None, (), "")]
     given = required | {option.name: option.default for option in own[:1]}
     body = {"kind": name, **given}
@@ -69,11 +69,15 @@ def example(folder: str, cls: type[kind.Kind]) -> str:
 
 
 def _everything() -> RenderableType:
-    rows = [(folder, ", ".join(kind.names(folder))) for folder in kind.FOLDERS]
-    return _table(("list", "what there is"), [*rows, (MODELS, ", ".join(_catalog("model")))])
+    rows = [(folder, ", ".join(kind.loadable(folder))) for folder in kind.FOLDERS]
+    refused = [("cannot be used", reason) for reason in kind.refusals()]
+    return _table(("list", "what there is"), [*rows, (MODELS, ", ".join(_catalog("model"))), *refused])
 
 
-def _line(cls: type[kind.Kind]) -> str:
+def _line(folder: str, name: str) -> str:
+    if name not in kind.loadable(folder):
+        return kind.refusal(folder, name)
+    cls = kind.find(folder, name)
     summary = words.first_sentence(kind.summary(cls))
     return f"{summary} [{cls.source}]" if cls.source else summary
 
@@ -84,10 +88,12 @@ def _kind(folder: str, cls: type[kind.Kind]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(f"{SINGULAR[folder]} {cls.kind()}", style="bold"), ""]
+    parts: list[RenderableType] = [Text(f"{kind.FOLDERS[folder]} {cls.kind()}", style="bold"), ""]
     for paragraph in inspect.cleandoc(cls.__doc__ or "").split("\n\n"):
         parts += [Text(" ".join(paragraph.split())), ""]
-    facts = [*_facts(cls), *([f"Source: {cls.source}."] if cls.source else [])]
+    entry = kind.entry_of(folder, cls.kind())
+    facts = [] if entry is None else [f"It comes from the package {entry.package}."]
+    facts = [*facts, *_facts(cls), *([f"Source: {cls.source}."] if cls.source else [])]
     if facts:
         parts += [*map(Text, facts), ""]
     if kind.options(cls):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -77,6 +77,8 @@ class NetworkBed(Kind, frozen=True):
     In a spec it stands in for an ordinary model, data set and prompt (`brought`), over which the condition's own options lie:
     plan, extraction and probes know nothing of beds. What it claims is a spec of checks, all of which must pass.
     """
+
+    folder: ClassVar[str] = "beds"
 
     trained: bool = True
     """Use the weights that the bed was trained to. Off, its base answers the same questions: a network that was not taught to

@@ -89,16 +89,16 @@ def build(
         rows = (as_chat(row, tokenizer) for row in rows)
     frame, dropped = without_too_long(in_chunks(rows, values, tokenizer), condition.prompt, tokenizer)
     lint.check_pairs(frame)
-    tied = {name for name, distractor in distractors.items() if distractor.tied}
+    follow_truth = {name for name, distractor in distractors.items() if distractor.follows_truth}
     # Whether a label leaks is asked of the prompts without those distractors that are there to tell it.
-    innocent = [edit for edit in edits if edit[0] not in tied]
+    innocent = [edit for edit in edits if edit[0] not in follow_truth]
     unaided = (
         frame
         if innocent == edits
         else frame_of(list(_rows(examples, templates, answers, choices, innocent, shots)), values)
     )
     findings += dropped + lint.leak_findings(unaided) + lint.text_findings(frame)
-    findings += lint.label_findings(frame, factors, tied)
+    findings += lint.label_findings(frame, factors, follow_truth)
     if source.lawful:
         frame = frame.with_columns(examples[name].gather(frame["number"]) for name in laws.COLUMNS)
     columns = [*_OWN_COLUMNS, *(laws.COLUMNS if source.lawful else ()), *(factor.name for factor in factors[1:])]
@@ -272,7 +272,7 @@ def _check_edits(
 ) -> None:
     """A distractor whose field the template never shows would be measured, and found nowhere."""
     for place, (name, distractor, _) in enumerate(edits):
-        if distractor.unseen:
+        if distractor.leaves_prompts_alone:
             continue
         before, after = edits[:place], edits[place + 1 :]
         without = _edited(template, fields, pair, answers, [*before, *after], 0, example)
@@ -323,8 +323,8 @@ def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor
             )
     frame = frame_of(rows, values).with_columns(pl.col("tokens").cast(pl.List(pl.UInt32)))
     lint.check_pairs(frame)
-    tied = {name for name, distractor in distractors.items() if distractor.tied}
-    findings += lint.label_findings(frame, factors, tied)
+    follow_truth = {name for name, distractor in distractors.items() if distractor.follows_truth}
+    findings += lint.label_findings(frame, factors, follow_truth)
     columns = [*_OWN_COLUMNS, *(factor.name for factor in factors[1:])]
     return PromptTable(frame.select(columns), factors, (ONLY_TEMPLATE,), tuple(findings))
 

@@ -71,6 +71,18 @@ def test_evidence_is_declared_once() -> None:
         if isinstance(node, ast.ClassDef) and node.name.endswith("Evidence")
     ]
     assert declared == ["evidence.py", "evidence.py"], "of a run, and of one probe in it"
+def test_a_kind_is_a_module_or_a_folder_of_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "things/small.py",
+        "things/large/__init__.py",
+        "things/_shared.py",
+        "things/weights/a.txt",
+        "things/__init__.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(kind, "ROOT", tmp_path)
+    assert kind.built_in.__wrapped__("things") == ("large", "small")
 
 
 @pytest.mark.parametrize(("folder", "name"), KINDS)
@@ -95,7 +107,7 @@ def test_importing_all_kinds_imports_nothing_heavy() -> None:
 
 # Imports: errors ← values ← plug-in folders ← spec ← language, plan ← pipeline ← command line.
 
-VALUES = {"errors", "kind", "axes", "estimate", "depth", "contracts", "network_bed"}
+VALUES = {"errors", "kind", "outside", "axes", "estimate", "depth", "contracts", "network_bed"}
 TYPES_ONLY = {"harness.evidence"}
 """What a contract and the checks may name in annotations without importing it."""
 ABOVE_SPEC = {"language", "plan", "pipeline", "cli", "execution", "evidence", "listing", "report", "costs", "diff"}
@@ -140,7 +152,8 @@ def test_the_walk_of_imports_sees_imports() -> None:
 
 def test_errors_import_nothing_of_ours() -> None:
     assert imported(ROOT / "errors.py") == set()
-    assert imported(ROOT / "kind.py") <= {"errors"}
+    assert imported(ROOT / "outside.py") == set()
+    assert imported(ROOT / "kind.py") <= {"errors", "outside"}
 
 
 def test_values_import_values_only() -> None:
@@ -166,6 +179,40 @@ def test_the_language_imports_the_spec_and_nothing_above() -> None:
     allowed = VALUES | {"spec", "language", "untrusted", "assets"}
     for path in files("language"):
         assert {first(module) for module in imported(path)} <= allowed, path.name
+
+
+def reached(start: str, arrows: dict[str, set[str]]) -> set[str]:
+    """Everything that a module leads to."""
+    found: set[str] = set()
+    ahead = set(arrows[start])
+    while ahead:
+        found |= ahead
+        ahead = {name for each in ahead for name in arrows[each]} - found
+    return found
+
+
+def test_the_language_has_no_circle_of_imports() -> None:
+    names = {
+        path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in files("language")
+    }
+    known = set(names.values())
+    arrows = {name: {other for other in imported(path) if other in known} for path, name in names.items()}
+    assert "language.cards" in arrows["language.reading"] and "language.syntax.nodes" in reached(
+        "language.reading", arrows
+    )
+    assert not [name for name in arrows if name in reached(name, arrows)]
+    # The control: the arrow that once closed the circle would be seen.
+    arrows["language.conditions"].add("language.cards")
+    assert "language.conditions" in reached("language.conditions", arrows)
+
+
+def test_no_class_of_the_language_does_everything() -> None:
+    for path in files("language"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                methods = [each.name for each in node.body if isinstance(each, ast.FunctionDef) and each.name[0] != "_"]
+                assert len(methods) <= 15, f"{node.name} has {len(methods)} public methods"
 
 
 def test_the_plan_imports_neither_pipeline_nor_command_line() -> None:

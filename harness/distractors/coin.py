@@ -31,7 +31,7 @@ class Coin(Distractor, frozen=True):
             raise ValueError("the sides must have different names")
 
     @property
-    def unseen(self) -> bool:
+    def leaves_prompts_alone(self) -> bool:
         return True
 
     def factor(self, name: str) -> Factor:

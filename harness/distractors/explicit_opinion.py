@@ -68,7 +68,7 @@ class ExplicitOpinion(Distractor, frozen=True):
             raise ValueError("strength 1 without a preamble adds nothing; leave the distractor out of the condition")
 
     @property
-    def tied(self) -> bool:
+    def follows_truth(self) -> bool:
         return self.agreement != 0.5
 
     def factor(self, name: str) -> Factor:

@@ -65,7 +65,7 @@ class ImplicitOpinion(Distractor, frozen=True):
     source: ClassVar[str] = "Farquhar et al. 2023, arXiv 2312.10029, §4.3"
 
     @property
-    def tied(self) -> bool:
+    def follows_truth(self) -> bool:
         return True
 
     def factor(self, name: str) -> Factor:

@@ -39,7 +39,7 @@ class LabelLeak(Distractor, frozen=True):
             raise ValueError(f"the words must have {ANSWER} in them, where the answer goes")
 
     @property
-    def tied(self) -> bool:
+    def follows_truth(self) -> bool:
         return self.agreement != 0.5
 
     def factor(self, name: str) -> Factor:

@@ -26,7 +26,7 @@ class TokenCue(OneOfWords, frozen=True):
     source: ClassVar[str] = "Our own; a positive control to Farquhar et al. 2023, arXiv 2312.10029, §4.1"
 
     @property
-    def tied(self) -> bool:
+    def follows_truth(self) -> bool:
         return self.agreement != 0.5
 
     def draw(self, examples: pl.DataFrame, seed: int) -> np.ndarray:

@@ -9,11 +9,11 @@ import msgspec
 from harness import kind
 from harness.contracts import Check, Metric, Probe
 from harness.language.resolving import Resolved
-from harness.language.schema.grammar import Written
+from harness.language.schema.grammar import SpecKeys
 from harness.language.syntax.nodes import plain, text_of
 from harness.spec import Condition, Spec
 
-MANY = 3
+LEADERBOARD_FROM = 3
 """From so many conditions with distractors on, a report has a leaderboard unasked."""
 
 
@@ -70,7 +70,7 @@ def _metrics(resolved: Resolved) -> tuple[Metric, ...]:
     """The metrics, each followed by those that always stand beside it."""
     given = [metric for _, metric in resolved.metrics if metric is not None]
     if not given:
-        default = next(option.default for option in kind.options(Written) if option.name == "metrics")
+        default = next(option.default for option in kind.options(SpecKeys) if option.name == "metrics")
         given = [cast(Metric, kind.named("metrics", name)) for name in default]
     asked = {metric.title for metric in given}
     metrics: dict[str, Metric] = {}
@@ -85,7 +85,7 @@ def _metrics(resolved: Resolved) -> tuple[Metric, ...]:
 def _leaderboard(resolved: Resolved, conditions: tuple[Condition, ...]) -> bool:
     """As the spec says, or where there is something to be survived in several conditions."""
     wanted = _written(resolved, "leaderboard")
-    return sum(bool(c.distractors) for c in conditions) >= MANY if wanted is None else bool(wanted)
+    return sum(bool(c.distractors) for c in conditions) >= LEADERBOARD_FROM if wanted is None else bool(wanted)
 
 
 def _geometry(resolved: Resolved) -> bool | tuple[str, ...]:

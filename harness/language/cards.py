@@ -1,4 +1,4 @@
-"""Reading a bed's card: the same language as a spec's, the same errors, and nothing that leads out of the bed's folder.
+"""The reader of a bed's card: the language and the errors of a spec, and nothing that leads out of the bed's folder.
 
 A card becomes a spec: its claims are the probes and checks, its conditions the conditions. So whatever is wrong in it is
 found as in a spec, at its place in the card.

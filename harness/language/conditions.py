@@ -1,4 +1,4 @@
-"""The conditions of a spec: each one's overrides laid over what stands above them, and the whole decoded."""
+"""The conditions of a spec: each one's overrides merged over what stands above them, and the whole decoded."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class ConditionReader:
                 decoder.problems.append(problem_at(model_node, lacking))
                 return None
             brought = model.brought()
-            data_node = _laid_over(brought.data, data_node, model_node, "data")
-            prompt_node = _laid_over(brought.prompt, prompt_node, model_node, "prompt")
+            data_node = _merged_over(brought.data, data_node, model_node, "data")
+            prompt_node = _merged_over(brought.prompt, prompt_node, model_node, "prompt")
             model = msgspec.convert(brought.model, Model)
         origin = None
         if isinstance(model, OwnBed):
@@ -179,7 +179,7 @@ def entries_of(root: Table, key: str) -> Iterator[tuple[str, Entry]]:
     yield from () if table is None else table.entries.items()
 
 
-def _laid_over(brought: Mapping[str, Any], own: Node | None, bed: Node, key: str) -> Node:
+def _merged_over(brought: Mapping[str, Any], own: Node | None, bed: Node, key: str) -> Node:
     """What a bed brings, with the condition's own options laid over it. It stands where the bed is named."""
     base = node_of(brought, bed.place, key)
     return base if own is None else overlay(base, own, (key,))

@@ -47,6 +47,9 @@ class Decoder:
         if name is None or kind.canonical(name) not in kind.names(folder):
             return None
         assert isinstance(node, Table)
+        if reason := kind.refusal(folder, name):
+            self.problems.append(problem_at(node.entries[key].node, reason))
+            return None
         return self.part(folder, kind.find(folder, name), node.without(key), node)
 
     def model(self, node: Node) -> Model | Bed | NetworkBed | OwnBed | None:

@@ -1,4 +1,4 @@
-"""From a file to one tree: the spec with the files that it includes merged under it."""
+"""A spec's file as one tree, with the files that it includes merged under it."""
 
 from __future__ import annotations
 

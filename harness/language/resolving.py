@@ -62,7 +62,7 @@ class Resolved:
 
     def own_factors(self) -> list[str]:
         """Names of what the data sets and beds know of each row besides the truth."""
-        return [factor.name for factor in self._own()]
+        return [factor.name for factor in self._known_factors()]
 
     def factors(self) -> list[str]:
         """Names of everything that is known of each row, the truth first: what a probe can be scored on or fitted on."""
@@ -72,10 +72,10 @@ class Resolved:
         """How many values a factor has, 0 if it is no class; None where only the data can tell."""
         if (distractor := self.distractors.get(factor)) is not None:
             return len(distractor.factor(factor).values)
-        own = [one for one in self._own() if one.name == factor]
+        own = [one for one in self._known_factors() if one.name == factor]
         return next((len(one.values) or (None if one.kind == "class" else 0) for one in own), None)
 
-    def _own(self) -> list[Factor]:
+    def _known_factors(self) -> list[Factor]:
         makers = [maker for c in self.conditions.values() if c is not None for maker in (c.model, c.data.source)]
         return [factor for maker in makers for factor in getattr(maker, "factors", ())]
 

@@ -18,7 +18,7 @@ _STEP = re.compile(r"(?:^|\.)(?P<key>[^.\[\]=\s]+)|\[(?P<index>[0-9]{1,6})\]")
 
 
 def apply(root: Table, sets: Sequence[str], problems: list[Problem]) -> Table:
-    """The tree with every setting laid over it, in order; faults are added to `problems`."""
+    """The tree with every override merged over it, in order; faults are added to `problems`."""
     for text in sets:
         place = Place(f"--set {shorten(text)}")
         target, equals, written = text.partition("=")
@@ -40,9 +40,9 @@ def apply(root: Table, sets: Sequence[str], problems: list[Problem]) -> Table:
         if value is None:
             value, _ = compose("null", place.file, path=target, outside=True)
             assert value is not None
-        laid = _laid(root, steps, value, (), place, "", problems)
-        assert isinstance(laid, Table)
-        root = written_out(laid)
+        changed = _with_value(root, steps, value, (), place, "", problems)
+        assert isinstance(changed, Table)
+        root = written_out(changed)
     return root
 
 
@@ -58,7 +58,7 @@ def _steps(target: str) -> list[str | int]:
     return steps if end == len(target) and steps and isinstance(steps[0], str) else []
 
 
-def _laid(
+def _with_value(
     base: Node | None,
     steps: Sequence[str | int],
     value: Node,
@@ -74,12 +74,12 @@ def _laid(
     here = child_path(path, step)
     if isinstance(step, str):
         below = base.get(step) if isinstance(base, Table) else None
-        laid = _laid(below, rest, value, (*position, step), place, here, problems)
-        return overlay(base, Table({step: Entry(place, laid)}, place, path), position)
+        changed = _with_value(below, rest, value, (*position, step), place, here, problems)
+        return overlay(base, Table({step: Entry(place, changed)}, place, path), position)
     if not isinstance(base, Array) or step >= len(base.items):
-        there = f"{len(base.items)} entries, counted from 0" if isinstance(base, Array) else "no list"
-        problems.append(place.problem(here, f"there is no such entry: {path} has {there}"))
+        found = f"{len(base.items)} entries, counted from 0" if isinstance(base, Array) else "no list"
+        problems.append(place.problem(here, f"there is no such entry: {path} has {found}"))
         return base if base is not None else value
     items = list(base.items)
-    items[step] = _laid(items[step], rest, value, (*position, "[]"), place, here, problems)
+    items[step] = _with_value(items[step], rest, value, (*position, "[]"), place, here, problems)
     return Array(tuple(items), base.place, base.path)

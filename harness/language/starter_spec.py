@@ -1,4 +1,4 @@
-"""The first spec that somebody sees: it runs as it is, and its comments say what else there is."""
+"""The commented spec that `harness init` writes: it runs as it is, and its comments say what else there is."""
 
 from __future__ import annotations
 

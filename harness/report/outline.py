@@ -153,7 +153,7 @@ def _is(check: Check, row: Mapping[str, Any]) -> bool:
 def _rivals(spec: Spec, condition: Condition) -> tuple[str, ...]:
     """What a probe could find instead of the truth."""
     found = spec.distractors_of(condition)
-    return tuple(name for name in condition.distractors if not found[name].tied)
+    return tuple(name for name in condition.distractors if not found[name].follows_truth)
 
 
 def _role(probe: Probe | None) -> Role:

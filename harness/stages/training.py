@@ -55,7 +55,13 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
     def make(self, run: Run, work: Work) -> LanguageModel:
         work.total(self.elicit.steps)
         done = elicited.train(
-            run.store, self.key, self.base.card, self.questions(run), self.on, self.elicit, lambda step, loss: work.to(step)
+            run.store,
+            self.key,
+            self.base.card,
+            self.questions(run),
+            self.on,
+            self.elicit,
+            lambda step, loss: work.to(step),
         )
         work.counts |= {"rows": done.seen, "tokens": done.tokens}
         return run.seen(self)

@@ -73,7 +73,7 @@ def weights_file(bed: NetworkBed) -> str:
 
 def bed_named(name: str, options: Mapping[str, Any]) -> NetworkBed:
     """The network bed of a name, with options. Raises UsageError."""
-    networks = [each for each in kind.names("beds") if issubclass(kind.find("beds", each), NetworkBed)]
+    networks = [each for each in kind.loadable("beds") if issubclass(kind.find("beds", each), NetworkBed)]
     if kind.canonical(name) not in networks:
         raise UsageError(f'no test bed with weights "{name}"; there is: {", ".join(networks)}')
     # A folder is meant as seen from here, and not from wherever the bed's claims will be written.

@@ -1,4 +1,4 @@
-"""What checks and the layer rule rest on: names that must exist, transfers that must be run, rows that must be there."""
+"""Problems of checks and of the layer rule: names that are missing, transfers that are not run, rows that are not there."""
 
 from __future__ import annotations
 
@@ -73,6 +73,8 @@ def _name_problems(resolved: Resolved, node: Table, check: Check, known: dict[st
                 hint = renamed(resolved, name) if what == "probe" else ""
                 hint = hint or did_you_mean(name, known[what])
                 yield problem_at(_where_named(node, name), f'no {what} "{shorten(name)}"{hint}')
+            elif what == "metric" and (reason := kind.refusal("metrics", name)):
+                yield problem_at(_where_named(node, name), reason)
 
 
 def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterator[Problem]:

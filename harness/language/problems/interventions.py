@@ -1,4 +1,4 @@
-"""What interventions rest on: a probe with a direction, a place where it is fitted and tested, a network with an answer."""
+"""Problems of interventions: a probe without a direction, a place where it is not tested, a network without an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What conditions, distractors, probes and transfer say about each other: names that must exist or differ.
+"""Problems of names: conditions, distractors, probes and transfers that name what is missing, or share a name.
 
 Copes with parts that could not be decoded; those have left a problem already.
 """
@@ -115,6 +115,12 @@ def _probe_problems(resolved: Resolved) -> Iterator[Problem]:
             at = first[name].path
             yield problem_at(node, f'two probes are called "{name}" (the other is {at}); give one of them a `name`')
         first.setdefault(name, node)
+        if (
+            probe is not None
+            and isinstance(node, Table)
+            and (reason := kind.refusal("normalisations", probe.normalise))
+        ):
+            yield problem_at(node.get("normalise") or node, reason)
     yield from _baseline_clashes(resolved)
 
 

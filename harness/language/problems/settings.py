@@ -1,4 +1,4 @@
-"""What one condition says about itself: options that are each right and contradict each other.
+"""Contradictions within one condition: options that are each right and do not go together.
 
 Works on nodes, so that it says what it can about a condition that could not be decoded as well.
 """

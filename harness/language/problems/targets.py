@@ -1,4 +1,4 @@
-"""XORs, the targets of probes, what is erased for them and what is planted: factors that must be there and have two values.
+"""Problems of factors: XORs, targets of probes, what is erased and what is planted must be known and have two values.
 
 A target is for methods with labels; anything that reads states can have something erased.
 """

@@ -1,4 +1,4 @@
-"""What can be known of a template before there are data: whether it can be used, and whether it asks for the answer."""
+"""Problems of a template that show before there are data: that it cannot be used, or does not ask for the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions whose network is trained before it is asked: whose rows it is taught, and whether it can be trained at all."""
+"""Problems of `elicit`: whose rows a network is taught before it is asked, and whether it can be trained at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be written in a bed's card, and in a spec that uses it. As in `grammar`, the structs of a card are the schema and are not built."""
+"""The keys of a bed's card, and of a spec's `model` that names one. As in `grammar`, the structs of a card are the schema and are not built."""
 
 from __future__ import annotations
 

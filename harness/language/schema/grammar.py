@@ -1,4 +1,4 @@
-"""What may be written at the top of a spec: the keys, before conditions, defaults and baselines are worked out.
+"""The keys at the top of a spec, as they are written: before conditions, defaults and baselines are worked out.
 
 The JSON Schema and the documentation are made from these structs and those of `harness.spec`. They are never built:
 `harness.language.resolving` turns the written keys into a `Spec`.
@@ -62,7 +62,7 @@ class Override(Part, frozen=True, kw_only=True):
     """Train the network to say the truth before it is asked here, on training rows of some condition: `{on: alice}`."""
 
 
-class Written(Part, frozen=True, kw_only=True):
+class SpecKeys(Part, frozen=True, kw_only=True):
     """An experiment, version 1 of the language."""
 
     harness: Literal[1]

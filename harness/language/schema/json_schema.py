@@ -15,34 +15,14 @@ import msgspec
 from msgspec import Struct
 
 from harness import kind
-from harness.contracts import Bed, Check, Distractor, Metric, Normalisation, Probe, Source
+from harness.contracts import Source
 from harness.language.schema.card_grammar import Card, OwnBed, Setting
-from harness.language.schema.grammar import Override, Written
+from harness.language.schema.grammar import Override, SpecKeys
 from harness.language.schema.shorthand import own_option
-from harness.network_bed import NetworkBed
 from harness.spec import Autopsy, Data, Intervention, Model
 
 Schema = dict[str, Any]
 
-FOLDER_OF: dict[type, str] = {
-    Source: "data",
-    Distractor: "distractors",
-    Bed: "beds",
-    NetworkBed: "beds",
-    Normalisation: "normalisations",
-    Probe: "probes",
-    Metric: "metrics",
-    Check: "checks",
-}
-SINGULAR = {
-    "data": "data set",
-    "distractors": "distractor",
-    "beds": "test bed",
-    "normalisations": "normalisation",
-    "probes": "probe",
-    "metrics": "metric",
-    "checks": "check",
-}
 _OVERRIDE = "_override"
 _OWN_BED = {"type": "string", "pattern": r"^[.~]|[/\\]"}
 """The name of a folder or of a repository: see `harness.assets.bed_folder.is_own`."""
@@ -72,12 +52,12 @@ class _Builder:
         self.defs: dict[str, Schema] = {}
 
     def whole(self) -> Schema:
-        root = self.struct(Written, partial=True)
+        root = self.struct(SpecKeys, partial=True)
         root["required"] = [key for key in root["required"] if key != "model"]
         # With conditions, model and data may be partial above them: each condition is then validated whole.
         root["if"] = {"required": ["conditions"]}
         whole = {
-            option.name: self.option(option) for option in kind.options(Written) if option.name in ("model", "data")
+            option.name: self.option(option) for option in kind.options(SpecKeys) if option.name in ("model", "data")
         }
         root["else"] = {"properties": whole, "required": ["model"]}
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harness spec"}
@@ -107,8 +87,8 @@ class _Builder:
         if origin is dict:
             names = msgspec.json.schema(arguments[0])
             return {"type": "object", "propertyNames": names, "additionalProperties": self.of(arguments[1], partial)}
-        if hint in FOLDER_OF:
-            return self.any_source() if partial and hint is Source else self.any_kind(FOLDER_OF[hint])
+        if issubclass(hint, kind.Kind):
+            return self.any_source() if partial and hint is Source else self.any_kind(hint.folder)
         partial = partial and hint not in (Override, Setting) and _holds_kind(hint)
         return self.named(hint.__name__ + (_OVERRIDE if partial else ""), hint, partial)
 
@@ -158,7 +138,7 @@ class _Builder:
         made: Schema = {"title": "model", "description": model["description"], "type": ["string", "object"]}
         if partial:
             # What is called the same in a bed can be known only of the whole: whether it is one.
-            of_beds = {option.name for bed in kind.names("beds") for option in kind.options(kind.find("beds", bed))}
+            of_beds = {option.name for bed in kind.loadable("beds") for option in kind.options(kind.find("beds", bed))}
             of_beds |= {option.name for option in kind.options(OwnBed)}
             own = {key: {} if key in of_beds else one for key, one in model["properties"].items()}
             named = {"title": beds["title"], "anyOf": [{"enum": beds["enum"]}, _OWN_BED]}
@@ -187,10 +167,10 @@ class _Builder:
 
     def choice(self, folder: str, key: str) -> Schema:
         names = [*kind.names(folder), *kind.aliases(folder)]
-        title = SINGULAR[folder]
+        title = kind.FOLDERS[folder]
         each = {name: self.one_kind(folder, name, key) for name in names}
         bare = [name for name in names if each[name]["required"] in ([], [key])]
-        by_option = [name for name in kind.names(folder) if key == "kind" and own_option(folder, name)]
+        by_option = [name for name in kind.loadable(folder) if key == "kind" and own_option(folder, name)]
         unnamed = {"not": {"anyOf": [{"required": [name]} for name in by_option]}} if by_option else {}
         chosen: Schema = {"title": title, "enum": _spelled(names)}
         branches: list[Schema] = [
@@ -208,6 +188,9 @@ class _Builder:
 
     def one_kind(self, folder: str, name: str, key: str) -> Schema:
         own, stands_for = kind.aliases(folder).get(name, (name, {}))
+        if own not in kind.loadable(folder):
+            # Whoever names it is told why it cannot be used, and not that its options are wrong.
+            return {"description": kind.refusal(folder, name), "type": ["string", "object"], "required": []}
         made = self.struct(kind.find(folder, own))
         made["properties"] = {key: one for key, one in made["properties"].items() if key not in stands_for}
         made["required"] = [key for key in made["required"] if key not in stands_for]
@@ -216,8 +199,8 @@ class _Builder:
             made["properties"]["normalise"] = {**made["properties"]["normalise"], **normalisations}
         if key == "bed":
             made["required"] = [key, *made["required"]]
-        chosen = {"enum": spellings(name), "description": f"The {SINGULAR[folder]}'s name."}
-        return {**made, "title": f"{SINGULAR[folder]} {name}", "properties": {key: chosen, **made["properties"]}}
+        chosen = {"enum": spellings(name), "description": f"The {kind.FOLDERS[folder]}'s name."}
+        return {**made, "title": f"{kind.FOLDERS[folder]} {name}", "properties": {key: chosen, **made["properties"]}}
 
 
 def _spelled(names: tuple[str, ...] | list[str]) -> list[str]:

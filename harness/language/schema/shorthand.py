@@ -57,7 +57,7 @@ def _meant(folder: str, name: str) -> tuple[str | None, Mapping[str, Any]]:
 
 def own_option(folder: str, name: str) -> bool:
     """Whether a kind has an option of its own name, so that `{hub: …}` says both."""
-    return name in {option.name for option in kind.options(kind.find(folder, name))}
+    return name in kind.loadable(folder) and name in {each.name for each in kind.options(kind.find(folder, name))}
 
 
 def _named_by_option(folder: str, table: Table) -> str | None:

@@ -1,4 +1,4 @@
-"""All faults of a tree at once: jsonschema finds them, here they get their place and a sentence with a remedy."""
+"""Faults of a tree against the schema: jsonschema finds all of them at once, and here each gets its place and a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laying one tree over another: includes, `--set` and conditions all merge by these rules.
+"""The merge of two trees: includes, `--set` and conditions all follow these rules.
 
 Mappings merge key by key, at every depth; anything else replaces what it is laid over. Two exceptions keep a merge
 from mixing what cannot go together: a mapping that names another kind replaces the old one with its options, and
@@ -16,7 +16,7 @@ Position = tuple[str, ...]
 
 
 def overlay(base: Node | None, over: Node, position: Position = ()) -> Node:
-    """`over` laid on `base`; neither is changed."""
+    """`over` merged over `base`; neither is changed."""
     if not (isinstance(base, Table) and isinstance(over, Table)):
         return over
     if position[:1] == ("conditions",):

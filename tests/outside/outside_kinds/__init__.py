@@ -1,0 +1,1 @@
+"""Kinds for the harness that another package has."""
