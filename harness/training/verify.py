@@ -17,7 +17,7 @@ import yaml
 from harness import language, pipeline, standing
 from harness.assets.bed_folder import find_bed
 from harness.errors import UsageError
-from harness.language.cards import Card, claims_of, read_card
+from harness.language.cards import BedCard, claims_of, read_card
 from harness.language.schema.card_grammar import OwnBed
 from harness.language.syntax.nodes import plain
 from harness.machine.progress import Reporter
@@ -84,7 +84,7 @@ def verify_card(own: OwnBed, store: Store, reporter: Reporter | None = None) -> 
     return outcome
 
 
-def claims_of_card(card: Card, own: OwnBed) -> dict[str, Any]:
+def claims_of_card(card: BedCard, own: OwnBed) -> dict[str, Any]:
     """The card's claims as a whole spec about the bed."""
     head = plain(card.root)
     settings = {name: {"model": {"setting": name}} for name in card.conditions}
