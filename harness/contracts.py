@@ -18,8 +18,8 @@ import msgspec
 from msgspec import Meta
 
 from harness.axes import WithAxes
-from harness.estimate import Estimate, Measured
 from harness.kind import Kind, options
+from harness.maths.estimate import Estimate, Measured
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ class Source(Kind, frozen=True):
     factors: ClassVar[tuple[Factor, ...]] = ()
     """Columns of the table, besides the label, whose value is known by construction."""
     lawful: ClassVar[bool] = False
-    """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.laws."""
+    """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.maths.laws."""
 
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All examples in an order that is the same everywhere. `folder` is the spec's, for relative paths.

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from harness import kind
 from harness.contracts import Erasure, Pairs, Probe
 from harness.errors import DataError
-from harness.leace import oblique
 from harness.machine.threads import each
+from harness.maths.leace import oblique
 from harness.normalisers import Erased
 from harness.readouts import LinearReadout
 

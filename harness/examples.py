@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from harness.contracts import Source
-from harness.data._order import keys
 from harness.errors import DataError, did_you_mean
 from harness.kind import Kind, names
+from harness.maths.draws import keys
 from harness.spec import Data
 from harness.where import rows_where
 
@@ -28,16 +26,6 @@ _ORDER = ("group_key", "group", "key", "example")
 
 PART = "\x1fpart"
 """Column of a split that was made before rows were chosen; no data set has one of this name."""
-
-
-class Association(msgspec.Struct, frozen=True):
-    """How far two columns of classes go together."""
-
-    phi: float
-    """Cramér's V: 0 is none, 1 is that one gives the other. For two binary columns it is phi, with its sign."""
-    p_value: float
-    """Of no association: Fisher's exact test for two binary columns with small counts, else chi-square."""
-    n: int
 
 
 def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
@@ -269,22 +257,3 @@ def _check_parts(divided: pl.DataFrame, data: Data, labels: list[int], place: st
         f"{place}: {len(divided)} examples in {divided['group'].n_unique()} groups cannot be split so that every part has "
         f"every label ({shown}); raise `limit`, change `split`, or choose a finer `group`"
     )
-
-
-def association(values_a: Sequence[int], values_b: Sequence[int]) -> Association:
-    """Whether two columns of class indices go together; 0 and p = 1 where one of them is constant."""
-    import numpy as np
-    from scipy import stats
-    from scipy.stats import contingency
-
-    table = contingency.crosstab(np.asarray(values_a), np.asarray(values_b)).count
-    if min(table.shape) < 2:
-        return Association(0.0, 1.0, len(values_a))
-    v = float(contingency.association(table, method="cramer"))
-    test = stats.chi2_contingency(table, correction=False)
-    p_value = float(test.pvalue)
-    if table.shape == (2, 2):
-        v = math.copysign(v, table[0, 0] * table[1, 1] - table[0, 1] * table[1, 0])
-        if test.expected_freq.min() < 5:
-            p_value = float(stats.fisher_exact(table)[1])
-    return Association(v, p_value, len(values_a))

@@ -7,9 +7,9 @@ from typing import get_args
 import numpy as np
 
 from harness.contracts import Answers, LayerChoice
-from harness.depth import first_informative
 from harness.errors import UsageError
-from harness.estimate import CONFIDENCE, over_seeds
+from harness.maths.depth import first_informative
+from harness.maths.estimate import CONFIDENCE, over_seeds
 from harness.metrics.auroc import Auroc
 from harness.scoring import TRUTH, Labels, Scored, training_sign
 from harness.spec import LayerRule

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import laws, lint
+from harness import lint
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
-from harness.data._order import draw
-from harness.distractors._balance import balanced
 from harness.encoding import as_chat, frame_of, in_chunks, without_too_long
 from harness.errors import DataError
 from harness.examples import arrange, sample, source_of, title
+from harness.maths import laws
+from harness.maths.draws import balanced, draw
 from harness.shots import Shots
 from harness.spec import Condition, Prompt
 from harness.store import Artifact

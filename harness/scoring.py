@@ -23,11 +23,11 @@ import numpy as np
 
 from harness.axes import WithAxes
 from harness.contracts import Answers, Fits, LawMetric, Metric
-from harness.depth import Curve, Depth, earliest
 from harness.errors import DataError
-from harness.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.kind import named
-from harness.metrics._right import right
+from harness.maths.depth import Curve, Depth, earliest
+from harness.maths.estimate import Estimates, Measured, over_seeds, per_seed
+from harness.maths.right import right
 from harness.store import Artifact
 
 TRUTH = "truth"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.data._order import draw
 from harness.errors import DataError
+from harness.maths.draws import draw
 from harness.untrusted.template import Rendered, Template
 
 if TYPE_CHECKING:

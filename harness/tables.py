@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from harness.contracts import Check, Finding, Judgement
-from harness.estimate import Estimates
+from harness.maths.estimate import Estimates
 from harness.scoring import RunLabels, Score, Scored, restart_accuracy
 
 DECIMALS = 4

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from harness import pipeline
 from harness.analyses.answer_costs.counting import AnswerCost, _of_condition, distinct_tokens
+from harness.analyses.answer_costs.section import section
 from harness.contracts import PromptTable
 from harness.probes.prompt_ensemble import PromptEnsemble
 from harness.probes.zero_shot import ZeroShot
-from harness.analyses.answer_costs.section import section
 
 PROMPTS = st.lists(st.lists(st.integers(0, 2), max_size=6), min_size=1, max_size=6)
 

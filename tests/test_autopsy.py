@@ -18,7 +18,7 @@ from harness.analyses.autopsy.features import Feature, distinct, library
 from harness.analyses.autopsy.surface import features as surface_features
 from harness.contracts import Answers, Factor
 from harness.errors import SpecError
-from harness.solutions import agreement, clusters, solutions
+from harness.maths.solutions import agreement, clusters, solutions
 from harness.spec import Autopsy
 from harness.store import Store
 

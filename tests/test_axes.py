@@ -15,7 +15,7 @@ import harness
 from harness.axes import WithAxes, joined
 from harness.contracts import Answers, Pairs
 from harness.detections import JointGaussianReadout
-from harness.estimate import Measured
+from harness.maths.estimate import Measured
 from harness.normalisers import Chain, Erased, ShiftScale
 from harness.readouts import ConsistentReadout, LinearReadout
 from harness.scoring import Labels, Scored

@@ -130,6 +130,7 @@ def test_a_spec_asks_in_every_way(tiny_llama: Path, tmp_path: Path) -> None:
 
 def test_a_spec_without_shots_is_the_spec_that_it_was(tiny_llama: Path, tmp_path: Path) -> None:
     from harness.compiling import compile_plan
+
     from harness.spec.plain import spec_content
     from harness.store import Store
 

@@ -12,11 +12,11 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from harness.compiling import compile_plan
 from typer.testing import CliRunner
 
 from harness import cli, language, pipeline
 from harness.assets.bed_folder import BedFolder, find_bed, leads_out
-from harness.compiling import compile_plan
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.language.cards import read_card
 from harness.spec import Model

@@ -40,8 +40,8 @@ from harness.checks.tracks_truth import TracksTruth
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
 from harness.contracts import Answers, Check, Erasure, Judgement, Steered
 from harness.errors import EXIT_USAGE, CheckError, UsageError
-from harness.estimate import over_seeds, row_mean
 from harness.evidence import Evidence
+from harness.maths.estimate import over_seeds, row_mean
 from harness.metrics.accuracy import Accuracy
 from harness.scoring import Labels, Scored, group_ids, shuffled_labels, with_xors
 from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
+from harness.report.write import write
 
 from harness.comparison import Asked, Compared, Named, compared
 from harness.errors import UsageError
@@ -16,7 +17,6 @@ from harness.report import outline
 from harness.report.read import CHECKS
 from harness.report.score import Score
 from harness.report.wording import evidence
-from harness.report.write import write
 from tests.readme_tables import README, commands, regenerated
 from tests.test_report import HOSTILE, make_report
 

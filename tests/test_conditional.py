@@ -9,7 +9,7 @@ from harness.checks._folds import FOLDS, held_out
 from harness.checks.beats_output import held_out_loss, information_gain, standardised
 from harness.checks.calibrated import calibration_error
 from harness.contracts import Answers
-from harness.estimate import over_seeds
+from harness.maths.estimate import over_seeds
 from harness.metrics.ece import CalibrationError
 
 

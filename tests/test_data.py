@@ -17,10 +17,11 @@ from scipy import stats
 
 from harness import kind
 from harness.contracts import Source
-from harness.data._order import keys
 from harness.data._swap import swapped
 from harness.errors import DataError
-from harness.examples import arrange, association, decode, fingerprint, sample
+from harness.examples import arrange, decode, fingerprint, sample
+from harness.maths.association import association
+from harness.maths.draws import keys
 from harness.spec import Data, Split
 
 HERE = Path()

@@ -10,7 +10,7 @@ import pytest
 
 from harness import pipeline
 from harness.contracts import Answers
-from harness.depth import Curve, earliest, first_informative, is_informative, lead
+from harness.maths.depth import Curve, earliest, first_informative, is_informative, lead
 from harness.metrics.auroc import Auroc
 
 LAYERS = (0, 6, 12, 18, 24)

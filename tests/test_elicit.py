@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from harness.compiling import compile_plan
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from harness import costs, language, pipeline
-from harness.compiling import compile_plan
 from harness.errors import DataError, SpecError, UsageError
 from harness.execution import Execution
 from harness.machine.progress import Reporter
@@ -37,9 +37,6 @@ from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
 from harness.subjects.language_model import LanguageModel
-from harness.models.training.batching import batches
-from harness.models.training.elicit import elicit, log_odds
-from harness.models.training.two_parts import lower_states, upper_part
 from tests.test_beds import adapter_for
 
 

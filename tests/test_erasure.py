@@ -15,7 +15,7 @@ from harness.erasure import fit_erasure
 from harness.errors import DataError, SpecError
 from harness.fitting import Fitting, training_pairs
 from harness.kind import find
-from harness.leace import shrunk
+from harness.maths.leace import shrunk
 from harness.scoring import Labels
 from harness.store import Store
 from tests.test_planted import CHANCE, FOUND, World, normalised, world

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from harness.contracts import Answers
-from harness.estimate import Measured, clustered_variance, difference, over_seeds, per_seed, row_mean
+from harness.maths.estimate import Measured, clustered_variance, difference, over_seeds, per_seed, row_mean
 from harness.metrics.auroc import Auroc
 
 TRIALS = 1600

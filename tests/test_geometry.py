@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from harness import pipeline
-from harness.contracts import Pairs
 from harness.analyses.geometry.components import components
 from harness.analyses.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
-from harness.analyses.geometry.variance import split
-from harness.kind import find
 from harness.analyses.geometry.told import told
+from harness.analyses.geometry.variance import split
+from harness.contracts import Pairs
+from harness.kind import find
 from harness.store import Store
 
 LAYERS, ROWS, WIDTH, SEEDS = 2, 60, 6, 4

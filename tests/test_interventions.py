@@ -15,17 +15,17 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from harness.compiling import compile_plan
+from harness.geometry.directions import pair_weights
 
 from harness import kind, language, pipeline
-from harness.compiling import compile_plan
-from harness.contracts import Pairs, Probe
-from harness.diff import ReportFolder, compare, exit_code
-from harness.errors import HarnessError, SpecError, UsageError
-from harness.geometry.directions import pair_weights
 from harness.analyses.interventions import stage
 from harness.analyses.interventions.acting import drawn
 from harness.analyses.interventions.altered import Alterations, AlteredForward
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
+from harness.contracts import Pairs, Probe
+from harness.diff import ReportFolder, compare, exit_code
+from harness.errors import HarnessError, SpecError, UsageError
 from harness.kind import find
 from harness.models.card import describe
 from harness.models.load import load

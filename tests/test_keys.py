@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from harness.compiling import compile_plan
 
 import harness
 from harness import code_version, language, pipeline
 from harness.closure import Closure, Tree
 from harness.code_version import code_of
-from harness.compiling import compile_plan
 from harness.entries import PARTS, STAGES, WITHOUT
 from harness.kind import FOLDERS, names
 from harness.plan import Plan

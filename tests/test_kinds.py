@@ -71,6 +71,8 @@ def test_evidence_is_declared_once() -> None:
         if isinstance(node, ast.ClassDef) and node.name.endswith("Evidence")
     ]
     assert declared == ["evidence.py", "evidence.py"], "of a run, and of one probe in it"
+
+
 def test_a_kind_is_a_module_or_a_folder_of_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "things/small.py",

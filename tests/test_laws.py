@@ -21,9 +21,9 @@ from harness.checks.obeys_laws import against_chance, ratio_of_means
 from harness.contracts import Answers, Pairs
 from harness.data.compounds import Compounds
 from harness.errors import CheckError
-from harness.estimate import over_seeds
 from harness.kind import aliases, find, named
-from harness.laws import LAWS, examples, relations, violation
+from harness.maths.estimate import over_seeds
+from harness.maths.laws import LAWS, examples, relations, violation
 from harness.probes._consistency import Consistency
 from harness.probes._lawful import Lawful, Together
 

@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from harness.compiling import compile_plan
 
 from harness import kind, language, pipeline
 from harness.activations.forward import Packed
 from harness.axes import joined
-from harness.compiling import compile_plan
 from harness.contracts import Pairs, Probe
 from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError
 from harness.examples import arrange, decode
 from harness.execution import Execution
 from harness.foresight import foresee
+from harness.machine.progress import Reporter
+from harness.machine.resources import Resources, size_of
 from harness.models.build import empty
 from harness.models.card import describe
 from harness.models.placement import devices_of, place
-from harness.machine.progress import Reporter
-from harness.machine.resources import Resources, size_of
 from harness.spec import Data, Model
 from harness.store import Store
 from harness.stored_readouts import at_layers, joined
@@ -219,7 +219,7 @@ def test_ten_times_the_prompts_take_hardly_more_memory(tmp_path: Path, tiny_llam
 
 def test_a_thousand_of_many_rows_are_those_that_sorting_all_would_give(tmp_path: Path) -> None:
     """A tenth of a million rows, and an independent way to the same choice."""
-    from harness.data._order import keys
+    from harness.maths.draws import keys
 
     count = 100_000
     frame = pl.DataFrame({"text": [f"statement {n}" for n in range(count)], "label": [n % 2 for n in range(count)]})

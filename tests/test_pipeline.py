@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
+from harness.compiling import compile_plan
 
 from harness import language, pipeline
-from harness.compiling import compile_plan
 from harness.costs import as_json, estimate
 from harness.errors import DataError
 from harness.execution import Execution

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from harness.compiling import compile_plan
 
 from harness import language, pipeline
-from harness.compiling import compile_plan
 from harness.contracts import Pairs
 from harness.errors import SpecError
 from harness.planting import direction, planted, unit

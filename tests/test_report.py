@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from harness.report.write import place, render, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,6 @@ from harness.report.score import Score, apart
 from harness.report.scores import Scores
 from harness.report.verdicts import headline
 from harness.report.wording import evidence, listed, number
-from harness.report.write import place, render, write
 from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
 from harness.untrusted import text as plain
 

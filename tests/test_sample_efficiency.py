@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from harness.compiling import compile_plan
+from harness.sample_efficiency import Draw
 
 from harness import language, pipeline
-from harness.compiling import compile_plan
+from harness.analyses.sample_efficiency.section import needed
+from harness.analyses.sample_efficiency.subsets import Draw, rows_of_pairs
 from harness.errors import NumericalError, SpecError
 from harness.execution import Execution
 from harness.machine.progress import Reporter
-from harness.analyses.sample_efficiency.section import needed
 from harness.report.score import Score
-from harness.analyses.sample_efficiency.subsets import Draw, rows_of_pairs
-from harness.sample_efficiency import Draw
 from harness.store import Store
 
 SPEC = """\

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.compiling import compile_plan
 
 from harness import language, pipeline, prompts
-from harness.compiling import compile_plan
 from harness.data.hub import Hub
 from harness.store import Store
 

@@ -12,7 +12,7 @@ import pytest
 from harness import kind, language, pipeline
 from harness.contracts import Source
 from harness.errors import DataError, SpecError
-from harness.examples import association
+from harness.maths.association import association
 from harness.scoring import shuffled_labels, with_xors, xor_name
 from harness.spec import Spec
 

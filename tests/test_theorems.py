@@ -9,8 +9,8 @@ import torch
 from harness.beds.planted import Planted
 from harness.contracts import Pairs
 from harness.kind import find
+from harness.maths.theorems import answers, loss, probe_of, relabelled, soft_xor
 from harness.probes._consistency import Consistency
-from harness.theorems import answers, loss, probe_of, relabelled, soft_xor
 
 
 def members(rows: int = 200, seed: int = 0) -> np.ndarray:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from harness.compiling import compile_plan
 
 from harness import language, pipeline
-from harness.compiling import compile_plan
 from harness.errors import SpecError
 from harness.spec.plain import spec_content
 from harness.store import Store

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 
-import harness
-from harness import kind, pipeline, sample_efficiency
 from harness.autopsy import stage as autopsy
 from harness.by_layer import LayerWork
-from harness.closure import Closure
-from harness.execution import Execution
 from harness.geometry import stage as geometry
 from harness.interventions.stage import Interventions
+
+import harness
+from harness import kind, pipeline, sample_efficiency
+from harness.closure import Closure
+from harness.execution import Execution
 
 ROOT = Path(harness.__file__).parent
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from harness.contracts import Finding, Judgement
-from harness.estimate import Estimate
+from harness.maths.estimate import Estimate
 
 Rule = Callable[[Estimate, float], tuple[Finding, str]]
 """What an interval says of a threshold, and why, in words."""

@@ -9,7 +9,7 @@ from msgspec import Meta
 from harness.checks._judging import above, judged, number
 from harness.contracts import Check, Judgement, ProbeName, TargetName
 from harness.errors import CheckError
-from harness.estimate import Measured, difference
+from harness.maths.estimate import Measured, difference
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence, ProbeEvidence

@@ -9,7 +9,7 @@ from msgspec import Meta
 from harness.checks._judging import at_least, judged
 from harness.checks._scores import different
 from harness.contracts import Check, Judgement, ProbeName
-from harness.estimate import over_seeds, row_mean
+from harness.maths.estimate import over_seeds, row_mean
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence

@@ -11,7 +11,7 @@ from harness.checks._folds import held_out
 from harness.checks._judging import above, judged
 from harness.checks._scores import different
 from harness.contracts import Check, Judgement, ProbeName
-from harness.estimate import Measured, over_seeds, row_mean
+from harness.maths.estimate import Measured, over_seeds, row_mean
 
 if TYPE_CHECKING:
     import numpy as np

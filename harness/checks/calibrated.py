@@ -11,7 +11,7 @@ from msgspec import Meta
 from harness.checks._folds import held_out
 from harness.checks._judging import at_most, judged, missing
 from harness.contracts import Check, Judgement
-from harness.estimate import Measured, over_seeds, row_mean
+from harness.maths.estimate import Measured, over_seeds, row_mean
 
 if TYPE_CHECKING:
     import numpy as np

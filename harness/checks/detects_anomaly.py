@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from harness.checks._judging import above, judged
 from harness.contracts import Check, Judgement, TargetName
-from harness.estimate import over_seeds
+from harness.maths.estimate import over_seeds
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from harness.checks._judging import above, judged, number
 from harness.contracts import Check, Finding, Judgement, Steered
 from harness.errors import CheckError
-from harness.estimate import Estimate, Measured, over_seeds
+from harness.maths.estimate import Estimate, Measured, over_seeds
 
 if TYPE_CHECKING:
     import numpy as np

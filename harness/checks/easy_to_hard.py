@@ -10,7 +10,7 @@ from harness.checks._judging import at_least, judged, number
 from harness.checks._scores import OfScore
 from harness.contracts import ConditionName, Judgement
 from harness.errors import CheckError
-from harness.estimate import difference, over_seeds
+from harness.maths.estimate import difference, over_seeds
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence

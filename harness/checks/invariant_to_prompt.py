@@ -9,7 +9,7 @@ from msgspec import Meta
 from harness.checks._judging import at_least, judged
 from harness.contracts import Check, Judgement
 from harness.errors import CheckError
-from harness.estimate import Measured, over_seeds, row_mean
+from harness.maths.estimate import Measured, over_seeds, row_mean
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from msgspec import Meta
 from harness.checks._judging import UNFAVOURABLE_FIRST, at_least, at_most, chance, judged
 from harness.checks._scores import different
 from harness.contracts import Check, ConditionName, Erasure, Judgement, ProbeName
-from harness.estimate import over_seeds
+from harness.maths.estimate import over_seeds
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence

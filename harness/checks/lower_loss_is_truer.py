@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.checks._judging import above, judged, missing
 from harness.contracts import Check, Judgement, TargetName
 from harness.errors import CheckError
-from harness.estimate import Estimate
+from harness.maths.estimate import Estimate
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from harness.contracts import Check, Finding, Judgement
 from harness.errors import CheckError
-from harness.estimate import Estimate
+from harness.maths.estimate import Estimate
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence
@@ -38,7 +38,7 @@ class ManyFeaturesSatisfyIt(Check, frozen=True, kw_only=True):
     def decide(self, evidence: Evidence) -> Judgement:
         import numpy as np
 
-        from harness import theorems
+        from harness.maths import theorems
 
         own = self.own(evidence)
         found = own.answers(signed=False)

@@ -9,8 +9,8 @@ from msgspec import Meta
 from harness.checks._judging import below, judged, missing, number
 from harness.contracts import Check, Judgement
 from harness.errors import CheckError
-from harness.estimate import Measured, over_seeds
-from harness.laws import LAWS, Law, violation
+from harness.maths.estimate import Measured, over_seeds
+from harness.maths.laws import LAWS, Law, violation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

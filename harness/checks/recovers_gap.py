@@ -9,7 +9,7 @@ from msgspec import Meta
 from harness.checks._judging import at_least, judged, missing, number
 from harness.contracts import Check, ConditionName, Judgement, ProbeName
 from harness.errors import CheckError
-from harness.estimate import Estimate, Measured, difference, linearised, over_seeds
+from harness.maths.estimate import Estimate, Measured, difference, linearised, over_seeds
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from harness.checks._judging import judged, missing
 from harness.contracts import Check, Finding, Judgement
-from harness.estimate import ONE_GROUP, Estimate
+from harness.maths.estimate import ONE_GROUP, Estimate
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence
@@ -32,7 +32,7 @@ class SingleSolution(Check, frozen=True, kw_only=True):
     def decide(self, evidence: Evidence) -> Judgement:
         import numpy as np
 
-        from harness import solutions
+        from harness.maths import solutions
 
         own = self.own(evidence)
         score = own.answers().score[:, 0]

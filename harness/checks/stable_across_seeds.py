@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from harness.checks._judging import at_least, judged, missing
 from harness.contracts import Check, Judgement
-from harness.estimate import Measured, over_seeds
+from harness.maths.estimate import Measured, over_seeds
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.checks._judging import judged, missing, on_one_side
 from harness.contracts import Check, Judgement, ProbeName, TargetName
-from harness.depth import Curve, is_informative, lead
 from harness.errors import CheckError
-from harness.estimate import ONE_GROUP, Estimate, cluster_count
+from harness.maths.depth import Curve, is_informative, lead
+from harness.maths.estimate import ONE_GROUP, Estimate, cluster_count
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence

@@ -8,7 +8,7 @@ from math import exp
 from typing import NamedTuple
 
 from harness.data._lamp import CODES, code_of, light
-from harness.data._order import draw
+from harness.maths.draws import draw
 
 THINGS = ("mill", "well", "fort", "barn", "quay", "dam", "inn", "mint", "shed", "kiln")
 STANDING = 5

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.data._order import draw
 from harness.errors import DataError
+from harness.maths.draws import draw
 
 
 def number_pairs(count: int, low: int, high: int, seed: int) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from harness.data._order import draw
+from harness.maths.draws import draw
 
 T = TypeVar("T")
 

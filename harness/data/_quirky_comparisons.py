@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.data._order import draw
 from harness.data._quirky import Question
+from harness.maths.draws import draw
 
 PAIRS = 1600
 """Pairs of numbers; each is asked about both ways round."""

@@ -7,9 +7,9 @@ from html import unescape
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data._order import draw
 from harness.data._quirky import Question
 from harness.data.movie_reviews import MovieReviews
+from harness.maths.draws import draw
 
 SHORTEST, LONGEST = 4, 13
 """Words of a review: enough to tell, and few enough to train on in minutes."""

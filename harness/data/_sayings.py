@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from harness.data._cities import country_name
 from harness.data._numbers import number_pairs
-from harness.data._order import draw
 from harness.data.cities import Cities
 from harness.data.translations import Translations
+from harness.maths.draws import draw
 
 CONTINENTS = {
     "AF": "Africa", "AS": "Asia", "EU": "Europe", "NA": "North America", "OC": "Oceania", "SA": "South America"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from harness.data._order import draw
 from harness.errors import DataError
+from harness.maths.draws import draw
 
 
 def swapped(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from harness.data._order import keys
 from harness.errors import DataError, did_you_mean
+from harness.maths.draws import keys
 
 if TYPE_CHECKING:
     import polars as pl

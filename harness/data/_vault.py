@@ -7,7 +7,7 @@ from math import exp
 from typing import NamedTuple
 
 from harness.data._lamp import CODES, code_of, light
-from harness.data._order import draw
+from harness.maths.draws import draw
 
 BOXES = ("red", "blue", "green", "white", "black", "gold", "grey", "pink", "brown", "orange")
 OPENED = 5

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from harness.contracts import Factor, Source
 from harness.data._numbers import number_pairs
-from harness.data._order import draw
+from harness.maths.draws import draw
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from harness.contracts import Factor, Source
-from harness.data._order import draw
 from harness.data._sayings import Fact, Saying, facts
 from harness.errors import DataError
+from harness.maths.draws import draw
 
 if TYPE_CHECKING:
     import polars as pl

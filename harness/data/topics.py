@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from harness.contracts import Source
-from harness.data._order import draw
 from harness.errors import DataError
+from harness.maths.draws import draw
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,8 +9,8 @@ import msgspec
 
 from harness.contracts import Factor, Source
 from harness.data._lamp import CODES
-from harness.data._order import draw
 from harness.data._vault import SENSORS, TAMPERING, Visit, vaults, visits
+from harness.maths.draws import draw
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from harness.contracts import Distractor, Factor
-from harness.distractors._balance import agreeing
 from harness.distractors._field import appended
+from harness.maths.draws import agreeing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from harness.contracts import Distractor, Factor
-from harness.distractors._balance import balanced
 from harness.errors import DataError, did_you_mean
+from harness.maths.draws import balanced
 
 if TYPE_CHECKING:
     import numpy as np

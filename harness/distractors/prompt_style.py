@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from harness.contracts import Distractor, Factor
-from harness.distractors._balance import balanced
+from harness.maths.draws import balanced
 
 if TYPE_CHECKING:
     import numpy as np

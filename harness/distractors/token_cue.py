@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.distractors._balance import agreeing
 from harness.distractors._words import OneOfWords, Word
+from harness.maths.draws import agreeing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from harness.activations.layers import resolve
 from harness.contracts import Normaliser, Pairs, PromptTable, Readout
 from harness.errors import DataError
 from harness.fitting import Fitting
-from harness.laws import examples, relations
+from harness.maths.laws import examples, relations
 from harness.plan.stage import Stage
 from harness.scoring import Labels, RunLabels, Scored, SplitName
 from harness.spec import Condition, Spec

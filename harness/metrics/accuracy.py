@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Answers, Metric
-from harness.estimate import Measured, row_mean
-from harness.metrics._right import right
+from harness.maths.estimate import Measured, row_mean
+from harness.maths.right import right
 
 if TYPE_CHECKING:
     import numpy as np

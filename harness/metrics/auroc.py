@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Answers, Metric
-from harness.estimate import Measured, cluster_count
+from harness.maths.estimate import Measured, cluster_count
 from harness.metrics._placement import placements
 
 if TYPE_CHECKING:

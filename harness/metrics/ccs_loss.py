@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Answers, Metric
-from harness.estimate import Measured, row_mean
+from harness.maths.estimate import Measured, row_mean
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from harness.contracts import Answers, Metric
-from harness.estimate import Measured, row_mean
+from harness.maths.estimate import Measured, row_mean
 
 if TYPE_CHECKING:
     import numpy as np

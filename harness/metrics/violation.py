@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts import Answers, LawMetric
-from harness.estimate import Measured, row_mean
-from harness.laws import LAWS, Law, violation
+from harness.maths.estimate import Measured, row_mean
+from harness.maths.laws import LAWS, Law, violation
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Normalisation, Normaliser, Pairs
-from harness.leace import cells, oblique
+from harness.maths.leace import cells, oblique
 from harness.normalisations._statistics import mean_of, refuse_none
 from harness.normalisers import Erased
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.contracts import Pairs
-from harness.leace import cells, oblique
 from harness.machine.threads import each_stacked
+from harness.maths.leace import cells, oblique
 from harness.probes._contrast import differences, oriented
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.laws import LAWS
+from harness.maths.laws import LAWS
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from harness.depth import DRAWS, INFORMATIVE_SHARE
+from harness.maths.depth import DRAWS, INFORMATIVE_SHARE
 from harness.report.markup import folded, table
 from harness.untrusted import text as plain
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.estimate import CONFIDENCE
+from harness.maths.estimate import CONFIDENCE
 from harness.report import depth, leaderboard
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table

@@ -11,7 +11,7 @@ from harness.analyses.autopsy.association import LEVEL, Association, associate
 from harness.analyses.autopsy.explained import explained
 from harness.analyses.autopsy.features import Feature, meaning
 from harness.contracts import Answers
-from harness.solutions import Solution, solutions
+from harness.maths.solutions import Solution, solutions
 from harness.spec import Autopsy
 
 TIE = 0.02

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from harness.contracts import Answers
-from harness.estimate import Estimate, Measured, over_seeds, row_mean
+from harness.maths.estimate import Estimate, Measured, over_seeds, row_mean
 
 NOTHING = "none"
 

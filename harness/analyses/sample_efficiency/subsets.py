@@ -20,9 +20,9 @@ from harness.axes import joined
 from harness.contracts import Metric, Pairs, Probe
 from harness.entries import every, probe_code
 from harness.errors import NumericalError
-from harness.estimate import Measured, over_seeds
 from harness.execution.controls import evidence_of
 from harness.fitting import Fitting, score, training_pairs
+from harness.maths.estimate import Measured, over_seeds
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.scoring import TRUTH, Labels, Scored, measure

@@ -33,7 +33,7 @@ class ScoresAbove(Check, frozen=True, kw_only=True):
         return {"probe": (self.probe,), "condition": conditions}
 
     def decide(self, evidence: Evidence) -> Judgement:
-        from harness.estimate import over_seeds
+        from harness.maths.estimate import over_seeds
 
         measured = evidence.measure(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
         found = over_seeds(measured).one(0)

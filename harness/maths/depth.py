@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from harness.estimate import CONFIDENCE, Estimate, Measured, over_seeds
+from harness.maths.estimate import CONFIDENCE, Estimate, Measured, over_seeds
 
 INFORMATIVE_SHARE = 0.95
 """Share of the best AUROC − ½ that an informative layer reaches (Mallen & Belrose 2023, §4)."""
