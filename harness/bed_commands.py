@@ -14,7 +14,7 @@ from harness.untrusted.text import printable
 if TYPE_CHECKING:
     import polars as pl
 
-    from harness.network_bed import NetworkBed
+    from harness.contracts.network_bed import NetworkBed
     from harness.store import Store
 
 app = typer.Typer(help="Trains the networks of test beds, and tries what they claim.", no_args_is_help=True)

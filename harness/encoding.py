@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from harness.contracts.subject import Tokenizer
 from harness.errors import DataError
 from harness.spec import Prompt
-from harness.subject import Tokenizer
 
 if TYPE_CHECKING:
     import polars as pl

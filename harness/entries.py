@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from harness.contracts import Erasure
-from harness.kind import find, names
+from harness.contracts.kind import find, names
 
 if TYPE_CHECKING:
     from harness.contracts import Probe

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from msgspec.structs import replace
 
-from harness import kind
-from harness.contracts import Erasure, Pairs, Probe
+from harness.contracts import Erasure, Pairs, Probe, kind
 from harness.errors import DataError
 from harness.machine.threads import each
 from harness.maths.leace import oblique

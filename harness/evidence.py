@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.axes import joined
 from harness.contracts import Answers, Check, Erasure, Fits, LayerChoice, Metric, Steered
+from harness.contracts.axes import joined
 from harness.errors import CheckError
 from harness.layer_choice import choose_layer
 from harness.maths.depth import Curve

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.contracts import Source
+from harness.contracts.kind import Kind, names
 from harness.errors import DataError, did_you_mean
-from harness.kind import Kind, names
 from harness.maths.draws import keys
 from harness.spec import Data
 from harness.where import rows_where

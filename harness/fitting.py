@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from harness import kind
-from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout
+from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout, kind
 from harness.erasure import fit_erasure
 from harness.errors import DataError
 from harness.normalisers import Chain

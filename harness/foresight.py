@@ -16,10 +16,10 @@ from rich.text import Text
 
 from harness.activations import batches
 from harness.activations.extract import plan_extraction
+from harness.contracts.subject import Devices
 from harness.errors import UsageError
 from harness.execution.run import Run
 from harness.stages.states import States
-from harness.subject import Devices
 
 ASSUMED_TFLOPS = 100.0
 """For a GPU that nothing is known of: about a third of an A100's nominal bfloat16 rate, a tenth of an H100's."""

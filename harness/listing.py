@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import kind
-from harness.contracts import Metric
+from harness.contracts import Metric, kind
+from harness.contracts.network_bed import NetworkBed
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words
 from harness.language.schema.json_schema import option_schema
-from harness.network_bed import NetworkBed
 from harness.spec import Model
 
 if TYPE_CHECKING:

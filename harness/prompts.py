@@ -13,6 +13,7 @@ import msgspec
 
 from harness import lint
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
+from harness.contracts.subject import Tokenizer
 from harness.encoding import as_chat, frame_of, in_chunks, without_too_long
 from harness.errors import DataError
 from harness.examples import arrange, sample, source_of, title
@@ -22,7 +23,6 @@ from harness.shots import Shots
 from harness.spec import Condition, Prompt
 from harness.store import Artifact
 from harness.store.reading import load_frame
-from harness.subject import Tokenizer
 from harness.untrusted.template import Rendered, Template, shared_start
 
 if TYPE_CHECKING:

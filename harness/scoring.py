@@ -21,10 +21,10 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import numpy as np
 
-from harness.axes import WithAxes
 from harness.contracts import Answers, Fits, LawMetric, Metric
+from harness.contracts.axes import WithAxes
+from harness.contracts.kind import named
 from harness.errors import DataError
-from harness.kind import named
 from harness.maths.depth import Curve, Depth, earliest
 from harness.maths.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.maths.right import right

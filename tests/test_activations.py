@@ -683,7 +683,7 @@ def test_batches_keep_to_the_budget_and_to_one_order(folders: Callable[[str], Pa
 
 
 def test_a_bed_comes_through_the_same_bank(own_store: Path) -> None:
-    from harness.kind import find
+    from harness.contracts.kind import find
 
     bed = find("beds", "planted")()
     frame = bed.load(6, 0)  # type: ignore[attr-defined]

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import harness
-from harness.axes import WithAxes, joined
 from harness.contracts import Answers, Pairs
+from harness.contracts.axes import WithAxes, joined
 from harness.detections import JointGaussianReadout
 from harness.maths.estimate import Measured
 from harness.normalisers import Chain, Erased, ShiftScale

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import kind
 from harness.checks.agrees_with_supervised import AgreesWithSupervised
 from harness.checks.as_good_as import AsGoodAs
 from harness.checks.beats_black_box import BeatsBlackBox
@@ -38,7 +37,7 @@ from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
 from harness.checks.tracks_truth import TracksTruth
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
-from harness.contracts import Answers, Check, Erasure, Judgement, Steered
+from harness.contracts import Answers, Check, Erasure, Judgement, Steered, kind
 from harness.errors import EXIT_USAGE, CheckError, UsageError
 from harness.evidence import Evidence
 from harness.maths.estimate import over_seeds, row_mean

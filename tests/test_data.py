@@ -15,8 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness import kind
-from harness.contracts import Source
+from harness.contracts import Source, kind
 from harness.data._swap import swapped
 from harness.errors import DataError
 from harness.examples import arrange, decode, fingerprint, sample
@@ -25,7 +24,7 @@ from harness.maths.draws import keys
 from harness.spec import Data, Split
 
 HERE = Path()
-TRANSLATIONS = Path(kind.__file__).parent / "data" / "translations.csv"
+TRANSLATIONS = Path(kind.__file__).parents[1] / "data" / "translations.csv"
 GENERATED = ("cities", "cities_and_negations", "negated_cities", "comparisons", "arithmetic", "translations")
 
 

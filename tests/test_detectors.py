@@ -18,8 +18,8 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from harness import pipeline
 from harness.contracts import Answers, Pairs, Probe
+from harness.contracts.kind import find, names
 from harness.errors import DataError, NumericalError
-from harness.kind import find, names
 from harness.layer_choice import choose_layer
 from harness.metrics.auroc import Auroc
 from harness.probes._detector import PARTS

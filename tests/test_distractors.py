@@ -11,8 +11,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from harness import kind
-from harness.contracts import Distractor, PromptTable, Source
+from harness.contracts import Distractor, PromptTable, Source, kind
 from harness.distractors.explicit_opinion import SENTENCES
 from harness.errors import DataError
 from harness.maths.association import association

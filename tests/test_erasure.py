@@ -11,10 +11,10 @@ import torch
 
 from harness import language, pipeline, stored_readouts
 from harness.contracts import Erasure, Pairs, Probe
+from harness.contracts.kind import find
 from harness.erasure import fit_erasure
 from harness.errors import DataError, SpecError
 from harness.fitting import Fitting, training_pairs
-from harness.kind import find
 from harness.maths.leace import shrunk
 from harness.scoring import Labels
 from harness.store import Store

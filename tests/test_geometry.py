@@ -15,7 +15,7 @@ from harness.analyses.geometry.directions import cosines, mean_difference, pair_
 from harness.analyses.geometry.told import told
 from harness.analyses.geometry.variance import split
 from harness.contracts import Pairs
-from harness.kind import find
+from harness.contracts.kind import find
 from harness.store import Store
 
 LAYERS, ROWS, WIDTH, SEEDS = 2, 60, 6, 4

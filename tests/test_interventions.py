@@ -18,15 +18,15 @@ import torch
 from harness.compiling import compile_plan
 from harness.geometry.directions import pair_weights
 
-from harness import kind, language, pipeline
+from harness import language, pipeline
 from harness.analyses.interventions import stage
 from harness.analyses.interventions.acting import drawn
 from harness.analyses.interventions.altered import Alterations, AlteredForward
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
-from harness.contracts import Pairs, Probe
+from harness.contracts import Pairs, Probe, kind
+from harness.contracts.kind import find
 from harness.diff import ReportFolder, compare, exit_code
 from harness.errors import HarnessError, SpecError, UsageError
-from harness.kind import find
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.network import Network

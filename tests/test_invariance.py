@@ -11,7 +11,7 @@ import torch
 
 from harness.beds.planted import Planted
 from harness.contracts import Pairs, Probe
-from harness.kind import find
+from harness.contracts.kind import find
 from harness.probes._invariance import _eraser
 from tests.test_planted import World, accuracy
 

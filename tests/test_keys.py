@@ -19,8 +19,8 @@ import harness
 from harness import code_version, language, pipeline
 from harness.closure import Closure, Tree
 from harness.code_version import code_of
+from harness.contracts.kind import FOLDERS, names
 from harness.entries import PARTS, STAGES, WITHOUT
-from harness.kind import FOLDERS, names
 from harness.plan import Plan
 from harness.store import Store
 

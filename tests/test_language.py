@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness import kind, language
+from harness import language
 from harness.beds.planted import Planted
+from harness.contracts import kind
 from harness.data.cities import Cities
 from harness.errors import SpecError, UsageError
 from harness.language.schema.validation import sound
@@ -302,7 +303,7 @@ def test_an_alias_is_its_kind_with_the_options_that_it_stands_for(tmp_path: Path
 def test_a_spec_with_ten_faults_gets_ten_located_errors_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, TEN_FAULTS)
     command = [sys.executable, "-m", "harness", "validate", path.name]
-    environment = {"PYTHONPATH": str(Path(kind.__file__).parents[1]), "PATH": "", "HOME": str(tmp_path)}
+    environment = {"PYTHONPATH": str(Path(kind.__file__).parents[2]), "PATH": "", "HOME": str(tmp_path)}
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     took_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before

@@ -19,9 +19,9 @@ from harness.beds.planted import Planted
 from harness.checks.invariant_to_prompt import agreement_across_prompts
 from harness.checks.obeys_laws import against_chance, ratio_of_means
 from harness.contracts import Answers, Pairs
+from harness.contracts.kind import aliases, find, named
 from harness.data.compounds import Compounds
 from harness.errors import CheckError
-from harness.kind import aliases, find, named
 from harness.maths.estimate import over_seeds
 from harness.maths.laws import LAWS, examples, relations, violation
 from harness.probes._consistency import Consistency

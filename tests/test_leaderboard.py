@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from harness import language
+from harness.contracts.kind import find
 from harness.distractors.token_cue import TokenCue
-from harness.kind import find
 from harness.report import leaderboard
 from harness.report.content import Report
 from harness.report.score import Score

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 
-from harness import kind
-from harness.contracts import Answers, LawMetric, Metric
+from harness.contracts import Answers, LawMetric, Metric, kind
 from harness.maths.estimate import clustered_variance, per_seed
 from harness.metrics.accuracy import Accuracy
 from harness.metrics.accuracy_oracle import OracleAccuracy

@@ -8,8 +8,8 @@ import torch
 
 from harness import normalisers
 from harness.contracts import Pairs
+from harness.contracts.kind import find, names
 from harness.errors import DataError, NumericalError, StoreError
-from harness.kind import find, names
 
 KINDS = names("normalisations")
 BY_TEMPLATE = ("burns", "mean", "mean_std", "none")

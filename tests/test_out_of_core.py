@@ -15,10 +15,11 @@ import polars as pl
 import pytest
 from harness.compiling import compile_plan
 
-from harness import kind, language, pipeline
+from harness import language, pipeline
 from harness.activations.forward import Packed
-from harness.axes import joined
-from harness.contracts import Pairs, Probe
+from harness.contracts import Pairs, Probe, kind
+from harness.contracts.axes import joined
+from harness.contracts.subject import Devices
 from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError
 from harness.examples import arrange, decode
@@ -32,7 +33,6 @@ from harness.models.placement import devices_of, place
 from harness.spec import Data, Model
 from harness.store import Store
 from harness.stored_readouts import at_layers, joined
-from harness.subject import Devices
 from tests.benchmarks.out_of_core import peak_mib, write
 from tests.test_pipeline import files, write_planted, write_text
 

@@ -265,8 +265,8 @@ def test_what_lies_in_the_folder_of_a_spec_is_not_installed(tmp_path: Path) -> N
 
 def test_entry_points_are_read_when_names_are_asked_for_and_not_before(tmp_path: Path) -> None:
     code = (
-        "import sys, harness.cli, harness.kind, harness.language; from harness import outside; "
-        "print(outside.entries.cache_info().currsize); harness.kind.names('probes'); "
+        "import sys, harness.cli, harness.contracts.kind, harness.language\nfrom harness.contracts import outside; "
+        "print(outside.entries.cache_info().currsize); harness.contracts.kind.names('probes'); "
         "print(outside.entries.cache_info().currsize, 'torch' in sys.modules)"
     )
     assert harness(cwd=tmp_path, program=("-c", code)).split() == ["0", "1", "False"]

@@ -14,7 +14,7 @@ import torch
 
 from harness.beds.planted import Planted
 from harness.contracts import Pairs, Probe
-from harness.kind import find, names
+from harness.contracts.kind import find, names
 
 UNSUPERVISED = ("ccs", "ccs_eigen", "crc_bss", "crc_tpc", "kmeans")
 SUPERVISED = ("lda", "logistic_regression", "mean_difference")

@@ -15,8 +15,8 @@ import torch
 
 from harness import readouts, stored_readouts
 from harness.contracts import Pairs, Probe
+from harness.contracts.kind import find, names, options
 from harness.errors import NumericalError, StoreError, UsageError
-from harness.kind import find, names, options
 from harness.probes._consistency import FLOOR, Consistency
 from harness.probes._descent import AdamW, _descend_group, descend
 from harness.probes._quasi_newton import minimise
@@ -69,7 +69,7 @@ def test_every_option_is_documented_and_the_source_named(kind: str) -> None:
 
 def test_kinds_are_listed_without_importing_torch() -> None:
     code = (
-        "import sys; from harness.kind import find, names\n"
+        "import sys\nfrom harness.contracts.kind import find, names\n"
         "for folder in ('probes', 'normalisations', 'beds'): [find(folder, name) for name in names(folder)]\n"
         "print(sorted({'torch', 'scipy', 'sklearn', 'polars', 'transformers'} & set(sys.modules)))"
     )

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import kind
-from harness.contracts import Bed, Distractor, PromptTable, Source
+from harness.contracts import Bed, Distractor, PromptTable, Source, kind
 from harness.errors import DataError
 from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Model, Prompt

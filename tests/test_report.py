@@ -21,8 +21,8 @@ from harness.report.write import place, render, write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.contracts.kind import find
 from harness.errors import HarnessError, UsageError
-from harness.kind import find
 from harness.report import figures, manifest, markdown, outline, page
 from harness.report.content import Report, Scatter, SummaryLayer
 from harness.report.figures import canvas

@@ -13,14 +13,15 @@ import pytest
 import torch
 import yaml
 
-from harness import kind, language, pipeline
+from harness import language, pipeline
+from harness.contracts import kind
+from harness.contracts.network_bed import FromScratch, NetworkBed
 from harness.errors import SpecError, UsageError
 from harness.models.adapter import SHIPPED
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.locate import shipped_networks
 from harness.models.tokenizer import load_tokenizer
-from harness.network_bed import FromScratch, NetworkBed
 from harness.spec import Model
 from harness.training.note import NETWORK, NOTE, bed_in, bed_named, weights_file, write_note
 from harness.training.scratch import UNKNOWN, loss_of, stories_of

@@ -16,11 +16,11 @@ import harness
 from harness.activations.extract import extract, plan_extraction
 from harness.beds.planted import Planted
 from harness.contracts import PromptTable
+from harness.contracts.subject import Devices, Subject
 from harness.errors import UsageError
 from harness.models.card import describe
 from harness.spec import Activations, Model
 from harness.store import Store
-from harness.subject import Devices, Subject
 from harness.subjects.formula import Formula
 from harness.subjects.language_model import LanguageModel
 

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from harness import kind, language, pipeline
-from harness.contracts import Source
+from harness import language, pipeline
+from harness.contracts import Source, kind
 from harness.errors import DataError, SpecError
 from harness.maths.association import association
 from harness.scoring import shuffled_labels, with_xors, xor_name

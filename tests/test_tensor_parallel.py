@@ -23,11 +23,11 @@ from torch import Tensor
 
 from harness.activations.batches import Batch, Group
 from harness.activations.in_step import TensorParallelForwarding
+from harness.contracts.subject import Devices
 from harness.errors import HarnessError, UsageError
 from harness.models.card import ModelCard, describe
 from harness.models.tensor_parallel import is_of_exchange, place_split, split
 from harness.spec import Model
-from harness.subject import Devices
 from harness.subjects.language_model import LanguageModel
 
 SPEC = """

@@ -8,7 +8,7 @@ import torch
 
 from harness.beds.planted import Planted
 from harness.contracts import Pairs
-from harness.kind import find
+from harness.contracts.kind import find
 from harness.maths.theorems import answers, loss, probe_of, relabelled, soft_xor
 from harness.probes._consistency import Consistency
 

@@ -14,8 +14,9 @@ from harness.geometry import stage as geometry
 from harness.interventions.stage import Interventions
 
 import harness
-from harness import kind, pipeline, sample_efficiency
+from harness import pipeline, sample_efficiency
 from harness.closure import Closure
+from harness.contracts import kind
 from harness.execution import Execution
 
 ROOT = Path(harness.__file__).parent

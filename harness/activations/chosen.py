@@ -6,8 +6,8 @@ from harness.activations.bank import Bank
 from harness.activations.forwarding import Forwarding, ModelForwarding
 from harness.activations.given import GivenStates
 from harness.activations.rows import RowTable
+from harness.contracts.subject import Subject
 from harness.machine.resources import Resources
-from harness.subject import Subject
 from harness.subjects.language_model import LanguageModel
 
 

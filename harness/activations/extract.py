@@ -18,13 +18,13 @@ from harness.activations.layers import resolve
 from harness.activations.rows import RowTable, row_table
 from harness.code_version import code_of
 from harness.contracts import Pairs, PromptTable
+from harness.contracts.subject import Subject
 from harness.entries import PARTS
 from harness.errors import UsageError
 from harness.machine.jobs import Job
 from harness.machine.resources import Resources
 from harness.spec import Activations
 from harness.store import Store, content_key
-from harness.subject import Subject
 
 if TYPE_CHECKING:
     import numpy as np

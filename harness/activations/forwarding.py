@@ -20,6 +20,7 @@ from harness.activations import batches
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch, Cost, Layout
 from harness.activations.rows import RowTable
+from harness.contracts.subject import Subject
 from harness.errors import HarnessError, NumericalError
 from harness.machine import stopping
 from harness.machine.jobs import Job, OneProcessJob
@@ -27,7 +28,6 @@ from harness.machine.resources import Resources
 from harness.models.card import ModelCard
 from harness.models.questions import Row
 from harness.store import content_key
-from harness.subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.activations.forwarding import Forwarding
+from harness.contracts.subject import Subject
 from harness.models.questions import Row
-from harness.subject import Subject
 
 if TYPE_CHECKING:
     from harness.activations.forward import Forward, Forwarded, Way

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.analysis import Analysis
-from harness.kind import find, names
+from harness.contracts.analysis import Analysis
+from harness.contracts.kind import find, names
 from harness.spec import Spec
 
 

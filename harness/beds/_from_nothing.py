@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from harness.network_bed import Brought, FromScratch, NetworkBed
+from harness.contracts.network_bed import Brought, FromScratch, NetworkBed
 
 
 class FromNothing(NetworkBed, frozen=True, kw_only=True):

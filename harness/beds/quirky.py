@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from harness.network_bed import Brought, NetworkBed, Recipe
+from harness.contracts.network_bed import Brought, NetworkBed, Recipe
 
 BASE = "smollm2-135m-instruct"
 

@@ -11,13 +11,13 @@ import numpy as np
 from harness import labelling, planting
 from harness.activations.layers import resolve
 from harness.contracts import Normaliser, Pairs, PromptTable, Readout
+from harness.contracts.subject import Subject
 from harness.errors import DataError
 from harness.fitting import Fitting
 from harness.maths.laws import examples, relations
 from harness.plan.stage import Stage
 from harness.scoring import Labels, RunLabels, Scored, SplitName
 from harness.spec import Condition, Spec
-from harness.subject import Subject
 
 if TYPE_CHECKING:
     from harness.activations.extract import Extracted

@@ -6,8 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from harness import kind
-from harness.contracts import Check, Metric, Probe
+from harness.contracts import Check, Metric, Probe, kind
 from harness.language.resolving import Resolved
 from harness.language.schema.grammar import SpecKeys
 from harness.language.syntax.nodes import plain, text_of

@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from harness.contracts import Distractor
+from harness.contracts.network_bed import NetworkBed
 from harness.errors import SpecError, UsageError
 from harness.language.decoding import Decoder
 from harness.language.schema.card_grammar import BedParts, OwnBed
@@ -16,7 +17,6 @@ from harness.language.schema.grammar import SETTING
 from harness.language.schema.validation import faults, sound
 from harness.language.syntax.merging import overlay
 from harness.language.syntax.nodes import Entry, Node, Table, node_of, problem_at, text_of
-from harness.network_bed import NetworkBed
 from harness.spec import Activations, Condition, Elicit, Model, Planting, Prompt
 
 ReadsBeds = Callable[[OwnBed, Table, Path], BedParts]

@@ -6,14 +6,13 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from harness import kind
 from harness.assets.bed_folder import is_own
-from harness.contracts import Bed, Source
+from harness.contracts import Bed, Source, kind
+from harness.contracts.network_bed import NetworkBed
 from harness.errors import Problem
 from harness.language.schema.card_grammar import OwnBed
 from harness.language.schema.validation import sound
 from harness.language.syntax.nodes import Node, Table, plain, problem_at, text_of
-from harness.network_bed import NetworkBed
 from harness.spec import Data, Model
 
 T = TypeVar("T", bound=msgspec.Struct)

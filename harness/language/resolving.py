@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from harness import kind
-from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe
+from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, kind
 from harness.errors import Problem
 from harness.language.conditions import ConditionReader, ReadsBeds, entries_of
 from harness.language.decoding import Decoder

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.contracts.subject import Devices
 from harness.errors import UsageError
 from harness.machine.resources import size_of
 from harness.models.build import empty
 from harness.models.card import ModelCard
-from harness.subject import Devices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.code_version import changed_in, hashes_of
+from harness.contracts.subject import Subject
 from harness.plan.stage import Stage
 from harness.spec import Spec
 from harness.store import Store, last_runs
-from harness.subject import Subject
 
 S = TypeVar("S", bound=Stage[Any])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harness.axes import joined
 from harness.contracts import Pairs
+from harness.contracts.axes import joined
 from harness.errors import UsageError
 from harness.probes._contrast import differences, oriented
 from harness.probes._descent import LBFGS, AdamW, Fits, Objective, descend

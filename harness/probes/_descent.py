@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
-from harness.axes import WithAxes, joined
+from harness.contracts.axes import WithAxes, joined
 from harness.machine.threads import each
 from harness.probes._quasi_newton import minimise
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.analysis import Analysis
+from harness.contracts.analysis import Analysis
 from harness.spec import Spec
 
 if TYPE_CHECKING:

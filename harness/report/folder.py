@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
-from harness import kind
+from harness.contracts import kind
 from harness.errors import HarnessError, UsageError
 
 MANIFEST = "manifest.json"

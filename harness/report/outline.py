@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import msgspec
 
-from harness import kind
-from harness.contracts import Check, Metric, Probe
+from harness.contracts import Check, Metric, Probe, kind
 from harness.errors import UsageError
 from harness.report.content import Report
 from harness.spec import Condition, Spec

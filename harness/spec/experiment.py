@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from harness.analysis import Analysis
 from harness.contracts import Check, Distractor, Metric, Probe
+from harness.contracts.analysis import Analysis
 from harness.spec.analyses import Autopsy, Intervention, LayerRule, SampleEfficiency
 from harness.spec.condition import Condition, Part, Slug
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from harness.contracts import Probe
-from harness.kind import Kind
+from harness.contracts.kind import Kind
 from harness.spec.condition import Condition
 from harness.spec.experiment import Spec
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import fitting, kind
-from harness.axes import joined
-from harness.contracts import Normaliser, Pairs, Probe, Readout
+from harness import fitting
+from harness.contracts import Normaliser, Pairs, Probe, Readout, kind
+from harness.contracts.axes import joined
 from harness.errors import ConstantStates
 from harness.fitting import Fitting
 from harness.machine.jobs import Job

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.code_version import code_of
 from harness.contracts import PromptTable
+from harness.contracts.subject import Subject
 from harness.entries import PARTS, kinds_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
@@ -15,7 +16,6 @@ from harness.prompts import build, load_table, save_table, table_about
 from harness.spec import Condition, Spec
 from harness.spec.plain import home_of, plain
 from harness.store import Artifact, content_key
-from harness.subject import Subject
 
 if TYPE_CHECKING:
     from harness.execution.record import Work

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.analysis import Analysis
+from harness.contracts.analysis import Analysis
 from harness.entries import kinds_of
 from harness.plan.stage import Stage
 from harness.report.content import Look, Report

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
 from harness.code_version import code_of
 from harness.contracts import PromptTable
+from harness.contracts.subject import Subject
 from harness.entries import PARTS
 from harness.models.precision import device
 from harness.plan.plan import Plan
@@ -18,7 +19,6 @@ from harness.spec.plain import plain
 from harness.stages.prompts import Prompts
 from harness.stages.training import Training
 from harness.store import Store, content_key
-from harness.subject import Subject
 
 if TYPE_CHECKING:
     from harness.execution.record import Work

@@ -8,9 +8,9 @@ from posixpath import normpath
 import msgspec
 
 from harness.assets.bed_folder import find_bed
+from harness.contracts.subject import Subject
 from harness.models.card import ModelCard, Progress, describe
 from harness.spec import Condition, Model
-from harness.subject import Subject
 from harness.subjects.formula import Formula
 from harness.subjects.language_model import LanguageModel
 

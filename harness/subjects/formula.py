@@ -9,8 +9,8 @@ import msgspec
 
 from harness.code_version import code_of
 from harness.contracts import Bed
+from harness.contracts.subject import Subject
 from harness.store import content_key
-from harness.subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from harness.contracts.subject import Devices, Placed, Subject
 from harness.models.card import ModelCard
 from harness.models.placement import place
 from harness.models.tokenizer import Tokenizer, load_tokenizer
-from harness.subject import Devices, Placed, Subject
 
 
 class LanguageModel(Subject, frozen=True):

@@ -10,12 +10,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from harness import kind
-from harness.contracts import Source
+from harness.contracts import Source, kind
+from harness.contracts.network_bed import FromScratch, NetworkBed, Recipe
 from harness.errors import HarnessError
 from harness.models.card import ModelCard
 from harness.models.tokenizer import load_tokenizer
-from harness.network_bed import FromScratch, NetworkBed, Recipe
 from harness.prompts import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from harness import __version__, kind
+from harness import __version__
+from harness.contracts import kind
+from harness.contracts.network_bed import FromScratch, NetworkBed
 from harness.errors import UsageError
 from harness.models.adapter import WEIGHTS as ADAPTER
 from harness.models.fingerprint import file_sha256
-from harness.network_bed import FromScratch, NetworkBed
 from harness.untrusted.files import read_ordinary
 
 NOTE = "made.json"

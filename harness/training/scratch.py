@@ -16,9 +16,9 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from harness.contracts.network_bed import FromScratch, NetworkBed
 from harness.models.quiet import quiet_transformers
 from harness.models.training.trained import Tell, Trained, closing_loss, descend
-from harness.network_bed import FromScratch, NetworkBed
 from harness.training.lessons import source_of
 from harness.untrusted.template import Template
 

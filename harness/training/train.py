@@ -10,13 +10,13 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from harness.contracts.network_bed import FromScratch, NetworkBed, Recipe
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.training.batching import batches
 from harness.models.training.low_rank import LowRank, insert, parameters_of, save
 from harness.models.training.trained import Tell, Trained, closing_loss, descend
 from harness.models.training.two_parts import Upper, lower_states, upper_part
-from harness.network_bed import FromScratch, NetworkBed, Recipe
 from harness.spec import Model
 from harness.training.lessons import Lesson, batch_of, check_distinct, lessons
 from harness.training.scratch import from_scratch

@@ -16,12 +16,12 @@ import yaml
 
 from harness import language, pipeline, standing
 from harness.assets.bed_folder import find_bed
+from harness.contracts.network_bed import NetworkBed
 from harness.errors import UsageError
 from harness.language.cards import BedCard, claims_of, read_card
 from harness.language.schema.card_grammar import OwnBed
 from harness.language.syntax.nodes import plain
 from harness.machine.progress import Reporter
-from harness.network_bed import NetworkBed
 from harness.store import Store
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import kind, language, prompts
-from harness.contracts import Normalisation, Pairs, PromptTable
+from harness import language, prompts
+from harness.contracts import Normalisation, Pairs, PromptTable, kind
 from harness.models.card import ModelCard, describe
 from harness.models.tokenizer import load_tokenizer
 from harness.spec import Model, Spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from harness.analysis import Analysis, Drawn
+from harness.contracts.analysis import Analysis, Drawn
 
 if TYPE_CHECKING:
     import polars as pl

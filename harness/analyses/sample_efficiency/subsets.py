@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import msgspec
 import numpy as np
 
-from harness.axes import joined
 from harness.contracts import Metric, Pairs, Probe
+from harness.contracts.axes import joined
 from harness.entries import every, probe_code
 from harness.errors import NumericalError
 from harness.execution.controls import evidence_of

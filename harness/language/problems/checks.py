@@ -8,8 +8,7 @@ from typing import get_args
 
 import msgspec
 
-from harness import kind
-from harness.contracts import Check
+from harness.contracts import Check, kind
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.names import renamed
 from harness.language.resolving import Resolved

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness import kind
+from harness.contracts import kind
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.interventions import intervention_problems
 from harness.language.resolving import Resolved, probe_name

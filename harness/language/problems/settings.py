@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from harness import kind
+from harness.contracts import kind
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.templates import template_problems
 from harness.language.syntax.document import shorten

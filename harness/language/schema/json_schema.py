@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from harness import kind
-from harness.contracts import Source
+from harness.contracts import Source, kind
 from harness.language.schema.card_grammar import Card, OwnBed, Setting
 from harness.language.schema.grammar import Override, SpecKeys
 from harness.language.schema.shorthand import own_option

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness import kind
+from harness.contracts import kind
 from harness.language.syntax.nodes import Array, Entry, Node, Scalar, Table, child_path, text_of
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from harness.contracts.kind import canonical
 from harness.errors import Problem, did_you_mean
-from harness.kind import canonical
 from harness.language.schema import words
 from harness.language.schema.grammar import OTHER_VERSION
 from harness.language.schema.json_schema import Of, Schema, schema

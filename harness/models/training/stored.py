@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.contracts.subject import Subject
 from harness.errors import UsageError
 from harness.models.adapter import find_adapter
 from harness.models.card import ModelCard
@@ -22,7 +23,6 @@ from harness.models.fingerprint import file_sha256
 from harness.models.questions import Question
 from harness.spec import Elicit
 from harness.store import Artifact, Store, content_key
-from harness.subject import Subject
 from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from harness.analysis import Drawn
+from harness.contracts.analysis import Drawn
 from harness.report.content import Look
 from harness.report.scores import Scores
 

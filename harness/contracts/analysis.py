@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
-from harness.kind import Kind
+from harness.contracts.kind import Kind
 
 if TYPE_CHECKING:
     import polars as pl

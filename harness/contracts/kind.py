@@ -2,7 +2,7 @@
 
 A folder is its own registry: `kind: mean_difference` among the probes is `harness/probes/mean_difference.py`,
 and the one `Kind` subclass defined there is what the YAML decodes into. Installed packages add kinds of their own by entry points
-(`harness.outside`). Options, types, ranges, defaults and
+(`harness.contracts.outside`). Options, types, ranges, defaults and
 their documentation are the struct's fields and field docstrings, and stand nowhere else: the schema, the
 error messages and `harness list` read them from here.
 
@@ -24,11 +24,11 @@ from typing import Any, ClassVar, get_type_hints
 
 import msgspec
 
-from harness import outside
+from harness.contracts import outside
 from harness.errors import UsageError
 
 PACKAGE = __name__.partition(".")[0]
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 """The folder of the package, in which the folders of kinds lie."""
 
 FOLDERS = {

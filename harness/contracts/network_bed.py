@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from harness.kind import Kind
+from harness.contracts.kind import Kind
 
 
 class Brought(msgspec.Struct, frozen=True):

@@ -1,0 +1,134 @@
+"""What data sets, distractors and test beds give: examples, factors, tables of prompts, states of a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import msgspec
+
+from harness.contracts.kind import Kind
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from torch import Tensor
+
+
+class Factor(msgspec.Struct, frozen=True):
+    """Something that is true of each row and that a probe may have found: the truth, or a distractor."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    """Names of the classes, index = label; empty when the factor is a number or a vector."""
+    kind: Literal["class", "number", "vector"] = "class"
+
+
+class Source(Kind, frozen=True):
+    """A data set: examples with fields for the template and a label.
+
+    `load` returns a table with the columns `example` (text, unique), `group` (text: rows that must not straddle a
+    split), `label` (integer, an index into `answers`), further columns of known factors (see `factors`), and
+    whatever fields the template may use.
+    """
+
+    folder: ClassVar[str] = "data"
+
+    answers: ClassVar[tuple[str, ...]] = ()
+    """Default answers, index = label."""
+    template: ClassVar[str] = ""
+    """Default template."""
+    factors: ClassVar[tuple[Factor, ...]] = ()
+    """Columns of the table, besides the label, whose value is known by construction."""
+    lawful: ClassVar[bool] = False
+    """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.maths.laws."""
+
+    def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
+        """All examples in an order that is the same everywhere. `folder` is the spec's, for relative paths.
+
+        `limit` is a hint: a generated set may stop there; the caller samples. Raises DataError.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self, seed: int, folder: Path) -> str:
+        """A string that changes when the examples would, computed without loading them where possible."""
+        raise NotImplementedError
+
+
+class Distractor(Kind, frozen=True):
+    """Something that is added to a prompt and has a label of its own, drawn independently of the truth."""
+
+    folder: ClassVar[str] = "distractors"
+
+    def factor(self, name: str) -> Factor:
+        """The factor under the name that the spec gives to this distractor."""
+        raise NotImplementedError
+
+    @property
+    def follows_truth(self) -> bool:
+        """Whether its value goes together with the truth on purpose; the linter then does not take it for a leaked label."""
+        return False
+
+    @property
+    def leaves_prompts_alone(self) -> bool:
+        """Whether it leaves prompts as they are on purpose; that it changes nothing is then no mistake."""
+        return False
+
+    def draw(self, examples: pl.DataFrame, seed: int) -> np.ndarray:
+        """A value per example (an index into the factor's values), balanced within each label and split.
+
+        `examples` has the data's columns, `split`, `truth` (which member of the pair is right, 0 or 1) and `right` (the
+        right answer in words).
+        """
+        raise NotImplementedError
+
+    def edit_fields(self, fields: Mapping[str, Any], value: int) -> Mapping[str, Any]:
+        """The template's fields with the distractor in them; unchanged by default. `choices` are the pair's answers."""
+        return fields
+
+    def edit_text(self, text: str, value: int) -> str:
+        """The rendered prompt, answer included, with the distractor in it; unchanged by default."""
+        return text
+
+
+class PromptTable(msgspec.Struct, frozen=True):
+    """All prompts of one condition.
+
+    `frame` has one row per (example, template, answer), sorted by `pair` then `answer`, with the columns: `pair`
+    (u32, the number of its (example, template)), `example`, `group`, `split` (train, validation, test), `template`
+    (name), `answer` (0 or 1: which member of the contrast pair), `text`, `tokens` (list of u32), `answer_start`
+    and `answer_end` (token span of the answer, end exclusive), and one column per factor, the same in both rows of a
+    pair: `truth` (which member is right, 0 or 1) and every distractor by name.
+    """
+
+    frame: pl.DataFrame
+    factors: tuple[Factor, ...]
+    templates: tuple[str, ...]
+    findings: tuple[str, ...] = ()
+    """What linting found that is no error but belongs in the report: one sentence each."""
+
+
+class Bed(Kind, frozen=True):
+    """A test bed: a network whose latent knowledge is known to be there, with its own data.
+
+    Its prompts are token ids, not text, and what is true of each row stands in factor columns by construction.
+    """
+
+    folder: ClassVar[str] = "beds"
+
+    answers: ClassVar[tuple[str, ...]] = ("no", "yes")
+    """Names of the two members of a pair."""
+    factors: ClassVar[tuple[Factor, ...]] = ()
+    """Columns of `load`'s table, besides the label, that are true of each row by construction."""
+    shape: ClassVar[tuple[int, int]]
+    """(layers including layer 0, d_model), known before anything is loaded; may be a property."""
+
+    def load(self, count: int, seed: int) -> pl.DataFrame:
+        """`count` examples with `example`, `group`, `label`, the factors' columns, and `tokens_0`, `tokens_1`: the token
+        ids of the two members of the pair."""
+        raise NotImplementedError
+
+    def states(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """States at the last token of each prompt, float32, (layer, row, d_model)."""
+        raise NotImplementedError
