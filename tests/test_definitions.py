@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import index
-from harness.closure import Closure, Tree
-from harness.definitions import read_source
+from harness.code import index
+from harness.code.closure import Closure, Tree
+from harness.code.definitions import read_source
 
 
 def code(*sources: str) -> list[str]:

@@ -16,11 +16,12 @@ import pytest
 from harness.compiling import compile_plan
 
 import harness
-from harness import code_version, language, pipeline
-from harness.closure import Closure, Tree
-from harness.code_version import code_of
+from harness import language, pipeline
+from harness.code import code_version
+from harness.code.closure import Closure, Tree
+from harness.code.code_version import code_of
+from harness.code.entries import PARTS, STAGES, WITHOUT
 from harness.contracts.kind import FOLDERS, names
-from harness.entries import PARTS, STAGES, WITHOUT
 from harness.plan import Plan
 from harness.store import Store
 

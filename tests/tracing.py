@@ -15,7 +15,7 @@ from harness.interventions.stage import Interventions
 
 import harness
 from harness import pipeline, sample_efficiency
-from harness.closure import Closure
+from harness.code.closure import Closure
 from harness.contracts import kind
 from harness.execution import Execution
 

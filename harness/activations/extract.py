@@ -16,10 +16,10 @@ from harness.activations.chosen import forwarding
 from harness.activations.forwarding import Begin, Done, Progress
 from harness.activations.layers import resolve
 from harness.activations.rows import RowTable, row_table
-from harness.code_version import code_of
+from harness.code.code_version import code_of
+from harness.code.entries import PARTS
 from harness.contracts import Pairs, PromptTable
 from harness.contracts.subject import Subject
-from harness.entries import PARTS
 from harness.errors import UsageError
 from harness.machine.jobs import Job
 from harness.machine.resources import Resources

@@ -87,7 +87,7 @@ class CityStatements(Source, frozen=True):
     def fingerprint(self, seed: int, folder: Path) -> str:
         from importlib.metadata import version
 
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del folder

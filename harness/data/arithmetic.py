@@ -55,7 +55,7 @@ class Arithmetic(Source, frozen=True):
         return pl.DataFrame(rows)
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del folder

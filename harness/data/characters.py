@@ -67,7 +67,7 @@ class Characters(Source, frozen=True):
         ]
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del folder

@@ -69,7 +69,7 @@ class File(Source, frozen=True):
         """Of the content: a file that is moved or renamed is the same."""
         from hashlib import file_digest
 
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del seed

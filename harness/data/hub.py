@@ -85,7 +85,7 @@ class Hub(Source, frozen=True):
         """Of the name and revision; of the files' content where it is a local folder."""
         from hashlib import file_digest, sha256
 
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del seed

@@ -68,7 +68,7 @@ class MovieReviews(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         from harness.assets.catalog import CATALOG
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del seed, folder

@@ -59,7 +59,7 @@ class Parcel(Source, frozen=True):
         return [one for parcel in kept for one in questions(parcel, EACH[self.part], self.part, seed)]
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del folder

@@ -100,7 +100,7 @@ class Quirky(Source, frozen=True):
         from importlib.metadata import version
 
         from harness.assets.catalog import CATALOG
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.data.movie_reviews import ASSET
         from harness.store import content_key
 

@@ -72,7 +72,7 @@ class Topics(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
 
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del folder

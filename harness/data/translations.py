@@ -44,7 +44,7 @@ class Translations(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
 
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del folder

@@ -48,7 +48,7 @@ class Trivia(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
 
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del seed, folder

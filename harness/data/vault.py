@@ -57,7 +57,7 @@ class Vault(Source, frozen=True):
         return [visit for vault in kept for visit in visits(vault, EACH[self.part], self.part, seed)]
 
     def fingerprint(self, seed: int, folder: Path) -> str:
-        from harness.code_version import code_of
+        from harness.code.code_version import code_of
         from harness.store import content_key
 
         del folder

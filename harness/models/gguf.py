@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from harness.code_version import code_of
-from harness.entries import PARTS
+from harness.code.code_version import code_of
+from harness.code.entries import PARTS
 from harness.errors import HarnessError
 from harness.models.fingerprint import file_sha256
 from harness.store import cache_folder

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.code_version import changed_in, hashes_of
+from harness.code.code_version import changed_in, hashes_of
 from harness.contracts.subject import Subject
 from harness.plan.stage import Stage
 from harness.spec import Spec

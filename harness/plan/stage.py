@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from harness.code_version import code_of
+from harness.code.code_version import code_of
 from harness.store import Artifact, Store, content_key, reading
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from harness import stored_readouts
+from harness.code.entries import probe_code
 from harness.contracts import Normaliser, Probe, Readout
-from harness.entries import probe_code
 from harness.errors import DataError
 from harness.machine.jobs import OneProcessJob
 from harness.plan.stage import Cost, Stage

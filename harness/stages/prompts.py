@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.code_version import code_of
+from harness.code.code_version import code_of
+from harness.code.entries import PARTS, kinds_of
 from harness.contracts import PromptTable
 from harness.contracts.subject import Subject
-from harness.entries import PARTS, kinds_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.prompts import build, load_table, save_table, table_about

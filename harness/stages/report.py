@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.code.entries import kinds_of
 from harness.contracts.analysis import Analysis
-from harness.entries import kinds_of
 from harness.plan.stage import Stage
 from harness.report.content import Look, Report
 from harness.report.render import render

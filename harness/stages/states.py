@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
-from harness.code_version import code_of
+from harness.code.code_version import code_of
+from harness.code.entries import PARTS
 from harness.contracts import PromptTable
 from harness.contracts.subject import Subject
-from harness.entries import PARTS
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from harness import tables
-from harness.entries import every
+from harness.code.entries import every
 from harness.plan.stage import Stage
 from harness.scoring import score
 from harness.spec import Spec

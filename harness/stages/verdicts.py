@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness import tables
 from harness.analyses.interventions.intervened import Outcomes
-from harness.entries import erasing, every, kinds_of
+from harness.code.entries import erasing, every, kinds_of
 from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
 from harness.spec import Spec

@@ -28,7 +28,7 @@ class LastRun(msgspec.Struct, frozen=True):
     uses: list[str]
     """KIND/KEY of artifacts; KIND/PREFIX- where it stands for all artifacts whose keys begin so."""
     definitions: bytes = b""
-    """Short hashes of the definitions that its code reached; see `harness.code_version.hashes_of`."""
+    """Short hashes of the definitions that its code reached; see `harness.code.code_version.hashes_of`."""
 
     def refers_to(self, artifact: str) -> bool:
         return refers(self.uses, artifact)

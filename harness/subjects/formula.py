@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.code_version import code_of
+from harness.code.code_version import code_of
 from harness.contracts import Bed
 from harness.contracts.subject import Subject
 from harness.store import content_key

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import msgspec
 import numpy as np
 
+from harness.code.entries import every, probe_code
 from harness.contracts import Metric, Pairs, Probe
 from harness.contracts.axes import joined
-from harness.entries import every, probe_code
 from harness.errors import NumericalError
 from harness.execution.controls import evidence_of
 from harness.fitting import Fitting, score, training_pairs

@@ -12,12 +12,12 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from harness.closure import SHORT, Closure, Tree
-from harness.entries import WITHOUT
+from harness.code.closure import SHORT, Closure, Tree
+from harness.code.entries import WITHOUT
 from harness.store import cache_folder
 
 PACKAGE = "harness"
-_ROOT = Path(__file__).parent
+_ROOT = Path(__file__).parents[1]
 _asked: dict[str, tuple[str, ...]] = {}
 """By code, the entries that it was asked for."""
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import msgspec
 
-from harness.definitions import Source, read_source
+from harness.code.definitions import Source, read_source
 
 _read: dict[bytes, Source] = {}
 """By the hash of a file's content: what this process has read, of whatever package."""

@@ -1,6 +1,6 @@
 """Where the code of each stage begins, and what no result depends on.
 
-The key of a stage has the code of all that its entries reach (`harness.code_version`). What a spec names (a probe, a data set …) is
+The key of a stage has the code of all that its entries reach (`harness.code.code_version`). What a spec names (a probe, a data set …) is
 added to them where the stage is planned.
 """
 

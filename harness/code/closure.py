@@ -17,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.definitions import MARK, OWN, Definition, Outline, Source
-from harness.index import Index
+from harness.code.definitions import MARK, OWN, Definition, Outline, Source
+from harness.code.index import Index
 
 _PLAIN_BASES = frozenset(
     {

@@ -1,0 +1,1 @@
+"""The code of a stage: all definitions that its making can reach, as one hash."""
