@@ -18,8 +18,8 @@ from harness.contracts import Erasure, Pairs, Probe, kind
 from harness.errors import DataError
 from harness.machine.threads import each
 from harness.maths.leace import oblique
-from harness.normalisers import Erased
-from harness.readouts import LinearReadout
+from harness.readouts.fitted_probes import LinearReadout
+from harness.readouts.normalisers import Erased
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ import numpy as np
 from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout, kind
 from harness.erasure import fit_erasure
 from harness.errors import DataError
-from harness.normalisers import Chain
+from harness.readouts.normalisers import Chain
 from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
 from harness.spec.plain import probe_name
 

@@ -14,10 +14,10 @@ import torch
 import harness
 from harness.contracts import Answers, Pairs
 from harness.contracts.axes import WithAxes, joined
-from harness.detections import JointGaussianReadout
 from harness.maths.estimate import Measured
-from harness.normalisers import Chain, Erased, ShiftScale
-from harness.readouts import ConsistentReadout, LinearReadout
+from harness.readouts.detectors import JointGaussianReadout
+from harness.readouts.fitted_probes import ConsistentReadout, LinearReadout
+from harness.readouts.normalisers import Chain, Erased, ShiftScale
 from harness.scoring import Labels, Scored
 
 RANDOM = np.random.default_rng(3)

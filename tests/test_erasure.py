@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness import language, pipeline, stored_readouts
+from harness import language, pipeline
 from harness.contracts import Erasure, Pairs, Probe
 from harness.contracts.kind import find
 from harness.erasure import fit_erasure
 from harness.errors import DataError, SpecError
 from harness.fitting import Fitting, training_pairs
 from harness.maths.leace import shrunk
+from harness.readouts import stored_readouts
 from harness.scoring import Labels
 from harness.store import Store
 from tests.test_planted import CHANCE, FOUND, World, normalised, world

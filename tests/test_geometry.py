@@ -135,7 +135,7 @@ def test_the_mean_difference_and_probes_without_a_direction() -> None:
     np.testing.assert_allclose(
         mean_difference(pairs, labels)[0], gap / np.linalg.norm(gap, axis=-1, keepdims=True), atol=1e-5
     )
-    from harness.readouts import ThresholdReadout
+    from harness.readouts.fitted_probes import ThresholdReadout
 
     assert pair_weights(ThresholdReadout(torch.zeros(1, 1))) is None
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness import normalisers
 from harness.contracts import Pairs
 from harness.contracts.kind import find, names
 from harness.errors import DataError, NumericalError, StoreError
+from harness.readouts import normalisers
 
 KINDS = names("normalisations")
 BY_TEMPLATE = ("burns", "mean", "mean_std", "none")

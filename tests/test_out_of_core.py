@@ -30,9 +30,9 @@ from harness.machine.resources import Resources, size_of
 from harness.models.build import empty
 from harness.models.card import describe
 from harness.models.placement import devices_of, place
+from harness.readouts.stored_readouts import at_layers, joined
 from harness.spec import Data, Model
 from harness.store import Store
-from harness.stored_readouts import at_layers, joined
 from tests.benchmarks.out_of_core import peak_mib, write
 from tests.test_pipeline import files, write_planted, write_text
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from harness import readouts, stored_readouts
 from harness.contracts import Pairs, Probe
 from harness.contracts.kind import find, names, options
 from harness.errors import NumericalError, StoreError, UsageError
@@ -24,6 +23,7 @@ from harness.probes._start import starts
 from harness.probes._symmetrised import SymmetrisedConsistency
 from harness.probes.crc_bss import GAUSSIAN, Salience
 from harness.probes.kmeans import Clusters
+from harness.readouts import fitted_probes, stored_readouts
 from tests.test_planted import accuracy, normalised, world
 
 KINDS = names("probes")
@@ -847,7 +847,7 @@ def test_a_probe_of_other_layers_is_refused() -> None:
 
 def test_saturated_probabilities_keep_their_side() -> None:
     direction = torch.ones(1, 1, 1, 1)
-    readout = readouts.ConsistentReadout(
+    readout = fitted_probes.ConsistentReadout(
         direction, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1, 1, dtype=torch.int64)
     )
     members = torch.tensor([[30.0, 40.0], [40.0, 30.0], [300.0, 400.0], [5.0, 5.0], [-300.0, -301.0]])

@@ -105,7 +105,7 @@ class Normalisation(Kind, frozen=True):
 
 
 class Normaliser(Fitted, frozen=True):
-    """A fitted normalisation; see `harness.normalisers` for the forms."""
+    """A fitted normalisation; see `harness.readouts.normalisers` for the forms."""
 
     def __call__(self, pairs: Pairs) -> Pairs:
         raise NotImplementedError

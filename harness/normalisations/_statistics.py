@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.contracts import Normaliser, Pairs
 from harness.errors import NumericalError
-from harness.normalisers import ShiftScaleByTemplate
+from harness.readouts.normalisers import ShiftScaleByTemplate
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Normalisation, Normaliser, Pairs
 from harness.normalisations._statistics import mean_of, refuse_none
-from harness.normalisers import ShiftByCluster
+from harness.readouts.normalisers import ShiftByCluster
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.contracts import Normalisation, Normaliser, Pairs
 from harness.maths.leace import cells, oblique
 from harness.normalisations._statistics import mean_of, refuse_none
-from harness.normalisers import Erased
+from harness.readouts.normalisers import Erased
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.contracts import Normalisation, Normaliser, Pairs
-from harness.normalisers import ShiftScale
+from harness.readouts.normalisers import ShiftScale
 
 
 class Unchanged(Normalisation, frozen=True, kw_only=True):

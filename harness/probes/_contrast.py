@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.contracts import Pairs
 from harness.errors import ConstantStates, NumericalError
-from harness.readouts import LinearReadout
+from harness.readouts.fitted_probes import LinearReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe
-from harness.detections import rows_at
 from harness.errors import ConstantStates
 from harness.probes._contrast import ROUNDING, check
+from harness.readouts.detectors import rows_at
 
 if TYPE_CHECKING:
     from torch import Tensor

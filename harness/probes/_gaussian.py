@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from harness.detections import squared_distance
 from harness.errors import NumericalError
+from harness.readouts.detectors import squared_distance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ Shrinkage = Literal["auto"] | Annotated[float, Meta(ge=0, le=1)]
 
 
 class Gaussian(msgspec.Struct, frozen=True):
-    """A precision matrix by its axes; see `harness.detections.GaussianReadout`. Float64."""
+    """A precision matrix by its axes; see `harness.readouts.detectors.GaussianReadout`. Float64."""
 
     mean: Tensor
     """(feature,)."""

@@ -14,7 +14,7 @@ from harness.probes._contrast import check
 from harness.probes._descent import LBFGS, AdamW, Objective, descend
 from harness.probes._start import Init, starts
 from harness.probes._symmetrised import SymmetrisedConsistency
-from harness.readouts import ConsistentReadout
+from harness.readouts.fitted_probes import ConsistentReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from harness.contracts import Pairs, Probe, Readout
 from harness.probes._contrast import differences, oriented
 from harness.probes._descent import AdamW, descend
 from harness.probes._start import starts
-from harness.readouts import ContrastReadout
+from harness.readouts.fitted_probes import ContrastReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.contracts import Pairs, Probe, Readout
-from harness.detections import GaussianReadout
 from harness.machine.threads import each
 from harness.probes._contrast import label_rows, per_seed
 from harness.probes._detector import rows_of, sides_of
 from harness.probes._gaussian import Gaussian, Shrinkage, fit_gaussian
+from harness.readouts.detectors import GaussianReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,16 +10,16 @@ import numpy as np
 from msgspec import Meta
 
 from harness.contracts import Pairs, Readout
-from harness.detections import IsolationReadout
 from harness.machine.threads import each
 from harness.probes._detector import OfStates, sides_of
+from harness.readouts.detectors import IsolationReadout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Heap(NamedTuple):
-    """The trees of a forest, three arrays (tree, node); see `harness.detections.IsolationReadout`."""
+    """The trees of a forest, three arrays (tree, node); see `harness.readouts.detectors.IsolationReadout`."""
 
     feature: np.ndarray
     threshold: np.ndarray

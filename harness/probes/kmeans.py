@@ -11,7 +11,7 @@ from msgspec import Meta
 from harness.contracts import Pairs, Probe, Readout
 from harness.machine.threads import each_stacked
 from harness.probes._contrast import differences, oriented, pair_weight
-from harness.readouts import LinearReadout
+from harness.readouts.fitted_probes import LinearReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from harness.contracts import Pairs, Readout
-from harness.detections import NeighbourReadout
 from harness.errors import NumericalError
 from harness.machine.threads import each
 from harness.probes._contrast import per_seed
 from harness.probes._detector import OfStates, sides_of
+from harness.readouts.detectors import NeighbourReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from harness.errors import NumericalError
 from harness.machine.threads import each
 from harness.probes._contrast import check, differences, label_rows, pair_weight, per_seed
 from harness.probes._logistic import minimum
-from harness.readouts import LinearReadout
+from harness.readouts.fitted_probes import LinearReadout
 
 
 class LogisticRegression(Probe, frozen=True, kw_only=True):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from harness.contracts import Pairs, Readout
-from harness.detections import GaussianReadout
 from harness.machine.threads import each
 from harness.probes._contrast import per_seed
 from harness.probes._detector import OfStates, sides_of
 from harness.probes._gaussian import Shrinkage, fit_gaussian
+from harness.readouts.detectors import GaussianReadout
 
 
 class Mahalanobis(OfStates, frozen=True, kw_only=True):

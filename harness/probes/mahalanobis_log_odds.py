@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from harness.contracts import Pairs, Readout
-from harness.detections import JointGaussianReadout
 from harness.errors import NumericalError
 from harness.machine.threads import each_stacked
 from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
 from harness.probes._detector import Detector
 from harness.probes._gaussian import Shrinkage, ledoit_wolf
 from harness.probes._logistic import minimum
+from harness.readouts.detectors import JointGaussianReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

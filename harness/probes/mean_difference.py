@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
-from harness.readouts import LinearReadout
+from harness.readouts.fitted_probes import LinearReadout
 
 
 class MeanDifference(Probe, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from msgspec import Meta
 from harness.contracts import Pairs, Probe, Readout
 from harness.machine.threads import each
 from harness.probes._contrast import check, differences, label_rows, pair_weight
-from harness.readouts import HiddenReadout
+from harness.readouts.fitted_probes import HiddenReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
-from harness.readouts import EnsembleReadout, needed_log_odds
+from harness.readouts.fitted_probes import EnsembleReadout, needed_log_odds
 
 
 class PromptEnsemble(Probe, frozen=True, kw_only=True):

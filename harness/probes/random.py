@@ -8,7 +8,7 @@ from typing import ClassVar
 from harness.contracts import Pairs, Probe, Readout
 from harness.probes._contrast import differences, pair_weight
 from harness.probes._start import starts
-from harness.readouts import LinearReadout
+from harness.readouts.fitted_probes import LinearReadout
 
 
 class RandomDirection(Probe, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from harness.probes._consistency import Consistency
 from harness.probes._contrast import check
 from harness.probes._quasi_newton import minimise
 from harness.probes._start import Init, starts
-from harness.readouts import ConsistentReadout
+from harness.readouts.fitted_probes import ConsistentReadout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
-from harness.readouts import ThresholdReadout, needed_log_odds
+from harness.readouts.fitted_probes import ThresholdReadout, needed_log_odds
 
 
 class ZeroShot(Probe, frozen=True, kw_only=True):

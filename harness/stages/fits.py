@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import numpy as np
 
-from harness import stored_readouts
 from harness.code.entries import probe_code
 from harness.contracts import Normaliser, Probe, Readout
 from harness.errors import DataError
 from harness.machine.jobs import OneProcessJob
 from harness.plan.stage import Cost, Stage
+from harness.readouts import stored_readouts
 from harness.scoring import Scored, load_scored, save_scored
 from harness.spec import Spec
 from harness.spec.plain import plain, probe_name

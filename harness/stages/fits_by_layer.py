@@ -21,10 +21,10 @@ from harness.errors import ConstantStates
 from harness.fitting import Fitting
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
+from harness.readouts.stored_readouts import fit_about, load_fit, save_fit
 from harness.scoring import Scored, SplitName, load_scored, save_scored
 from harness.spec.plain import probe_name
 from harness.store import Artifact, Store, content_key, reading
-from harness.stored_readouts import fit_about, load_fit, save_fit
 
 if TYPE_CHECKING:
     from harness.execution.run import Run

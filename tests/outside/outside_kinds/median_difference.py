@@ -26,7 +26,7 @@ class MedianDifference(Probe, frozen=True, kw_only=True):
         import torch
 
         from harness.errors import NumericalError
-        from harness.readouts import LinearReadout
+        from harness.readouts.fitted_probes import LinearReadout
 
         assert pairs.labels is not None
         if not bool(pairs.states.isfinite().all()):

@@ -1,8 +1,8 @@
 """The forms that a fitted probe can take.
 
-A probe's `fit` returns one of these (a detector's, one of `harness.detections`); scoring and storing know nothing of the
+A probe's `fit` returns one of these (a detector's, one of `harness.readouts.detectors`); scoring and storing know nothing of the
 method that made it. Every readout holds all seeds and layers at once, in the space of the *normalised* states. How each is
-kept is said in `harness.stored_readouts`.
+kept is said in `harness.readouts.stored_readouts`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Answers, Pairs, Readout
 from harness.errors import UsageError
-from harness.layerwise import by_layer, same_space, stacked
+from harness.readouts.layerwise import by_layer, same_space, stacked
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Answers, Pairs, Readout
 from harness.errors import UsageError
-from harness.layerwise import by_layer, same_space, stacked
+from harness.readouts.layerwise import by_layer, same_space, stacked
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import normalisers
 from harness.contracts import Normaliser, Readout
-from harness.detections import GaussianReadout, IsolationReadout, JointGaussianReadout, NeighbourReadout
 from harness.errors import StoreError
-from harness.readouts import (
+from harness.readouts import normalisers
+from harness.readouts.detectors import GaussianReadout, IsolationReadout, JointGaussianReadout, NeighbourReadout
+from harness.readouts.fitted_probes import (
     ConsistentReadout,
     ContrastReadout,
     EnsembleReadout,

@@ -1,0 +1,1 @@
+"""The forms of fitted probes and normalisations, and how they are kept."""
