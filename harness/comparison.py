@@ -63,7 +63,7 @@ class Compared(msgspec.Struct, frozen=True):
         """A folder, or REVISION:FOLDER in git. Raises UsageError for anything that is no report."""
         import polars as pl
 
-        from harness.tables import SEEDS
+        from harness.scoring.tables import SEEDS
 
         read = reader(text)
         where = plain.line(text)

@@ -14,7 +14,7 @@ from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout, kind
 from harness.erasure import fit_erasure
 from harness.errors import DataError
 from harness.readouts.normalisers import Chain
-from harness.scoring import Labels, Scored, SplitName, accuracies, shuffled_labels
+from harness.scoring.score import Labels, Scored, SplitName, accuracies, shuffled_labels
 from harness.spec.plain import probe_name
 
 

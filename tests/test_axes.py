@@ -18,7 +18,7 @@ from harness.maths.estimate import Measured
 from harness.readouts.detectors import JointGaussianReadout
 from harness.readouts.fitted_probes import ConsistentReadout, LinearReadout
 from harness.readouts.normalisers import Chain, Erased, ShiftScale
-from harness.scoring import Labels, Scored
+from harness.scoring.score import Labels, Scored
 
 RANDOM = np.random.default_rng(3)
 

@@ -39,12 +39,12 @@ from harness.checks.tracks_truth import TracksTruth
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
 from harness.contracts import Answers, Check, Erasure, Judgement, Steered, kind
 from harness.errors import EXIT_USAGE, CheckError, UsageError
-from harness.evidence import Evidence
 from harness.maths.estimate import over_seeds, row_mean
 from harness.metrics.accuracy import Accuracy
-from harness.scoring import Labels, Scored, group_ids, shuffled_labels, with_xors
+from harness.scoring.evidence import Evidence
+from harness.scoring.score import Labels, Scored, group_ids, shuffled_labels, with_xors
+from harness.scoring.tables import checks_table
 from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
-from harness.tables import checks_table
 
 ROWS = {"train": 200, "validation": 100, "test": 150}
 CONDITIONS = {"main": "pretrained", "other": "pretrained", "untrained": "random"}

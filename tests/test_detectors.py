@@ -20,11 +20,11 @@ from harness import pipeline
 from harness.contracts import Answers, Pairs, Probe
 from harness.contracts.kind import find, names
 from harness.errors import DataError, NumericalError
-from harness.layer_choice import choose_layer
 from harness.metrics.auroc import Auroc
 from harness.probes._detector import PARTS
 from harness.probes._gaussian import fit_gaussian, ledoit_wolf
-from harness.scoring import Labels, Scored, measure
+from harness.scoring.layer_choice import choose_layer
+from harness.scoring.score import Labels, Scored, measure
 from tests.test_planted import World, world
 
 OF_STATES = ("isolation_forest", "local_outlier_factor", "mahalanobis")

@@ -17,7 +17,7 @@ from harness.errors import DataError, SpecError
 from harness.fitting import Fitting, training_pairs
 from harness.maths.leace import shrunk
 from harness.readouts import stored_readouts
-from harness.scoring import Labels
+from harness.scoring.score import Labels
 from harness.store import Store
 from tests.test_planted import CHANCE, FOUND, World, normalised, world
 

@@ -200,7 +200,7 @@ def test_moved_files_and_better_words_change_nothing(copied: Path) -> None:
         text = text.replace("harness.scoring", "harness.report.marks").replace(
             "harness.activations.layers", "harness.which_layers"
         )
-        text = text.replace("from harness import scoring", "from harness.report import marks as scoring")
+        text = text.replace("from harness.scoring import score", "from harness.report import marks as scoring")
         file.write_text(
             f"# A comment.\n{text}" if "from __future__" not in text else text.replace('"""', '"""Better: ', 1)
         )

@@ -15,7 +15,7 @@ from harness.costs import as_json, estimate
 from harness.errors import DataError
 from harness.execution import Execution
 from harness.machine.progress import Reporter
-from harness.scoring import training_sign
+from harness.scoring.score import training_sign
 from harness.store import Store
 
 SAME_IN_EVERY_RUN = ("report.md", "results.csv", "seeds.csv", "checks.csv")

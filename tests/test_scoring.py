@@ -14,12 +14,12 @@ from sklearn.metrics import roc_auc_score
 
 from harness.contracts import Answers
 from harness.errors import DataError, UsageError
-from harness.layer_choice import choose_layer
 from harness.metrics.accuracy import Accuracy
 from harness.metrics.auroc import Auroc
 from harness.metrics.brier import Brier
 from harness.metrics.ccs_loss import CcsLoss
-from harness.scoring import (
+from harness.scoring.layer_choice import choose_layer
+from harness.scoring.score import (
     Labels,
     Scored,
     accuracies,
@@ -32,7 +32,7 @@ from harness.scoring import (
     training_sign,
     with_beside,
 )
-from harness.tables import (
+from harness.scoring.tables import (
     RESTARTS,
     RESULTS,
     SEEDS,

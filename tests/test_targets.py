@@ -13,7 +13,7 @@ from harness import language, pipeline
 from harness.contracts import Source, kind
 from harness.errors import DataError, SpecError
 from harness.maths.association import association
-from harness.scoring import shuffled_labels, with_xors, xor_name
+from harness.scoring.score import shuffled_labels, with_xors, xor_name
 from harness.spec import Spec
 
 HEAD = """\
@@ -177,7 +177,7 @@ def test_shuffles_are_of_what_the_probe_is_fitted_on() -> None:
 
     from harness.contracts import Pairs
     from harness.fitting import Fitting, score_shuffled
-    from harness.scoring import Labels
+    from harness.scoring.score import Labels
 
     rng = np.random.default_rng(0)
     targets = {"truth": rng.permutation(np.arange(60) % 2), "word": rng.permutation(np.arange(60) % 2)}

@@ -12,7 +12,7 @@ from harness.errors import CheckError
 from harness.maths.estimate import Measured, difference
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence, ProbeEvidence
+    from harness.scoring.evidence import Evidence, ProbeEvidence
 
 
 class OfScore(Check, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from harness.contracts import Check, Judgement, ProbeName
 from harness.maths.estimate import over_seeds, row_mean
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class AgreesWithSupervised(Check, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from harness.checks._scores import OfScore, compared, different
 from harness.contracts import ConditionName, Judgement, ProbeName
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class BeatsBlackBox(OfScore, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from harness.maths.estimate import Measured, over_seeds, row_mean
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 L2 = 1.0
 """Ridge penalty on standardised features, as scikit-learn's default: a perfect probe keeps finite weights."""

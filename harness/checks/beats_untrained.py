@@ -9,7 +9,7 @@ from harness.contracts import ConditionName
 from harness.errors import CheckError
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence, ProbeEvidence
+    from harness.scoring.evidence import Evidence, ProbeEvidence
 
 
 class BeatsUntrained(Beats, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from harness.checks._scores import Beats
 from harness.contracts import ProbeName
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence, ProbeEvidence
+    from harness.scoring.evidence import Evidence, ProbeEvidence
 
 
 class BeatsZeroShot(Beats, frozen=True, kw_only=True):

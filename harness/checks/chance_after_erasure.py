@@ -12,7 +12,7 @@ from harness.contracts import Erasure, Judgement, TargetName
 from harness.maths.estimate import over_seeds
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class ChanceAfterErasure(OfScore, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from harness.maths.estimate import Estimate, Measured, over_seeds
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.evidence import Evidence, ProbeEvidence
+    from harness.scoring.evidence import Evidence, ProbeEvidence
 
 
 class DirectionIsCausal(Check, frozen=True, kw_only=True):

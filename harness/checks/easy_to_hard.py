@@ -13,7 +13,7 @@ from harness.errors import CheckError
 from harness.maths.estimate import difference, over_seeds
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class EasyToHard(OfScore, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from harness.errors import CheckError
 from harness.maths.estimate import over_seeds, row_mean
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class InsensitiveToPersona(Check, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from harness.maths.estimate import Measured, over_seeds, row_mean
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class InvariantToPrompt(Check, frozen=True, kw_only=True):

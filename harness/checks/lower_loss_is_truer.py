@@ -12,7 +12,7 @@ from harness.maths.estimate import Estimate
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 RESAMPLES = 2000
 

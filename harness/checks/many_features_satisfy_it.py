@@ -11,7 +11,7 @@ from harness.errors import CheckError
 from harness.maths.estimate import Estimate
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class ManyFeaturesSatisfyIt(Check, frozen=True, kw_only=True):

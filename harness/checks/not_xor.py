@@ -8,7 +8,7 @@ from harness.checks._scores import OfScore, compared
 from harness.contracts import Judgement, ProbeName, TargetName
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class NotXor(OfScore, frozen=True, kw_only=True):

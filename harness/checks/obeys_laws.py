@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 DEALS = 50
 """Random deals whose mean violation is the baseline."""

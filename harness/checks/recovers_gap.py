@@ -12,7 +12,7 @@ from harness.errors import CheckError
 from harness.maths.estimate import Estimate, Measured, difference, linearised, over_seeds
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class RecoversGap(Check, frozen=True, kw_only=True):

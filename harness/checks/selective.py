@@ -10,7 +10,7 @@ from harness.checks._scores import OfScore, compared
 from harness.contracts import Judgement
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class Selective(OfScore, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from harness.contracts import Check, Finding, Judgement
 from harness.maths.estimate import ONE_GROUP, Estimate
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class SingleSolution(Check, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from harness.maths.estimate import Measured, over_seeds
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class StableAcrossSeeds(Check, frozen=True, kw_only=True):

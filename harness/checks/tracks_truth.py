@@ -8,7 +8,7 @@ from harness.checks._scores import OfScore, compared, different
 from harness.contracts import Judgement, TargetName
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class TracksTruth(OfScore, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from harness.maths.depth import Curve, is_informative, lead
 from harness.maths.estimate import ONE_GROUP, Estimate, cluster_count
 
 if TYPE_CHECKING:
-    from harness.evidence import Evidence
+    from harness.scoring.evidence import Evidence
 
 
 class TruthBeforeOpinion(Check, frozen=True, kw_only=True):

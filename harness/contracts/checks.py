@@ -16,7 +16,7 @@ from harness.maths.estimate import Estimate, Measured
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.evidence import Evidence, ProbeEvidence
+    from harness.scoring.evidence import Evidence, ProbeEvidence
 
 
 class Metric(Kind, frozen=True):

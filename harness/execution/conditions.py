@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness import labelling, planting
+from harness import planting
 from harness.activations.layers import resolve
 from harness.contracts import Normaliser, Pairs, PromptTable, Readout
 from harness.contracts.subject import Subject
@@ -16,7 +16,8 @@ from harness.errors import DataError
 from harness.fitting import Fitting
 from harness.maths.laws import examples, relations
 from harness.plan.stage import Stage
-from harness.scoring import Labels, RunLabels, Scored, SplitName
+from harness.scoring import labels as labelling
+from harness.scoring.score import Labels, RunLabels, Scored, SplitName
 from harness.spec import Condition, Spec
 
 if TYPE_CHECKING:

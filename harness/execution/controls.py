@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from harness.contracts import Erasure
-from harness.evidence import Evidence
 from harness.execution.run import Run
 from harness.fitting import score, score_shuffled, training_pairs
-from harness.scoring import Scored
+from harness.scoring.evidence import Evidence
+from harness.scoring.score import Scored
 
 
 class Controls:
-    """Fits probes again for the evidence of one run; see `harness.evidence.Refit` and `Erase`."""
+    """Fits probes again for the evidence of one run; see `harness.scoring.evidence.Refit` and `Erase`."""
 
     def __init__(self, run: Run):
         self._run = run

@@ -44,9 +44,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks: pl.DataFrame
     """check, probe, condition, finding, expect, verdict, value, low, high, threshold, why."""
     restarts: pl.DataFrame | None = None
-    """How the restarts of all seeds spread, by layer and target: see `harness.tables`; None if no probe has restarts."""
+    """How the restarts of all seeds spread, by layer and target: see `harness.scoring.tables`; None if no probe has restarts."""
     depth: pl.DataFrame | None = None
-    """The earliest informative layer of every probe and target: see `harness.tables`; None if there are no layers."""
+    """The earliest informative layer of every probe and target: see `harness.scoring.tables`; None if there are no layers."""
     summary_layers: Mapping[tuple[str, str], SummaryLayer] = {}
     """By (fit_on, probe). A probe with one layer only needs no entry."""
     facts: Sequence[tuple[str, str]] = ()

@@ -154,7 +154,7 @@ def _number(cell: str, column: str, name: str, line: int) -> float:
 
 
 def _text(cell: str) -> str:
-    """Without the apostrophe that keeps a spreadsheet from executing the cell (see `harness.tables.to_csv`)."""
+    """Without the apostrophe that keeps a spreadsheet from executing the cell (see `harness.scoring.tables.to_csv`)."""
     return cell[1:] if re.match(r"'(?:[\s\0]*[=+\-@＝＋－＠]|[\t\r])", cell) else cell
 
 

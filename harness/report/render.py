@@ -13,7 +13,7 @@ from harness.report.scores import Scores
 
 def render(report: Report) -> dict[str, bytes]:
     """Relative path → bytes of every file that is the same in every honest run."""
-    from harness.tables import to_csv
+    from harness.scoring.tables import to_csv
 
     scores = Scores(outline.of(report), report.results, report.seeds)
     pictures = figures.render(scores, report.looks)

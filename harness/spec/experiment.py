@@ -41,7 +41,7 @@ class Spec(Part, frozen=True, kw_only=True):
     probes: tuple[Probe, ...]
     """Names are unique; baselines included."""
     xors: tuple[tuple[str, ...], ...] = ()
-    """Two factors each; see `harness.scoring.xor_name` for the name under which they are scored."""
+    """Two factors each; see `harness.scoring.score.xor_name` for the name under which they are scored."""
     transfer: tuple[Transfer, ...]
     seeds: Annotated[int, Meta(ge=1)] = 1
     """Seeds of the probes that draw random numbers (see `harness list probes`)."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from harness import tables
 from harness.code.entries import every
 from harness.plan.stage import Stage
-from harness.scoring import score
+from harness.scoring import tables
+from harness.scoring.score import score
 from harness.spec import Spec
 from harness.spec.plain import plain
 from harness.stages.fits import Score
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ScoreTables(msgspec.Struct, frozen=True):
-    """Tables as the report has them; their columns are those of `harness.tables`."""
+    """Tables as the report has them; their columns are those of `harness.scoring.tables`."""
 
     results: pl.DataFrame
     seeds: pl.DataFrame

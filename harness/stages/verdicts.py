@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness import tables
 from harness.analyses.interventions.intervened import Outcomes
 from harness.code.entries import erasing, every, kinds_of
 from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
+from harness.scoring import tables
 from harness.spec import Spec
 from harness.spec.plain import plain
 from harness.store import Artifact, content_key, reading

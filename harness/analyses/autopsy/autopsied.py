@@ -10,10 +10,10 @@ import numpy as np
 
 from harness.analyses.autopsy.examine import Body, examine
 from harness.analyses.autopsy.features import TRUTH, library
-from harness.evidence import Evidence
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
+from harness.scoring.evidence import Evidence
 from harness.spec import Autopsy, Spec
 from harness.spec.plain import probe_name
 from harness.store import Artifact, content_key, reading

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from harness.analyses.autopsy.examine import Found
-from harness.tables import DECIMALS
+from harness.scoring.tables import DECIMALS
 
 _WHERE = {"fit_on": pl.String, "tested_on": pl.String, "probe": pl.String}
 _OF = {"layer": pl.String, "solution": pl.Int64}

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from harness.tables import DECIMALS
+from harness.scoring.tables import DECIMALS
 
 _SPREAD = ("mean", "min", "p10", "p50", "p90", "max")
 MEASURES: Mapping[str, type[pl.DataType]] = {

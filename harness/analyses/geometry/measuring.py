@@ -13,11 +13,11 @@ import numpy as np
 from harness.analyses.geometry.components import components
 from harness.analyses.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.analyses.geometry.variance import Split, split
-from harness.evidence import Evidence
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
-from harness.scoring import fits
+from harness.scoring.evidence import Evidence
+from harness.scoring.score import fits
 from harness.spec import Spec
 from harness.spec.plain import probe_name
 from harness.store import Artifact, content_key, reading

@@ -16,8 +16,8 @@ import numpy as np
 from harness.analyses.geometry.directions import pair_weights, raw_directions, unit
 from harness.contracts import LayerChoice, Pairs
 from harness.errors import NumericalError, UsageError
-from harness.layer_choice import choose_layer
-from harness.scoring import training_sign
+from harness.scoring.layer_choice import choose_layer
+from harness.scoring.score import training_sign
 
 if TYPE_CHECKING:
     from harness.execution.conditions import Conditions

@@ -29,7 +29,7 @@ from harness.errors import CheckError, UsageError
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
-from harness.scoring import TRUTH
+from harness.scoring.score import TRUTH
 from harness.spec import Intervention, Spec
 from harness.spec.plain import plain
 from harness.store import Artifact, content_key

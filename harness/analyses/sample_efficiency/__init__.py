@@ -34,7 +34,7 @@ class SampleEfficiency(Analysis, frozen=True):
         return stages(plan)
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
-        from harness.tables import samples_table
+        from harness.scoring.tables import samples_table
 
         return {SAMPLES: samples_table([run.get(stage) for stage in stages])}
 

@@ -25,7 +25,7 @@ from harness.fitting import Fitting, score, training_pairs
 from harness.maths.estimate import Measured, over_seeds
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
-from harness.scoring import TRUTH, Labels, Scored, measure
+from harness.scoring.score import TRUTH, Labels, Scored, measure
 from harness.spec import SampleEfficiency, Spec
 from harness.spec.plain import plain
 from harness.store import Artifact, content_key, reading
@@ -107,7 +107,7 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     def make(self, run: Run, work: Work) -> pl.DataFrame:
         import polars as pl
 
-        from harness.tables import SAMPLES
+        from harness.scoring.tables import SAMPLES
 
         curves = _Curves(run, self)
         work.total(len(curves.subsets))
@@ -127,7 +127,7 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     def load(self, artifact: Artifact) -> pl.DataFrame:
         import polars as pl
 
-        from harness.tables import SAMPLES
+        from harness.scoring.tables import SAMPLES
 
         # Keys leave names out, as those of fits do.
         named = {"fit_on": pl.lit(self.fit_on), "probe": pl.lit(self.probe)}

@@ -11,7 +11,7 @@ import polars as pl
 
 from harness.contracts import Check, Finding, Judgement
 from harness.maths.estimate import Estimates
-from harness.scoring import RunLabels, Score, Scored, restart_accuracy
+from harness.scoring.score import RunLabels, Score, Scored, restart_accuracy
 
 DECIMALS = 4
 

@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.maths.depth import first_informative
 from harness.maths.estimate import CONFIDENCE, over_seeds
 from harness.metrics.auroc import Auroc
-from harness.scoring import TRUTH, Labels, Scored, training_sign
+from harness.scoring.score import TRUTH, Labels, Scored, training_sign
 from harness.spec import LayerRule
 
 

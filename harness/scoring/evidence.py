@@ -11,10 +11,10 @@ import numpy as np
 from harness.contracts import Answers, Check, Erasure, Fits, LayerChoice, Metric, Steered
 from harness.contracts.axes import joined
 from harness.errors import CheckError
-from harness.layer_choice import choose_layer
 from harness.maths.depth import Curve
 from harness.maths.estimate import Measured
-from harness.scoring import TRUTH, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
+from harness.scoring.layer_choice import choose_layer
+from harness.scoring.score import TRUTH, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
 from harness.spec import Spec
 
 
