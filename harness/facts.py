@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from harness.examples import source_of
 from harness.execution.run import Run
 from harness.maths.association import association
 from harness.models.training import stored as elicited
+from harness.prompts.examples import source_of
 from harness.spec import Condition
 
 Fact = tuple[str, str]

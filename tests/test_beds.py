@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness import examples, language
+from harness import language
 from harness.beds.quirky import Quirky
 from harness.contracts.network_bed import Brought, NetworkBed, Recipe
 from harness.data.quirky import Quirky as Questions
@@ -23,6 +23,7 @@ from harness.models.adapter import CONFIG, SHIPPED, WEIGHTS, shipped
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.training.two_parts import lower_states
+from harness.prompts import examples
 from harness.spec import Data, Model
 from harness.training.note import NOTE, bed_in, bed_named, write_note
 from harness.training.train import train

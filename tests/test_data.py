@@ -18,9 +18,9 @@ from scipy import stats
 from harness.contracts import Source, kind
 from harness.data._swap import swapped
 from harness.errors import DataError
-from harness.examples import arrange, decode, fingerprint, sample
 from harness.maths.association import association
 from harness.maths.draws import keys
+from harness.prompts.examples import arrange, decode, fingerprint, sample
 from harness.spec import Data, Split
 
 HERE = Path()

@@ -25,8 +25,8 @@ def test_a_definition_is_its_meaning_only() -> None:
 
 
 def test_where_a_name_was_imported_makes_no_difference() -> None:
-    at_the_top = "from harness.maths.laws import relations as r\ndef f(): return r(1)\n"
-    inside = "def f():\n    from harness.maths.laws import relations\n    return relations(1)\n"
+    at_the_top = "from harness.prompts.relations import relations as r\ndef f(): return r(1)\n"
+    inside = "def f():\n    from harness.prompts.relations import relations\n    return relations(1)\n"
     for_types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from harness.maths.laws import Law\ndef f(x: Law): pass\n"
     assert code(at_the_top) == code(inside)
     assert read_source(for_types).definitions[0].hints == ["harness.maths.laws.Law"]

@@ -33,7 +33,7 @@ from harness.models.training.elicit import elicit, log_odds
 from harness.models.training.low_rank import insert, parameters_of
 from harness.models.training.two_parts import lower_states, upper_part
 from harness.plan import Plan
-from harness.prompts import build
+from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
 from harness.subjects.language_model import LanguageModel

@@ -77,7 +77,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_an_entry_that_does_not_exist_is_refused() -> None:
-    for entry in ("prompts:bild", "promts:build", "fitting:Fitting.fit"):
+    for entry in ("prompts.contrast_pairs:bild", "promts:build", "fitting:Fitting.fit"):
         with pytest.raises(LookupError, match=entry):
             code_of(entry)
 

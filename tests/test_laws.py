@@ -23,9 +23,10 @@ from harness.contracts.kind import aliases, find, named
 from harness.data.compounds import Compounds
 from harness.errors import CheckError
 from harness.maths.estimate import over_seeds
-from harness.maths.laws import LAWS, examples, relations, violation
+from harness.maths.laws import LAWS, violation
 from harness.probes._consistency import Consistency
 from harness.probes._lawful import Lawful, Together
+from harness.prompts.relations import examples, relations
 
 HERE = Path()
 

@@ -22,7 +22,6 @@ from harness.contracts.axes import joined
 from harness.contracts.subject import Devices
 from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError
-from harness.examples import arrange, decode
 from harness.execution import Execution
 from harness.foresight import foresee
 from harness.machine.progress import Reporter
@@ -30,6 +29,7 @@ from harness.machine.resources import Resources, size_of
 from harness.models.build import empty
 from harness.models.card import describe
 from harness.models.placement import devices_of, place
+from harness.prompts.examples import arrange, decode
 from harness.readouts.stored_readouts import at_layers, joined
 from harness.spec import Data, Model
 from harness.store import Store

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.contracts import Bed, Distractor, PromptTable, Source, kind
 from harness.errors import DataError
-from harness.prompts import build
+from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
 from harness.untrusted.template import MAX_CHARACTERS, Template
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from harness.compiling import compile_plan
 
-from harness import language, pipeline, prompts
+from harness import language, pipeline
 from harness.data.hub import Hub
+from harness.prompts import contrast_pairs
 from harness.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -82,7 +83,7 @@ def test_specs_for_the_hub_make_prompts_of_its_columns(path: Path, monkeypatch: 
 
     monkeypatch.setattr(Hub, "_dataset", load)
     for condition in spec.conditions:
-        table = prompts.build(condition, spec.distractors_of(condition), path.parent, None)
+        table = contrast_pairs.build(condition, spec.distractors_of(condition), path.parent, None)
         assert table.frame["text"].n_unique() == len(table.frame)
         assert not [finding for finding in table.findings if "leak" in finding or "no conclusion" in finding]
     assert set(asked) == {asked[0]} <= set(HUB_ROWS)

@@ -1,7 +1,7 @@
 """The definitions of a source file: what each one says, blind to layout and docstrings, and what it refers to.
 
 A definition is a function, the head of a class, a member of a class, a field, or an assignment at the top of a module. It is
-read from the syntax tree, so that nothing is imported. What it refers to stands in its text as a mark: `⟦harness.where.rows_where⟧`,
+read from the syntax tree, so that nothing is imported. What it refers to stands in its text as a mark: `⟦harness.prompts.where.rows_where⟧`,
 or `⟦:name⟧` for a name of the same module; so an alias, or where a name was imported, makes no difference.
 """
 

@@ -23,7 +23,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     ),
     "planting": ("planting:planted", "planting:unit"),
     "erasing": ("erasure:fit_erasure",),
-    "worked examples": ("shots:Shots",),
+    "worked examples": ("prompts.shots:Shots",),
     "weights read from gguf": ("models.gguf_worker:_main",),
 }
 """What is part of some stages only, or has a key of its own."""

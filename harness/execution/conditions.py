@@ -14,8 +14,8 @@ from harness.contracts import Normaliser, Pairs, PromptTable, Readout
 from harness.contracts.subject import Subject
 from harness.errors import DataError
 from harness.fitting import Fitting
-from harness.maths.laws import examples, relations
 from harness.plan.stage import Stage
+from harness.prompts.relations import examples, relations
 from harness.scoring import labels as labelling
 from harness.scoring.score import Labels, RunLabels, Scored, SplitName
 from harness.spec import Condition, Spec

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.contracts import PromptTable
 from harness.errors import DataError
-from harness.maths.laws import examples, relations
+from harness.prompts.relations import examples, relations
 from harness.scoring.score import TRUTH, Labels, SplitName, group_ids, with_xors
 from harness.spec import Condition, Spec
 from harness.spec.plain import plain

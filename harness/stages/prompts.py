@@ -12,7 +12,7 @@ from harness.contracts import PromptTable
 from harness.contracts.subject import Subject
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
-from harness.prompts import build, load_table, save_table, table_about
+from harness.prompts.contrast_pairs import build, load_table, save_table, table_about
 from harness.spec import Condition, Spec
 from harness.spec.plain import home_of, plain
 from harness.store import Artifact, content_key
@@ -38,7 +38,7 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
         return (self.condition.name,)
 
     def made_from(self) -> Mapping[str, str]:
-        from harness.examples import fingerprint
+        from harness.prompts.examples import fingerprint
 
         condition, data, prompt = self.condition, self.condition.data, self.condition.prompt
         distractors = self.spec.distractors_of(condition)

@@ -98,7 +98,7 @@ def write_parquet(path: Path, rows: int) -> None:
 def some_of(path: Path, limit: int) -> int:
     """Examples that a spec with this limit gets of the file."""
     from harness.data.file import File
-    from harness.examples import arrange, decode
+    from harness.prompts.examples import arrange, decode
     from harness.spec import Data
 
     source = File(file=path.name)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import language, prompts
+from harness import language
 from harness.contracts import Normalisation, Pairs, PromptTable, kind
 from harness.models.card import ModelCard, describe
 from harness.models.tokenizer import load_tokenizer
+from harness.prompts import contrast_pairs
 from harness.spec import Model, Spec
 from harness.store import Store
 from harness.subjects.language_model import LanguageModel
@@ -39,7 +40,7 @@ def card(dtype: str = "auto") -> ModelCard:
 def table(limit: int, condition: str = "plain", path: Path = SPEC) -> PromptTable:
     """The prompts of a condition."""
     chosen = spec(limit, path)
-    return prompts.build(chosen.condition(condition), chosen.distractors, path.parent, load_tokenizer(card()))
+    return contrast_pairs.build(chosen.condition(condition), chosen.distractors, path.parent, load_tokenizer(card()))
 
 
 @cache

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import lint
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
 from harness.contracts.subject import Tokenizer
-from harness.encoding import as_chat, frame_of, in_chunks, without_too_long
 from harness.errors import DataError
-from harness.examples import arrange, sample, source_of, title
-from harness.maths import laws
 from harness.maths.draws import balanced, draw
-from harness.shots import Shots
+from harness.prompts import lint
+from harness.prompts.encoding import as_chat, frame_of, in_chunks, without_too_long
+from harness.prompts.examples import arrange, sample, source_of, title
+from harness.prompts.relations import COLUMNS
+from harness.prompts.shots import Shots
 from harness.spec import Condition, Prompt
 from harness.store import Artifact
 from harness.store.reading import load_frame
@@ -100,8 +100,8 @@ def build(
     findings += dropped + lint.leak_findings(unaided) + lint.text_findings(frame)
     findings += lint.label_findings(frame, factors, follow_truth)
     if source.lawful:
-        frame = frame.with_columns(examples[name].gather(frame["number"]) for name in laws.COLUMNS)
-    columns = [*_OWN_COLUMNS, *(laws.COLUMNS if source.lawful else ()), *(factor.name for factor in factors[1:])]
+        frame = frame.with_columns(examples[name].gather(frame["number"]) for name in COLUMNS)
+    columns = [*_OWN_COLUMNS, *(COLUMNS if source.lawful else ()), *(factor.name for factor in factors[1:])]
     return PromptTable(frame.select(columns), factors, tuple(t.name for t in templates), tuple(findings))
 
 
@@ -167,7 +167,7 @@ def _values(
     """For every factor but the truth: its class in each example."""
     values = {factor.name: examples[factor.name].to_physical().to_list() for factor in known}
     for name, distractor in distractors.items():
-        if name in values or name in (*_OWN_COLUMNS, *laws.COLUMNS):
+        if name in values or name in (*_OWN_COLUMNS, *COLUMNS):
             raise DataError(f"distractors.{name}: this name is taken; call the distractor something else")
         # A seed of its own, or two distractors of one kind would be drawn alike.
         values[name] = distractor.draw(examples, draw(seed, "distractor", name)).tolist()

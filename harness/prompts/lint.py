@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from harness.contracts import Factor
 from harness.errors import DataError
-from harness.examples import PARTS
 from harness.maths.association import association
+from harness.prompts.examples import PARTS
 
 if TYPE_CHECKING:
     import polars as pl

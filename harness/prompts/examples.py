@@ -15,8 +15,8 @@ from harness.contracts import Source
 from harness.contracts.kind import Kind, names
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
+from harness.prompts.where import rows_where
 from harness.spec import Data
-from harness.where import rows_where
 
 if TYPE_CHECKING:
     import polars as pl

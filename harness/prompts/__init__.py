@@ -1,0 +1,1 @@
+"""From examples to prompts in text and in tokens."""
