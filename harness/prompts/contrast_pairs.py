@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from harness.contracts import Bed, Distractor, Factor, PromptTable, Source
 from harness.contracts.subject import Tokenizer
 from harness.errors import DataError
@@ -21,8 +19,6 @@ from harness.prompts.examples import arrange, sample, source_of, title
 from harness.prompts.relations import COLUMNS
 from harness.prompts.shots import Shots
 from harness.spec import Condition, Prompt
-from harness.store import Artifact
-from harness.store.reading import load_frame
 from harness.untrusted.template import Rendered, Template, shared_start
 
 if TYPE_CHECKING:
@@ -327,30 +323,3 @@ def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor
     findings += lint.label_findings(frame, factors, follow_truth)
     columns = [*_OWN_COLUMNS, *(factor.name for factor in factors[1:])]
     return PromptTable(frame.select(columns), factors, (ONLY_TEMPLATE,), tuple(findings))
-
-
-def save_table(table: PromptTable, folder: Path) -> None:
-    """The table of prompts as parquet; the rest goes to `table_about`."""
-    table.frame.write_parquet(folder / "prompts.parquet", compression="zstd")
-
-
-def table_about(table: PromptTable) -> dict[str, Any]:
-    """What the store keeps beside the table."""
-    return {
-        "rows": table.frame.height,
-        "factors": [msgspec.to_builtins(factor) for factor in table.factors],
-        "templates": list(table.templates),
-        "findings": list(table.findings),
-    }
-
-
-def load_table(artifact: Artifact) -> PromptTable:
-    about = artifact.meta
-    frame = load_frame(artifact / "prompts.parquet")
-    frame.select("pair", "example", "group", "split", "template", "answer", "tokens", "truth")
-    return PromptTable(
-        frame=frame,
-        factors=msgspec.convert(about["factors"], tuple[Factor, ...]),
-        templates=msgspec.convert(about["templates"], tuple[str, ...]),
-        findings=msgspec.convert(about["findings"], tuple[str, ...]),
-    )

@@ -15,8 +15,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -28,7 +27,6 @@ from harness.errors import DataError
 from harness.maths.depth import Curve, Depth, earliest
 from harness.maths.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.maths.right import right
-from harness.store import Artifact
 
 TRUTH = "truth"
 SplitName = Literal["train", "validation", "test"]
@@ -295,40 +293,3 @@ def _turned(answers: Answers, sign: np.ndarray) -> Answers:
 def _hashed(data: str, name: str) -> int:
     digest = hashlib.blake2b(f"{data}\0{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
-
-
-def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:
-    """Writes the answers' arrays; returns what the store keeps beside them."""
-    from safetensors.numpy import save_file
-
-    arrays: dict[str, np.ndarray] = {}
-    plain: dict[str, Any] = {}
-    for field in scored.__struct_fields__:
-        value = getattr(scored, field)
-        if isinstance(value, Answers):
-            for part in value.__struct_fields__:
-                if (array := getattr(value, part)) is not None:
-                    arrays[f"{field}.{part}"] = array
-        elif isinstance(value, np.ndarray):
-            arrays[field] = value
-        else:
-            plain[field] = value
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "scored.safetensors")
-    return {"scored": plain}
-
-
-def load_scored(artifact: Artifact) -> Scored:
-    from safetensors.numpy import load_file
-
-    fields: dict[str, Any] = dict(artifact.meta["scored"])
-    fields["layers"] = tuple(fields["layers"])
-    fields["restart_targets"] = tuple(fields["restart_targets"])
-    answers: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in load_file(artifact / "scored.safetensors").items():
-        field, _, part = name.partition(".")
-        if part:
-            answers.setdefault(field, {})[part] = array
-        else:
-            fields[field] = array
-    fields |= {field: Answers(**parts) for field, parts in answers.items()}
-    return Scored(**fields)

@@ -19,7 +19,8 @@ from harness.errors import DataError
 from harness.machine.jobs import OneProcessJob
 from harness.plan.stage import Cost, Stage
 from harness.readouts import stored_readouts
-from harness.scoring.score import Scored, load_scored, save_scored
+from harness.scoring.score import Scored
+from harness.scoring.stored_scores import load_scored, save_scored
 from harness.spec import Spec
 from harness.spec.plain import plain, probe_name
 from harness.stages.states import States

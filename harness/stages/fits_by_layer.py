@@ -22,7 +22,8 @@ from harness.fitting import Fitting
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
 from harness.readouts.stored_readouts import fit_about, load_fit, save_fit
-from harness.scoring.score import Scored, SplitName, load_scored, save_scored
+from harness.scoring.score import Scored, SplitName
+from harness.scoring.stored_scores import load_scored, save_scored
 from harness.spec.plain import probe_name
 from harness.store import Artifact, Store, content_key, reading
 

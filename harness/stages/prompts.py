@@ -12,7 +12,8 @@ from harness.contracts import PromptTable
 from harness.contracts.subject import Subject
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
-from harness.prompts.contrast_pairs import build, load_table, save_table, table_about
+from harness.prompts.contrast_pairs import build
+from harness.prompts.stored_prompts import load_table, save_table, table_about
 from harness.spec import Condition, Spec
 from harness.spec.plain import home_of, plain
 from harness.store import Artifact, content_key

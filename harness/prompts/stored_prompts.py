@@ -1,0 +1,39 @@
+"""How a table of prompts lies in the store: parquet, never pickles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.contracts import Factor, PromptTable
+from harness.store import Artifact
+from harness.store.reading import load_frame
+
+
+def save_table(table: PromptTable, folder: Path) -> None:
+    """The table of prompts as parquet; the rest goes to `table_about`."""
+    table.frame.write_parquet(folder / "prompts.parquet", compression="zstd")
+
+
+def table_about(table: PromptTable) -> dict[str, Any]:
+    """What the store keeps beside the table."""
+    return {
+        "rows": table.frame.height,
+        "factors": [msgspec.to_builtins(factor) for factor in table.factors],
+        "templates": list(table.templates),
+        "findings": list(table.findings),
+    }
+
+
+def load_table(artifact: Artifact) -> PromptTable:
+    about = artifact.meta
+    frame = load_frame(artifact / "prompts.parquet")
+    frame.select("pair", "example", "group", "split", "template", "answer", "tokens", "truth")
+    return PromptTable(
+        frame=frame,
+        factors=msgspec.convert(about["factors"], tuple[Factor, ...]),
+        templates=msgspec.convert(about["templates"], tuple[str, ...]),
+        findings=msgspec.convert(about["findings"], tuple[str, ...]),
+    )

@@ -1,0 +1,49 @@
+"""How scored answers lie in the store: safetensors, never pickles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.contracts import Answers
+from harness.scoring.score import Scored
+from harness.store import Artifact
+
+
+def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:
+    """Writes the answers' arrays; returns what the store keeps beside them."""
+    from safetensors.numpy import save_file
+
+    arrays: dict[str, np.ndarray] = {}
+    plain: dict[str, Any] = {}
+    for field in scored.__struct_fields__:
+        value = getattr(scored, field)
+        if isinstance(value, Answers):
+            for part in value.__struct_fields__:
+                if (array := getattr(value, part)) is not None:
+                    arrays[f"{field}.{part}"] = array
+        elif isinstance(value, np.ndarray):
+            arrays[field] = value
+        else:
+            plain[field] = value
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "scored.safetensors")
+    return {"scored": plain}
+
+
+def load_scored(artifact: Artifact) -> Scored:
+    from safetensors.numpy import load_file
+
+    fields: dict[str, Any] = dict(artifact.meta["scored"])
+    fields["layers"] = tuple(fields["layers"])
+    fields["restart_targets"] = tuple(fields["restart_targets"])
+    answers: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in load_file(artifact / "scored.safetensors").items():
+        field, _, part = name.partition(".")
+        if part:
+            answers.setdefault(field, {})[part] = array
+        else:
+            fields[field] = array
+    fields |= {field: Answers(**parts) for field, parts in answers.items()}
+    return Scored(**fields)
