@@ -12,9 +12,9 @@ import torch
 from harness import language, pipeline
 from harness.contracts import Erasure, Pairs, Probe
 from harness.contracts.kind import find
-from harness.erasure import fit_erasure
 from harness.errors import DataError, SpecError
-from harness.fitting import Fitting, training_pairs
+from harness.fitting.erasure import fit_erasure
+from harness.fitting.fit import Fitting, training_pairs
 from harness.maths.leace import shrunk
 from harness.readouts import stored_readouts
 from harness.scoring.score import Labels

@@ -77,17 +77,17 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_an_entry_that_does_not_exist_is_refused() -> None:
-    for entry in ("prompts.contrast_pairs:bild", "promts:build", "fitting:Fitting.fit"):
+    for entry in ("prompts.contrast_pairs:bild", "promts:build", "fitting.fit:Fitting.fit"):
         with pytest.raises(LookupError, match=entry):
             code_of(entry)
 
 
 def test_classes_and_functions_are_entries_too() -> None:
-    from harness.fitting import Fitting, score
+    from harness.fitting.fit import Fitting, score
     from harness.probes.ccs import ContrastConsistentSearch as Ccs
 
-    assert code_of(Fitting) == code_of("fitting:Fitting")
-    assert code_of(score) == code_of("fitting:score")
+    assert code_of(Fitting) == code_of("fitting.fit:Fitting")
+    assert code_of(score) == code_of("fitting.fit:score")
     assert code_of(Ccs.fit) == code_of("probes.ccs:ContrastConsistentSearch.fit") != code_of(Ccs)
 
 

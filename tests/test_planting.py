@@ -14,7 +14,7 @@ from harness.compiling import compile_plan
 from harness import language, pipeline
 from harness.contracts import Pairs
 from harness.errors import SpecError
-from harness.planting import direction, planted, unit
+from harness.fitting.planting import direction, planted, unit
 from harness.spec import Planting
 from harness.spec.plain import spec_content
 from harness.store import Store

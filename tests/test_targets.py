@@ -176,7 +176,7 @@ def test_shuffles_are_of_what_the_probe_is_fitted_on() -> None:
     import torch
 
     from harness.contracts import Pairs
-    from harness.fitting import Fitting, score_shuffled
+    from harness.fitting.fit import Fitting, score_shuffled
     from harness.scoring.score import Labels
 
     rng = np.random.default_rng(0)

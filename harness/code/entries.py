@@ -21,8 +21,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "activations.bank:Bank",
         "activations.extract:extract",
     ),
-    "planting": ("planting:planted", "planting:unit"),
-    "erasing": ("erasure:fit_erasure",),
+    "planting": ("fitting.planting:planted", "fitting.planting:unit"),
+    "erasing": ("fitting.erasure:fit_erasure",),
     "worked examples": ("prompts.shots:Shots",),
     "weights read from gguf": ("models.gguf_worker:_main",),
 }

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness import planting
 from harness.activations.layers import resolve
 from harness.contracts import Normaliser, Pairs, PromptTable, Readout
 from harness.contracts.subject import Subject
 from harness.errors import DataError
-from harness.fitting import Fitting
+from harness.fitting import planting
+from harness.fitting.fit import Fitting
 from harness.plan.stage import Stage
 from harness.prompts.relations import examples, relations
 from harness.scoring import labels as labelling

@@ -6,7 +6,7 @@ import msgspec
 
 from harness.contracts import Erasure
 from harness.execution.run import Run
-from harness.fitting import score, score_shuffled, training_pairs
+from harness.fitting.fit import score, score_shuffled, training_pairs
 from harness.scoring.evidence import Evidence
 from harness.scoring.score import Scored
 

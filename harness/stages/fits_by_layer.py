@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import fitting
 from harness.contracts import Normaliser, Pairs, Probe, Readout, kind
 from harness.contracts.axes import joined
 from harness.errors import ConstantStates
-from harness.fitting import Fitting
+from harness.fitting import fit as fitting
+from harness.fitting.fit import Fitting
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
 from harness.readouts.stored_readouts import fit_about, load_fit, save_fit

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout, kind
-from harness.erasure import fit_erasure
 from harness.errors import DataError
+from harness.fitting.erasure import fit_erasure
 from harness.readouts.normalisers import Chain
 from harness.scoring.score import Labels, Scored, SplitName, accuracies, shuffled_labels
 from harness.spec.plain import probe_name

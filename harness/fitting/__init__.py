@@ -1,0 +1,1 @@
+"""Fitting probes to states, taking factors out of them, planting known ones."""
