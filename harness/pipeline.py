@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness import analyses, language, standing
+from harness import analyses, language
 from harness.errors import UsageError
 from harness.execution.run import Run
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources
 from harness.machine.team import Team
 from harness.page.write import write
+from harness.plan import bed_claims
 from harness.plan.plan import Plan
 from harness.report.manifest import manifest_of
 from harness.spec import Spec
@@ -58,7 +59,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     tables = plan.add(Tables(spec=spec, scores=scores))
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
-    claims = standing.sentences(plan, store)
+    claims = bed_claims.sentences(plan, store)
     plan.add(Rendered(spec=spec, tables=tables, summary=summary, verdicts=verdicts, looks=looks, claims=claims))
     return plan
 

@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 import yaml
 
-from harness import language, pipeline, standing
+from harness import language, pipeline
 from harness.assets.bed_folder import find_bed
 from harness.contracts.network_bed import NetworkBed
 from harness.errors import UsageError
@@ -22,6 +22,7 @@ from harness.language.cards import BedCard, claims_of, read_card
 from harness.language.schema.card_grammar import OwnBed
 from harness.language.syntax.nodes import plain
 from harness.machine.progress import Reporter
+from harness.plan import bed_claims
 from harness.store import Store
 
 
@@ -79,8 +80,8 @@ def verify_card(own: OwnBed, store: Store, reporter: Reporter | None = None) -> 
         plan = pipeline.planned(language.read(path), path.parent, store)
     broken = outcome.checks.filter(outcome.checks["verdict"] != "as_expected")["check"].to_list()
     networks = sorted({subject.identity for subject in plan.subjects.values()})
-    verdict = standing.Verdict(outcome.checks.height - len(broken), tuple(broken))
-    standing.keep(store, found.folder, networks, verdict)
+    verdict = bed_claims.Verdict(outcome.checks.height - len(broken), tuple(broken))
+    bed_claims.keep(store, found.folder, networks, verdict)
     return outcome
 
 
