@@ -19,7 +19,7 @@ from harness.activations.extract import plan_extraction
 from harness.contracts.subject import Devices
 from harness.errors import UsageError
 from harness.execution.run import Run
-from harness.stages.states import States
+from harness.stages.states_stage import States
 
 ASSUMED_TFLOPS = 100.0
 """For a GPU that nothing is known of: about a third of an A100's nominal bfloat16 rate, a tenth of an H100's."""

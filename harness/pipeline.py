@@ -25,14 +25,14 @@ from harness.plan import bed_claims
 from harness.plan.plan import Plan
 from harness.report.manifest import manifest_of
 from harness.spec import Spec
-from harness.stages.fits import fits_asked, scores_asked
-from harness.stages.prompts import prompts_asked
-from harness.stages.report import Rendered
-from harness.stages.states import states_read
-from harness.stages.summary import Summarised
-from harness.stages.tables import Tables
-from harness.stages.training import trainings
-from harness.stages.verdicts import Verdicts
+from harness.stages.check_stage import Verdicts
+from harness.stages.fit_stages import fits_asked, scores_asked
+from harness.stages.prompt_stage import prompts_asked
+from harness.stages.report_stage import Rendered
+from harness.stages.states_stage import states_read
+from harness.stages.summary_stage import Summarised
+from harness.stages.table_stage import Tables
+from harness.stages.training_stage import trainings
 from harness.store import Store
 from harness.store.bucket import store_at
 from harness.store.leases import Lease

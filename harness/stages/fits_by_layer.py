@@ -29,7 +29,7 @@ from harness.store import Artifact, Store, content_key, reading
 
 if TYPE_CHECKING:
     from harness.execution.run import Run
-    from harness.stages.fits import Fit, Score
+    from harness.stages.fit_stages import Fit, Score
 
 _PARTS = "parts"
 COPIES = 6

@@ -14,9 +14,9 @@ from harness.report.render import render
 from harness.report.stored import load, save
 from harness.spec import Spec
 from harness.spec.plain import as_yaml, spec_content
-from harness.stages.summary import Summarised
-from harness.stages.tables import Tables
-from harness.stages.verdicts import Verdicts
+from harness.stages.check_stage import Verdicts
+from harness.stages.summary_stage import Summarised
+from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:

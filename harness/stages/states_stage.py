@@ -16,8 +16,8 @@ from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.spec import Activations, Condition
 from harness.spec.plain import plain
-from harness.stages.prompts import Prompts
-from harness.stages.training import Training
+from harness.stages.prompt_stage import Prompts
+from harness.stages.training_stage import Training
 from harness.store import Store, content_key
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from harness.scoring import tables
 from harness.scoring.score import score
 from harness.spec import Spec
 from harness.spec.plain import plain
-from harness.stages.fits import Score
+from harness.stages.fit_stages import Score
 from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:

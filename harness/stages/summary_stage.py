@@ -13,9 +13,9 @@ from harness.facts import data_facts, model_facts
 from harness.plan.stage import Stage
 from harness.report.content import SummaryLayer
 from harness.spec import Spec
-from harness.stages.fits import Score
-from harness.stages.prompts import Prompts
-from harness.stages.states import States
+from harness.stages.fit_stages import Score
+from harness.stages.prompt_stage import Prompts
+from harness.stages.states_stage import States
 from harness.store import Artifact
 
 if TYPE_CHECKING:

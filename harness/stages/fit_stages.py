@@ -23,7 +23,7 @@ from harness.scoring.score import Scored
 from harness.scoring.stored_scores import load_scored, save_scored
 from harness.spec import Spec
 from harness.spec.plain import plain, probe_name
-from harness.stages.states import States
+from harness.stages.states_stage import States
 from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:

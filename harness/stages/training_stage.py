@@ -12,7 +12,7 @@ from harness.models.training import stored as elicited
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.spec import Elicit
-from harness.stages.prompts import Prompts
+from harness.stages.prompt_stage import Prompts
 from harness.store import Artifact, Store
 from harness.subjects.language_model import LanguageModel
 
