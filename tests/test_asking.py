@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import pipeline
-from harness.analyses.answer_costs.counting import AnswerCost, _of_condition, distinct_tokens
+from harness.analyses.answer_costs.cost_stage import AnswerCost, _of_condition, distinct_tokens
 from harness.analyses.answer_costs.section import section
 from harness.contracts import PromptTable
 from harness.probes.prompt_ensemble import PromptEnsemble

@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import binom, rankdata, spearmanr
 
 from harness import language, pipeline
-from harness.analyses.autopsy.association import LEVEL, associate, centred_ranks, permuted_rows
 from harness.analyses.autopsy.examine import Body, Found, examine
 from harness.analyses.autopsy.explained import explained
 from harness.analyses.autopsy.features import Feature, distinct, library
+from harness.analyses.autopsy.going_together import LEVEL, associate, centred_ranks, permuted_rows
 from harness.analyses.autopsy.surface import features as surface_features
 from harness.contracts import Answers, Factor
 from harness.errors import SpecError

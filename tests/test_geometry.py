@@ -11,7 +11,7 @@ import torch
 
 from harness import pipeline
 from harness.analyses.geometry.components import components
-from harness.analyses.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
+from harness.analyses.geometry.raw_directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.analyses.geometry.told import told
 from harness.analyses.geometry.variance import split
 from harness.contracts import Pairs

@@ -12,8 +12,8 @@ from harness.compiling import compile_plan
 from harness.sample_efficiency import Draw
 
 from harness import language, pipeline
+from harness.analyses.sample_efficiency.curve_stage import Draw, rows_of_pairs
 from harness.analyses.sample_efficiency.section import needed
-from harness.analyses.sample_efficiency.subsets import Draw, rows_of_pairs
 from harness.errors import NumericalError, SpecError
 from harness.execution import Execution
 from harness.machine.progress import Reporter

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.analyses.interventions.intervened import Outcomes
+from harness.analyses.interventions.intervention_stage import Outcomes
 from harness.code.entries import erasing, every, kinds_of
 from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage

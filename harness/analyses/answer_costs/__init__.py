@@ -29,7 +29,7 @@ class AnswerCosts(Analysis, frozen=True):
         return cls() if spec.leaderboard else None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        from harness.analyses.answer_costs.counting import stages
+        from harness.analyses.answer_costs.cost_stage import stages
 
         return stages(plan)
 

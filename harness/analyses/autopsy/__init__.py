@@ -27,7 +27,7 @@ class Autopsies(Analysis, frozen=True):
         return cls() if spec.autopsy else None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        from harness.analyses.autopsy.autopsied import stages
+        from harness.analyses.autopsy.autopsy_stage import stages
 
         return stages(plan)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 
-from harness.analyses.autopsy.association import LEVEL, Association, associate
 from harness.analyses.autopsy.explained import explained
 from harness.analyses.autopsy.features import Feature, meaning
+from harness.analyses.autopsy.going_together import LEVEL, Association, associate
 from harness.contracts import Answers
 from harness.maths.solutions import Solution, solutions
 from harness.spec import Autopsy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.analyses.autopsy.association import centred_ranks
+from harness.analyses.autopsy.going_together import centred_ranks
 
 FOLDS = 5
 _RIDGE = 1.0

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from harness.analyses.autopsy import surface
-from harness.analyses.autopsy.association import centred_ranks
+from harness.analyses.autopsy.going_together import centred_ranks
 from harness.contracts import Factor
 
 TRUTH = "truth"

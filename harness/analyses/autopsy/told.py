@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from harness.analyses.autopsy.association import LEVEL
+from harness.analyses.autopsy.going_together import LEVEL
 from harness.report.wording import listed, number
 
 SHOWN = 5

@@ -29,7 +29,7 @@ class Geometry(Analysis, frozen=True):
         return cls() if spec.geometry else None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        from harness.analyses.geometry.measuring import stages
+        from harness.analyses.geometry.geometry_stage import stages
 
         return stages(plan)
 

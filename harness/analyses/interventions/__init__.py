@@ -29,12 +29,12 @@ class Interventions(Analysis, frozen=True):
         return cls() if spec.interventions else None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        from harness.analyses.interventions.intervened import stages
+        from harness.analyses.interventions.intervention_stage import stages
 
         return stages(plan)
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
-        from harness.analyses.interventions.intervened import Outcomes
+        from harness.analyses.interventions.intervention_stage import Outcomes
 
         return {EFFECTS: Outcomes(run).frame()}
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
-from harness.analyses.interventions.directions import Directions, class_difference
 from harness.analyses.interventions.effect import both_ways
+from harness.analyses.interventions.steps import Directions, class_difference
 from harness.errors import DataError, HarnessError, NumericalError
 from harness.machine import stopping
 from harness.models.questions import Question, questions_of

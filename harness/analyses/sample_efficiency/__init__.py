@@ -29,7 +29,7 @@ class SampleEfficiency(Analysis, frozen=True):
         return None if spec.sample_efficiency is None else cls()
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        from harness.analyses.sample_efficiency.subsets import stages
+        from harness.analyses.sample_efficiency.curve_stage import stages
 
         return stages(plan)
 
@@ -44,7 +44,7 @@ class SampleEfficiency(Analysis, frozen=True):
         return section(tables[SAMPLES], scores)
 
     def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
-        from harness.analyses.sample_efficiency import figure
+        from harness.analyses.sample_efficiency import curves_figure
 
-        if (drawn := figure.draw(scores, tables[SAMPLES])) is not None:
-            yield Drawn("samples", drawn, figure.caption(scores))
+        if (drawn := curves_figure.draw(scores, tables[SAMPLES])) is not None:
+            yield Drawn("samples", drawn, curves_figure.caption(scores))

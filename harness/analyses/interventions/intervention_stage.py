@@ -22,8 +22,8 @@ from harness.analyses.interventions.acting import (
     test_rows,
     tokens_of,
 )
-from harness.analyses.interventions.directions import PROBE, THERE, chosen_layer, directions
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
+from harness.analyses.interventions.steps import PROBE, THERE, chosen_layer, directions
 from harness.contracts import Check, LayerChoice, Steered
 from harness.errors import CheckError, UsageError
 from harness.models.precision import device
@@ -178,7 +178,7 @@ class Outcomes:
 
     def frame(self) -> pl.DataFrame:
         """interventions.csv."""
-        from harness.analyses.interventions.effects import assembled, framed
+        from harness.analyses.interventions.outcomes import assembled, framed
 
         frames = []
         for stage, outcome in self._done.items():

@@ -1,6 +1,6 @@
 """Along what the states are altered, and how far one step is.
 
-The direction is the probe's on raw x⁺ − x⁻ (`harness.analyses.geometry.directions`), turned to where it says answers[1]. A step is the
+The direction is the probe's on raw x⁺ − x⁻ (`harness.analyses.geometry.raw_directions`), turned to where it says answers[1]. A step is the
 standard deviation of the training states along it, at the token that the probe reads. The mean of each answer and template is
 taken off first: which answer stands there is no part of what the probe reads. So a step is as far as a state of one kind is
 usually from another in what the probe found, in any network.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness.analyses.geometry.directions import pair_weights, raw_directions, unit
+from harness.analyses.geometry.raw_directions import pair_weights, raw_directions, unit
 from harness.contracts import LayerChoice, Pairs
 from harness.errors import NumericalError, UsageError
 from harness.scoring.layer_choice import choose_layer

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from harness.analyses.geometry.components import components
-from harness.analyses.geometry.directions import cosines, mean_difference, pair_weights, raw_directions
+from harness.analyses.geometry.raw_directions import cosines, mean_difference, pair_weights, raw_directions
 from harness.analyses.geometry.variance import Split, split
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
