@@ -292,7 +292,7 @@ def diff(
     """
     from rich.console import Console
 
-    import harness.diff as differ
+    import harness.report.compare as differ
 
     difference = differ.compare(differ.ReportFolder.open(old), differ.ReportFolder.open(new))
     if as_json:
@@ -335,7 +335,7 @@ def compare(
 
     Example: `harness compare reports/tampering reports/deceiver --on honest=trusted:tampered --on honest=checked:unchecked`
     """
-    from harness.comparison import Asked, Compared, Named, compared
+    from harness.report.compare.side_by_side import Asked, Compared, Named, compared
 
     asked = Asked(
         metric=metric,
@@ -415,7 +415,7 @@ def report(
 
     Example: `harness report banana-shed`
     """
-    from harness.page.render import from_folder
+    from harness.page.html import from_folder
 
     folder = Path(name) if (Path(name) / "results.csv").is_file() else out / name
     print(printable(f"wrote {from_folder(folder)}"))

@@ -20,7 +20,7 @@ from harness.execution.run import Run
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources
 from harness.machine.team import Team
-from harness.page.write import write
+from harness.page.writing import write
 from harness.plan import bed_claims
 from harness.plan.plan import Plan
 from harness.report.manifest import manifest_of

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from harness.report.write import write
 
-from harness.comparison import Asked, Compared, Named, compared
 from harness.errors import UsageError
 from harness.report import outline
+from harness.report.compare.side_by_side import Asked, Compared, Named, compared
+from harness.report.intervals import Score
 from harness.report.read import CHECKS
-from harness.report.score import Score
 from harness.report.wording import evidence
 from tests.readme_tables import README, commands, regenerated
 from tests.test_report import HOSTILE, make_report

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.diff import ReportFolder, as_json, as_markdown, as_text, compare, exit_code
-from harness.diff.moves import Difference
 from harness.errors import UsageError
 from harness.report import read
+from harness.report.compare import ReportFolder, as_json, as_markdown, as_text, compare, exit_code
+from harness.report.compare.moves import Difference
 
 RESULTS_HEAD = ",".join(read.RESULTS)
 CHECKS_HEAD = ",".join(read.CHECKS)

@@ -25,12 +25,12 @@ from harness.analyses.interventions.altered import Alterations, AlteredForward
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
 from harness.contracts import Pairs, Probe, kind
 from harness.contracts.kind import find
-from harness.diff import ReportFolder, compare, exit_code
 from harness.errors import HarnessError, SpecError, UsageError
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.network import Network
 from harness.models.questions import Question, questions_of
+from harness.report.compare import ReportFolder, compare, exit_code
 from harness.spec import Model
 from harness.store import Store
 

@@ -12,7 +12,7 @@ from harness.contracts.kind import find
 from harness.distractors.token_cue import TokenCue
 from harness.report import leaderboard
 from harness.report.content import Report
-from harness.report.score import Score
+from harness.report.intervals import Score
 from harness.report.scores import Transfer
 from tests.test_report import make_report, scores_of
 

@@ -26,7 +26,7 @@ from harness.errors import HarnessError, UsageError
 from harness.report import figures, manifest, markdown, outline, page
 from harness.report.content import Report, Scatter, SummaryLayer
 from harness.report.figures import canvas
-from harness.report.score import Score, apart
+from harness.report.intervals import Score, apart
 from harness.report.scores import Scores
 from harness.report.verdicts import headline
 from harness.report.wording import evidence, listed, number

@@ -17,7 +17,7 @@ from harness.analyses.sample_efficiency.section import needed
 from harness.errors import NumericalError, SpecError
 from harness.execution import Execution
 from harness.machine.progress import Reporter
-from harness.report.score import Score
+from harness.report.intervals import Score
 from harness.store import Store
 
 SPEC = """\
@@ -168,7 +168,7 @@ def test_the_report_says_how_many_pairs_are_needed(folder: Path) -> None:
 
 
 def test_a_report_with_curves_can_be_compared_and_another_value_of_them_is_no_row_of_results(folder: Path) -> None:
-    from harness.diff import ReportFolder, compare
+    from harness.report.compare import ReportFolder, compare
 
     report = ReportFolder.open(str(folder / "curve"))
     assert compare(report, report).nothing

@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from harness.report.intervals import Score, apart
 from harness.report.markup import table
-from harness.report.score import Score, apart
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import number
 from harness.untrusted import text as plain

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.maths.estimate import CONFIDENCE
-from harness.report import depth, leaderboard
+from harness.report import depths, leaderboard
+from harness.report.intervals import Score
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
-from harness.report.score import Score
 from harness.report.scores import ALL_LAYERS, NEITHER, UNCLEAR, Scores, Summary, Transfer
 from harness.report.verdicts import AS_EXPECTED, UNEXPECTED, Verdict, headline, verdicts
 from harness.report.wording import evidence, listed, number
@@ -41,7 +41,7 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
         *_looks(report, scores, opening=False),
         *_figures(figures),
         *_layers(scores),
-        *depth.section(report.depth, scores),
+        *depths.section(report.depth, scores),
         *_other_metrics(scores),
         *_restarts(report, scores),
         *_facts(report),

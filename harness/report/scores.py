@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.report.intervals import Score, apart
 from harness.report.outline import Outline, Role
-from harness.report.score import Score, apart
 
 if TYPE_CHECKING:
     import polars as pl

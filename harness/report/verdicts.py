@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.report.score import Score
+from harness.report.intervals import Score
 
 if TYPE_CHECKING:
     import polars as pl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.report.score import Score
+from harness.report.intervals import Score
 
 
 def number(value: float) -> str:

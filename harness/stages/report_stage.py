@@ -10,8 +10,8 @@ from harness.code.entries import kinds_of
 from harness.contracts.analysis import Analysis
 from harness.plan.stage import Stage
 from harness.report.content import Look, Report
-from harness.report.render import render
-from harness.report.stored import load, save
+from harness.report.rendering import render
+from harness.report.stored_reports import load, save
 from harness.spec import Spec
 from harness.spec.plain import as_yaml, spec_content
 from harness.stages.check_stage import Verdicts

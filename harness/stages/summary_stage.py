@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from harness.execution.controls import evidence_of
-from harness.facts import data_facts, model_facts
 from harness.plan.stage import Stage
 from harness.report.content import SummaryLayer
+from harness.report.facts import data_facts, model_facts
 from harness.spec import Spec
 from harness.stages.fit_stages import Score
 from harness.stages.prompt_stage import Prompts

@@ -48,8 +48,8 @@ def _led(target: str, seconds: int, seed: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["harness"]):
-        import harness.diff
         import harness.language
+        import harness.report.compare
         import harness.untrusted.template  # noqa: F401
         from tests.fuzz import targets
 

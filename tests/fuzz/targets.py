@@ -76,7 +76,7 @@ def diff(content: bytes) -> None:
     """Compares an honest report with one whose two tables are cut from these bytes."""
     from rich.console import Console
 
-    from harness import diff as differ
+    from harness.report import compare as differ
 
     results, _, checks = content.partition(b"\0")
     old, new = _folder() / "old", _folder() / "new"

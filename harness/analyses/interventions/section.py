@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.report.intervals import Score
 from harness.report.markup import table
-from harness.report.score import Score
 from harness.report.scores import Transfer
 from harness.report.wording import evidence, number
 from harness.untrusted import text as plain

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from harness.report.intervals import Score
 from harness.report.markup import folded, table
-from harness.report.score import Score
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import evidence, number
 from harness.untrusted import text as plain

@@ -21,7 +21,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 def render(scores: Scores, looks: Sequence[Look] = ()) -> dict[str, Picture]:
     """File name → picture, in the order of the report; empty if nothing was measured."""
-    from harness.report.figures import canvas, layers, overview, seeds
+    from harness.report.figures import by_layer, canvas, overview, seeds
 
     if not scores.transfers:
         return {}
@@ -30,7 +30,7 @@ def render(scores: Scores, looks: Sequence[Look] = ()) -> dict[str, Picture]:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         drawn = [
             Drawn("overview", overview.draw(scores), overview.caption(scores)),
-            Drawn("layers", layers.draw(scores), layers.caption(scores)),
+            Drawn("layers", by_layer.draw(scores), by_layer.caption(scores)),
         ]
         if (figure := seeds.draw(scores)) is not None:
             drawn.append(Drawn("seeds", figure, seeds.caption(scores)))

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.report import read
-from harness.report.score import Score
+from harness.report.intervals import Score
 from harness.untrusted import git
 from harness.untrusted import text as plain
 

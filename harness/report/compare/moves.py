@@ -11,9 +11,9 @@ import math
 
 import msgspec
 
-from harness.diff.source import CheckRow, Key, ReportFolder
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED
-from harness.report.score import Score, apart
+from harness.report.compare.source import CheckRow, Key, ReportFolder
+from harness.report.intervals import Score, apart
 from harness.report.verdicts import UNEXPECTED
 
 

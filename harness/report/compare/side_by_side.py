@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from harness.diff.source import CheckRow, check_rows, reader
 from harness.errors import UsageError, did_you_mean
+from harness.report.compare.source import CheckRow, check_rows, reader
 from harness.report.markup import table
 from harness.report.outline import from_manifest
 from harness.report.read import RESULTS, decoded_manifest, table_of

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.diff.moves import CheckMoved, Difference, Moved, exit_code
-from harness.diff.source import CheckRow, Key
 from harness.errors import EXIT_EXPECTED
-from harness.report.score import Score
+from harness.report.compare.moves import CheckMoved, Difference, Moved, exit_code
+from harness.report.compare.source import CheckRow, Key
+from harness.report.intervals import Score
 from harness.report.scores import Transfer
 from harness.report.wording import evidence, number
 from harness.untrusted import text as plain

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.page import render as html
+from harness.page import html
 from harness.report import outline
 from harness.report.content import Report
 from harness.report.folder import MANIFEST, PAGE, as_json, place
-from harness.report.render import render
+from harness.report.rendering import render
 
 
 def write(
@@ -19,7 +19,7 @@ def write(
 ) -> list[Path]:
     """Writes the report and takes away what a former run left and this one does not make; returns what was written.
 
-    `rendered` is what `harness.report.render` gave for the same report, where it is at hand. Without `page`, report.html is
+    `rendered` is what `harness.report.rendering` gave for the same report, where it is at hand. Without `page`, report.html is
     left out (and an old one removed, for it would show other numbers).
     """
     files = dict(render(report) if rendered is None else rendered)

@@ -1,7 +1,0 @@
-"""What moved between two reports, and whether beyond its interval."""
-
-from harness.diff.moves import Difference, compare, exit_code
-from harness.diff.show import as_json, as_markdown, as_text
-from harness.diff.source import ReportFolder
-
-__all__ = ["Difference", "ReportFolder", "as_json", "as_markdown", "as_text", "compare", "exit_code"]
