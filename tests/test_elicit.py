@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from harness import costs, language, pipeline
+from harness import language, pipeline
+from harness.commands import costs
 from harness.errors import DataError, SpecError, UsageError
 from harness.execution import Execution
 from harness.machine.progress import Reporter

@@ -23,13 +23,13 @@ from rich.console import Console
 
 from harness import language
 from harness.beds.planted import Planted
+from harness.commands.listing import LISTS, example, listing
 from harness.contracts import kind
 from harness.data.cities import Cities
 from harness.errors import SpecError, UsageError
 from harness.language.schema.validation import sound
 from harness.language.syntax.document import MAX_VALUES, compose, resolve
 from harness.language.syntax.nodes import plain
-from harness.listing import LISTS, example, listing
 from harness.spec import Model, Spec, Transfer
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

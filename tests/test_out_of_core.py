@@ -17,13 +17,13 @@ from harness.compiling import compile_plan
 
 from harness import language, pipeline
 from harness.activations.forward import Packed
+from harness.commands.devices import foresee
 from harness.contracts import Pairs, Probe, kind
 from harness.contracts.axes import joined
 from harness.contracts.subject import Devices
 from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError
 from harness.execution import Execution
-from harness.foresight import foresee
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources, size_of
 from harness.models.build import empty

@@ -11,7 +11,7 @@ import pytest
 from harness.compiling import compile_plan
 
 from harness import language, pipeline
-from harness.costs import as_json, estimate
+from harness.commands.costs import as_json, estimate
 from harness.errors import DataError
 from harness.execution import Execution
 from harness.machine.progress import Reporter

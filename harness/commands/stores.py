@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.commands.options import StoreRoot
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED
 from harness.untrusted.text import printable
 
@@ -14,13 +15,6 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 app = typer.Typer(help="Looks after the artifact store.", no_args_is_help=True)
-
-StoreRoot = Annotated[
-    str | None,
-    typer.Option(
-        "--store", help="Folder of the artifact store, or its URL (s3://…); else HARNESS_STORE, else the user's cache."
-    ),
-]
 
 
 @app.command()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.commands.options import StoreRoot
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
-from harness.store_commands import StoreRoot
 from harness.untrusted.text import printable
 
 if TYPE_CHECKING:

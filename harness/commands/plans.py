@@ -1,0 +1,61 @@
+"""`harness plan`: what a run would do, and what it would cost."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import Sets, SpecPath, StoreRoot, chosen_store, fail
+
+
+def plan(
+    spec: SpecPath,
+    sets: Sets = None,
+    store: StoreRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    devices: Annotated[
+        str | None,
+        typer.Option(help="Also say what would happen on such devices: cpu, 80GiB, or 8x80GiB. They need not be here."),
+    ] = None,
+    tensor_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--tensor-parallel", help="With --devices: every weight matrix split over them, as such a run does."
+        ),
+    ] = False,
+    tflops: Annotated[
+        float | None, typer.Option(min=0.001, help="Rate of one device, 10¹² operations per second, if you know it.")
+    ] = None,
+) -> None:
+    """Prints what a run would do, what it would cost, and what is stored already. Loads no weights.
+
+    Example: `harness plan specs/cities.yaml`, or `harness plan specs/cities.yaml --devices 8x80GiB`
+    """
+    from rich.console import Console
+
+    from harness import language, pipeline
+    from harness.commands import costs
+    from harness.execution.run import Run
+    from harness.models.placement import devices_of
+
+    on = None if devices is None else devices_of(devices)
+    if tensor_parallel and on is None:
+        fail("--tensor-parallel splits a network over devices; say which: --devices 8x80GiB")
+    the_store = chosen_store(store)
+    planned = Run(pipeline.planned(language.read(spec, sets or ()), spec.resolve().parent, the_store), the_store)
+    stored, costed = planned.plan.stored(the_store), costs.estimate(planned)
+    described = costs.as_json(planned.plan, stored, costed)
+    table = costs.as_table(planned.plan, stored, costed)
+    if on is not None:
+        from harness.commands import devices as foresight
+
+        foreseen = foresight.foresee(planned, on, tflops, tensor_parallel=tensor_parallel)
+        described["placement"] = foresight.as_json(foreseen, on)
+    if as_json:
+        print(json.dumps(described, indent=2))
+        return
+    Console().print(table)
+    if on is not None:
+        Console().print(foresight.as_table(foreseen, on))

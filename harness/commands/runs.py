@@ -1,0 +1,174 @@
+"""`harness run`: runs specs and writes their reports."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands.options import Out, Sets, SpecPaths, StoreRoot, chosen_store, fail
+from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, HarnessError
+from harness.untrusted.text import line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.machine.resources import Resources
+    from harness.machine.team import Team
+    from harness.pipeline import Outcome
+
+
+def run(
+    specs: SpecPaths,
+    sets: Sets = None,
+    out: Out = Path("reports"),
+    store: StoreRoot = None,
+    page: Annotated[bool, typer.Option(help="Also write report.html.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the checks.")] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine, each with an equal share of cores, or of GPUs.")
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Threads of each process; else OMP_NUM_THREADS, else all cores divided by the processes."
+        ),
+    ] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="One thread per process and no halved batches: the same bytes whatever the number of cores, on the same "
+            "kind of processor. Costs the speed of the other threads; `--processes` buys it back.",
+        ),
+    ] = False,
+    tensor_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--tensor-parallel",
+            help="The processes of a machine forward every batch together, each with its part of every weight matrix: for "
+            "networks that are too large for one device. Needs an architecture for which transformers has a plan.",
+        ),
+    ] = False,
+    tokens_per_pass: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens that are forwarded together; else 1024 on a processor, 16384 on a GPU."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="For the states that are fitted at a time, such as 8GiB; else a quarter of the machine's memory. Layers "
+            "that do not fit together are fitted one after another, with the same results.",
+        ),
+    ] = None,
+) -> None:
+    """Runs specs and writes their reports.
+
+    What is stored already is not computed again; a run that was stopped goes on where it was, with any number of
+    processes. The same spec gives the same bytes with any number of processes of equally many threads.
+
+    Example: `harness run specs/banana_shed.yaml --set seeds=10`
+    """
+    from harness.machine import stopping
+    from harness.machine.launch import die_with_parent, launch, launched_by_us
+    from harness.machine.resources import Resources, size_of
+    from harness.machine.team import launched, membership
+
+    if deterministic and threads not in (None, 1):
+        fail(f"--deterministic means one thread per process, but --threads says {threads}; leave one of them out")
+    if tensor_parallel and processes == 1 and not launched():
+        fail("--tensor-parallel splits a network over several processes, and this is one; add --processes N")
+    resources = Resources(
+        threads=threads,
+        deterministic=deterministic,
+        tensor_parallel=tensor_parallel,
+        tokens_per_pass=tokens_per_pass,
+        memory_bytes=None if memory is None else size_of(memory),
+    )
+    if processes > 1 and not launched():
+        raise typer.Exit(launch(sys.argv[1:], processes))
+    if processes > 1 and not launched_by_us():
+        fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
+    stopping.install()
+    die_with_parent()
+    with membership() as team:
+        worst = _run_all(
+            specs, team, sets=sets or (), out=out, store=store, page=page, quiet=quiet, resources=resources
+        )
+    raise typer.Exit(worst)
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """Prints the closing table of checks."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    if outcome.checks.height:
+        table = Table(box=box.SIMPLE_HEAD)
+        for column in ("check", "finding", "expected", "value and interval"):
+            table.add_column(column, overflow="fold")
+        for row in outcome.checks.iter_rows(named=True):
+            interval = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+            value = "" if row["value"] is None else f"{row['value']:.2f}{interval}"
+            cells = [f"{row['check']}: {row['probe']}, {row['condition']}", row["finding"], row["expect"] or "–", value]
+            colour = {"as_expected": "green", "unexpected": "red"}.get(row["verdict"], "")
+            table.add_row(*(Text(line(cell)) for cell in cells), style=colour)
+        console.print(table)
+    judged = [verdict for verdict in outcome.checks["verdict"] if verdict != "not_judged"]
+    if judged:
+        said = f"{judged.count('as_expected')} of {len(judged)} checks came out as expected"
+    else:
+        said = "the spec states no expectation"
+    console.print(
+        f"{said}; {'nothing had to be computed; ' if outcome.cached else ''}the report is {outcome.folder / 'report.md'}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _run_all(
+    specs: list[Path],
+    team: Team | None,
+    *,
+    sets: list[str] | tuple[()],
+    out: Path,
+    store: str | None,
+    page: bool,
+    quiet: bool,
+    resources: Resources,
+) -> int:
+    """Runs the specs one after another, or helps to; the exit code."""
+    from rich.console import Console
+
+    from harness import pipeline
+    from harness.machine.progress import Reporter
+
+    console = Console()
+    worst = EXIT_EXPECTED
+    for path in specs:
+        try:
+            if team is not None and not team.leads:
+                pipeline.assist(path, team, sets=sets, store=chosen_store(store))
+                continue
+            outcome = pipeline.run(
+                path,
+                sets=sets,
+                out=out,
+                store=chosen_store(store),
+                reporter=Reporter(quiet=quiet),
+                page=page,
+                resources=resources,
+                team=team,
+            )
+        except KeyboardInterrupt:
+            # Typer would answer with its own exit code.
+            raise HarnessError("interrupted; what is finished is stored: run the same command again to go on") from None
+        show(outcome, console)
+        if outcome.unexpected:
+            worst = EXIT_UNEXPECTED
+    return worst
