@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-from harness.contracts import NAMED, named_by
-from harness.contracts.kind import Kind
+from harness.contracts.kind import Kind, options
 from harness.contracts.probes import Answers
 from harness.maths.estimate import Estimate, Measured
 
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     import numpy as np
 
     from harness.scoring.evidence import Evidence, ProbeEvidence
+
+
+NAMED = ("probe", "condition", "target")
+
+
+@cache
+def named_by(check: type[Check]) -> Mapping[str, str]:
+    """What is named by each of a check's options that name something of the spec: {'probe': 'probe', 'over': 'target'}."""
+    found = {option.name: _named(option.type) for option in options(check)}
+    return {name: what for name, what in found.items() if what}
+
+
+def _named(hint: Any) -> str:
+    extra = next((meta.extra for meta in get_args(hint) if isinstance(meta, Meta) and meta.extra), {})
+    return extra.get("names") or next(filter(None, map(_named, get_args(hint))), "")
 
 
 class Metric(Kind, frozen=True):

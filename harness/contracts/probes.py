@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from harness.contracts import Fitted
 from harness.contracts.axes import WithAxes
 from harness.contracts.kind import Kind
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+
+class Fitted(WithAxes, frozen=True):
+    """What was learnt from training rows. Its fields are the tensors that the store keeps."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """On the CPU and contiguous, as safetensors wants them."""
+        import torch
+
+        found = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: own.detach().cpu().contiguous() for name, own in found.items() if isinstance(own, torch.Tensor)}
 
 
 class Pairs(WithAxes, frozen=True):
