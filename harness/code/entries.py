@@ -38,7 +38,7 @@ WITHOUT: Mapping[str, str] = {
     "store": "artifacts come out as they went in, or not at all",
     "untrusted.files": "reads files, and refuses what is none",
     "report.manifest": "what may differ between two honest runs, which is in no result",
-    "code_version": "finds the code of a stage",
+    "code": "finds the code of a stage",
     "plan": "says which stages there are; what a stage makes stands in its own class",
     "execution.record": _NOTED,
     "execution.run:Run.get": _OF_ANOTHER,
@@ -55,9 +55,9 @@ WITHOUT: Mapping[str, str] = {
     "execution.conditions:Conditions.fitted": _OF_ANOTHER,
     "execution.conditions:Conditions.scored": _OF_ANOTHER,
     "execution.conditions:Conditions.all_scored": _OF_ANOTHER,
-    "planting": "an ingredient of the states in which something is planted, and of no others",
-    "erasure": "an ingredient of the fits from which something is erased, and of no others",
-    "shots": "an ingredient of the prompts that begin with worked examples, and of no others",
+    "fitting.planting": "an ingredient of the states in which something is planted, and of no others",
+    "fitting.erasure": "an ingredient of the fits from which something is erased, and of no others",
+    "prompts.shots": "an ingredient of the prompts that begin with worked examples, and of no others",
 }
 """Modules, and definitions of them, at which the walk stops, with the reason. One that an entry names counts nevertheless."""
 

@@ -8,10 +8,10 @@ import os
 import re
 from pathlib import Path
 
-from harness import ordinary
 from harness.errors import UsageError
 from harness.models.shape import Shape
 from harness.spec import Model
+from harness.untrusted import files as ordinary
 
 _EMBEDDING = re.compile(
     r"(^|\.)(embed\w*|wte|wpe|word_embeddings\w*|\w*_embeddings|shared|lm_head|embed_out|output_projection)\."

@@ -34,7 +34,8 @@ class AnswerCosts(Analysis, frozen=True):
         return stages(plan)
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
-        return {COSTS: run.get(stage) for stage in stages}
+        (stage,) = stages
+        return {COSTS: run.get(stage)}
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
         from harness.analyses.answer_costs.section import section

@@ -88,7 +88,7 @@ def _of_condition(condition: str, table: PromptTable, probes: Sequence[Probe]) -
     # With one template an example is asked once, and is a pair.
     several = len(table.templates) > 1
     for unit in dict.fromkeys(probe.asks if several else "pair" for probe in probes):
-        methods = list(probe_name(probe) for probe in probes if unit == (probe.asks if several else "pair"))
+        methods = [probe_name(probe) for probe in probes if unit == (probe.asks if several else "pair")]
         units = frame.group_by(unit, maintain_order=True).agg("tokens")["tokens"].to_list()
         sizes = [(len(prompts), sum(map(len, prompts)), distinct_tokens(prompts)) for prompts in units]
         if sizes:
