@@ -1,4 +1,4 @@
-"""One run by several processes: the same bytes, nothing lost when one dies, and no waiting for the dead."""
+"""One run by several processes: the same bytes, nothing lost when one dies, and the others end."""
 
 from __future__ import annotations
 

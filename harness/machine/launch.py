@@ -2,6 +2,9 @@
 
 The parent computes nothing. It gives each child its rank in the environment, as torchrun does, and when one dies it stops
 the others and says which it was. A parent that dies itself takes its children along: they hold the end of a pipe to it.
+
+torch's elastic_launch was tried in its place, and is worse here: importing it takes the parent 3 to 5 s and 230 MB (this: 0.06 s);
+it stops the others at once where a check was unexpected (exit code 1); and a parent that is killed leaves its children running.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from harness.machine.resources import cores
 _PIPE = "HARNESS_PARENT"
 """Names the descriptor of the pipe to the parent."""
 
-_LAST_WORDS_S = 20.0
+_ENDING_S = 20.0
 """Seconds that the others have to end by themselves after one has failed."""
 
 
@@ -95,7 +98,7 @@ def _watch(children: Sequence[subprocess.Popen[bytes]]) -> int:
         if all(code is not None for code in codes):
             return _worst([code for code in codes if code is not None])
         if any(code not in (None, EXIT_EXPECTED, EXIT_UNEXPECTED) for code in codes):
-            deadline = deadline or time.monotonic() + _LAST_WORDS_S
+            deadline = deadline or time.monotonic() + _ENDING_S
             if time.monotonic() > deadline:
                 return _worst([code for code in codes if code is not None])
         time.sleep(0.05)
