@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from harness.contracts import Erasure
-from harness.contracts.kind import find, names
+from harness.contracts.kind import built_in, find, names
 
 if TYPE_CHECKING:
     from harness.contracts import Probe
@@ -63,8 +63,8 @@ WITHOUT: Mapping[str, str] = {
 
 
 def every(folder: str) -> tuple[type, ...]:
-    """All kinds in a folder, where which of them are used is known only when they are."""
-    return tuple(find(folder, name) for name in names(folder))
+    """All kinds of ours in a folder, where which of them are used is known only when they are."""
+    return tuple(find(folder, name) for name in built_in(folder))
 
 
 def kinds_of(values: Iterable[object]) -> tuple[type, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
-from harness.contracts import Erasure
+from harness.contracts import Check, Erasure, Steered
 from harness.execution.run import Run
 from harness.fitting.fit import score, score_shuffled, training_pairs
 from harness.scoring.evidence import Evidence
@@ -50,7 +52,7 @@ class Controls:
         )
 
 
-def evidence_of(run: Run, steered=None) -> Evidence:
+def evidence_of(run: Run, steered: Callable[[Check], Steered] | None = None) -> Evidence:
     """What the answers of a run say, for checks and analyses."""
     controls = Controls(run)
     return Evidence(

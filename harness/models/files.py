@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.models.shape import Shape
 from harness.spec import Model
-from harness.untrusted import files as ordinary
+from harness.untrusted.files import is_irregular, read_ordinary
 
 _EMBEDDING = re.compile(
     r"(^|\.)(embed\w*|wte|wpe|word_embeddings\w*|\w*_embeddings|shared|lm_head|embed_out|output_projection)\."
@@ -46,7 +46,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
 def check_files(folder: Path) -> None:
     """The libraries that read a model's folder wait for pipes, and read devices and text of any size to the end."""
     for path in sorted(folder.iterdir()):
-        if ordinary.is_irregular(path):
+        if is_irregular(path):
             raise UsageError(f"{path} is neither a file nor a folder; take it away")
         if path.suffix in _TEXT and path.is_file() and path.stat().st_size > LARGEST_TEXT:
             raise UsageError(f"{path} is larger than {LARGEST_TEXT >> 20} MiB, and no model's is")
@@ -87,7 +87,7 @@ def weight_files(folder: Path, model: Model) -> list[Path]:
 def _indexed(index: Path) -> list[str]:
     """The files that an index names. It comes from a stranger: they lie beside it and are no pickles, or it is refused."""
     try:
-        names = sorted(set(json.loads(ordinary.content(index, LARGEST_TEXT))["weight_map"].values()))
+        names = sorted(set(json.loads(read_ordinary(index, LARGEST_TEXT))["weight_map"].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{index}: not a readable index of weights: {error}") from error
     for name in names:

@@ -46,7 +46,9 @@ def load(artifact: Artifact, spec: Spec) -> tuple[Report, dict[str, bytes]]:
         summary_layers={(fit_on, probe): SummaryLayer(**choice) for fit_on, probe, choice in meta["summary_layers"]},
         facts=[(name, value) for name, value in meta["facts"]],
         findings=meta["findings"],
-        **frames,
+        results=frames["results"],
+        seeds=frames["seeds"],
+        checks=frames["checks"],
     )
     report.checks.select("check", "verdict")
     return report, files

@@ -49,7 +49,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
         # Which metrics checks ask for, and what they have erased, is known only when they do.
-        return (*super().runs, *erasing(), *every("metrics"), *kinds_of(self.spec.checks))
+        return (*super().runs, *erasing(), *every("metrics"), *kinds_of((*self.spec.metrics, *self.spec.checks)))
 
     def make(self, run: Run, work: Work) -> pl.DataFrame:
         evidence = evidence_of(run, Outcomes(run).steered if self.interventions else None)

@@ -147,7 +147,8 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
     def assist(self, run: Run, job: SharedJob) -> None:
         from harness.stages.fits_by_layer import Item, LayerWork
 
-        asked = [run.plan.keyed(key) for key in job.about["orders"]["scores"]]
+        keys = set(job.about["orders"]["scores"])
+        asked = [stage for stage in run.plan.of("score") if stage.key in keys]
         items = msgspec.convert(job.about["orders"]["items"], list[Item])
         LayerWork(run, [], asked).do(job, items, lambda done: None)
 

@@ -59,8 +59,9 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        # A data set's own code is part of its fingerprint.
-        return (*super().runs, *kinds_of(self.spec.distractors_of(self.condition).values()), *self.subject.code)
+        source = self.condition.data.source
+        named = [*self.spec.distractors_of(self.condition).values(), *([] if source is None else [source])]
+        return (*super().runs, *kinds_of(named), *self.subject.code)
 
     def make(self, run: Run, work: Work) -> PromptTable:
         distractors = self.spec.distractors_of(self.condition)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from harness.code.entries import every
+from harness.code.entries import every, kinds_of
 from harness.plan.stage import Stage
 from harness.scoring import tables
 from harness.scoring.score import score
@@ -59,7 +59,7 @@ class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        return (*super().runs, *every("metrics"))
+        return (*super().runs, *every("metrics"), *kinds_of(self.spec.metrics))
 
     def make(self, run: Run, work: Work) -> ScoreTables:
         scored, labels = run.conditions.all_scored(), run.conditions.all_labels()
@@ -77,5 +77,5 @@ class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
         return {**reading.save_frames(frames, folder), "tables": list(frames)}
 
     def load(self, artifact: Artifact) -> ScoreTables:
-        absent = dict.fromkeys(ScoreTables.__struct_fields__)
-        return ScoreTables(**absent | reading.load_frames(artifact, artifact.meta["tables"]))
+        found = reading.load_frames(artifact, artifact.meta["tables"])
+        return ScoreTables(found["results"], found["seeds"], found.get("restarts"), found.get("depth"))

@@ -34,7 +34,7 @@ class Autopsies(Analysis, frozen=True):
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
         from harness.analyses.autopsy.findings import SCHEMAS, assembled
 
-        frames = {stage.place: run.get(stage) for stage in stages}
+        frames = {(stage.place[0], stage.place[1], stage.place[2]): run.get(stage) for stage in stages}
         return {
             file: assembled(name, {place: made[name] for place, made in frames.items()})
             for file, name in zip(self.files, SCHEMAS, strict=True)

@@ -33,6 +33,7 @@ from harness.scoring.score import TRUTH
 from harness.spec import Intervention, Spec
 from harness.spec.plain import plain
 from harness.store import Artifact, content_key
+from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,7 +136,9 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
         tested_on = self.where[1]
         pairs = asked(run.conditions, tested_on, "test", self.intervention)
         count = alteration_count(self.intervention)
-        tokens = tokens_of(possible(run.plan.subjects[tested_on].card, self.intervention, pairs)[0], pairs, count)
+        subject = run.plan.subjects[tested_on]
+        assert isinstance(subject, LanguageModel), "the plan refuses what cannot be altered"
+        tokens = tokens_of(possible(subject.card, self.intervention, pairs)[0], pairs, count)
         whole = tokens_of("whole", pairs, count)
         return Cost(
             rows=len(pairs),

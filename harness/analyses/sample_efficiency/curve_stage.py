@@ -137,7 +137,9 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 def stages(plan: Plan) -> Iterator[Curve]:
     """Those that a spec asks for: probes fitted again on parts of their training rows."""
     spec, curves = plan.spec, plan.spec.sample_efficiency
-    for name in () if curves is None else curves.probes:
+    if curves is None:
+        return
+    for name in curves.probes:
         places = curves.places(spec.transfers(name))
         for fit_on in dict.fromkeys(fit_on for fit_on, _ in places):
             tested_on = [tested for fitted, tested in places if fitted == fit_on]
