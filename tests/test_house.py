@@ -1,0 +1,214 @@
+"""The house: every import runs down, in no circle, and a file is found where its name says.
+
+Each test collects all breaches and says what to do about them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import harness
+
+ROOT = Path(harness.__file__).parent
+KINDS = ("data", "distractors", "beds", "normalisations", "probes", "metrics", "checks")
+ROOMS = (
+    "cli",
+    "commands",
+    "training",
+    "pipeline",
+    "report",
+    "analyses",
+    "execution",
+    "plan",
+    "fitting",
+    "activations",
+    "scoring",
+    "models",
+    "language",
+    "prompts",
+    "kinds",
+    "readouts",
+    "assets",
+    "spec",
+    "store",
+    "machine",
+    "contracts",
+    "untrusted",
+    "maths",
+    "errors",
+)
+"""From the top of the house to the bottom; the folders of kinds are one floor, on which no folder sees another."""
+
+LOOSE = 6
+LINES = 400
+
+
+def files() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def module(path: Path) -> str:
+    """A file as a dotted name below the package; a folder's `__init__.py` is the folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module(path): path for path in files()}
+
+
+def imported(path: Path, *, running: bool = False) -> list[tuple[int, str, str]]:
+    """Line, module and name of every import of ours, also inside functions; with `running`, not those for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for part in ast.walk(node)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if running and node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: a relative import; write it from `harness`"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                # `from harness.store import reading` imports a module, `from harness.store.reading import read` a name.
+                is_module = whole.removeprefix("harness.") in MODULES
+                found.append((node.lineno, whole, "") if is_module else (node.lineno, str(node.module), alias.name))
+    return [
+        (line, name.removeprefix("harness."), what)
+        for line, name, what in found
+        if name.startswith("harness.") and name.removeprefix("harness.") in MODULES
+    ]
+
+
+def room(name: str) -> str:
+    first = name.split(".")[0]
+    return "kinds" if first in KINDS else first
+
+
+def breaches(found: list[str], remedy: str) -> str:
+    return f"\n{remedy}:\n" + "\n".join(f"  {line}" for line in found)
+
+
+def where(path: Path, line: int) -> str:
+    return f"harness/{path.relative_to(ROOT).as_posix()}:{line}"
+
+
+def test_the_walk_sees_imports_in_functions_and_those_for_types(tmp_path: Path) -> None:
+    file = tmp_path / "one.py"
+    file.write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from harness.errors import DataError\n"
+        "def f():\n    from harness import cli\n"
+    )
+    assert imported(file) == [(3, "errors", "DataError"), (5, "cli", "")]
+    assert imported(file, running=True) == [(5, "cli", "")]
+
+
+def test_every_file_is_in_a_room() -> None:
+    unknown = {room(name) for name in MODULES} - set(ROOMS) - {"", "__main__"}
+    assert not unknown, breaches(sorted(unknown), "No floor for these; move them, or give them a place in ROOMS")
+
+
+def test_imports_run_down() -> None:
+    floor = {name: at for at, name in enumerate(ROOMS)}
+    found = []
+    for name, path in MODULES.items():
+        if name in ("", "__main__"):
+            continue
+        for line, other, _ in imported(path):
+            up = floor.get(room(other), len(ROOMS)) < floor.get(room(name), -1)
+            across = room(name) == room(other) == "kinds" and name.split(".")[0] != other.split(".")[0]
+            if up or across:
+                found.append(f"{where(path, line)} imports {other}, which is {'above' if up else 'another kind'}")
+    assert not found, breaches(found, "Move what is needed to a floor that both stand on, or hand it in as an argument")
+
+
+def test_no_circle_among_files() -> None:
+    """A package's `__init__` and the files that it hands on are one matter: whoever imports it imports them."""
+    arrows = {name: sorted({other for _, other, _ in imported(path)}) for name, path in MODULES.items()}
+    circles = [circle for circle in _circles(arrows) if len(circle) > 1]
+    found = [" ↔ ".join(sorted(circle)) for circle in circles]
+    assert not found, breaches(found, "Take out what both need into a file below them")
+
+
+def _circles(arrows: dict[str, list[str]]) -> list[set[str]]:
+    """Groups of files that reach each other (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(name: str) -> None:
+        number[name] = lowest[name] = len(number)
+        open_.append(name)
+        for other in arrows[name]:
+            if other not in number:
+                visit(other)
+                lowest[name] = min(lowest[name], lowest[other])
+            elif other in open_:
+                lowest[name] = min(lowest[name], number[other])
+        if lowest[name] == number[name]:
+            at = open_.index(name)
+            found.append(set(open_[at:]))
+            del open_[at:]
+
+    for name in arrows:
+        if name not in number:
+            visit(name)
+    return found
+
+
+def test_circles_are_seen() -> None:
+    arrows = {"a": ["b"], "b": ["c"], "c": ["b"], "d": ["a"]}
+    assert {"b", "c"} in _circles(arrows)
+    assert all(len(circle) == 1 for circle in _circles({"a": ["b", "c"], "b": ["c"], "c": []}))
+
+
+def test_few_files_lie_loose() -> None:
+    loose = [path.name for path in ROOT.glob("*.py") if not path.name.startswith("__")]
+    assert len(loose) <= LOOSE, breaches(
+        sorted(loose), f"At most {LOOSE} files lie in harness/; move some into a folder"
+    )
+
+
+def test_what_is_private_stays_in_its_folder() -> None:
+    found = []
+    for name, path in MODULES.items():
+        for line, other, what in imported(path):
+            at_home = path.parent == MODULES[other].parent
+            private = [part for part in (*other.split("."), what) if part.startswith("_") and not part.startswith("__")]
+            if private and not at_home:
+                found.append(f"{where(path, line)} imports {other}{'.' * bool(what)}{what}")
+            elif what.startswith("_") and not what.startswith("__") and other != name:
+                found.append(f"{where(path, line)} imports the private {other}.{what}")
+    assert not found, breaches(found, "Give it a public name in a file below both")
+
+
+def test_files_are_short_or_say_why_not() -> None:
+    found = []
+    for path in files():
+        lines = path.read_text(encoding="utf-8").split("\n")
+        if len(lines) - 1 > LINES and not any("lines:" in line for line in lines[:20]):
+            found.append(f"{where(path, 1)} has {len(lines) - 1} lines")
+    assert not found, breaches(
+        found,
+        f"Split what is longer than {LINES} lines, or say among the first lines why it is whole (`Over 400 lines: …`)",
+    )
+
+
+def test_a_module_name_occurs_once() -> None:
+    """Kinds are named as a spec names them; the problems of a spec are a file for each of its parts, named as that."""
+    places = defaultdict(list)
+    for name, path in MODULES.items():
+        if name.split(".")[0] in KINDS or name.startswith("language.problems.") or path.name.startswith("__"):
+            continue
+        places[path.stem].append(f"harness/{path.relative_to(ROOT).as_posix()}")
+    counted = Counter({stem: len(paths) for stem, paths in places.items()})
+    found = [", ".join(places[stem]) for stem, count in counted.items() if count > 1]
+    assert not found, breaches(found, "Rename all but one, each to what it holds")
