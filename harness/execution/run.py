@@ -43,7 +43,7 @@ class Run:
         self.team = team
         self.records = Records()
         self.networks = LastNetwork()
-        self._results: dict[str, Any] = {}
+        self._results: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     @property
     def leads(self) -> bool:
@@ -57,14 +57,16 @@ class Run:
 
     def get(self, stage: Stage[T]) -> T:
         """What came of a stage, from memory, from the store, or made now."""
-        if stage.key in self._results:
-            found: T = self._results[stage.key]
+        # By place and not by key: conditions and probes that are alike share a key, and each has its own name.
+        place = (stage.kind, stage.place)
+        if place in self._results:
+            found: T = self._results[place]
             return found
         result = self.stored(stage)
         if result is None:
             result = self._make(stage)
         if stage.held:
-            self._results[stage.key] = result
+            self._results[place] = result
         return result
 
     def stored(self, stage: Stage[T]) -> T | None:
