@@ -127,8 +127,7 @@ def log_odds(upper: Upper, questions: list[Question], states: list[list[Tensor]]
     # Padded on the right: attention looks back only, so that what stands there changes nothing.
     padded = nn.utils.rnn.pad_sequence([state for own in states for state in own], batch_first=True)
     logits = upper.logits(padded, torch.tensor(rows), torch.tensor(places))
-    # By torch's own log-softmax, whose gradient is rounded otherwise than that of a difference: trained weights stay what they were.
-    return Spoken(place, token, counts).log_prob(logits.log_softmax(-1), normalised=False).diff(dim=1)[:, 0]
+    return Spoken(place, token, counts).log_prob(logits).diff(dim=1)[:, 0]
 
 
 def _save_whole(card: ModelCard, adapter: Path, folder: Path) -> None:
