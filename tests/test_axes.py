@@ -13,7 +13,7 @@ import torch
 
 import harness
 from harness.contracts import Answers, Pairs
-from harness.contracts.axes import WithAxes, joined
+from harness.maths.axes import WithAxes, joined
 from harness.maths.estimate import Measured
 from harness.readouts.detectors import JointGaussianReadout
 from harness.readouts.fitted_probes import ConsistentReadout, LinearReadout

@@ -28,7 +28,6 @@ from harness.models.card import ModelCard, describe
 from harness.models.load import load
 from harness.models.questions import Question, taught
 from harness.models.tokenizer import load_tokenizer
-from harness.models.training import stored as training
 from harness.models.training.batching import batches
 from harness.models.training.elicit import elicit, log_odds
 from harness.models.training.low_rank import insert, parameters_of
@@ -37,6 +36,7 @@ from harness.plan import Plan
 from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
+from harness.subjects import elicited as training
 from harness.subjects.language_model import LanguageModel
 from tests.test_beds import adapter_for
 

@@ -11,8 +11,8 @@ import torch
 
 from harness import pipeline
 from harness.analyses.geometry.components import components
-from harness.analyses.geometry.raw_directions import cosines, mean_difference, pair_weights, raw_directions
-from harness.analyses.geometry.told import told
+from harness.analyses.geometry.geometry_tables import tables_of
+from harness.analyses.geometry.raw_directions import cosines, mean_difference, raw_directions
 from harness.analyses.geometry.variance import split
 from harness.contracts import Pairs
 from harness.contracts.kind import find
@@ -137,7 +137,7 @@ def test_the_mean_difference_and_probes_without_a_direction() -> None:
     )
     from harness.readouts.fitted_probes import ThresholdReadout
 
-    assert pair_weights(ThresholdReadout(torch.zeros(1, 1))) is None
+    assert ThresholdReadout(torch.zeros(1, 1)).pair_weights is None
 
 
 SPEC = """
@@ -215,7 +215,7 @@ def test_told_by_condition_and_layer() -> None:
         "p90": 0.75,
         "n": 6,
     }
-    (one,) = told(
+    (one,) = tables_of(
         [{**row, "measure": "cosine"}, {**row, "measure": "cosine", "layer": "1", "mean": 0.9}], {"main": "2"}
     )
     assert one.title == "main, layer 2"

@@ -18,31 +18,37 @@ ROOMS = (
     "commands",
     "training",
     "pipeline",
-    "report",
+    "page",
+    "stages",
     "analyses",
+    "report",
     "execution",
     "plan",
     "fitting",
     "activations",
-    "scoring",
+    "subjects",
     "models",
     "language",
+    "scoring",
     "prompts",
     "kinds",
     "readouts",
     "assets",
-    "spec",
-    "store",
     "machine",
+    "spec",
+    "code",
+    "store",
     "contracts",
-    "untrusted",
     "maths",
+    "untrusted",
     "errors",
 )
 """From the top of the house to the bottom; the folders of kinds are one floor, on which no folder sees another."""
 
 LOOSE = 6
 LINES = 400
+METHODS = 20
+"""Most public methods of a class."""
 
 
 def files() -> list[Path]:
@@ -116,13 +122,15 @@ def test_every_file_is_in_a_room() -> None:
 
 
 def test_imports_run_down() -> None:
+    """Imports for types alone may name what stands above: a contract names what it is handed."""
     floor = {name: at for at, name in enumerate(ROOMS)}
     found = []
     for name, path in MODULES.items():
         if name in ("", "__main__"):
             continue
-        for line, other, _ in imported(path):
-            up = floor.get(room(other), len(ROOMS)) < floor.get(room(name), -1)
+        running = imported(path, running=True)
+        for line, other, what in imported(path):
+            up = (line, other, what) in running and floor[room(other)] < floor[room(name)]
             across = room(name) == room(other) == "kinds" and name.split(".")[0] != other.split(".")[0]
             if up or across:
                 found.append(f"{where(path, line)} imports {other}, which is {'above' if up else 'another kind'}")
@@ -131,7 +139,7 @@ def test_imports_run_down() -> None:
 
 def test_no_circle_among_files() -> None:
     """A package's `__init__` and the files that it hands on are one matter: whoever imports it imports them."""
-    arrows = {name: sorted({other for _, other, _ in imported(path)}) for name, path in MODULES.items()}
+    arrows = {name: sorted({other for _, other, _ in imported(path, running=True)}) for name, path in MODULES.items()}
     circles = [circle for circle in _circles(arrows) if len(circle) > 1]
     found = [" ↔ ".join(sorted(circle)) for circle in circles]
     assert not found, breaches(found, "Take out what both need into a file below them")
@@ -203,12 +211,93 @@ def test_files_are_short_or_say_why_not() -> None:
 
 
 def test_a_module_name_occurs_once() -> None:
-    """Kinds are named as a spec names them; the problems of a spec are a file for each of its parts, named as that."""
+    """Kinds are named as a spec names them, the problems of a spec as the parts of it that they are about; each analysis has
+    a section."""
     places = defaultdict(list)
     for name, path in MODULES.items():
         if name.split(".")[0] in KINDS or name.startswith("language.problems.") or path.name.startswith("__"):
+            continue
+        if name.startswith("analyses.") and path.stem == "section":
             continue
         places[path.stem].append(f"harness/{path.relative_to(ROOT).as_posix()}")
     counted = Counter({stem: len(paths) for stem, paths in places.items()})
     found = [", ".join(places[stem]) for stem, count in counted.items() if count > 1]
     assert not found, breaches(found, "Rename all but one, each to what it holds")
+
+
+def calls(tree: ast.AST, *names: str) -> list[ast.Call]:
+    """Calls of the functions of these names."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in found if isinstance(call.func, ast.Name) and call.func.id in names]
+
+
+def asks_whether_it_is_a_bed(tree: ast.AST) -> list[int]:
+    """Lines with `isinstance(…, Bed)` or `card is None`."""
+    types = [call for call in calls(tree, "isinstance", "issubclass") if len(call.args) == 2]
+    found = [
+        call.lineno for call in types if "Bed" in {n.id for n in ast.walk(call.args[1]) if isinstance(n, ast.Name)}
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot):
+            asked, against = ast.unparse(node.left), ast.unparse(node.comparators[0])
+            if asked.split(".")[-1] == "card" and against == "None":
+                found.append(node.lineno)
+    return found
+
+
+def test_nobody_asks_whether_it_is_a_bed() -> None:
+    assert asks_whether_it_is_a_bed(
+        ast.parse("isinstance(x, Model | Bed)\ny.card is not None\nisinstance(x, NetworkBed)")
+    ) == [
+        1,
+        2,
+    ]
+    found = [
+        where(path, line)
+        for name, path in MODULES.items()
+        if room(name) not in ("language", "spec")
+        for line in asks_whether_it_is_a_bed(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not found, breaches(found, "Ask the subject what it can do; a bed is one subject of several")
+
+
+def test_contracts_are_not_asked_by_getattr() -> None:
+    contracts = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "contracts").glob("*.py")]
+    fields = {
+        ast.unparse(part.target) if isinstance(part, ast.AnnAssign) else part.name
+        for tree in contracts
+        for owner in ast.walk(tree)
+        if isinstance(owner, ast.ClassDef)
+        for part in owner.body
+        if isinstance(part, ast.FunctionDef | ast.AnnAssign)
+    }
+    assert {"condition", "probe", "factors", "title"} <= fields
+    found = [
+        f"{where(path, call.lineno)} {ast.unparse(call)}"
+        for path in files()
+        for call in calls(ast.parse(path.read_text(encoding="utf-8")), "getattr", "hasattr")
+        if isinstance(call.args[1], ast.Constant) and call.args[1].value in fields
+    ]
+    assert not found, breaches(found, "Give the base class the field, with what it says by default")
+
+
+def test_no_class_does_everything() -> None:
+    found = []
+    for path in files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                own = [part.name for part in node.body if isinstance(part, ast.FunctionDef)]
+                public = [name for name in own if not name.startswith("_")]
+                if len(public) > METHODS:
+                    found.append(f"{where(path, node.lineno)} {node.name} has {len(public)} public methods")
+    assert not found, breaches(found, "Split it by what it is asked for")
+
+
+def test_every_folder_says_what_it_is() -> None:
+    found = []
+    for folder in sorted({path.parent for path in files()}):
+        init = folder / "__init__.py"
+        said = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) if init.is_file() else None
+        if not (said and said.split("\n")[0].endswith((".", ":"))):
+            found.append(folder.relative_to(ROOT.parent).as_posix())
+    assert not found, breaches(found, "Say what the folder is in the first line of its `__init__.py`, as a sentence")

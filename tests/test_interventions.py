@@ -16,7 +16,6 @@ import polars as pl
 import pytest
 import torch
 from harness.compiling import compile_plan
-from harness.geometry.directions import pair_weights
 
 from harness import language, pipeline
 from harness.analyses.interventions import stage
@@ -403,7 +402,7 @@ def test_probes_say_whether_they_have_a_direction(name: str) -> None:
         readout = made.fit(pairs, [0])
     except HarnessError:
         pytest.skip("it needs more than such pairs")
-    assert (pair_weights(readout) is not None) == made.directed
+    assert (readout.pair_weights is not None) == made.directed
 
 
 # ---------------------------------------------------------------- stored, resumed, forwarded another way

@@ -19,7 +19,7 @@ from harness import language, pipeline
 from harness.activations.forward import Packed
 from harness.commands.devices import foresee
 from harness.contracts import Pairs, Probe, kind
-from harness.contracts.axes import joined
+from harness.maths.axes import joined
 from harness.contracts.subject import Devices
 from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError

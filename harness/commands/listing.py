@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.contracts import Metric, kind
-from harness.contracts.network_bed import NetworkBed
+from harness.contracts import Check, Metric, Probe, kind
+from harness.contracts.network_bed import NetworkBed, Recipe
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words
 from harness.language.schema.json_schema import option_schema
@@ -103,20 +103,16 @@ def _kind(folder: str, cls: type[kind.Kind]) -> RenderableType:
 def _facts(cls: type[kind.Kind]) -> list[str]:
     """What a kind says about itself besides its options."""
     facts = []
-    if hasattr(cls, "supervised"):
+    if issubclass(cls, Probe):
         facts.append(f"It is {'' if cls.supervised else 'not '}handed labels.")
-        facts.append(
-            "It draws random numbers: one fit per seed."
-            if getattr(cls, "seeded", False)
-            else "One fit, whatever the seeds."
-        )
+        facts.append("It draws random numbers: one fit per seed." if cls.seeded else "One fit, whatever the seeds.")
     if cls.aliases:
         meant = "; ".join(f"{name} for {_flow({'kind': cls.kind(), **given})}" for name, given in cls.aliases.items())
         facts.append(f"Other names: {meant}.")
     if issubclass(cls, Metric) and (beside := cls().beside):
         facts.append(f"Always reported together with {', '.join(beside)}.")
-    if claim := getattr(cls, "claim", ""):
-        facts.append(f"Claim: {claim}.")
+    if issubclass(cls, Check) and cls.claim:
+        facts.append(f"Claim: {cls.claim}.")
     if issubclass(cls, NetworkBed):
         facts += _of_network(cls())
     for what in ("answers", "template"):
@@ -130,10 +126,11 @@ def _of_network(bed: NetworkBed) -> list[str]:
     """What a network bed brings, claims and costs, with its default options."""
     brought, recipe, claims = bed.brought(), bed.recipe(), bed.claims()["checks"]
     names = ", ".join(check.get("name", check["kind"]) for check in claims)
+    base = recipe.base if isinstance(recipe, Recipe) else "nothing"
     return [
         f"In a spec it stands for model: {_flow(brought.model)}, data: {_flow(brought.data)}, prompt: {_flow(brought.prompt)}.",
         f"It claims: {names}; `harness bed verify {bed.kind()}` tries them.",
-        f"`harness bed train {bed.kind()}` trains it from {getattr(recipe, 'base', 'nothing')}: {recipe.steps} steps, about {recipe.minutes} minutes on "
+        f"`harness bed train {bed.kind()}` trains it from {base}: {recipe.steps} steps, about {recipe.minutes} minutes on "
         "two cores.",
     ]
 

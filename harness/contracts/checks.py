@@ -48,11 +48,6 @@ class Metric(Kind, frozen=True):
     `truth`."""
 
     @property
-    def title(self) -> str:
-        """The name in results: the kind, unless an option makes it another score."""
-        return self.kind()
-
-    @property
     def beside(self) -> tuple[str, ...]:
         """Names of the metrics that are always reported together with this one."""
         return ()

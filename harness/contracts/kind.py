@@ -59,6 +59,11 @@ class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         """The name used in a spec: the name of the module, or the one that its package's entry point gives it."""
         return _name_of(cls)
 
+    @property
+    def title(self) -> str:
+        """What results and messages call it: the kind, unless an option makes it another."""
+        return self.kind()
+
 
 class Option(msgspec.Struct, frozen=True):
     """One option of a kind, for `harness list`, the schema and the documentation."""

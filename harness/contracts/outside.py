@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+    from harness.contracts.kind import Kind
+
 GROUP = "harness.kinds"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -48,7 +50,7 @@ class Entry(NamedTuple):
         """Whether a spec can say its name."""
         return _NAME.fullmatch(self.name) is not None
 
-    def load(self, base: type) -> type:
+    def load(self, base: type[Kind]) -> type[Kind]:
         """The kind's class, a subclass of `base`. Raises Unusable with the reason if there is none."""
         module, _, attribute = self.value.partition(":")
         try:
@@ -67,8 +69,8 @@ class Entry(NamedTuple):
         (made,) = kinds
         if not (isinstance(made, type) and issubclass(made, base)):
             raise Unusable(f"{self.value} is no kind")
-        if (its := getattr(made, "folder", "")) != self.folder:
-            raise Unusable(f"{self.value} belongs to {its or 'no folder'}, not to {self.folder}")
+        if made.folder != self.folder:
+            raise Unusable(f"{self.value} belongs to {made.folder or 'no folder'}, not to {self.folder}")
         return made
 
     def means(self, cls: type) -> bool:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from harness.contracts.axes import WithAxes
 from harness.contracts.kind import Kind
+from harness.maths.axes import WithAxes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +99,11 @@ class Readout(Fitted, frozen=True):
     @property
     def loss(self) -> Tensor | None:
         """Training loss of each kept fit, (seed, layer); None for probes that have none."""
+        return None
+
+    @property
+    def pair_weights(self) -> Tensor | None:
+        """Weights of x⁻ and x⁺ in the linear map that the score is, (seed, layer, 2, d_model); None where it is none."""
         return None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout, kind
 from harness.errors import DataError
 from harness.fitting.erasure import fit_erasure
+from harness.readouts.fitted_probes import RestartsReadout
 from harness.readouts.normalisers import Chain
 from harness.scoring.score import Labels, Scored, SplitName, accuracies, shuffled_labels
 from harness.spec.plain import probe_name
@@ -97,12 +98,11 @@ def score(
         detects=probe.detects,
         loss=None if loss is None else loss.cpu().numpy(),
     )
-    restart_loss = getattr(readout, "restart_loss", None)
-    if restart_loss is None or restart_loss.shape[1] == 1:
+    if not isinstance(readout, RestartsReadout) or readout.restart_loss.shape[1] == 1:
         return scored
     targets = tuple(name for name in test_labels.targets if name in fitting.labels["train"].targets)
-    shape = (len(targets), *restart_loss.shape)
-    answers = {"train": readout.restarts(train).score, "test": readout.restarts(test).score}  # type: ignore[attr-defined]
+    shape = (len(targets), *readout.restart_loss.shape)
+    answers = {"train": readout.restarts(train).score, "test": readout.restarts(test).score}
     labels = {"train": fitting.labels["train"], "test": test_labels}
     # Training accuracy resolves the restarts' signs, so that only the rows that may do so count.
     counted = {"train": fitting.labels["train"].sign_rows, "test": None}
@@ -114,7 +114,7 @@ def score(
     }
     return msgspec.structs.replace(
         scored,
-        restart_loss=restart_loss.cpu().numpy(),
+        restart_loss=readout.restart_loss.cpu().numpy(),
         restart_targets=targets,
         restart_train=right["train"],
         restart_test=right["test"],

@@ -23,7 +23,7 @@ def read(path: Path, sets: Sequence[str] = ()) -> Spec:
 
     Raises SpecError with every problem of the file, its includes and the overrides, each with its place.
     """
-    from harness.language.reading import read_spec
+    from harness.language.spec_reader import read_spec
 
     return read_spec(Path(path), sets)
 

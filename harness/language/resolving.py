@@ -8,7 +8,7 @@ from typing import cast
 
 from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, kind
 from harness.errors import Problem
-from harness.language.conditions import ConditionReader, ReadsBeds, entries_of
+from harness.language.condition_reader import ConditionReader, ReadsBeds, entries_of
 from harness.language.decoding import Decoder
 from harness.language.schema.grammar import BASELINES
 from harness.language.syntax.nodes import Entry, Node, Table, items_of, plain, text_of
@@ -75,8 +75,8 @@ class Resolved:
         return next((len(one.values) or (None if one.kind == "class" else 0) for one in own), None)
 
     def _known_factors(self) -> list[Factor]:
-        makers = [maker for c in self.conditions.values() if c is not None for maker in (c.model, c.data.source)]
-        return [factor for maker in makers for factor in getattr(maker, "factors", ())]
+        makers = [maker for c in self.conditions.values() if c is not None for maker in (c.own_rows, c.data.source)]
+        return [factor for maker in makers if maker is not None for factor in maker.factors]
 
     def xors(self) -> list[tuple[str, ...]]:
         """The pairs of factors whose XORs are scored, as far as they can be read."""

@@ -22,7 +22,7 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from harness.contracts.axes import WithAxes
+from harness.maths.axes import WithAxes
 
 CONFIDENCE = 0.95
 

@@ -11,9 +11,9 @@ import msgspec
 from harness.errors import UsageError
 from harness.models import adapter, gguf, precision
 from harness.models.adapter import Adapter
-from harness.models.files import check_files, count_parameters, header_of, tokenizer_files, weight_files
 from harness.models.fingerprint import combined, meaning
 from harness.models.locate import Located, ModelMissing, Progress, locate
+from harness.models.model_folder import check_files, count_parameters, header_of, tokenizer_files, weight_files
 from harness.models.shape import Shape, read_config, shape
 from harness.spec import Model
 from harness.store import content_key

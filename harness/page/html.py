@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.analyses.autopsy import told as autopsies
-from harness.analyses.geometry import told as geometries
+from harness.analyses.autopsy import autopsy_text
+from harness.analyses.geometry import geometry_tables
 from harness.errors import UsageError
 from harness.report import read
 from harness.report.outline import Outline, from_manifest
@@ -61,9 +61,9 @@ def render(
         verdicts=verdicts(checks, outline.claims),
         headline=headline(checks),
         examined=_examined(tables),
-        how_to_read_autopsies=autopsies.HOW_TO_READ,
+        how_to_read_autopsies=autopsy_text.HOW_TO_READ,
         geometry=_geometry(tables, clouds := _clouds(tables)),
-        how_to_read_geometry=geometries.HOW_TO_READ,
+        how_to_read_geometry=geometry_tables.HOW_TO_READ,
         has_clouds=any(cloud["factors"] for cloud in clouds),
         manifest=plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
         data=_embedded({**chart_data(scores), "clouds": clouds}),
@@ -145,7 +145,7 @@ def _seeds(scores: Scores, transfer: Transfer) -> list[Any]:
     ]
 
 
-def _examined(tables: Mapping[str, bytes]) -> list[autopsies.Examined]:
+def _examined(tables: Mapping[str, bytes]) -> list[autopsy_text.ProbeText]:
     """What the autopsies say; nothing without their tables."""
     if not set(tables) >= set(read.AUTOPSY):
         return []
@@ -153,7 +153,7 @@ def _examined(tables: Mapping[str, bytes]) -> list[autopsies.Examined]:
         [dict(zip(columns, row, strict=True)) for row in read.rows(tables[name], columns, name)]
         for name, columns in read.AUTOPSY.items()
     )
-    return autopsies.told(*rows)
+    return autopsy_text.texts_of(*rows)
 
 
 def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
@@ -188,13 +188,13 @@ def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
     return clouds
 
 
-def _geometry(tables: Mapping[str, bytes], clouds: list[dict[str, Any]]) -> list[geometries.Told]:
+def _geometry(tables: Mapping[str, bytes], clouds: list[dict[str, Any]]) -> list[geometry_tables.ConditionTables]:
     if _GEOMETRY not in tables:
         return []
     rows = [
         dict(zip(read.GEOMETRY, row, strict=True)) for row in read.rows(tables[_GEOMETRY], read.GEOMETRY, _GEOMETRY)
     ]
-    return geometries.told(rows, {cloud["condition"]: cloud["layer"] for cloud in clouds})
+    return geometry_tables.tables_of(rows, {cloud["condition"]: cloud["layer"] for cloud in clouds})
 
 
 def _short(value: float) -> float | None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.contracts import Pairs
-from harness.contracts.axes import joined
 from harness.errors import UsageError
+from harness.maths.axes import joined
 from harness.probes._contrast import differences, oriented
 from harness.probes._descent import LBFGS, AdamW, Fits, Objective, descend
 

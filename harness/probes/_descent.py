@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
-from harness.contracts.axes import WithAxes, joined
 from harness.machine.threads import each
+from harness.maths.axes import WithAxes, joined
 from harness.probes._quasi_newton import minimise
 
 if TYPE_CHECKING:

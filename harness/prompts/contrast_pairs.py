@@ -15,7 +15,7 @@ from harness.errors import DataError
 from harness.maths.draws import balanced, draw
 from harness.prompts import lint
 from harness.prompts.encoding import as_chat, frame_of, in_chunks, without_too_long
-from harness.prompts.examples import arrange, sample, source_of, title
+from harness.prompts.examples import arrange, sample, source_of
 from harness.prompts.relations import COLUMNS
 from harness.prompts.shots import Shots
 from harness.spec import Condition, Prompt
@@ -107,7 +107,7 @@ def _templates(prompt: Prompt, source: Source) -> list[Template]:
     sources = prompt.templates or {ONLY_TEMPLATE: prompt.template or source.template}
     if not all(sources.values()):
         raise DataError(
-            f"prompt.template: {title(source)} has no template of its own; write one, "
+            f"prompt.template: {source.title} has no template of its own; write one, "
             "with the fields of the data and {{ answer }}"
         )
     return [Template(name, source) for name, source in sources.items()]
@@ -299,7 +299,7 @@ def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor
             f"at most {_MOST_BED_EXAMPLES:,}"
         )
     table = bed.load(count, data.seed)
-    examples = arrange(table, data, title(bed))
+    examples = arrange(table, data, bed.title)
     if not set(examples["label"].unique()) <= {0, 1}:
         raise DataError(f"{bed.kind()}: labels must be 0 and 1, the members of a pair")
     known, findings = _known_factors(bed.factors, examples)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.contracts import Source
-from harness.contracts.kind import Kind, names
+from harness.contracts.kind import names
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
 from harness.prompts.where import rows_where
@@ -36,7 +36,7 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     source = source_of(data)
     # With `where`, a limit is one on what is kept.
     table = source.load(data.seed, folder, data.limit if data.where is None else None)
-    place = title(source)
+    place = source.title
     if data.half is not None and data.half not in answers:
         raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
     decoded = decode(table, answers, place)
@@ -56,11 +56,6 @@ def source_of(data: Data) -> Source:
     if data.source is None:
         raise DataError(f"data.source is missing; name a file, or one of: {', '.join(names('data'))}")
     return data.source
-
-
-def title(source: Kind) -> str:
-    """What error messages call a source or bed: its file, its name on the Hub, or its kind."""
-    return getattr(source, "title", None) or source.kind()
 
 
 def decode(table: pl.DataFrame, answers: Sequence[str], place: str) -> pl.DataFrame:

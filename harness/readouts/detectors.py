@@ -91,6 +91,11 @@ class JointGaussianReadout(Readout, frozen=True):
     bias: Tensor
     """Float32, (seed, layer)."""
 
+    @property
+    def pair_weights(self) -> Tensor:
+        """Of the log-odds, in which the score is quadratic."""
+        return self.weight.float()
+
     def answers(self, pairs: Pairs) -> Answers:
         import numpy as np
 

@@ -35,6 +35,10 @@ class LinearReadout(Readout, frozen=True):
     calibrated: bool
     """Whether the score is a log-odds, so that sigmoid(score) is a probability. Otherwise it is a distance."""
 
+    @property
+    def pair_weights(self) -> Tensor:
+        return self.weight.float()
+
     def answers(self, pairs: Pairs) -> Answers:
         layers, rows, _, width = pairs.states.shape
         same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
@@ -50,9 +54,9 @@ class LinearReadout(Readout, frozen=True):
         return super().tensors() | {"calibrated": calibrated}
 
 
-class _Restarts(Readout, frozen=True):
-    """What readouts of methods with random starts have in common. Every restart is kept, because the spread of solutions is
-    a finding; `direction`, `bias` and `loss` are those of the chosen one."""
+class RestartsReadout(Readout, frozen=True):
+    """A fitted probe of a method with random starts. Every restart is kept, because the spread of solutions is a finding;
+    `direction`, `bias` and `loss` are those of the chosen one."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "restart_direction": ("seed", "restart", "layer", "d_model"),
@@ -87,8 +91,19 @@ class _Restarts(Readout, frozen=True):
         """Training loss of the chosen restart, (seed, layer)."""
         return self.restart_loss.gather(1, self.chosen[:, None])[:, 0]
 
+    @property
+    def pair_weights(self) -> Tensor:
+        import torch
 
-class ConsistentReadout(_Restarts, frozen=True):
+        direction = self.direction
+        return torch.stack([-direction, direction], dim=-2).float()
+
+    def restarts(self, pairs: Pairs) -> Answers:
+        """Answers of all restarts; the first axis is seed · restart, restarts of one seed side by side."""
+        raise NotImplementedError
+
+
+class ConsistentReadout(RestartsReadout, frozen=True):
     """Judges each member by itself, p(x) = σ(x · θ + b), and answers ½ [p(x⁺) + 1 − p(x⁻)] (Burns et al. 2022, §2.2).
 
     A probe that always says 0.4 has a loss of 0.2.
@@ -98,18 +113,16 @@ class ConsistentReadout(_Restarts, frozen=True):
         return _judged(self.direction, self.bias, pairs)
 
     def restarts(self, pairs: Pairs) -> Answers:
-        """Answers of all restarts; the first axis is seed · restart, restarts of one seed side by side."""
         return _judged(self.restart_direction.flatten(0, 1), self.restart_bias.flatten(0, 1), pairs)
 
 
-class ContrastReadout(_Restarts, frozen=True):
+class ContrastReadout(RestartsReadout, frozen=True):
     """score = (x⁺ − x⁻) · θ + b, a distance and no probability."""
 
     def answers(self, pairs: Pairs) -> Answers:
         return _contrasted(self.direction, self.bias, pairs)
 
     def restarts(self, pairs: Pairs) -> Answers:
-        """Answers of all restarts; the first axis is seed · restart, restarts of one seed side by side."""
         return _contrasted(self.restart_direction.flatten(0, 1), self.restart_bias.flatten(0, 1), pairs)
 
 

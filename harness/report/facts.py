@@ -6,9 +6,9 @@ from itertools import groupby
 
 from harness.execution.run import Run
 from harness.maths.association import association
-from harness.models.training import stored as elicited
 from harness.prompts.examples import source_of
 from harness.spec import Condition
+from harness.subjects import elicited
 
 Fact = tuple[str, str]
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from harness.contracts import Answers, Check, Erasure, Fits, LayerChoice, Metric, Steered
-from harness.contracts.axes import joined
 from harness.errors import CheckError
+from harness.maths.axes import joined
 from harness.maths.depth import Curve
 from harness.maths.estimate import Measured
 from harness.scoring.layer_choice import choose_layer

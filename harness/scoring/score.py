@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 
 from harness.contracts import Answers, Fits, LawMetric, Metric
-from harness.contracts.axes import WithAxes
 from harness.contracts.kind import named
 from harness.errors import DataError
+from harness.maths.axes import WithAxes
 from harness.maths.depth import Curve, Depth, earliest
 from harness.maths.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.maths.right import right

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.contracts import Normaliser, Pairs, Probe, Readout, kind
-from harness.contracts.axes import joined
 from harness.errors import ConstantStates
 from harness.fitting import fit as fitting
 from harness.fitting.fit import Fitting
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
+from harness.maths.axes import joined
 from harness.readouts.stored_readouts import fit_about, load_fit, save_fit
 from harness.scoring.score import Scored, SplitName
 from harness.scoring.stored_scores import load_scored, save_scored

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.errors import DataError
 from harness.models.precision import device
 from harness.models.questions import Question, taught
-from harness.models.training import stored as elicited
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.spec import Elicit
 from harness.stages.prompt_stage import Prompts
 from harness.store import Artifact, Store
+from harness.subjects import elicited
 from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from harness.analyses.geometry.components import components
-from harness.analyses.geometry.raw_directions import cosines, mean_difference, pair_weights, raw_directions
+from harness.analyses.geometry.raw_directions import cosines, mean_difference, raw_directions
 from harness.analyses.geometry.variance import Split, split
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
@@ -126,7 +126,7 @@ def _at_layer(run: Run, condition: str, fitted: Mapping[str, tuple[Readout, Norm
     train, test = (run.conditions.pairs(condition, part, (layer,)) for part in ("train", "test"))
     found = _Layer({}, {})
     for name, (readout, of_all) in fitted.items():
-        every = pair_weights(readout)
+        every = readout.pair_weights
         if every is None:
             continue
         weight = every[:, place : place + 1]

@@ -13,24 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness.contracts import Normaliser, Pairs, Readout
+from harness.contracts import Normaliser, Pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ROWS = 32
 """So many training pairs, evenly spaced, stand for all: a normalisation may differ by template."""
-
-
-def pair_weights(readout: Readout) -> Tensor | None:
-    """Weights of x⁻ and x⁺ in the score, (seed, layer, 2, d_model); None if it is no linear map."""
-    import torch
-
-    weight = getattr(readout, "weight", None)
-    if weight is not None and weight.ndim == 4:
-        return weight.float()
-    direction = getattr(readout, "direction", None)
-    return None if direction is None else torch.stack([-direction, direction], dim=-2).float()
 
 
 def raw_directions(weight: Tensor, normaliser: Normaliser | None, pairs: Pairs) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from harness.analyses.geometry import told
+from harness.analyses.geometry import geometry_tables
 from harness.analyses.geometry.clouds import scatters
 from harness.report.markup import table
 from harness.untrusted import text as plain
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def section(measures: pl.DataFrame, states: pl.DataFrame) -> Iterable[str]:
-    """From the rows of geometry.csv and states.csv."""
+    """The section, from the rows of geometry.csv and states.csv."""
     yield "## How the directions lie to each other"
-    yield plain.markdown(told.HOW_TO_READ)
+    yield plain.markdown(geometry_tables.HOW_TO_READ)
     layers = {name: scatter.layer for name, scatter in scatters(states).items()}
-    for one in told.told(measures.to_dicts(), layers):
+    for one in geometry_tables.tables_of(measures.to_dicts(), layers):
         yield f"### {plain.markdown(one.title)}"
         for title, rows in (("|cos|", one.cosines), ("score", one.scores)):
             if len(rows) > 1:

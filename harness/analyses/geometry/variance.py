@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from harness.contracts.axes import WithAxes
+from harness.maths.axes import WithAxes
 
 if TYPE_CHECKING:
     from torch import Tensor

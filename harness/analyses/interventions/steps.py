@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness.analyses.geometry.raw_directions import pair_weights, raw_directions, unit
+from harness.analyses.geometry.raw_directions import raw_directions, unit
 from harness.contracts import LayerChoice, Pairs
 from harness.errors import NumericalError, UsageError
 from harness.scoring.layer_choice import choose_layer
@@ -66,7 +66,7 @@ def directions(
     assert choice.layer is not None, "a probe with a direction has layers"
     scored = conditions.scored(fit_on, tested_on, name)
     readout, of_all = conditions.fitted(fit_on, name)
-    weight = pair_weights(readout)
+    weight = readout.pair_weights
     if weight is None:
         raise UsageError(
             f"interventions: {name} is no linear map of the states, so it has no direction; name another probe"

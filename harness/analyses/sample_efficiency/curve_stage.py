@@ -18,10 +18,10 @@ import numpy as np
 
 from harness.code.entries import every, probe_code
 from harness.contracts import Metric, Pairs, Probe
-from harness.contracts.axes import joined
 from harness.errors import NumericalError
 from harness.execution.controls import evidence_of
 from harness.fitting.fit import Fitting, score, training_pairs
+from harness.maths.axes import joined
 from harness.maths.estimate import Measured, over_seeds
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.models.adapter import find_adapter, lay_over
 from harness.models.card import ModelCard
-from harness.models.files import tokenizer_files
 from harness.models.load import load
 from harness.models.log_odds import Spoken
+from harness.models.model_folder import tokenizer_files
 from harness.models.questions import Question
 from harness.models.quiet import quiet_transformers
 from harness.models.training.batching import batches

@@ -1,4 +1,4 @@
-"""What the geometry says, as tables: made from the rows of geometry.csv, the same for report.md and the page."""
+"""The tables of the geometry, made from the rows of geometry.csv; the same for report.md and the page."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ HOW_TO_READ = (
 Row = Mapping[str, Any]
 
 
-class Told(msgspec.Struct, frozen=True):
-    """One condition at one layer. Tables have a head and then rows, as text."""
+class ConditionTables(msgspec.Struct, frozen=True):
+    """The tables of one condition at one layer: each a head and then rows, as text."""
 
     title: str
     cosines: Sequence[Sequence[str]]
     scores: Sequence[Sequence[str]]
 
 
-def told(rows: Sequence[Row], layers: Mapping[str, str]) -> list[Told]:
-    """`layers` is by condition."""
+def tables_of(rows: Sequence[Row], layers: Mapping[str, str]) -> list[ConditionTables]:
+    """The tables of every condition that has one of the `layers`, which are by condition."""
     result = []
     for condition, layer in layers.items():
         mine = [row for row in rows if (row["condition"], row["layer"]) == (condition, layer)]
-        result.append(Told(f"{condition}, layer {layer}", _cosines(mine), _scores(mine)))
+        result.append(ConditionTables(f"{condition}, layer {layer}", _cosines(mine), _scores(mine)))
     return result
 
 

@@ -1,4 +1,4 @@
-"""What the autopsies say, in words: made from their tables, and the same for report.md and the page.
+"""The autopsies in words, made from their tables; the same for report.md and the page.
 
 Every text here is plain; whoever shows it makes it harmless.
 """
@@ -39,8 +39,8 @@ Row = Mapping[str, Any]
 Where = tuple[str, str, str]
 
 
-class Told(msgspec.Struct, frozen=True):
-    """One solution."""
+class SolutionText(msgspec.Struct, frozen=True):
+    """What one solution latched on to."""
 
     name: str
     seeds: str
@@ -51,21 +51,21 @@ class Told(msgspec.Struct, frozen=True):
     """list, score, answer, truth, text."""
 
 
-class Examined(msgspec.Struct, frozen=True):
-    """One probe on one transfer."""
+class ProbeText(msgspec.Struct, frozen=True):
+    """What one probe latched on to where it is fitted and tested."""
 
     title: str
     lead: str
-    solutions: Sequence[Told]
+    solutions: Sequence[SolutionText]
     rest: str = ""
     """What the solutions that are not told one by one latched on to."""
 
 
-def told(solutions: Sequence[Row], features: Sequence[Row], rows: Sequence[Row]) -> list[Examined]:
-    """From the rows of the three tables."""
+def texts_of(solutions: Sequence[Row], features: Sequence[Row], rows: Sequence[Row]) -> list[ProbeText]:
+    """The texts of every probe, from the rows of the three tables."""
     of = {name: _by_place(table) for name, table in (("features", features), ("rows", rows))}
     return [
-        _examined(where, found, of["features"].get(where, []), of["rows"].get(where, []))
+        _probe(where, found, of["features"].get(where, []), of["rows"].get(where, []))
         for where, found in _by_place(solutions).items()
     ]
 
@@ -77,16 +77,16 @@ def _by_place(rows: Sequence[Row]) -> dict[Where, list[Row]]:
     return found
 
 
-def _examined(where: Where, found: Sequence[Row], features: Sequence[Row], rows: Sequence[Row]) -> Examined:
+def _probe(where: Where, found: Sequence[Row], features: Sequence[Row], rows: Sequence[Row]) -> ProbeText:
     fit_on, tested, probe = where
     layer = "" if found[0]["layer"] == "all" else f", layer {found[0]['layer']}"
     fitted = "" if fit_on == tested else f", fitted on {fit_on}"
     seeds = sum(int(row["seeds"]) for row in found)
-    return Examined(
+    return ProbeText(
         title=f"{probe} on {tested}{fitted}{layer}",
         lead=_lead(found, seeds),
         solutions=[
-            _told(
+            _solution(
                 row,
                 seeds,
                 [f for f in features if f["solution"] == row["solution"]],
@@ -121,8 +121,8 @@ def _name(row: Row) -> str:
     return str(row["latched_on"] or "nothing that was looked for")
 
 
-def _told(row: Row, seeds: int, features: Sequence[Row], rows: Sequence[Row]) -> Told:
-    return Told(
+def _solution(row: Row, seeds: int, features: Sequence[Row], rows: Sequence[Row]) -> SolutionText:
+    return SolutionText(
         name=_name(row),
         seeds="" if seeds == 1 else f"{row['seeds']:.0f} of {seeds} seeds",
         sentences=list(_sentences(row, features)),
