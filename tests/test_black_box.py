@@ -129,8 +129,6 @@ def test_a_spec_asks_in_every_way(tiny_llama: Path, tmp_path: Path) -> None:
 
 
 def test_a_spec_without_shots_is_the_spec_that_it_was(tiny_llama: Path, tmp_path: Path) -> None:
-    from harness.compiling import compile_plan
-
     from harness.spec.plain import spec_content
     from harness.store import Store
 
@@ -138,6 +136,6 @@ def test_a_spec_without_shots_is_the_spec_that_it_was(tiny_llama: Path, tmp_path
     spec = language.read(tmp_path / "spec.yaml")
     written = {condition["name"]: condition["prompt"] for condition in spec_content(spec)["conditions"]}
     assert [name for name, prompt in written.items() if "shots" in prompt] == ["few_shot"]
-    keys = {name: stage.ingredients for name, stage in compile_plan(spec, tmp_path, Store()).prompts.items()}
+    keys = {stage.label: stage.ingredients for stage in pipeline.planned(spec, tmp_path, Store()).of("prompts")}
     assert [name for name, parts in keys.items() if "shots" in parts] == ["few_shot"]
     assert msgspec.structs.replace(spec.condition("few_shot").prompt, shots=None) == spec.condition("bob").prompt

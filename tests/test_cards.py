@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from harness.compiling import compile_plan
 from typer.testing import CliRunner
 
 from harness import cli, language, pipeline
@@ -102,10 +101,10 @@ def test_nothing_of_the_machine_is_in_the_spec_that_is_kept(bed: Path) -> None:
     spec = read(bed)
     assert str(bed.parent) not in json.dumps(spec_content(spec))
     assert spec_content(spec)["conditions"][0]["bed"]["setting"] == "honest"
-    plan = compile_plan(spec, bed.parent, Store())
-    assert [card.name for card in plan.subjects.values()] == ["my-bed/network"] * 4
+    plan = pipeline.planned(spec, bed.parent, Store())
+    assert [subject.name for subject in plan.subjects.values()] == ["my-bed/network"] * 4
     # Three networks: that of the bed in two formats, and the control.
-    assert len(plan.activations) == 2
+    assert len(plan.of("activations")) == 2
 
 
 def test_an_adapter_in_a_bed_lies_over_a_base_by_name_and_is_left_out_of_the_control(bed: Path) -> None:
@@ -115,13 +114,13 @@ def test_an_adapter_in_a_bed_lies_over_a_base_by_name_and_is_left_out_of_the_con
     adapters = {one.name: one.model.adapter for one in spec.conditions}
     assert adapters == {"a": "./adapter", "b": "./adapter", "c": None, "d": "./adapter"}
     assert spec.condition("c").model.weights == "pretrained"
-    cards = compile_plan(spec, bed.parent, Store()).subjects
+    cards = pipeline.planned(spec, bed.parent, Store()).subjects
     assert cards["a"].card.adapter is not None
     assert cards["a"].identity != cards["c"].identity
     # One that was made for another base.
     adapter_for(bed / "adapter", bed / "network", width=31)
     with pytest.raises(UsageError, match="it was made for another network"):
-        compile_plan(read(bed), bed.parent, Store())
+        pipeline.planned(read(bed), bed.parent, Store())
 
 
 @pytest.mark.parametrize(
@@ -325,11 +324,11 @@ def hub(bed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_bed_from_the_hub_is_the_bed_in_the_folder(bed: Path, hub: Path) -> None:
     text = SPEC.replace("{bed: ./my-bed}", "{bed: some-org/some-bed, revision: main}")
-    here, there = (compile_plan(read(bed, one), bed.parent, Store()) for one in (SPEC, text))
-    assert {name: stage.key for name, stage in here.prompts.items()} == {
-        name: stage.key for name, stage in there.prompts.items()
-    }
-    assert here.states == there.states
+    here, there = (pipeline.planned(read(bed, one), bed.parent, Store()) for one in (SPEC, text))
+    for kind in ("prompts", "activations"):
+        keys = {stage.place: stage.key for stage in here.of(kind)}
+        assert keys
+        assert keys == {stage.place: stage.key for stage in there.of(kind)}
     origin = there.spec.conditions[0].bed
     assert origin is not None
     assert (origin.name, origin.revision) == ("some-org/some-bed", COMMIT)

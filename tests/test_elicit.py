@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from harness.compiling import compile_plan
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from torch import nn
@@ -21,8 +20,7 @@ from torch import nn
 from harness import language, pipeline
 from harness.commands import costs
 from harness.errors import DataError, SpecError, UsageError
-from harness.execution import Execution
-from harness.machine.progress import Reporter
+from harness.execution.run import Run
 from harness.models.adapter import WEIGHTS, find_adapter
 from harness.models.card import ModelCard, describe
 from harness.models.load import load
@@ -32,7 +30,7 @@ from harness.models.training.batching import batches
 from harness.models.training.elicit import elicit, log_odds
 from harness.models.training.low_rank import insert, parameters_of
 from harness.models.training.two_parts import lower_states, upper_part
-from harness.plan import Plan
+from harness.plan.plan import Plan
 from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
@@ -310,7 +308,7 @@ def written(folder: Path, text: str = SPEC) -> Path:
 
 def planned(folder: Path, text: str = SPEC, store: Path | None = None) -> Plan:
     spec = language.read(written(folder, text))
-    return compile_plan(spec, folder, Store(store or folder / "store"))
+    return pipeline.planned(spec, folder, Store(store or folder / "store"))
 
 
 @pytest.fixture(scope="module")
@@ -323,8 +321,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_training_is_done_once_and_answered_from_the_store(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned(ran)
-    assert list(plan.elicits) == [("from_checked", "misled"), ("ceiling",)]
-    assert all(stage.cached for stage in plan.stages)
+    assert [stage.place for stage in plan.of("elicit")] == [("from_checked", "misled"), ("ceiling",)]
+    assert all(stored.cached for stored in plan.stored(Store(ran / "store")).values())
     manifest = json.loads((ran / "reports" / "elicit" / "manifest.json").read_text())
     stages = [stage for stage in manifest["stages"] if stage["kind"] == "elicit"]
     assert [(stage["cached"], stage["rows"]) for stage in stages] == [(False, 64), (False, 64)]
@@ -352,31 +350,31 @@ def test_each_training_is_done_once_and_answered_from_the_store(ran: Path, monke
 
 def test_only_training_rows_of_the_named_condition_are_taught(ran: Path) -> None:
     plan, store = planned(ran), Store(ran / "store")
-    execution = Execution(plan, store, Reporter(quiet=True))
-    for on, stage in (("checked", plan.elicits["from_checked", "misled"]), ("unchecked", plan.elicits[("ceiling",)])):
-        artifact = store.open("elicit", stage.key)
+    conditions = Run(plan, store).conditions
+    for on, taught_to in (("checked", ("from_checked", "misled")), ("unchecked", ("ceiling",))):
+        artifact = store.open("elicit", plan.find("elicit", *taught_to).key)
         assert artifact is not None
         seen = pl.read_parquet(artifact / training.SEEN)
-        table = execution.table(on).frame.filter(answer=0)
+        table = conditions.table(on).frame.filter(answer=0)
         rows = table.join(seen, on=["example", "template"], how="inner")
         assert rows.height == seen.height == 64
         assert set(rows["split"].to_list()) == {"train"}
         assert rows["taught"].to_list() == rows["truth"].to_list()
         for asked_in in ("from_checked", "misled", "ceiling"):
-            tested = execution.table(asked_in).frame.filter(pl.col("split") != "train")
+            tested = conditions.table(asked_in).frame.filter(pl.col("split") != "train")
             assert not set(tested["group"].to_list()) & set(rows["group"].to_list())
 
 
 def test_a_network_that_was_trained_has_states_of_its_own(ran: Path) -> None:
     plan = planned(ran)
     identities = {name: subject.identity for name, subject in plan.subjects.items()}
-    assert identities["checked"] == identities["unchecked"] == plan.bases["ceiling"].identity
+    assert identities["checked"] == identities["unchecked"] == plan.find("elicit", "ceiling").base.identity
     assert identities["from_checked"] == identities["misled"]
     assert len(set(identities.values())) == 3
     banks = {key.split("-")[0] for key in Store(ran / "store").keys("states")}
     assert len(banks) == 3
     assert {use.split("/")[1].rstrip("-") for use in plan.uses if use.startswith("states/")} == banks
-    assert f"elicit/{plan.elicits[('ceiling',)].key}" in plan.uses
+    assert f"elicit/{plan.find('elicit', 'ceiling').key}" in plan.uses
     scores = pl.read_csv(ran / "reports" / "elicit" / "results.csv").filter(target="truth")
     assert scores.filter(pl.col("tested_on").is_in(["unchecked", "ceiling", "from_checked"]))["value"].n_unique() == 3
 
@@ -384,8 +382,8 @@ def test_a_network_that_was_trained_has_states_of_its_own(ran: Path) -> None:
 def test_the_bytes_that_were_trained_are_the_networks_identity(ran: Path, tmp_path: Path) -> None:
     """Made anew with other bytes, as on another machine, states of the first are not taken for its own."""
     plan = planned(ran)
-    base, key = plan.bases["ceiling"].card, plan.elicits[("ceiling",)].key
-    first = plan.subjects["ceiling"].card
+    stage, first = plan.find("elicit", "ceiling"), plan.subjects["ceiling"]
+    key = stage.key
     other = Store(tmp_path / "store")
     with Store(ran / "store").place("elicit", key).joinpath("meta.json").open() as file:
         about = json.load(file)["about"]
@@ -393,10 +391,9 @@ def test_the_bytes_that_were_trained_are_the_networks_identity(ran: Path, tmp_pa
         for name in (WEIGHTS, "adapter_config.json"):
             content = (Store(ran / "store").place("elicit", key) / name).read_bytes()
             (folder / name).write_bytes(content if name != WEIGHTS else content[:-1] + bytes([content[-1] ^ 1]))
-    card = training.find(other, key, base)
-    assert card is not None
-    assert card.identity != first.identity
-    assert training.awaited(base, key).identity not in (card.identity, first.identity, base.identity)
+    again = stage.recall(other)
+    assert again is not None
+    assert len({again.identity, first.identity, stage.base.identity, training.awaited(stage.base, key).identity}) == 4
 
 
 @pytest.mark.parametrize(
@@ -418,10 +415,7 @@ def test_the_key_is_what_is_taught_to_whom(ran: Path, old: str, new: str, same: 
     keys = []
     for text in (SPEC, SPEC.replace(old, new)):
         plan = planned(ran, text)
-        names = list(plan.subjects)
-        stage = plan.elicit_of(names[-1])
-        assert stage is not None
-        keys.append(stage.key)
+        keys.append(plan.of_condition("elicit", list(plan.subjects)[-1]).key)
     assert (keys[0] == keys[1]) is same
 
 
@@ -451,8 +445,9 @@ def test_a_training_that_was_killed_leaves_nothing_and_is_done_again(
     place = store.place("elicit", store.keys("elicit")[0]) / WEIGHTS
     whole = place.read_bytes()
     place.write_bytes(whole[:-1])
-    (tmp_path / "store" / "report").rename(tmp_path / "gone")
-    (tmp_path / "store" / "states").rename(tmp_path / "gone too")
+    for kind in ("report", "summary", "score", "states"):
+        # What is stored of them would be answered without the network.
+        (tmp_path / "store" / kind).rename(tmp_path / f"{kind} of before")
     pipeline.run(written(tmp_path), out=tmp_path / "reports", store=store, page=False)
     assert place.read_bytes() == whole
     assert any("elicit/" in damaged for damaged in store.damaged)
@@ -473,16 +468,16 @@ def test_two_processes_give_the_bytes_of_one_also_after_kills(ran: Path, tmp_pat
 def test_the_plan_says_what_training_costs(ran: Path, tmp_path: Path) -> None:
     for folder, done in ((ran, True), (tmp_path, False)):
         plan = planned(folder, SPEC)
-        found = costs.estimate(plan, Store(folder / "store"))
-        cost = found[plan.elicits[("ceiling",)].key]
+        run, stage = Run(plan, Store(folder / "store")), plan.find("elicit", "ceiling")
+        found = costs.estimate(run)
+        cost = found[stage.key]
         # Two steps of 32 rows, each as long as a story is.
-        execution = Execution(plan, Store(folder / "store"), Reporter(quiet=True))
-        questions, on = execution.taught("ceiling")
-        assert on == "ceiling"
+        questions = stage.questions(run)
+        assert stage.on == "ceiling"
         assert cost.rows == len(questions)
         assert (cost.rows_to_do, cost.tokens) == ((0, 0) if done else (len(questions), 64 * questions[0].tokens))
         assert "2 steps of 32 on training rows of ceiling" in cost.note
-        states = found[plan.activations[("ceiling",)].key]
+        states = found[plan.find("activations", "ceiling").key]
         assert bool(states.rows_to_do) is not done
         assert Store(folder / "store").keys("elicit") == [] or done, "nothing is trained for a plan"
 
@@ -495,8 +490,9 @@ def test_a_random_network_is_stored_whole(tmp_path: Path) -> None:
     plan = planned(tmp_path, text)
     card = plan.subjects["ceiling"].card
     assert (card.weights, card.adapter) == ("pretrained", None)
-    assert card.path == store.place("elicit", plan.elicits[("ceiling",)].key)
-    trained, before = (dict(load(one).model.named_parameters()) for one in (card, plan.bases["ceiling"].card))
+    stage = plan.find("elicit", "ceiling")
+    assert card.path == store.place("elicit", stage.key)
+    trained, before = (dict(load(one).model.named_parameters()) for one in (card, stage.base.card))
     changed = {name for name, weight in trained.items() if not torch.equal(weight, before[name])}
     assert changed
     assert all(".layers.1." in name or ".layers.2." in name for name in changed)

@@ -1,4 +1,4 @@
-"""Every kind in every folder keeps the house's rules, and imports run one way."""
+"""Every kind in every folder keeps the house's rules."""
 
 from __future__ import annotations
 
@@ -106,120 +106,12 @@ def test_importing_all_kinds_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[] True"
 
 
-# Imports: errors ← values ← plug-in folders ← spec ← language, plan ← pipeline ← command line.
-
-VALUES = {"errors", "kind", "outside", "axes", "estimate", "depth", "contracts", "network_bed"}
-TYPES_ONLY = {"harness.scoring.evidence"}
-"""What a contract and the checks may name in annotations without importing it."""
-ABOVE_SPEC = {"language", "plan", "pipeline", "cli", "execution", "evidence", "listing", "report", "costs", "diff"}
-
-
-def imported(path: Path, *, at_top_only: bool = False) -> set[str]:
-    """Modules of this package that a file imports, as dotted names below `harness`, save for what only a type checker reads."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found: set[str] = set()
-    unread = {
-        id(each)
-        for node in tree.body
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for each in ast.walk(node)
-        if isinstance(each, ast.ImportFrom) and each.module in TYPES_ONLY
-    }
-    for node in tree.body if at_top_only else ast.walk(tree):
-        if id(node) in unread:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
-            found |= (
-                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "harness" else {node.module}
-            )
-    return {name.removeprefix("harness.") for name in found if name.startswith("harness.")}
-
-
-def first(name: str) -> str:
-    return name.split(".")[0]
-
-
-def files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
-
-
-def test_the_walk_of_imports_sees_imports() -> None:
-    assert "spec" in imported(ROOT / "language" / "resolving.py")
-    assert files("spec")
-    assert "kind" in {first(name) for name in imported(ROOT / "language" / "resolving.py")}
-
-
-def test_errors_import_nothing_of_ours() -> None:
-    assert imported(ROOT / "errors.py") == set()
-    assert imported(ROOT / "outside.py") == set()
-    assert imported(ROOT / "kind.py") <= {"errors", "outside"}
-
-
-def test_values_import_values_only() -> None:
-    for name in VALUES:
-        assert {first(module) for module in imported(ROOT / f"{name}.py")} <= VALUES, name
-
-
-@pytest.mark.parametrize("folder", kind.FOLDERS)
-def test_plug_ins_import_neither_each_other_nor_what_is_above_them(folder: str) -> None:
-    others = set(kind.FOLDERS) - {folder}
-    for path in files(folder):
-        reached = {first(module) for module in imported(path)}
-        assert not reached & (others | ABOVE_SPEC | {"spec"}), f"{path.name} imports {reached}"
-
-
-def test_the_spec_imports_contracts_and_nothing_above() -> None:
-    for path in files("spec"):
-        assert {first(module) for module in imported(path)} <= VALUES | {"spec"}, path.name
-
-
-def test_the_language_imports_the_spec_and_nothing_above() -> None:
-    # A bed's card lies in a folder that has to be found before the spec can be read.
-    allowed = VALUES | {"spec", "language", "untrusted", "assets"}
-    for path in files("language"):
-        assert {first(module) for module in imported(path)} <= allowed, path.name
-
-
-def reached(start: str, arrows: dict[str, set[str]]) -> set[str]:
-    """Everything that a module leads to."""
-    found: set[str] = set()
-    ahead = set(arrows[start])
-    while ahead:
-        found |= ahead
-        ahead = {name for each in ahead for name in arrows[each]} - found
-    return found
-
-
-def test_the_language_has_no_circle_of_imports() -> None:
-    names = {
-        path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in files("language")
-    }
-    known = set(names.values())
-    arrows = {name: {other for other in imported(path) if other in known} for path, name in names.items()}
-    assert "language.cards" in arrows["language.spec_reader"] and "language.syntax.nodes" in reached(
-        "language.spec_reader", arrows
-    )
-    assert not [name for name in arrows if name in reached(name, arrows)]
-    # The control: the arrow that once closed the circle would be seen.
-    arrows["language.condition_reader"].add("language.cards")
-    assert "language.condition_reader" in reached("language.condition_reader", arrows)
-
-
 def test_no_class_of_the_language_does_everything() -> None:
-    for path in files("language"):
+    for path in (ROOT / "language").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 methods = [each.name for each in node.body if isinstance(each, ast.FunctionDef) and each.name[0] != "_"]
                 assert len(methods) <= 15, f"{node.name} has {len(methods)} public methods"
-
-
-def test_the_plan_imports_neither_pipeline_nor_command_line() -> None:
-    for name in ("plan", "pipeline"):
-        reached = {first(module) for module in imported(ROOT / f"{name}.py")}
-        assert not reached & ({"cli"} | ({"pipeline"} if name == "plan" else set())), name
 
 
 def test_there_are_no_drawers_for_odds_and_ends() -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from harness.compiling import compile_plan
 
 from harness import language, pipeline
 from harness.contracts import Pairs
 from harness.errors import SpecError
 from harness.fitting.planting import direction, planted, unit
+from harness.machine.resources import Resources
 from harness.spec import Planting
 from harness.spec.plain import spec_content
 from harness.store import Store
@@ -163,12 +163,12 @@ def test_strength_zero_gives_the_bytes_of_no_planting(results: Path, tmp_path: P
     plain, nothing = (rows.filter(fit_on=name).select(columns) for name in ("plain", "nothing"))
     assert plain.equals(nothing)
     assert not plain.equals(rows.filter(fit_on="weak").select(columns)), "the control"
-    with_it = compile_plan(language.read(written(tmp_path)), tmp_path, Store(tmp_path / "store"))
-    assert with_it.states["plain"] == with_it.states["nothing"]
-    assert len({with_it.states[name] for name in ("plain", "weak", "strong", "common", "told")}) == 5
+    with_it = pipeline.planned(language.read(written(tmp_path)), tmp_path, Store(tmp_path / "store"))
     # All of them are the same rows, forwarded together.
-    assert len(with_it.activations) == 1
-    assert len({stage.key for stage in with_it.prompts.values()}) == 1
+    (states,) = with_it.of("activations")
+    assert states.key_of("plain") == states.key_of("nothing")
+    assert len({states.key_of(name) for name in ("plain", "weak", "strong", "common", "told")}) == 5
+    assert len({stage.key for stage in with_it.of("prompts")}) == 1
 
 
 def test_a_spec_without_planting_is_the_spec_that_it_was(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.compiling import compile_plan
 
 from harness import language, pipeline
 from harness.data.hub import Hub
@@ -68,8 +67,8 @@ def test_shipped_specs_are_valid_and_have_a_committed_report(path: Path) -> None
 @pytest.mark.real
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_shipped_specs_can_be_planned(path: Path, tmp_path: Path) -> None:
-    plan = compile_plan(language.read(path), path.parent, Store(tmp_path))
-    assert plan.stages[-1].kind == "report"
+    plan = pipeline.planned(language.read(path), path.parent, Store(tmp_path))
+    assert plan.last.kind == "report"
 
 
 @pytest.mark.parametrize("path", HUB, ids=lambda path: path.stem)

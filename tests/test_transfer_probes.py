@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from harness.compiling import compile_plan
 
 from harness import language, pipeline
 from harness.errors import SpecError
@@ -64,11 +63,11 @@ def test_keys_do_not_change_where_nothing_is_named(tmp_path: Path) -> None:
     spec = language.read(_written(tmp_path, plain), ())
     assert all("probes" not in transfer for transfer in spec_content(spec)["transfer"])
     assert "sample_efficiency" not in spec_content(spec)
-    whole = compile_plan(spec, tmp_path, Store(tmp_path / "store"))
-    some = compile_plan(language.read(_written(tmp_path, SPEC), ()), tmp_path, Store(tmp_path / "store"))
-    assert set(some.fits) < set(whole.fits)
-    assert all(some.fits[place].key == whole.fits[place].key for place in some.fits)
-    assert all(some.scores[place].key == whole.scores[place].key for place in some.scores)
+    whole = pipeline.planned(spec, tmp_path, Store(tmp_path / "store"))
+    some = pipeline.planned(language.read(_written(tmp_path, SPEC), ()), tmp_path, Store(tmp_path / "store"))
+    for kind in ("fit", "score"):
+        fewer, all_ = ({stage.place: stage.key for stage in plan.of(kind)} for plan in (some, whole))
+        assert fewer.items() < all_.items()
 
 
 def _written(folder: Path, text: str) -> Path:
