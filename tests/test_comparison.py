@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
-from harness.report.write import write
 
 from harness.errors import UsageError
+from harness.page.writing import write
 from harness.report import outline
 from harness.report.compare.side_by_side import Asked, Compared, Named, compared
 from harness.report.intervals import Score

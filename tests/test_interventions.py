@@ -15,11 +15,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from harness.compiling import compile_plan
 
 from harness import language, pipeline
-from harness.analyses.interventions import stage
-from harness.analyses.interventions.acting import drawn
+from harness.analyses.interventions.acting import Acting, drawn
 from harness.analyses.interventions.altered import Alterations, AlteredForward
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
 from harness.contracts import Pairs, Probe, kind
@@ -411,7 +409,7 @@ def test_probes_say_whether_they_have_a_direction(name: str) -> None:
 def test_what_is_stored_is_not_forwarded_again(
     world: Path, found: dict[str, pipeline.Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(stage.Acting, "go", lambda *_: pytest.fail("forwarded again"))
+    monkeypatch.setattr(Acting, "go", lambda *_: pytest.fail("forwarded again"))
     # Another expectation makes another report, of the same interventions.
     spec = world / "acting.yaml"
     again = pipeline.run(
@@ -552,7 +550,7 @@ def test_an_encoder_is_refused_when_it_is_planned(tmp_path: Path) -> None:
         PLAIN.replace("model: tiny", "model: ./bert") + "interventions: [mean_difference]\nbaselines: false\n"
     )
     with pytest.raises(UsageError, match="name a condition with a causal language model"):
-        compile_plan(language.read(path, []), tmp_path, Store(tmp_path / "store"))
+        pipeline.planned(language.read(path, []), tmp_path, Store(tmp_path / "store"))
     # The control: without the intervention it is planned.
     path.write_text(path.read_text().replace("interventions: [mean_difference]\n", ""))
-    assert compile_plan(language.read(path, []), tmp_path, Store(tmp_path / "store"))
+    assert pipeline.planned(language.read(path, []), tmp_path, Store(tmp_path / "store"))

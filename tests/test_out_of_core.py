@@ -19,18 +19,18 @@ from harness import language, pipeline
 from harness.activations.forward import Packed
 from harness.commands.devices import foresee
 from harness.contracts import Pairs, Probe, kind
-from harness.maths.axes import joined
 from harness.contracts.subject import Devices
 from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError
 from harness.execution import Execution
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources, size_of
+from harness.maths.axes import joined
 from harness.models.build import empty
 from harness.models.card import describe
 from harness.models.placement import devices_of, place
 from harness.prompts.examples import arrange, decode
-from harness.readouts.stored_readouts import at_layers, joined
+from harness.readouts.stored_readouts import joined
 from harness.spec import Data, Model
 from harness.store import Store
 from tests.benchmarks.out_of_core import peak_mib, write

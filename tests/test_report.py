@@ -17,16 +17,22 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from harness.report.write import place, render, write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analyses.geometry import Geometry
+from harness.analyses.geometry.measures import COORDINATES, FACTOR, FITS, MEASURES
 from harness.contracts.kind import find
 from harness.errors import HarnessError, UsageError
-from harness.report import figures, manifest, markdown, outline, page
-from harness.report.content import Report, Scatter, SummaryLayer
+from harness.execution.record import Record
+from harness.page import html
+from harness.page.writing import write
+from harness.report import figures, manifest, markdown, outline
+from harness.report.content import Look, Report, SummaryLayer
 from harness.report.figures import canvas
+from harness.report.folder import place
 from harness.report.intervals import Score, apart
+from harness.report.rendering import render
 from harness.report.scores import Scores
 from harness.report.verdicts import headline
 from harness.report.wording import evidence, listed, number
@@ -349,7 +355,7 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None
 
 
 def test_manifest_has_what_may_differ(report: Report, tmp_path: Path) -> None:
-    stages = [manifest.Stage(kind="fit", key="k", cached=False, seconds=0.5, rows=3)]
+    stages = [Record(kind="fit", key="k", cached=False, seconds=0.5, rows=3)]
     made = manifest.assemble(
         spec_hash="h", stages=stages, models={"main": {"id": "tiny"}}, data={"main": "f"}, started=0.0, seconds=1.0,
         folder=tmp_path, damaged=["x"],
@@ -447,7 +453,7 @@ def test_the_page_needs_no_network_and_runs_only_its_own_scripts(report: Report)
 
 
 def _page(report: Report) -> str:
-    return page.render(outline.of(report), report.results, report.seeds, report.checks, report.manifest).decode()
+    return html.render(outline.of(report), report.results, report.seeds, report.checks, report.manifest).decode()
 
 
 def _chart_data(text: str) -> dict[str, object]:
@@ -459,7 +465,7 @@ def _chart_data(text: str) -> dict[str, object]:
 def test_the_page_is_made_again_from_the_folder(report: Report, rendered: dict[str, bytes], tmp_path: Path) -> None:
     write(report, tmp_path, page=False, rendered=rendered)
     assert not (tmp_path / "report.html").exists()
-    again = page.from_folder(tmp_path).read_text()
+    again = html.from_folder(tmp_path).read_text()
     data, before = _chart_data(again), _chart_data(_page(report))
     assert data == before
     assert "3 prompts hold word twice." in again
@@ -468,7 +474,7 @@ def test_the_page_is_made_again_from_the_folder(report: Report, rendered: dict[s
     (tmp_path / "results.csv").write_text(
         re.sub(r"(?m)^(banana,banana,kmeans,4,word,accuracy),[0-9.]+", r"\1,0.9321", csv)
     )
-    changed = _chart_data(page.from_folder(tmp_path).read_text())
+    changed = _chart_data(html.from_folder(tmp_path).read_text())
     assert changed != before
     assert "0.9321" in json.dumps(changed)
 
@@ -498,7 +504,7 @@ def test_a_folder_that_is_no_report(
         content = (tmp_path / name).read_bytes().splitlines(keepends=True)[0]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=fault):
-        page.from_folder(tmp_path)
+        html.from_folder(tmp_path)
 
 
 @given(st.text())
@@ -531,21 +537,34 @@ def test_escapes_go_as_a_whole() -> None:
 
 
 def test_figures_take_any_name() -> None:
-    pictures = figures.render(scores_of(make_report(word="$\\frac{1}$", ccs="a_very_long_name_" * 20)), {})
+    pictures = figures.render(scores_of(make_report(word="$\\frac{1}$", ccs="a_very_long_name_" * 20)))
     assert all(ET.fromstring(picture.svg) is not None for picture in pictures.values())
 
 
 def test_states_are_drawn_where_there_are_some(report: Report) -> None:
-    coordinates = np.random.default_rng(0).normal(size=(900, 3)).astype(np.float32)
-    sides = tuple("true" if x > 0 else "false" for x in coordinates[:, 0])
-    words = tuple("Shed" if x > 0 else "Banana" for x in coordinates[:, 1])
-    states = {name: Scatter(coordinates, {"truth": sides, "word": words}, "3") for name in ("plain", "banana")}
-    with_states = render(msgspec.structs.replace(report, states=states))
+    coordinates = np.random.default_rng(0).normal(size=(900, 3))
+    sides = ["true" if x > 0 else "false" for x in coordinates[:, 0]]
+    words = ["Shed" if x > 0 else "Banana" for x in coordinates[:, 1]]
+
+    def drawn(truth: list[str], word: list[str]) -> dict[str, bytes]:
+        rows = dict(zip(COORDINATES, coordinates.T, strict=True))
+        factors = {f"{FACTOR}truth": truth, f"{FACTOR}word": word}
+        states = pl.concat(
+            pl.DataFrame({**rows, **factors}).select(
+                pl.lit(name).alias("condition"), pl.lit("3").alias("layer"), pl.all()
+            )
+            for name in ("plain", "banana")
+        )
+        condition = {"condition": pl.String}
+        tables = {
+            "geometry.csv": pl.DataFrame(schema=condition | dict(MEASURES)),
+            "states.csv": states,
+            "fits.csv": pl.DataFrame(schema=condition | dict(FITS)),
+        }
+        return render(msgspec.structs.replace(report, looks=[Look(Geometry(), tables)]))
+
+    with_states = drawn(sides, words)
     assert "(figures/states.svg)" in with_states["report.md"].decode()
     assert "(figures/states.svg)" not in render(report)["report.md"].decode()
     assert len(with_states["figures/states.svg"]) < 150_000
-    swapped = {name: Scatter(coordinates, {"truth": words, "word": sides}, "3") for name in states}
-    assert (
-        render(msgspec.structs.replace(report, states=swapped))["figures/states.svg"]
-        != with_states["figures/states.svg"]
-    )
+    assert drawn(words, sides)["figures/states.svg"] != with_states["figures/states.svg"]

@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from harness.compiling import compile_plan
-from harness.sample_efficiency import Draw
 
 from harness import language, pipeline
-from harness.analyses.sample_efficiency.curve_stage import Draw, rows_of_pairs
+from harness.analyses.sample_efficiency.curve_stage import Draw
 from harness.analyses.sample_efficiency.section import needed
 from harness.errors import NumericalError, SpecError
-from harness.execution import Execution
-from harness.machine.progress import Reporter
+from harness.execution.run import Run
 from harness.report.intervals import Score
 from harness.store import Store
 
@@ -125,11 +122,11 @@ def test_scores_are_those_of_a_plain_loop(folder: Path) -> None:
 
     spec = language.read(folder / "curve.yaml", ())
     store = Store(folder / "store")
-    execution = Execution(compile_plan(spec, folder, store), store, Reporter(quiet=True))
+    conditions = Run(pipeline.planned(spec, folder, store), store).conditions
     found = line(samples_of(folder), "mean_difference")[1]
     at = (int(found["layer"]),)
-    train, test = (execution.pairs("main", part, at).states[0].double().numpy() for part in ("train", "test"))
-    labels, truth = execution.labels("main", "train"), execution.labels("main", "test").targets["truth"]
+    train, test = (conditions.pairs("main", part, at).states[0].double().numpy() for part in ("train", "test"))
+    labels, truth = conditions.labels("main", "train"), conditions.labels("main", "test").targets["truth"]
     values = []
     for number in range(6):
         rows = Draw(labels.targets["truth"], labels.group, 0, number).rows(32)
@@ -152,10 +149,10 @@ def test_the_same_bytes_again_and_nothing_is_fitted_twice(folder: Path, tmp_path
     )
     (folder / "renamed.yaml").write_text(renamed)
     store = Store(folder / "store")
-    plan = compile_plan(language.read(folder / "renamed.yaml", ()), folder, store)
-    assert plan.samples["main", "means"].cached
-    more = compile_plan(language.read(folder / "renamed.yaml", ("sample_efficiency.draws=7",)), folder, store)
-    assert not more.samples["main", "means"].cached
+    plan = pipeline.planned(language.read(folder / "renamed.yaml", ()), folder, store)
+    assert plan.stored(store)[plan.find("samples", "main", "means").key].cached
+    more = pipeline.planned(language.read(folder / "renamed.yaml", ("sample_efficiency.draws=7",)), folder, store)
+    assert not more.stored(store)[more.find("samples", "main", "means").key].cached
 
 
 def test_the_report_says_how_many_pairs_are_needed(folder: Path) -> None:

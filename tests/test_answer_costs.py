@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import pipeline
-from harness.analyses.answer_costs.cost_stage import AnswerCost, _of_condition, distinct_tokens
+from harness.analyses.answer_costs.cost_stage import _of_condition, distinct_tokens
 from harness.analyses.answer_costs.section import section
 from harness.contracts import PromptTable
 from harness.probes.prompt_ensemble import PromptEnsemble
@@ -46,23 +47,34 @@ def table(templates: Sequence[str], examples: int = 4) -> PromptTable:
     return PromptTable(pl.DataFrame(rows), (), tuple(templates))
 
 
+def cost(condition: str, methods: Sequence[str], prompts: float, tokens: float, shared: float) -> dict[str, Any]:
+    return {
+        "condition": condition, "methods": list(methods), "prompts": prompts, "tokens": tokens, "shared": shared,
+    }  # fmt: skip
+
+
 def test_one_answer_from_several_wordings_costs_them_all() -> None:
     probes = [ZeroShot(), PromptEnsemble(), PromptEnsemble(name="majority", of="answers")]
     one, all_three = _of_condition("asked", table(["a", "b", "c"]), probes)
-    assert one == AnswerCost("asked", ("zero_shot",), 2, 24, 13)
-    assert all_three == AnswerCost("asked", ("prompt_ensemble", "majority"), 6, 72, 39)
+    assert one == cost("asked", ["zero_shot"], 2, 24, 13)
+    assert all_three == cost("asked", ["prompt_ensemble", "majority"], 6, 72, 39)
     # The control: with one wording they are the same question.
     (same,) = _of_condition("asked", table(["a"]), probes)
-    assert same == AnswerCost("asked", ("zero_shot", "prompt_ensemble", "majority"), 2, 22, 12)
+    assert same == cost("asked", ["zero_shot", "prompt_ensemble", "majority"], 2, 22, 12)
 
 
 def test_the_table_names_few_methods_and_says_all_of_most() -> None:
-    one = AnswerCost("asked", ("a", "b", "c"), 2, 24, 13)
-    text = "\n".join(section([one, AnswerCost("asked", ("d",), 6, 72, 39), AnswerCost("plain", ("a",), 2, 22.5, 12)]))
+    costs = [
+        cost("asked", "abc", 2.0, 24.0, 13.0),
+        cost("asked", "d", 6.0, 72.0, 39.0),
+        cost("plain", "a", 2.0, 22.5, 12.0),
+    ]
+    frame = pl.DataFrame(costs)
+    text = "\n".join(section(frame))
     assert "| asked | all but `d` | 2 | 24.0 | 13.0 |" in text
     assert "| asked | `d` | 6 | 72.0 | 39.0 |" in text
     assert "| plain | all | 2 | 22.5 | 12.0 |" in text
-    assert not list(section([]))
+    assert not list(section(frame.clear()))
 
 
 @pytest.mark.parametrize("leaderboard", [True, False])
