@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.activations.batches import Batch, Group
-from harness.activations.in_step import TensorParallelForwarding
+from harness.activations.tensor_parallel_forwarding import TensorParallelForwarding
 from harness.contracts.subject import Devices
 from harness.errors import HarnessError, UsageError
 from harness.models.card import ModelCard, describe

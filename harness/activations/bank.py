@@ -1,4 +1,4 @@
-"""States that are kept, row by row: whatever asks for a row that was forwarded once is answered from here.
+"""The bank: stored states, row by row, so that a row is forwarded once whatever asks for it.
 
 A bank belongs to one network in one precision. It consists of shards, each an artifact of the store with the states of a
 few hundred rows, (layer, row, d_model), and the rows' keys in its description. A shard serves every request for layers
@@ -77,7 +77,7 @@ class Bank:
                 time.sleep(0.2)
 
     def have(self, keys: Iterable[str]) -> set[str]:
-        """Those of the rows that are stored. Their files are not verified: see `verify`."""
+        """The rows that are stored, of those given. Their files are not verified: see `verify`."""
         return {key for key in keys if key in self._index}
 
     def verify(self, keys: Iterable[str]) -> None:
@@ -86,7 +86,7 @@ class Bank:
             self._open(name)
 
     def how(self, keys: Iterable[str]) -> tuple[str, ...]:
-        """How the states of these rows were got, each way once."""
+        """The ways in which the states of these rows were forwarded, each once."""
         return tuple(sorted({self._shards[self._index[key].shard].how for key in keys if key in self._index}))
 
     def add(self, keys: Sequence[str], states: Tensor, log_prob: Tensor | None, how: str) -> None:

@@ -1,4 +1,4 @@
-"""Which rows are forwarded together: decided from the whole table of rows, never from who forwards them or what is stored.
+"""Batches: rows that are forwarded together, decided from the whole table of rows, never from who forwards them or what is stored.
 
 families of rows ──▶ packs (trees) ──▶ batches (packs of similar size) ──▶ shards (what is stored at once)
 """
@@ -32,7 +32,7 @@ _ENOUGH = 0.25
 
 
 def token_budget() -> int:
-    """Tokens of one forward pass here."""
+    """Most tokens of one forward pass on this machine."""
     return CPU_TOKENS if cuda_capability() is None else GPU_TOKENS
 
 
@@ -202,7 +202,7 @@ def _groups(
 
 
 def _stem_of_each_row(table: RowTable) -> list[int]:
-    """How long a stem each row could have, if it were not laid out beside rows of its example that begin otherwise.
+    """The length of the stem that each row could have, if it were not laid out beside rows of its example that begin otherwise.
 
     Questions with worked examples before them share a long stem with those of other examples, and perhaps a word or two with
     the same question asked plainly: in one tree with that, they would have no stem longer than those words.

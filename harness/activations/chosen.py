@@ -1,4 +1,4 @@
-"""Which way the states of a subject's rows are got: asked for, forwarded, or forwarded by the processes of a machine together."""
+"""The choice of a way to states: given by the subject, forwarded, or forwarded by the processes of a machine together."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.subjects.language_model import LanguageModel
 
 
 def forwarding(subject: Subject, table: RowTable, bank: Bank, resources: Resources) -> Forwarding:
-    """The way for this subject. Nothing is loaded yet."""
+    """The forwarding for a subject. Nothing is loaded yet."""
     if not isinstance(subject, LanguageModel):
         return GivenStates(subject, table, bank, resources)
     if resources.tensor_parallel:
-        from harness.activations.in_step import TensorParallelForwarding
+        from harness.activations.tensor_parallel_forwarding import TensorParallelForwarding
 
         return TensorParallelForwarding(subject.card, subject, table, bank, resources)
     return ModelForwarding(subject.card, subject, table, bank, resources)

@@ -1,4 +1,4 @@
-"""From prompt tables to states: forward what is not stored yet, and answer from the store.
+"""Extraction: from prompt tables to states, forwarding what the store lacks.
 
 tables ──▶ rows ──▶ forwarding of what is missing ──▶ bank ──▶ pairs
 """

@@ -27,7 +27,7 @@ Way = Literal["grafted", "packed", "whole", "single"]
 
 
 class Forwarded(msgspec.Struct, frozen=True):
-    """What came out for some rows, in the order of the groups. On the network's device."""
+    """States and log-probabilities of some rows, in the order of the groups. On the network's device."""
 
     states: Tensor
     """(layer, row, d_model), in the network's dtype; float32 for means."""
@@ -256,7 +256,7 @@ def _mean(placed: Sequence[Placed], network: Network) -> Gather:
 
 
 def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tuple[Tensor, Spoken]:
-    """Where the head must look, and where among those places the answers are predicted."""
+    """The places that the head reads, and where among them the answers are predicted."""
     longest = max(one.row.end - one.row.start for one in placed)
     token = np.zeros((len(placed), longest), dtype=np.int64)
     flat = np.zeros((len(placed), longest), dtype=np.int64)

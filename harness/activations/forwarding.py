@@ -1,4 +1,4 @@
-"""Forwards the rows that the bank lacks.
+"""Forwarding: the rows that the bank lacks are forwarded, shard by shard, by one process or several.
 
     layout of all rows ──▶ shards, less what is stored ──▶ forward ──▶ bank
 
@@ -105,7 +105,7 @@ class Forwarding:
         raise NotImplementedError
 
     def go(self, progress: Progress | None, begin: Begin | None) -> Done:
-        """Leads, alone or with others."""
+        """Forwards as the leading process, alone or with others."""
         table, bank = self.table, self.bank
         have = bank.have(table.keys)
         stored = {number for number, key in enumerate(table.keys) if key in have}
@@ -280,18 +280,18 @@ class ModelForwarding(Forwarding):
         return self._network
 
     def choose(self) -> Verdict:
-        """Examined once for a model, a machine's libraries and a set of layers."""
+        """Chooses the way, which is examined once for a model, a machine's libraries and a set of layers."""
         return self.remembered() or self.remember(self.examine())
 
     def examine(self) -> Verdict:
-        """Tries the ways."""
+        """Tries the ways on a sample of rows."""
         from harness.activations.selfcheck import examine
 
         possible, groups, stem = self._candidates
         return examine(self._loaded(), groups, possible, self.bank.layers, self.bank.log_prob_wanted, stem)
 
     def remembered(self) -> Verdict | None:
-        """What came of it when it was done before."""
+        """The verdict of an earlier examination."""
         from harness.activations.selfcheck import Verdict
         from harness.store import reading
 

@@ -25,7 +25,7 @@ class RowTable(msgspec.Struct, frozen=True):
 
 
 def row_table(tables: Sequence[PromptTable], rule: Rule) -> RowTable:
-    """Gather the rows of all tables; rows that are the same in two conditions become one."""
+    """Gathers the rows of all tables; rows that are the same in two conditions become one."""
     rows: list[Row] = []
     keys: list[str] = []
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""The proof that a faster way to forward gives this model's own states, on a few prompts of the run at hand.
+"""The self-check: a faster way to forward must give this model's own states on a few prompts of the run at hand.
 
 Tree masks are wrong for models that count positions by themselves (ALiBi), look at a window, or run through the text
 one token at a time. Nobody keeps a true list of those, so every model is asked: the same rows are forwarded the fast way
@@ -70,7 +70,7 @@ def examine(
 
 
 class _Trial(msgspec.Struct, frozen=True):
-    """What came of trying one way."""
+    """The result of trying one way."""
 
     said: str
     """With the numbers."""

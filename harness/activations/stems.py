@@ -1,4 +1,4 @@
-"""Beginnings that many examples share: a preamble, worked examples, the first words of a template.
+"""Stems: beginnings that many examples share, such as a preamble, worked examples, the first words of a template.
 
 Such a stem is forwarded once; its keys and values are kept, and the trees of the examples grow from it.
 """

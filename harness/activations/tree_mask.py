@@ -1,4 +1,4 @@
-"""Who sees whom in sequences that are trees of tokens, grown from tokens that were forwarded before. See `harness.activations.trie`."""
+"""The attention mask of sequences that are trees of tokens, grown from tokens that were forwarded before. See `harness.activations.trie`."""
 
 from __future__ import annotations
 

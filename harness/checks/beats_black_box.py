@@ -1,4 +1,4 @@
-"""More than can be got by asking."""
+"""More truth in the states than in the network's own answers."""
 
 from __future__ import annotations
 

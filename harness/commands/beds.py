@@ -43,9 +43,9 @@ def train(
     """
     from harness.machine.progress import Reporter
     from harness.training.note import add_figures, bed_named, write_note
-    from harness.training.train import train as training
+    from harness.training.train import train as train_bed
     from harness.training.verify import figures
-    from harness.training.verify import verify as trying
+    from harness.training.verify import verify as verify_bed
 
     bed = bed_named(name, _options(options))
     folder = out or Path("beds") / bed.pinned
@@ -64,7 +64,7 @@ def train(
             if step % 50 == 0:
                 reporter.say(f"step {step}: loss {sum(closing[-50:]) / len(closing[-50:]):.3f} nats")
 
-        trained = training(bed, folder, seed, tell, steps)
+        trained = train_bed(bed, folder, seed, tell, steps)
     command = " ".join(["harness bed train", name, *(f"--set {one}" for one in options or ()), f"--seed {seed}"])
     facts = {"lessons": trained.lessons, "loss": round(trained.loss, 4), "seconds": round(trained.seconds)}
     write_note(bed, folder, seed=seed, command=command + (f" --steps {steps}" if steps else ""), facts=facts)
@@ -72,7 +72,7 @@ def train(
     if claims:
         from harness.training.note import bed_in
 
-        outcome = trying(bed_in(folder), _store(store), reporter)
+        outcome = verify_bed(bed_in(folder), _store(store), reporter)
         add_figures(folder, figures(outcome.checks))
         raise typer.Exit(_shown(outcome.checks))
 
@@ -97,7 +97,7 @@ def verify(
     from harness.machine.progress import Reporter
     from harness.training.note import add_figures
     from harness.training.verify import figures, own_bed, verify_card
-    from harness.training.verify import verify as trying
+    from harness.training.verify import verify as verify_bed
 
     if _has_card(name):
         if keep:
@@ -108,7 +108,7 @@ def verify(
         raise UsageError(
             f"--keep writes into a folder that `harness bed train` wrote, and {name} is none; leave it out"
         )
-    outcome = trying(_bed(name, options), _store(store), Reporter())
+    outcome = verify_bed(_bed(name, options), _store(store), Reporter())
     if keep:
         add_figures(Path(name), figures(outcome.checks))
     raise typer.Exit(_shown(outcome.checks))

@@ -49,13 +49,15 @@ def plan(
     described = costs.as_json(planned.plan, stored, costed)
     table = costs.as_table(planned.plan, stored, costed)
     if on is not None:
-        from harness.commands import devices as foresight
+        from harness.commands.devices import as_json as placement_json
+        from harness.commands.devices import as_table as placement_table
+        from harness.commands.devices import foresee
 
-        foreseen = foresight.foresee(planned, on, tflops, tensor_parallel=tensor_parallel)
-        described["placement"] = foresight.as_json(foreseen, on)
+        foreseen = foresee(planned, on, tflops, tensor_parallel=tensor_parallel)
+        described["placement"] = placement_json(foreseen, on)
     if as_json:
         print(json.dumps(described, indent=2))
         return
     Console().print(table)
     if on is not None:
-        Console().print(foresight.as_table(foreseen, on))
+        Console().print(placement_table(foreseen, on))

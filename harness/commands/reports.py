@@ -25,16 +25,16 @@ def diff(
     """
     from rich.console import Console
 
-    import harness.report.compare as differ
+    from harness.report import compare as comparison
 
-    difference = differ.compare(differ.ReportFolder.open(old), differ.ReportFolder.open(new))
+    difference = comparison.compare(comparison.ReportFolder.open(old), comparison.ReportFolder.open(new))
     if as_json:
-        print(differ.as_json(difference))
+        print(comparison.as_json(difference))
     elif markdown:
-        print(differ.as_markdown(difference))
+        print(comparison.as_markdown(difference))
     else:
-        Console().print(differ.as_text(difference))
-    raise typer.Exit(differ.exit_code(difference))
+        Console().print(comparison.as_text(difference))
+    raise typer.Exit(comparison.exit_code(difference))
 
 
 def compare(

@@ -31,7 +31,7 @@ class Drawn(msgspec.Struct, frozen=True):
 
 
 class Analysis(Kind, frozen=True):
-    """What looks into the scores of a run. Adding one is adding a folder (or a file) of this name."""
+    """An analysis of a run's scores. Adding one is adding a folder (or a file) of this name."""
 
     folder: ClassVar[str] = "analyses"
     files: ClassVar[tuple[str, ...]] = ()
@@ -46,7 +46,7 @@ class Analysis(Kind, frozen=True):
         return None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        """What has to be made, after prompts, states, fits and scores, which are in the plan already. Raises UsageError."""
+        """The stages to be made, after prompts, states, fits and scores, which are in the plan already. Raises UsageError."""
         raise NotImplementedError
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:

@@ -1,4 +1,4 @@
-"""What metrics measure and what checks decide, and the evidence that they may ask for."""
+"""Metrics, which score answers, and checks, which decide claims about scores by evidence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMED = ("probe", "condition", "target")
 
 @cache
 def named_by(check: type[Check]) -> Mapping[str, str]:
-    """What is named by each of a check's options that name something of the spec: {'probe': 'probe', 'over': 'target'}."""
+    """The kind of name in each of a check's options that name something of the spec: {'probe': 'probe', 'over': 'target'}."""
     found = {option.name: _named(option.type) for option in options(check)}
     return {name: what for name, what in found.items() if what}
 
@@ -84,7 +84,7 @@ Finding = Literal["pass", "fail", "inconclusive"]
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What a check found."""
+    """The decision of a check, with its number and its reason."""
 
     finding: Finding
     estimate: Estimate
@@ -125,8 +125,8 @@ class Steered(msgspec.Struct, frozen=True):
     at_random: np.ndarray
     """The same for random directions of the same length, (direction,)."""
     there: Measured | None
-    """The same as `along` for the difference of the class means, by labels of training rows, of the very states that are moved: what
-    acts there, if anything that is known does. None where it cannot be had."""
+    """The same as `along` for the difference of the class means, by labels of training rows, of the very states that are moved: the
+    known direction that should act most. None where it cannot be had."""
     where: str
     """The layer and the tokens, in words."""
 
@@ -154,7 +154,7 @@ class Check(Kind, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """The probe and where it stands, for a `why`."""
+        """The probe and its conditions in words, for a `why`."""
         fitted = "" if self.fit_on in (None, self.condition) else f" (fitted on {self.fit_on})"
         return f"{self.probe}{fitted} on {self.condition}"
 
@@ -167,7 +167,7 @@ class Check(Kind, frozen=True, kw_only=True):
         return {what: tuple(names) for what, names in found.items()}
 
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
-        """What it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted;
+        """The transfers that it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted;
         any other condition that it names is fitted on itself."""
         others = (name for name in self.refers()["condition"] if name not in (self.condition, fitted))
         return (fitted, self.condition), *((name, name) for name in others)
@@ -179,12 +179,13 @@ class Check(Kind, frozen=True, kw_only=True):
         return None
 
     def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
-        """Which probes must be there: (probe, fitted on, tested on). All that it names wherever it looks, unless it knows better."""
+        """The probes that must be there, (probe, fitted on, tested on): all that it names wherever it looks, unless a check says less."""
         return tuple((probe, *run) for probe in self.refers()["probe"] for run in self.runs(fitted))
 
     def own(self, evidence: Evidence) -> ProbeEvidence:
-        """What there is of its probe, where and at the layer that it asks for."""
+        """The evidence of its probe, where and at the layer that it asks for."""
         return evidence.of(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
 
     def decide(self, evidence: Evidence) -> Judgement:
+        """The finding, with the sentence that says why."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What data sets, distractors and test beds give: examples, factors, tables of prompts, states of a formula."""
+"""Data sets, distractors and test beds, and what they give: examples, factors, tables of prompts, states of a formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test bed that is a trained network must say of itself: what it stands for, how it was made, what it claims."""
+"""A test bed that is a trained network: what it stands for, how it was made, and what it claims."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.contracts.kind import Kind
 
 
 class Brought(msgspec.Struct, frozen=True):
-    """What a network bed puts in the place of itself, as a spec would write it."""
+    """The model, data and prompt that a network bed stands for, as a spec would write them."""
 
     model: Mapping[str, Any]
     """Options of `model`: a base and an adapter, or a folder."""
@@ -22,7 +22,7 @@ class Brought(msgspec.Struct, frozen=True):
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """How a bed's adapter is trained; see `harness.training`."""
+    """The training of a bed's adapter; see `harness.training`."""
 
     base: str
     """The network that it is laid over."""
@@ -51,7 +51,7 @@ class Recipe(msgspec.Struct, frozen=True):
 
 
 class FromScratch(msgspec.Struct, frozen=True):
-    """How a bed's network is made from nothing: a small Llama with a word for each token; see `harness.training.scratch`."""
+    """The training of a bed's network from nothing: a small Llama with a word for each token; see `harness.training.scratch`."""
 
     data: Mapping[str, Any]
     """Options of `data.source`: the questions that it is trained on, none of which the bed's experiments ask."""

@@ -116,7 +116,7 @@ def _hidden(distribution: Distribution, path: list[str]) -> bool:
 
 
 def _installed_path() -> list[str]:
-    """Where Python looks for modules, without the folder that the program was started in."""
+    """The folders where Python looks for modules, without the folder that the program was started in."""
     first, *rest = sys.path or [""]
     started_in = not sys.flags.safe_path and os.path.realpath(first) == os.path.realpath(os.curdir)
     return rest if started_in else [first, *rest]

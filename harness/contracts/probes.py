@@ -1,4 +1,4 @@
-"""What a probe is given and what it gives: contrast pairs, answers, normalisations, erasures."""
+"""Probes, what they are given and what they give: contrast pairs, normalisations, erasures, readouts, answers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Fitted(WithAxes, frozen=True):
-    """What was learnt from training rows. Its fields are the tensors that the store keeps."""
+    """A value learnt from training rows. Its fields are the tensors that the store keeps."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """On the CPU and contiguous, as safetensors wants them."""
+        """Its tensors, on the CPU and contiguous, as safetensors wants them."""
         import torch
 
         found = {name: getattr(self, name) for name in self.__struct_fields__}
@@ -61,7 +61,7 @@ class Pairs(WithAxes, frozen=True):
 
 
 class Answers(WithAxes, frozen=True):
-    """What a fitted probe says about each pair. Numpy, float32; axes (seed, layer, pair)."""
+    """The answers of a fitted probe to each pair. Numpy, float32; axes (seed, layer, pair)."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "score": ("seed", "layer", "row"),
@@ -77,7 +77,7 @@ class Answers(WithAxes, frozen=True):
     """p(x⁻) and p(x⁺), (seed, layer, pair, 2), for probes that judge each statement by itself; None otherwise."""
 
     def flipped(self, sign: np.ndarray) -> Answers:
-        """The same with the answer turned round where sign, shape (seed, layer), is −1."""
+        """The answers turned round where sign, shape (seed, layer), is −1."""
         import numpy as np
 
         side = sign[:, :, None]
@@ -127,7 +127,7 @@ class Normaliser(Fitted, frozen=True):
 
 
 class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is taken out of the states, with the help of labels, before a probe is fitted: a control.
+    """An erasure: a factor that is taken out of the states, with the help of labels, before a probe is fitted: a control.
 
     Fitted on training rows after the normalisation, applied to all rows.
     """
@@ -193,7 +193,7 @@ class Probe(Kind, frozen=True):
         return self.name or (f"{self.kind()}@{self.target}" if elsewhere else self.kind())
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
-        """Fit on training pairs, already normalised. The result's seed axis has one entry per seed.
+        """Fits on training pairs, already normalised. The result's seed axis has one entry per seed.
 
         Raises NumericalError when the states make the fit impossible (fewer than two rows, no variance …).
         """

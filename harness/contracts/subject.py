@@ -23,7 +23,7 @@ class Encoded(Protocol):
 
 
 class Tokenizer(Protocol):
-    """What the prompts need of a model's tokenizer."""
+    """A tokenizer, as far as prompts need one."""
 
     @property
     def has_chat(self) -> bool:
@@ -56,7 +56,7 @@ class Devices(msgspec.Struct, frozen=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Where a subject lies on some devices."""
+    """The placement of a subject on some devices."""
 
     where: str
     """In words."""
@@ -70,7 +70,7 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What states come from, as it is known before anything is loaded.
+    """A subject, as it is known before anything is loaded.
 
     What a subject does not have, it need not mention: the defaults are those of a formula. Layer 0 is the embedding output, or
     what stands in its place.
@@ -83,12 +83,12 @@ class Subject(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """As the spec gives it."""
+        """The name that the spec gives it."""
         raise NotImplementedError
 
     @property
     def about(self) -> str:
-        """What it is, in words, for the report."""
+        """A description in words, for the report."""
         raise NotImplementedError
 
     @property
@@ -103,7 +103,7 @@ class Subject(msgspec.Struct, frozen=True):
 
     @property
     def d_model(self) -> int:
-        """Numbers in a state."""
+        """The width of a state."""
         raise NotImplementedError
 
     @property
@@ -113,7 +113,7 @@ class Subject(msgspec.Struct, frozen=True):
 
     @property
     def read_as(self) -> tuple[str, ...]:
-        """What else states depend on, besides the identity: the number format, the stack that is read …"""
+        """All else that states depend on besides the identity: the number format, the stack that is read …"""
         return (self.dtype,)
 
     @property
@@ -146,7 +146,7 @@ class Subject(msgspec.Struct, frozen=True):
         return False
 
     def ingredients(self) -> dict[str, str]:
-        """What the key of its states is made of, each under a name that a person understands; our code aside."""
+        """The ingredients of the key of its states, each under a name that a person understands; our code aside."""
         raise NotImplementedError
 
     @property
@@ -155,11 +155,11 @@ class Subject(msgspec.Struct, frozen=True):
         return ()
 
     def provenance(self) -> Mapping[str, Any]:
-        """What the manifest says of it."""
+        """The lines about it in the manifest."""
         raise NotImplementedError
 
     def placed(self, devices: Devices, working_bytes: int, split: bool) -> Placed:
-        """Where it would lie, with so many bytes for a pass beside it; `split` cuts every matrix. Raises UsageError where it does
+        """The placement on some devices, with so many bytes for a pass beside it; `split` cuts every matrix. Raises UsageError where it does
         not fit."""
         return Placed("in the memory of the processor")
 

@@ -16,7 +16,7 @@ from harness.fitting import planting
 from harness.fitting.fit import Fitting
 from harness.plan.stage import Stage
 from harness.prompts.relations import examples, relations
-from harness.scoring import labels as labelling
+from harness.scoring.labels import labels
 from harness.scoring.score import Labels, RunLabels, Scored, SplitName
 from harness.spec import Condition, Spec
 
@@ -28,7 +28,7 @@ PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class Conditions:
-    """What is known of each condition's rows."""
+    """The prompts, labels, networks and states of a run's conditions."""
 
     def __init__(self, run: Run):
         self._run = run
@@ -43,7 +43,7 @@ class Conditions:
         return self._run.plan.spec
 
     def of(self, name: str) -> Condition:
-        """As the spec gives it."""
+        """A condition as the spec gives it."""
         return self.spec.condition(name)
 
     def table(self, name: str) -> PromptTable:
@@ -54,7 +54,7 @@ class Conditions:
     def labels(self, name: str, part: SplitName) -> Labels:
         """The labels of every factor and XOR for the pairs in one part of the split, in the order of the pairs."""
         if (name, part) not in self._labels:
-            self._labels[name, part] = labelling.labels(self.spec, name, part, self.table(name))
+            self._labels[name, part] = labels(self.spec, name, part, self.table(name))
         return self._labels[name, part]
 
     def all_labels(self) -> RunLabels:
@@ -95,7 +95,7 @@ class Conditions:
             )
 
     def subjects(self) -> dict[str, Subject]:
-        """Of every condition, as far as it is known without making anything."""
+        """The subject of every condition, as far as it is known without making anything."""
         return dict(self._run.plan.subjects)
 
     # states
@@ -105,7 +105,7 @@ class Conditions:
         return resolve(self.of(name).activations.layers, self._run.plan.subjects[name].layers)
 
     def width(self, name: str) -> int:
-        """Numbers in a state."""
+        """The width of a condition's states."""
         return self._run.plan.subjects[name].d_model
 
     def extracted(self, name: str) -> Extracted:

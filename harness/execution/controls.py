@@ -53,7 +53,7 @@ class Controls:
 
 
 def evidence_of(run: Run, steered: Callable[[Check], Steered] | None = None) -> Evidence:
-    """What the answers of a run say, for checks and analyses."""
+    """The evidence of a run, for checks and analyses."""
     controls = Controls(run)
     return Evidence(
         run.plan.spec,

@@ -1,4 +1,4 @@
-"""What is noted of each stage of a run, and the progress of one that is being made."""
+"""The record of each stage of a run, and the progress of one that is being made."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Work:
         """Set where it turned out that the store had everything."""
 
     def total(self, total: int | None) -> None:
-        """How much there is to do, in the stage's unit."""
+        """Sets how much there is to do, in the stage's unit."""
         self._progress.total(total)
 
     def to(self, done: int) -> None:
-        """How much is done, in the stage's unit."""
+        """Sets how much is done, in the stage's unit."""
         self._progress.to(done)
 
 
@@ -74,6 +74,6 @@ class Records:
         self._made.setdefault(stage.key, Record(kind=stage.kind, key=stage.key, cached=True, seconds=0.0, **counts))
 
     def of(self, stage: Stage[Any]) -> Record:
-        """What nobody asked for was answered further on."""
+        """The record of a stage. One that was never asked for counts as answered by the store, because a later one was."""
         self.answered(stage)
         return self._made[stage.key]

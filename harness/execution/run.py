@@ -56,7 +56,7 @@ class Run:
         return Conditions(self)
 
     def get(self, stage: Stage[T]) -> T:
-        """What came of a stage, from memory, from the store, or made now."""
+        """The result of a stage, from memory, from the store, or made now."""
         # By place and not by key: conditions and probes that are alike share a key, and each has its own name.
         place = (stage.kind, stage.place)
         if place in self._results:

@@ -44,7 +44,7 @@ class Heartbeats:
             threading.Thread(target=target, daemon=True).start()
 
     def end(self) -> None:
-        """No more heartbeats, and no more listening."""
+        """Stops sending heartbeats and listening for them."""
         self._ended.set()
 
     def fail(self, message: str, exit_code: int) -> None:
@@ -96,7 +96,7 @@ class Heartbeats:
         return None
 
     def _silent(self, rank: int, heard: dict[int, tuple[int, int]]) -> int:
-        """For how many beats nothing was heard of a process that has not left."""
+        """The number of beats for which nothing was heard of a process that has not left."""
         if not self.messages.has(f"beat/{rank}") or self.messages.has(f"left/{rank}"):
             return 0
         beat = self.messages.get(f"beat/{rank}")
@@ -105,7 +105,7 @@ class Heartbeats:
         return heard[rank][1]
 
     def _watch_listening(self) -> None:
-        """A leading machine that lost its power or its network leaves the listener waiting for an answer."""
+        """Stops this process where the listener gets no answer: the leading machine lost its power or its network."""
         seen, silent = -1, 0
         while not self._ended.wait(BEAT_S) and self.messages.failure is None:
             silent = silent + 1 if self._beats == seen else 0

@@ -14,13 +14,13 @@ class Job(Protocol):
     """Work of several items, of which this process does some."""
 
     def claims(self, count: int) -> Iterator[int]:
-        """Numbers below `count` that this process shall do, each when it is free for it."""
+        """Gives the numbers below `count` that this process is to do, each when it is free for it."""
 
     def progress(self, done: int) -> int:
         """Tells how much this process has done, in the job's unit; gives what all have done, as far as known."""
 
     def end(self, said: dict[str, Any], tell: Callable[[int], None]) -> list[dict[str, Any]]:
-        """Called when there is nothing left to claim. The leader waits for all, and gets what each has to say."""
+        """Ends the job when there is nothing left to claim. The leader waits for all, and gets what each has to say."""
 
 
 class OneProcessJob:

@@ -84,7 +84,7 @@ def launched_by_us() -> bool:
 
 
 def _watch(children: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Until all have ended well, or one has not."""
+    """Watches the processes until all have ended well, or one has not."""
     deadline: float | None = None
     while True:
         codes = [child.poll() for child in children]

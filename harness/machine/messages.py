@@ -60,7 +60,7 @@ class Messages:
         return bool(self._ask("check", list(keys)))
 
     def add(self, key: str, amount: int = 1) -> int:
-        """So many more; the new count, which no other process gets."""
+        """Adds to a counter; returns the new count, which no other process gets."""
         return int(self._ask("add", key, amount))
 
     def _ask(self, operation: str, *arguments: Any) -> Any:
@@ -72,13 +72,13 @@ class Messages:
             raise PeerFailed(self.failure or failure, self.size) from error
 
     def wait(self, *keys: str) -> None:
-        """Until all of the keys are there. Raises PeerFailed."""
+        """Waits until all of the keys are there. Raises PeerFailed."""
         self._pause_s = 0.01
         while not self.has(*keys):
             self.pause()
 
     def pause(self) -> None:
-        """A moment of waiting, longer the longer one waits. Raises PeerFailed."""
+        """Waits a moment, longer the longer one has waited. Raises PeerFailed."""
         time.sleep(self._pause_s)
         self._pause_s = min(0.2, self._pause_s * 1.5)
         self.check()

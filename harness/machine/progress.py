@@ -49,12 +49,12 @@ class Reporter:
         self._download: Progress | None = None
 
     def say(self, text: str) -> None:
-        """A line above the bars."""
+        """Prints a line above the bars."""
         if not self.quiet:
             self.console.print(plain.block(text), highlight=False, markup=False)
 
     def download(self, what: str, done: int, total: int | None) -> None:
-        """Told while something is brought or converted; `done` and `total` in bytes or parts."""
+        """Shows how much of something is brought or converted; `done` and `total` in bytes or parts."""
         if self.quiet or (what in self._brought and done != 0):
             return
         if not self.console.is_terminal:
@@ -76,7 +76,7 @@ class Reporter:
 
     @contextmanager
     def stage(self, kind: str, label: str, total: int | None = None, unit: str = "") -> Iterator[StageProgress]:
-        """A stage of the plan, from entering to leaving the block."""
+        """Shows a stage of the plan, from entering to leaving the block."""
         if self.quiet:
             yield StageProgress()
             return

@@ -28,7 +28,7 @@ _SHARE = 0.25
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
-    """Chosen by whoever runs, not by the spec."""
+    """What a run may use of the machine, chosen by whoever runs and not by the spec."""
 
     threads: int | None = None
     """Threads of each process; OMP_NUM_THREADS, or all cores divided by the processes, if empty."""
@@ -94,7 +94,7 @@ def cores() -> int:
 
 
 def give_back_freed() -> None:
-    """Lets go of memory that was freed and that the C library keeps for later: layer by layer, it would add up.
+    """Returns memory to the system that was freed and that the C library keeps for later: layer by layer, it would add up.
 
     Nothing happens where the library cannot be asked (musl, macOS, Windows).
     """

@@ -18,7 +18,7 @@ _SAID = b"\nstopping when this shard is stored; once more to stop at once\n"
 
 
 class _Request:
-    """Whether somebody asked, and whether it has to wait. One for the process, as its signals are."""
+    """The request to stop: whether there is one, and whether it has to wait. One for the process, as its signals are."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -43,13 +43,13 @@ def install() -> None:
 
 
 def ask() -> None:
-    """From another thread: as a signal asks, unless one has asked already and waits."""
+    """Asks from another thread as a signal does, unless one has asked already and waits."""
     if not _request.asked:
         _thread.interrupt_main()
 
 
 def whole(pieces: Iterable[T]) -> Iterator[T]:
-    """The pieces, each of which is finished once it is begun. Raises KeyboardInterrupt before the next if asked to stop."""
+    """Gives the pieces, each of which is finished once it is begun. Raises KeyboardInterrupt before the next if asked to stop."""
     for piece in pieces:
         _request.busy = True
         try:

@@ -73,8 +73,8 @@ class Team:
         return range(first, first + members)
 
     def exchange_within_machine(self) -> range:
-        """From now on torch.distributed is that of the processes of this machine: transformers splits a network over all
-        processes that there are. Their ranks in the team. Messages between all go on as before."""
+        """Restricts torch.distributed to the processes of this machine: transformers splits a network over all
+        processes that there are. Returns their ranks in the team. Messages between all go on as before."""
         import torch.distributed as world
 
         machine = self.machine()
@@ -95,7 +95,7 @@ class Team:
         return machine
 
     def lost(self, error: Exception) -> HarnessError:
-        """What to raise when the exchange with another process broke off: why, once its silence or its own word tells it."""
+        """The error to raise when the exchange with another process broke off: why, once its silence or its own word tells it."""
         deadline = time.monotonic() + (MISSED + 3) * BEAT_S
         line = next(iter(str(error).splitlines()), type(error).__name__)[:160]
         while time.monotonic() < deadline:
@@ -129,7 +129,7 @@ class Team:
             yield
 
     def leave(self) -> None:
-        """A good end. The leader goes last, because the messages may lie with it."""
+        """Leaves after a good end. The leader goes last, because the messages may lie with it."""
         self.messages.put(f"left/{self.rank}", True)
         if self.leads:
             self.messages.wait(*(f"left/{rank}" for rank in range(self.size)))
@@ -167,11 +167,11 @@ class SharedJob:
             yield item
 
     def tell(self, what: str, value: Any) -> None:
-        """Something that the other processes need for this job."""
+        """Tells the other processes something that they need for this job."""
         self._messages.put(f"{self._name}/{what}", value)
 
     def hear(self, what: str) -> Any:
-        """What another tells, once it does. Raises PeerFailed."""
+        """Waits for what another process tells. Raises PeerFailed."""
         self._messages.wait(f"{self._name}/{what}")
         return self._messages.get(f"{self._name}/{what}")
 
@@ -227,7 +227,7 @@ def join() -> Team | None:
 
 @contextmanager
 def membership() -> Iterator[Team | None]:
-    """The team for the duration of a block. An error of the block is told to the others, one of theirs ends the block.
+    """Gives the team for the duration of a block. An error of the block is told to the others, one of theirs ends the block.
 
     Of each machine one process tells the user; the others end without a word.
     """

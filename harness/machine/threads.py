@@ -1,4 +1,4 @@
-"""Threads: what is done to every layer by itself is done to several layers at a time."""
+"""Threads: work on single layers is done for several layers at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def each(fit: Callable[[Given], Result], layers: Iterable[Given]) -> list[Result]:
-    """`fit` of every layer, in their order, each on one thread.
+    """The results of `fit` for every layer, in their order, each computed on one thread.
 
     A layer's states then stay in the cache of the core that works on them, no core waits for another, and results do
     not depend on the number of threads.

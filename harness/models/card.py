@@ -1,4 +1,4 @@
-"""What is known of a language model before its weights are loaded: identity, sizes, precision. Nothing heavy is imported."""
+"""A model's card: its identity, sizes and precision, known before its weights are loaded. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def layers(self) -> int:
-        """Places where states can be read: layer 0 (the embeddings) and one after each block."""
+        """The number of layers where states can be read: layer 0 (the embeddings) and one after each block."""
         return self.shape.blocks + 1
 
     @property

@@ -26,7 +26,7 @@ ORIGIN = "harness-origin.json"
 
 
 def converted_folder(file: Path) -> Path:
-    """Where the converted model lies, or would lie."""
+    """The folder in which the converted model lies, or would lie."""
     return (
         cache_folder()
         / "models"
@@ -35,7 +35,7 @@ def converted_folder(file: Path) -> Path:
 
 
 def is_converted(file: Path) -> bool:
-    """Whether `convert` would answer at once."""
+    """Whether the file was converted before."""
     return (converted_folder(file) / ORIGIN).is_file()
 
 

@@ -48,7 +48,7 @@ def write(file: Path, folder: Path) -> None:
 
 
 def _verify(file: Path, folder: Path, model: PreTrainedModel) -> None:
-    """What was written is what was read: every tensor, bit for bit, and finite."""
+    """Checks that what was written is what was read: every tensor, bit for bit, and finite."""
     import torch
     from safetensors import safe_open
 

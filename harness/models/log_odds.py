@@ -11,7 +11,7 @@ AT_ONCE = 256
 
 
 class Spoken(msgspec.Struct, frozen=True):
-    """Where the tokens of some answers are predicted; answers with fewer tokens than the longest are padded."""
+    """The places at which the tokens of some answers are predicted; answers with fewer tokens than the longest are padded."""
 
     place: Tensor
     """Which of the places that the head looked at predicts a token, int64, (…, token)."""

@@ -44,7 +44,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def check_files(folder: Path) -> None:
-    """The libraries that read a model's folder wait for pipes, and read devices and text of any size to the end."""
+    """Refuses what libraries would read without end in a model's folder: pipes, devices and text of any size."""
     for path in sorted(folder.iterdir()):
         if is_irregular(path):
             raise UsageError(f"{path} is neither a file nor a folder; take it away")

@@ -30,11 +30,11 @@ Past = list[tuple[Tensor, Tensor]]
 
 
 class _Deep(Exception):
-    """The way out of a pass that has all it came for; raised in a hook, no error."""
+    """Ends a forward pass early, once all wanted layers are read; raised in a hook, no error."""
 
 
 class Read:
-    """What one pass gave."""
+    """The states, and maybe logits, of one forward pass."""
 
     def __init__(self, layers: Sequence[int]):
         self.layers = tuple(layers)
@@ -124,8 +124,8 @@ class Network:
         return found
 
     def mask(self, sees: Tensor) -> Tensor:
-        """Who sees whom as the attention takes it, (sequence, 1, token, token): plain attention adds its mask to the scores; the
-        fused kernels take the truth values."""
+        """The attention mask in the form that the network takes, (sequence, 1, token, token): plain attention adds its mask to the
+        scores; the fused kernels take the truth values."""
         if not self.adds_mask:
             return sees[:, None]
         added = torch.zeros(sees.shape, dtype=self.dtype, device=sees.device)

@@ -1,4 +1,4 @@
-"""Where a network's weights go: whole on every device, or in layers over as many devices as it takes.
+"""The placement of a network's weights: whole on every device, or in layers over as many devices as it takes.
 
 A network that fits on one device is there once for each (data parallel: processes share the rows). One that does not is
 laid out over the fewest devices that hold it, by accelerate's `infer_auto_device_map` on weights that are not there, and

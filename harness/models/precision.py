@@ -1,4 +1,4 @@
-"""Which number format the forward pass uses: float32 unless a spec asks for another one.
+"""The number format of the forward pass: float32 unless a spec asks for another one.
 
 `auto` takes bfloat16 only where it is fast: on GPUs with bfloat16 tensor cores and on processors with AVX512-BF16 or AMX.
 Elsewhere a processor emulates it, a hundred times slower than float32. It is no default, because the same spec must give

@@ -71,7 +71,7 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def tokens(self) -> int:
-        """Of all its texts."""
+        """The number of tokens in all its texts."""
         return sum(map(len, self.texts))
 
     @property

@@ -50,7 +50,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """What costs and hooks depend on."""
+    """The sizes of a network that costs and hooks depend on."""
 
     family: str
     """transformers' model_type."""

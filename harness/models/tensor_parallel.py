@@ -116,7 +116,7 @@ def load_split(card: ModelCard, number: int, processes: int) -> SplitNetwork:
 
 
 def split(card: ModelCard, processes: int) -> Split:
-    """What a process of so many holds. Loads no weights. Raises UsageError for a network that cannot be split over them."""
+    """The share of a network that each of so many processes holds; loads no weights. Raises UsageError where it cannot be split."""
     if processes < 2:
         raise UsageError(
             "--tensor-parallel splits a network over the processes of a machine, and there is one here; add --processes N, "

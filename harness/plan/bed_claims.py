@@ -1,4 +1,4 @@
-"""Whether the claims of a bed with a card were tried here, and what came of it.
+"""The verdict on the claims of a bed with a card: whether they were tried on this machine, and held.
 
 A verdict is kept in the store under the content of the bed's folder and the identity of the network that was tried: another base,
 another adapter, a changed card or row of data is a bed that nobody has tried.
@@ -23,7 +23,7 @@ _KIND = "claims"
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What trying a bed's claims came to."""
+    """The result of trying a bed's claims."""
 
     held: int
     broken: tuple[str, ...]
@@ -52,7 +52,7 @@ def recall(store: Store, folder: Path, network: str) -> Verdict | None:
 
 
 def sentences(plan: Plan, store: Store) -> list[str]:
-    """For the report, what is known of the claims of each bed with a card; controls, which claim nothing, are left out."""
+    """Sentences for the report on the claims of each bed with a card; controls, which claim nothing, are left out."""
     said = []
     for condition in plan.spec.conditions:
         bed = condition.bed

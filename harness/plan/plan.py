@@ -73,7 +73,7 @@ class Plan:
         return self.stages[-1]
 
     def stored(self, store: Store) -> dict[str, Stored]:
-        """By key: what the store has, and why the rest has to be made."""
+        """What the store has of each stage, by key, and why the rest has to be made."""
         last = last_runs.recall(store, self.spec.name)
         before, known = ({}, b"") if last is None else (last.stages, last.definitions)
         return {stage.key: _stored(stage, store, before.get(stage.title), known) for stage in self.stages}

@@ -1,4 +1,4 @@
-"""A stage: one step of a plan, with all that there is to know of it in one place.
+"""A stage: one step of a plan, with its ingredients, inputs, making, storing and cost.
 
 A stage says what it is made from (its ingredients, each under a name that a person understands), what it needs made before
 (its inputs), and how it is made, kept, read back and costed. Whether it has to be made, why, by which process, and what is
@@ -66,7 +66,7 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
 
     @property
     def label(self) -> str:
-        """The same for people."""
+        """The place in words, for people."""
         return ", ".join(self.place)
 
     @property
@@ -80,7 +80,7 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        """Where its code begins: what makes the result and reads it back, and the kinds that the spec names for it."""
+        """The entries of its code: what makes the result and reads it back, and the kinds that the spec names for it."""
         own = type(self)
         return (own.make, own.save, own.load)
 
@@ -108,7 +108,7 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
         """Makes what has to be there before the stage is begun and its progress shown."""
 
     def make(self, run: Run, work: Work) -> T:
-        """The result. What it needs of other stages it asks the run for."""
+        """Makes the result. What it needs of other stages it asks the run for."""
         raise NotImplementedError
 
     def save(self, made: T, folder: Path) -> Mapping[str, Any]:
@@ -136,5 +136,5 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
         raise NotImplementedError
 
     def cost(self, run: Run) -> Cost:
-        """What it costs, found without loading weights."""
+        """The cost, found without loading weights."""
         return Cost()

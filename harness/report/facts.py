@@ -1,4 +1,4 @@
-"""What a report says about model and data: the same lines in every honest run, nothing about the machine."""
+"""A report's facts about model and data: the same lines in every honest run, nothing about the machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def model_facts(run: Run) -> list[Fact]:
 
 
 def _trainings(run: Run) -> list[Fact]:
-    """What each network was taught that was trained before it was asked."""
+    """Lines on each elicited network: what it was trained on."""
     facts = []
     for stage in run.plan.of("elicit"):
         names, options = stage.place, stage.elicit
@@ -102,5 +102,5 @@ def _associations(run: Run, condition: str) -> list[Fact]:
 
 
 def _once(facts: list[Fact]) -> list[Fact]:
-    """Neighbours that say the same are said once."""
+    """The lines, neighbours that are equal once."""
     return [next(same) for _, same in groupby(facts)]

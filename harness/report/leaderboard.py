@@ -1,4 +1,4 @@
-"""The leaderboard: which method survives which distractor, one table for all conditions."""
+"""The leaderboard: one table that says which method survives which distractor, under all conditions."""
 
 from __future__ import annotations
 

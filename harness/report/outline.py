@@ -1,4 +1,4 @@
-"""What the tables do not say by themselves: order, roles, claims, the layers chosen. It goes into the manifest, so that
+"""The outline of a report, which its tables do not say by themselves: order, roles, claims, the layers chosen. It goes into the manifest, so that
 report.html can be made again from the report's own folder.
 """
 
@@ -150,7 +150,7 @@ def _is(check: Check, row: Mapping[str, Any]) -> bool:
 
 
 def _rivals(spec: Spec, condition: Condition) -> tuple[str, ...]:
-    """What a probe could find instead of the truth."""
+    """The factors that a probe could find instead of the truth."""
     found = spec.distractors_of(condition)
     return tuple(name for name in condition.distractors if not found[name].follows_truth)
 
@@ -173,6 +173,6 @@ def _metric(name: str, metrics: Sequence[Metric]) -> MetricOutline:
 
 
 def _in_order(wanted: Sequence[T], present: Iterable[T]) -> list[T]:
-    """What is present, each once: the wanted order first, then whatever else there is, sorted."""
+    """The names that are present, each once: the wanted order first, then whatever else there is, sorted."""
     there = set(present)
     return [*dict.fromkeys(w for w in wanted if w in there), *sorted(there - set(wanted))]  # type: ignore[type-var]

@@ -1,4 +1,4 @@
-"""The checks as a reader meets them: the claim in words, what was found, and whether that was expected."""
+"""The checks as a report shows them: the claim in words, what was found, and whether that was expected."""
 
 from __future__ import annotations
 

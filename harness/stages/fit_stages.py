@@ -121,7 +121,7 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
         }
 
     def before(self, run: Run) -> None:
-        """The states, before other processes are called: one that waits for states cannot help to make them."""
+        """Makes the states before other processes are called: one that waits for states cannot help to make them."""
         asked = _missing(run, self)
         for stage in asked:
             _check_apart(run, self.fit.fit_on, stage.tested_on)

@@ -16,8 +16,7 @@ import msgspec
 
 from harness.contracts import Normaliser, Pairs, Probe, Readout, kind
 from harness.errors import ConstantStates
-from harness.fitting import fit as fitting
-from harness.fitting.fit import Fitting
+from harness.fitting.fit import Fitting, score, training_pairs
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
 from harness.maths.axes import joined
@@ -38,7 +37,7 @@ layouts that descents want."""
 
 
 class Item(msgspec.Struct, frozen=True):
-    """Some layers for some probes: what one process does at a time."""
+    """Some layers of some probes, which one process fits at a time."""
 
     layers: tuple[int, ...]
     probes: tuple[str, ...]
@@ -59,7 +58,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class LayerWork:
-    """All that is missing of the probes that are fitted on one condition."""
+    """The missing fits and answers of the probes that are fitted on one condition."""
 
     def __init__(self, run: Run, fits: Sequence[Fit], scores: Sequence[Score]):
         """Fits that are missing, and answers that are; a fit whose answers are missing need not be named."""
@@ -133,7 +132,7 @@ class LayerWork:
         readout, still = self._fitted(one, item, states)
         between = time.perf_counter()
         scored = [
-            fitting.score(
+            score(
                 readout, one.probe, states.fitting, states.tests[tested], self.conditions.labels(tested, "test"),
                 fit_on=self.fit_on, tested_on=tested, layers=item.layers,
             )
@@ -152,7 +151,7 @@ class LayerWork:
         return between - start, time.perf_counter() - between
 
     def _store(self, one: Wanted, readout: Readout, normaliser: Normaliser | None, scored: Iterable[Scored]) -> None:
-        """What the plan asks for."""
+        """Stores the fits and answers that the plan asks for."""
         with self.store.write(one.fit.kind, one.fit.key, fit_about(readout, normaliser)) as folder:
             save_fit(readout, normaliser, folder)
         for stage, answers in zip(one.scores.values(), scored, strict=True):
@@ -167,7 +166,7 @@ class LayerWork:
             if self._whole(one, item):
                 return readout, ""
             return readout.at(layer=[self.layers.index(layer) for layer in item.layers]), ""
-        train = fitting.training_pairs(one.probe, states.fitting)
+        train = training_pairs(one.probe, states.fitting)
         try:
             return one.probe.fit(train, one.seeds), ""
         except ConstantStates as error:
@@ -202,7 +201,7 @@ class LayerWork:
 
 
 def _wanted(fits: Sequence[Fit], scores: Sequence[Score]) -> list[Wanted]:
-    """In the order of the plan."""
+    """The probes whose answers are missing, in the order of the plan."""
     by_key = {fit.key: fit for fit in fits}
     return [
         Wanted(fit.probe, fit.seeds, fit, {score.tested_on: score for score in scores if score.fit.key == key})

@@ -29,7 +29,7 @@ Written = tuple[Report, dict[str, bytes]]
 
 
 class Rendered(Stage[Written], frozen=True, kw_only=True):
-    """All of a report but its manifest and its page."""
+    """The files of a report, all but its manifest and its page."""
 
     kind: ClassVar[str] = "report"
 

@@ -70,7 +70,7 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         return content_key(key, plain(plant), code_of(*PARTS["planting"]))
 
     def recall(self, store: Store) -> Extracted | None:
-        """Never the whole: the bank says row by row what is there."""
+        """Nothing: the states lie row by row in the bank, which is asked where they are needed."""
         return None
 
     def before(self, run: Run) -> None:
@@ -143,7 +143,7 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
 
 
 def read_from(condition: Condition, subject: Subject, training: Training | None) -> dict[str, str]:
-    """What states depend on besides prompts and code. Conditions for which it is the same are forwarded together."""
+    """The ingredients of states besides prompts and code. Conditions for which it is the same are forwarded together."""
     own = subject.ingredients() if training is None else training.base.ingredients() | {"elicited": training.key}
     return {
         **own,
@@ -154,7 +154,7 @@ def read_from(condition: Condition, subject: Subject, training: Training | None)
 
 
 def states_read(plan: Plan, prompts: Mapping[str, Prompts], taught: Mapping[str, Training]) -> Iterator[States]:
-    """Conditions that read the same states of the same subject are forwarded together."""
+    """One stage for all conditions that read the same states of the same subject."""
     groups: dict[str, list[Condition]] = {}
     for condition in plan.spec.conditions:
         same = read_from(condition, plan.subjects[condition.name], taught.get(condition.name))

@@ -1,4 +1,4 @@
-"""What a summary of the run needs besides tables: the layer that is shown of each probe, and facts about model and data."""
+"""The summary of a run besides its tables: the layer that is shown of each probe, and facts about model and data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What stands beside the tables."""
+    """The layers, facts and findings that stand beside the tables."""
 
     layers: tuple[Shown, ...]
     facts: tuple[tuple[str, str], ...]

@@ -36,7 +36,7 @@ class ScoreTables(msgspec.Struct, frozen=True):
 
 
 class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
-    """What the metrics say of all answers."""
+    """The tables of all scores: every metric of every probe's answers."""
 
     kind: ClassVar[str] = "tables"
 

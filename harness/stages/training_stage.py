@@ -67,7 +67,7 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
         return run.seen(self)
 
     def questions(self, run: Run) -> list[Question]:
-        """What the network may be taught. Raises DataError where its rows have no such labels."""
+        """The questions that the network may be taught. Raises DataError where its rows have no such labels."""
         right = run.conditions.labels(self.on, "train").targets
         if self.elicit.target not in right:
             raise DataError(
@@ -84,7 +84,7 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
         return self.recall(store) or elicited.awaited(self.base, self.key)
 
     def cost(self, run: Run) -> Cost:
-        """A training: all of it, or nothing."""
+        """The cost of all of the training, or of nothing where it is stored."""
         from harness.models.training.cost import cost, peak_bytes
 
         options, questions, cached = self.elicit, self.questions(run), run.store.has(self.kind, self.key)
@@ -102,7 +102,7 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
 
 
 def trainings(plan: Plan, prompts: Mapping[str, Prompts]) -> Iterator[Training]:
-    """Each once for all conditions that ask for it. Raises UsageError for a network that cannot be trained so."""
+    """The trainings of a plan, each once for all conditions that ask for it. Raises UsageError for what cannot be trained."""
     alike: dict[str, list[Training]] = {}
     for condition in plan.spec.conditions:
         if condition.elicit is None:

@@ -37,12 +37,12 @@ def store_at(root: str | Path | None = None) -> Store:
 
 
 def local_store(root: str | Path | None = None) -> Store:
-    """The same, but of a bucket the folder of this machine in front of it: what may be tidied up here."""
+    """The store that may be tidied up here: of a bucket, the folder of this machine in front of it."""
     return Store(store_at(root).root)
 
 
 class ObjectStore(Store):
-    """Artifacts in a bucket. See the module's text."""
+    """Artifacts in a bucket, with copies in a folder of this machine."""
 
     def __init__(self, url: str):
         from fsspec.core import url_to_fs
@@ -90,7 +90,7 @@ class ObjectStore(Store):
         self._send(kind, key)
 
     def set_aside(self, kind: str, key: str, name: str = "meta.json") -> None:
-        """Takes the damaged copy of this machine away. That in the bucket may be sound."""
+        """Removes the damaged copy on this machine. The one in the bucket may be sound."""
         self.damaged.append(f"{kind}/{key}/{name}")
         super().remove(kind, key)
 
@@ -107,7 +107,7 @@ class ObjectStore(Store):
         return None if raw is None or meta is None else (raw, meta)
 
     def _fetch(self, kind: str, key: str) -> bool:
-        """Brings an artifact here, as it is; whether it was there. Nothing is written outside of its folder."""
+        """Copies an artifact to this machine; whether the bucket has it. Nothing is written outside of its folder."""
         sent = self._sent(kind, key)
         if sent is None:
             return False
@@ -159,7 +159,7 @@ class ObjectStore(Store):
             return None
 
     def _asked(self, ask: Callable[..., Any], *what: Any, **how: Any) -> Any:
-        """What the bucket says. Raises StoreError where it does not answer, and FileNotFoundError."""
+        """Asks the bucket. Raises StoreError where it does not answer, and FileNotFoundError."""
         try:
             return ask(*what, **how)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Housekeeping of the artifact store: what is there, what uses it, is it sound, what may go.
+"""Housekeeping of the artifact store: lists, verifies and prunes artifacts.
 
 Only a folder that is marked as a store is tidied up, links are never followed, and what a running process uses stays.
 """
@@ -49,7 +49,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Pruned(msgspec.Struct, frozen=True):
-    """What went, or would go."""
+    """The artifacts that a pruning removed, or would remove."""
 
     count: int
     bytes: int
@@ -58,7 +58,7 @@ class Pruned(msgspec.Struct, frozen=True):
 
 
 def seconds(text: str) -> float:
-    """`30d`, `12h`, `2w`, `90min`; a bare number is days. Raises UsageError."""
+    """The seconds of `30d`, `12h`, `2w`, `90min`; a bare number is days. Raises UsageError."""
     found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)(s|min|h|d|w)?", text.strip())
     if not found:
         raise UsageError(f'"{text}" is no span of time; write 30d, 12h or 2w')
@@ -157,7 +157,7 @@ def prune(store: Store, older_than_s: float | None = None, unused: bool = False,
 
 
 def _sweep(store: Store) -> None:
-    """Removes what killed processes left behind."""
+    """Removes the files that killed processes left behind."""
     leases.clear(store)
     for folder in (*_kinds(store), *_NOT_ARTIFACTS):
         for draft in store.folder(folder).glob("*~*"):

@@ -35,12 +35,12 @@ class LastRun(msgspec.Struct, frozen=True):
 
 
 def refers(uses: list[str], artifact: str) -> bool:
-    """Whether KIND/KEY is among those, or begins as one that ends in a hyphen."""
+    """Whether KIND/KEY is among its artifacts, or begins as one that ends in a hyphen."""
     return any(artifact == use or (use.endswith("-") and artifact.startswith(use)) for use in uses)
 
 
 def keep(store: Store, run: LastRun) -> None:
-    """Raises StoreError when the disk is full. A store that may not be written goes without."""
+    """Writes the note. Raises StoreError when the disk is full; a store that may not be written goes without."""
     place = store.folder(FOLDER) / f"{run.name}.json"
     draft = place.with_name(f"{place.name}~{os.getpid()}-{uuid4().hex[:8]}")
     try:

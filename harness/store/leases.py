@@ -34,7 +34,7 @@ FAR_SILENT_S = 600.0
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What a lease says."""
+    """The content of a lease: a process, and the artifacts that it uses."""
 
     host: str
     pid: int
@@ -47,7 +47,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Lease:
-    """While the block runs, the artifacts that are named, and those that are used, stay in the store."""
+    """Keeps the artifacts that are named, and those that are used, in the store while a block runs."""
 
     def __init__(self, store: Store, uses: Sequence[str] = ()):
         self.store = store
@@ -90,7 +90,7 @@ def living(store: Store) -> list[Note]:
 
 
 def clear(store: Store) -> int:
-    """Removes the notes of processes that are gone, and what is no note; how many."""
+    """Removes the notes of processes that are gone, and what is no note; returns how many."""
     dead = [
         path
         for path, note in _notes(store)

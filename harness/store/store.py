@@ -59,7 +59,7 @@ class Artifact:
 
 
 class Store:
-    """Artifacts under one root folder. See the module's text for the layout."""
+    """Artifacts under one root folder, laid out as the module says."""
 
     def __init__(self, root: Path | None = None):
         self.root = root or default_root()
@@ -69,7 +69,7 @@ class Store:
         """Artifacts of another format that were asked for and not read, with their format."""
 
     def remarks(self) -> list[str]:
-        """What a person should know of artifacts that were asked for and could not be read, a sentence each."""
+        """Remarks for a person on artifacts that were asked for and could not be read, a sentence each."""
         said = [f"{damaged} was damaged in the store; it was set aside and made again" for damaged in self.damaged]
         if self.outdated:
             formats = ", ".join(sorted({str(number) for number in self.outdated.values()}))
@@ -83,7 +83,7 @@ class Store:
         return self.root / kind / key
 
     def folder(self, kind: str) -> Path:
-        """Where everything of a kind lies. Raises StoreError for a link: it could lead to files that are not the store's."""
+        """The folder of a kind of artifact. Raises StoreError for a link: it could lead to files that are not the store's."""
         place = self.root / kind
         if place.is_symlink():
             raise StoreError(
@@ -92,7 +92,7 @@ class Store:
         return place
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether there is one, without verifying it."""
+        """Whether there is such an artifact, without verifying it."""
         return self._meta(kind, key) is not None
 
     def keys(self, kind: str, prefix: str = "") -> list[str]:
@@ -129,13 +129,13 @@ class Store:
         return Artifact(folder, meta["about"], tuple(meta["files"]))
 
     def set_aside(self, kind: str, key: str, name: str = "meta.json") -> None:
-        """Takes a damaged artifact away, and remembers to say so."""
+        """Removes a damaged artifact, and notes it for the remarks."""
         self.damaged.append(f"{kind}/{key}/{name}")
         self.remove(kind, key)
 
     @contextmanager
     def write(self, kind: str, key: str, about: dict[str, Any] | None = None) -> Iterator[Path]:
-        """A new empty folder to write files into; it becomes the artifact when the block ends without an error.
+        """Gives a new empty folder to write files into, which becomes the artifact when the block ends without an error.
 
         Raises StoreError when the disk is full or cannot be written; nothing is left behind then.
         """
@@ -153,7 +153,7 @@ class Store:
             self._keep(draft, kind, key)
 
     def remove(self, kind: str, key: str) -> None:
-        """Takes an artifact away; nothing happens if there is none."""
+        """Removes an artifact; does nothing if there is none."""
         place = self.place(kind, key)
         aside = place.with_name(f"{key}~gone-{uuid4().hex[:8]}")
         try:
@@ -245,7 +245,7 @@ class Store:
         return error.errno in _READ_ONLY
 
     def explain(self, error: OSError) -> StoreError:
-        """What an error of the disk means for the user."""
+        """The error to raise for an error of the disk, in words for the user."""
         if error.errno in _DISK_FULL:
             return StoreError(
                 f"the disk that holds the store is full ({self.root}): free some space, or set HARNESS_STORE to another "

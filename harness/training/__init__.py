@@ -1,1 +1,1 @@
-"""Test beds in the making: their weights are trained, noted and tried."""
+"""The making of test beds: training their weights, noting how, and trying their claims."""

@@ -1,4 +1,4 @@
-"""A bed for a person to start from: `deceiver` as a folder with a card, small enough to be tried in a minute."""
+"""The starter bed, for a person to begin with: `deceiver` as a folder with a card, small enough to be tried in a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The claims of a test bed, tried: they are a spec of checks, which is run on the bed as anybody would use it.
+"""Trying the claims of a test bed: a spec of checks, which is run on the bed as anybody would use it.
 
 Two sorts of beds claim something: those that come with the program, as Python, and those that a person published with a card.
 """

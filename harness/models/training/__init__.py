@@ -1,1 +1,1 @@
-"""Training a low-rank update of a network: its two parts, its layers, its loop, its cost, and what the store keeps."""
+"""Training a low-rank update of a network: its two parts, its layers, its loop and its cost."""

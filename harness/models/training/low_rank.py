@@ -67,7 +67,7 @@ def _drawn(layer: nn.Module, generator: torch.Generator) -> LowRank:
 
 
 def parameters_of(maps: Iterable[LowRank]) -> list[nn.Parameter]:
-    """What is trained."""
+    """The tensors that are trained."""
     return [parameter for each in maps for parameter in (each.down, each.up)]
 
 

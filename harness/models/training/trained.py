@@ -49,7 +49,7 @@ def descend(
 
 
 def told(tell: Tell, step: int, loss: float, rate: float) -> float:
-    """The loss of a step, counted from 1, told. Raises HarnessError where training has diverged."""
+    """Reports the loss of a step, counted from 1. Raises HarnessError where training has diverged."""
     if loss != loss:
         raise HarnessError(f"training diverged at step {step}; the recipe's rate of {rate:g} is too large")
     tell(step, loss)
@@ -57,6 +57,6 @@ def told(tell: Tell, step: int, loss: float, rate: float) -> float:
 
 
 def closing_loss(losses: Sequence[float]) -> float:
-    """Mean over the last tenth."""
+    """The mean loss over the last tenth of the steps."""
     closing = losses[-max(len(losses) // 10, 1) :]
     return sum(closing) / len(closing)

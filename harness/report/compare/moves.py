@@ -49,7 +49,7 @@ class CheckMoved(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Everything that moved, the most important first."""
+    """What moved between two reports, the most important first."""
 
     old: str
     new: str

@@ -23,7 +23,7 @@ from harness.untrusted import text as plain
 
 
 class Named(msgspec.Struct, frozen=True):
-    """What a user asks for: a name, and the label under which it stands in the table."""
+    """A name that a user asks for, and the label under which it stands in the table."""
 
     label: str
     name: str

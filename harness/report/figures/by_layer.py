@@ -1,4 +1,4 @@
-"""Score by layer: a panel per transfer and factor, a line per method with its interval as a band."""
+"""The figure of scores by layer: a panel per transfer and factor, a line per method with its interval as a band."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all figures share: fonts, colours by role, and an SVG whose bytes depend on nothing but the numbers.
+"""The canvas that all figures share: fonts, colours by role, and an SVG whose bytes depend on nothing but the numbers.
 
 Text is drawn as outlines: GitHub shows an SVG without the reader's fonts, and a fall-back font would run into its
 neighbours. Coordinates are rounded to a hundredth of a point, which halves the file and keeps diffs still when the

@@ -1,4 +1,4 @@
-"""Which method finds what: every method's score on every factor at its summary layer, with intervals."""
+"""The overview figure: every method's score on every factor at its summary layer, with intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The distribution over seeds, by layer and at the summary layer: two clouds are a finding that a mean would hide."""
+"""The figure of scores over seeds, by layer and at the summary layer: two clouds are a finding that a mean would hide."""
 
 from __future__ import annotations
 
