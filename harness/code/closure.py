@@ -66,7 +66,7 @@ class Tree:
 
     @property
     def index(self) -> Index:
-        """Of the package itself."""
+        """The index of the package itself."""
         return self.indexes[self.package]
 
     def index_of(self, module: str) -> Index:
@@ -140,7 +140,7 @@ class Tree:
         return self._texts[place]
 
     def short_hash(self, place: Place) -> bytes:
-        """Of a definition itself, whatever it refers to."""
+        """The short hash of a definition itself, whatever it refers to."""
         owner = self.definition(place).name.rpartition(".")[0]
         return hashlib.blake2b(f"{owner}\0{self.text(place)}".encode(), digest_size=SHORT).digest()
 

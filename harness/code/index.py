@@ -86,7 +86,7 @@ class Index:
 
     @cached_property
     def hash(self) -> str:
-        """Of all files, by path and content."""
+        """The hash of all files, by path and content."""
         parts = (f"{place}\0{content.hex()}\n" for place, content in sorted(self._content.items()))
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 

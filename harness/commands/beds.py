@@ -1,4 +1,4 @@
-"""`harness bed`: making the weights of a test bed, and trying what it claims."""
+"""`harness bed`: the verbs that make the weights of a test bed and try its claims."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _bed(name: str, options: list[str] | None) -> NetworkBed:
 
 
 def _options(written: list[str] | None) -> dict[str, object]:
-    """`world=cities` as the language reads values."""
+    """The options in texts such as `world=cities`, with values as the language reads them."""
     from harness.language.syntax.document import resolve
 
     found: dict[str, object] = {}

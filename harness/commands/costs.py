@@ -1,4 +1,4 @@
-"""What a plan costs and how much of it is stored, for `harness plan`. No weights are loaded.
+"""The costs of a plan, and how much of it is stored, for `harness plan`. No weights are loaded.
 
 Prompts are made (and kept) for it, because only they say how many tokens there are.
 """
@@ -21,7 +21,7 @@ from harness.untrusted.text import line
 
 
 def estimate(run: Run) -> dict[str, Cost]:
-    """By stage key."""
+    """The cost of every stage, by its key."""
     return {stage.key: stage.cost(run) for stage in run.plan.stages}
 
 
@@ -54,7 +54,7 @@ def as_table(plan: Plan, stored: Mapping[str, Stored], costs: Mapping[str, Cost]
 
 
 def _lines(plan: Plan) -> list[list[Stage[Any]]]:
-    """Stages that are shown in one line: the probes of one condition."""
+    """Groups of stages that are shown in one line: the probes of one condition."""
     lines: dict[tuple[str, str], list[Stage[Any]]] = {}
     for stage in plan.stages:
         lines.setdefault((stage.kind, stage.label.split(" · ")[0]), []).append(stage)

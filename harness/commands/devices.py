@@ -1,4 +1,4 @@
-"""What a plan would do on devices that need not be here: `harness plan --devices 8x80GiB`. Imports torch, loads no weights.
+"""The placement and costs of a plan on devices that need not be here: `harness plan --devices 8x80GiB`. Imports torch, loads no weights.
 
 Times are floating-point operations over a rate. The rate of a processor is measured on this one; that of a device that is
 not here is assumed, and the plan says so.
@@ -121,12 +121,12 @@ def _mib(size: float) -> float:
 
 
 def as_json(found: list[Foreseen], devices: Devices) -> dict[str, Any]:
-    """For programs."""
+    """The placement and costs as plain values, for programs."""
     return {"devices": str(devices), "networks": msgspec.to_builtins(found)}
 
 
 def as_table(found: list[Foreseen], devices: Devices) -> Table:
-    """For people."""
+    """The placement and costs as a table, for people."""
     table = Table(title=f"on {devices}", title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
     for name in ("of", "placement", "memory of each device", "time"):
         table.add_column(name)

@@ -1,4 +1,4 @@
-"""What `harness list` shows: every kind in one line, or one kind with its options, as its struct declares them."""
+"""The output of `harness list`: every kind in one line, or one kind with its options, as its struct declares them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FOR_EXAMPLE = {"probe": "logistic_regression", "over": "word", "hub": "stanford
 
 
 def listing(folder: str | None = None, name: str | None = None) -> RenderableType:
-    """What there is in a folder (of everything, without one), or one thing in full. Raises UsageError."""
+    """All kinds in a folder (in all folders, without one), or one kind in full. Raises UsageError."""
     if folder is None:
         return _everything()
     folder = kind.canonical(folder)

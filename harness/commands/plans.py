@@ -1,4 +1,4 @@
-"""`harness plan`: what a run would do, and what it would cost."""
+"""`harness plan`: prints what a run would do and cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about reports that are there: what moved, side by side, the page again."""
+"""Commands about written reports: their difference, their scores side by side, their page rendered again."""
 
 from __future__ import annotations
 

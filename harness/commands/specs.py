@@ -1,4 +1,4 @@
-"""Commands about the language: checking specs, its schema, a first spec, and what there is to name."""
+"""Commands about the language: checking specs, printing its schema, writing a first spec, listing kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness store`: what the store holds, whether it is sound, and what is no longer needed."""
+"""`harness store`: the verbs that list, verify and prune the store."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def prune(
 
 
 def _store_here(root: str | None) -> Store:
-    """What the verbs of `harness store` look after: of a bucket, the copy on this machine."""
+    """The store that the verbs of `harness store` look after: of a bucket, the copy on this machine."""
     from harness.store import local_store
 
     return local_store(root)

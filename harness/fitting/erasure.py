@@ -1,4 +1,4 @@
-"""Takes a factor out of normalised states, with labels: what a probe finds afterwards is something else.
+"""Erasure: takes a factor out of normalised states, with labels. What a probe finds afterwards is something else.
 
 A *statement* is one member of a pair; it agrees with a factor when it is the member that the factor's label names. For the
 truth this is whether the statement is true. The means of agreeing and other statements, x⁺ and x⁻ centred apart, differ

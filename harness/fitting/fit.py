@@ -29,7 +29,7 @@ class Fitting:
         self._normalised: dict[tuple[_Space, SplitName], Pairs] = {}
 
     def normaliser(self, probe: Probe) -> Normaliser:
-        """What a probe's states go through: its normalisation, then what it has erased."""
+        """The map that a probe's states go through: its normalisation, then what it has erased."""
         space = _space(probe)
         if space not in self._normalisers:
             self._normalisers[space] = self._learnt(probe)
@@ -61,12 +61,12 @@ _Space = tuple[str, Erasure | None]
 
 
 def _space(probe: Probe) -> _Space:
-    """What tells apart the states that probes are fitted in."""
+    """A key of the space of states that a probe is fitted in."""
     return probe.normalise, probe.erase
 
 
 def training_pairs(probe: Probe, fitting: Fitting) -> Pairs:
-    """What a probe is fitted on, with labels for one that is supervised."""
+    """The pairs that a probe is fitted on, with labels for one that is supervised."""
     return _with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"])
 
 

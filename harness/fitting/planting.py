@@ -25,7 +25,7 @@ _DIRECTIONS = 0x91A27
 
 
 def direction(planting: Planting, layer: int, width: int) -> np.ndarray:
-    """The unit direction of the feature at a layer, float64, (d_model,). It hangs on the seed and the layer's number only, so that
+    """The unit direction of the feature at a layer, float64, (d_model,). It depends on the seed and the layer's number only, so that
     conditions and runs of layers agree on it."""
     drawn = np.random.default_rng([_DIRECTIONS, planting.seed, layer]).standard_normal(width)
     return drawn / np.linalg.norm(drawn)

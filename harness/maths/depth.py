@@ -102,7 +102,7 @@ def _resampled(measured: Sequence[Measured], draws: int) -> list[np.ndarray]:
 
 
 def _group_sums(measured: Measured, ids: np.ndarray) -> np.ndarray:
-    """Of the influence, mean over seeds, (group, layer)."""
+    """Group sums of the influence, mean over seeds, (group, layer)."""
     influence = measured.influence.mean(axis=0, dtype=np.float64)
     sums = np.zeros((len(ids), influence.shape[0]))
     np.add.at(sums, np.searchsorted(ids, measured.group), influence.T)

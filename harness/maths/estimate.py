@@ -186,7 +186,7 @@ def _joined(left: float, right: float, rho: float) -> float:
 
 
 def _correlation(a: Measured, b: Measured) -> float:
-    """Of both means, from the groups and the seeds that they share; 0 where either does not vary."""
+    """The correlation of both means, from the groups and the seeds that they share; 0 where either does not vary."""
     ids_a, sums_a = _cluster_sums(_seed_mean(a.influence)[0], a.group)
     ids_b, sums_b = _cluster_sums(_seed_mean(b.influence)[0], b.group)
     variance = [

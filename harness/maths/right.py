@@ -1,4 +1,4 @@
-"""Right, wrong, or no answer: what accuracy counts."""
+"""Right answers, as accuracy counts them."""
 
 from __future__ import annotations
 

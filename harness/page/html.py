@@ -99,7 +99,7 @@ def from_folder(folder: Path) -> Path:
 
 
 def chart_data(scores: Scores) -> dict[str, Any]:
-    """What the charts are drawn from: plain lists, by transfer, method and target, numbers to four decimals."""
+    """The data of the charts: plain lists, by transfer, method and target, numbers to four decimals."""
     return {
         "metrics": [msgspec.to_builtins(metric) for metric in scores.outline.metrics],
         "transfers": [plain.line(transfer.title) for transfer in scores.transfers],
@@ -146,7 +146,7 @@ def _seeds(scores: Scores, transfer: Transfer) -> list[Any]:
 
 
 def _examined(tables: Mapping[str, bytes]) -> list[autopsy_text.ProbeText]:
-    """What the autopsies say; nothing without their tables."""
+    """The autopsies in words; nothing without their tables."""
     if not set(tables) >= set(read.AUTOPSY):
         return []
     rows = (

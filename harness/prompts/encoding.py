@@ -1,4 +1,4 @@
-"""From rows of text to a frame of tokens: chats, tokenising whole prompts, and what is too long.
+"""Encoding: from rows of text to a frame of tokens, with chat templates and a limit on length.
 
 Whole prompts are tokenised, never parts: parts tokenised apart and joined are another text.
 """
@@ -59,7 +59,7 @@ def frame_of(rows: Sequence[Mapping[str, Any]], values: Mapping[str, Sequence[in
 
 
 def _tokenised(frame: pl.DataFrame, tokenizer: Tokenizer | None) -> pl.DataFrame:
-    """With `tokens`, `answer_start` and `answer_end`."""
+    """The frame with `tokens`, `answer_start` and `answer_end`."""
     import polars as pl
 
     if tokenizer is None:
@@ -92,7 +92,7 @@ def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int
 def without_too_long(
     frame: pl.DataFrame, prompt: Prompt, tokenizer: Tokenizer | None
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Without pairs of which a member has too many tokens, if the spec says so. Raises DataError if it does not."""
+    """The frame without pairs of which a member has too many tokens, if the spec says so. Raises DataError if it does not."""
     import polars as pl
 
     limits = [limit for limit in (prompt.max_tokens, tokenizer.context if tokenizer else None) if limit is not None]

@@ -1,4 +1,4 @@
-"""Which examples, and which of them are for training: labels decoded, balanced, sampled, split by group.
+"""The examples of a condition: labels decoded, balanced, sampled, split by group.
 
 Everything is ordered by hashes of the seed and the example's id. So the order of a file means nothing, every machine
 draws the same, and a larger limit keeps the examples of a smaller one.
@@ -47,7 +47,7 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
 
 
 def fingerprint(data: Data, folder: Path) -> str:
-    """Changes when the source's examples do. What is sampled of them is a matter of the other options of `data`."""
+    """A hash that changes when the source's examples do. What is sampled of them is a matter of the other options of `data`."""
     return source_of(data).fingerprint(data.seed, folder)
 
 
@@ -140,14 +140,14 @@ def _once(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_parts(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
-    """All examples, with the split of their groups: it hangs on the data set, its seed and the shares, on nothing else."""
+    """All examples, with the split of their groups: which depends on the data set, its seed and the shares only."""
     # In another order than that in which groups are chosen: a small limit would else take training rows only.
     keyed = _keyed(_once(table), f"parts of {data.seed}")
     return _split(keyed, data, place).rename({"split": PART}).drop("key", "group_key")
 
 
 def _first_groups(keyed: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:
-    """Without the groups that come too late for any of their examples to be among the so many of its label.
+    """The examples without the groups that come too late for any of their examples to be among the so many of its label.
 
     What is chosen is the same without this, but a million rows need not be sorted for the sake of a thousand.
     """
@@ -169,7 +169,7 @@ def _sorted(keyed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keyed(table: pl.DataFrame, seed: int | str) -> pl.DataFrame:
-    """With `key` and `group_key`, by which groups, and examples in them, are ordered."""
+    """The examples with `key` and `group_key`, by which groups, and examples in them, are ordered."""
     import polars as pl
 
     group = table["group"]
@@ -186,7 +186,7 @@ def _keyed(table: pl.DataFrame, seed: int | str) -> pl.DataFrame:
 
 
 def _split(chosen: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
-    """With `split`. Groups of the same make-up are divided in proportion; what is left over goes where it lacks most."""
+    """The examples with `split`. Groups of the same make-up are divided in proportion; what is left over goes where it lacks most."""
     import polars as pl
 
     shares = [data.split.train, data.split.validation, data.split.test]

@@ -1,4 +1,4 @@
-"""Looking over finished prompts: what makes them useless is an error, what makes conclusions doubtful is a finding."""
+"""The linter of finished prompts: what makes them useless is an error, what makes conclusions doubtful is a finding."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def leak_findings(frame: pl.DataFrame) -> list[str]:
 
 
 def text_findings(frame: pl.DataFrame) -> list[str]:
-    """What else the texts show; `frame` has `start` and `end`, the characters of the answer."""
+    """Other findings about the texts; `frame` has `start` and `end`, the characters of the answer."""
     findings = []
     for name, first, second in _by_template(frame):
         findings += _difference_outside(name, first, second)
@@ -137,7 +137,7 @@ def _outside(member: pl.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _leak(name: str, first: pl.DataFrame, second: pl.DataFrame) -> list[str]:
-    """Does the prompt, its answer taken out, name just one of the two answers, and always the right one?"""
+    """Whether the prompt, its answer taken out, names just one of the two answers, and always the right one."""
     truth = first["truth"].to_list()
     named = []
     for pieces, choices, right in zip(

@@ -1,4 +1,4 @@
-"""Which rows a law ties together: relations among the statements of a table, and one example under several templates."""
+"""Relations: rows that a law ties together, such as statements of a table, or one example under several templates."""
 
 from __future__ import annotations
 

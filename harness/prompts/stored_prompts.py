@@ -1,4 +1,4 @@
-"""How a table of prompts lies in the store: parquet, never pickles."""
+"""The stored form of a table of prompts: parquet, never pickles."""
 
 from __future__ import annotations
 

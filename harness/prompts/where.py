@@ -47,5 +47,5 @@ def _named(cells: pl.Series, names: Sequence[str]) -> pl.Series:
 
 
 def _text(value: Value) -> str:
-    """As a table's cells are written."""
+    """A value as a table's cells are written."""
     return str(value).lower() if isinstance(value, bool) else str(value)

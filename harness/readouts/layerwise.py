@@ -1,4 +1,4 @@
-"""What readouts do layer by layer: projections, distances, and arrays with a layer axis."""
+"""Layer by layer: projections, distances, and arrays with a layer axis."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Erased(Normaliser, frozen=True):
 
 
 class Chain(Normaliser, frozen=True):
-    """One after another."""
+    """Several maps, one after another."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {"parts": ("layer",)}
 

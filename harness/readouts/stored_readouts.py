@@ -1,4 +1,4 @@
-"""How fitted probes are kept: the name of each form, and what its tensors must be like to be taken back."""
+"""The stored form of fitted probes: the name of each readout's class, and what its tensors must be like to be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a report's contents and files lie in the store, so that a second run only writes them."""
+"""The stored form of a report's contents and files, so that a second run only writes them."""
 
 from __future__ import annotations
 

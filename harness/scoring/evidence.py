@@ -1,4 +1,4 @@
-"""What checks may ask for: the evidence of a run, and what it holds of one probe."""
+"""Evidence, which checks are decided by: all that a run knows, and a view of one probe in it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Evidence:
     def of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
     ) -> ProbeEvidence:
-        """What there is of one probe on the test rows of a condition.
+        """The evidence of one probe on the test rows of a condition.
 
         It was fitted on the same condition unless `fit_on` says otherwise; `layer` is a number or a rule, the spec's own if
         empty. Raises CheckError where the spec does not run it.
@@ -109,7 +109,7 @@ class Evidence:
 
 
 class ProbeEvidence:
-    """What there is of one probe, fitted on one condition and tested on another, at one layer."""
+    """The evidence of one probe, fitted on one condition and tested on another, at one layer."""
 
     def __init__(self, evidence: Evidence, scored: Scored, rule: int | str):
         """`rule` is the layer's number, or the rule that chooses it."""

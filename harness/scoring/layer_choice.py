@@ -1,4 +1,4 @@
-"""Which layer summaries and checks look at. No rule sees a test row; equal layers: the earliest wins."""
+"""The layer that summaries and checks look at, by a rule. No rule sees a test row; equal layers: the earliest wins."""
 
 from __future__ import annotations
 

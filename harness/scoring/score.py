@@ -33,7 +33,7 @@ SplitName = Literal["train", "validation", "test"]
 
 
 class Labels(WithAxes, frozen=True):
-    """What is so of the rows of one split of one condition, in the order of the rows of its answers."""
+    """The labels of the rows of one split of one condition, in the order of the rows of its answers."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "targets": ("row",),

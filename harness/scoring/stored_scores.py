@@ -1,4 +1,4 @@
-"""How scored answers lie in the store: safetensors, never pickles."""
+"""The stored form of scored answers: safetensors, never pickles."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class Condition(Part, frozen=True, kw_only=True):
 
     @property
     def own_rows(self) -> Bed | None:
-        """Whoever makes its rows together with their states; None where `data` says which rows there are."""
+        """The bed that makes its rows together with their states; None where `data` says which rows there are."""
         return self.model if isinstance(self.model, Bed) else None
 
     @property

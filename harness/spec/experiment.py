@@ -68,7 +68,7 @@ class Spec(Part, frozen=True, kw_only=True):
         return next(c for c in self.conditions if c.name == name)
 
     def probe(self, name: str) -> Probe:
-        """By its name in the report."""
+        """The probe of a name in the report."""
         return next(probe for probe in self.probes if probe.title == name)
 
     def seeds_of(self, probe: Probe) -> range:

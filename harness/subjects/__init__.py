@@ -1,1 +1,1 @@
-"""What states come from: a file for each way to answer the questions of `harness.contracts.subject`."""
+"""Subjects, which states come from: a file for each way to answer the questions of `harness.contracts.subject`."""

@@ -16,7 +16,7 @@ from harness.subjects.language_model import LanguageModel
 
 
 def subject_of(condition: Condition, folder: Path, bring: bool = True, progress: Progress | None = None) -> Subject:
-    """What a condition asks. `folder` is the spec's, for relative paths; with `bring`, what is not here is downloaded.
+    """The subject of a condition. `folder` is the spec's, for relative paths; with `bring`, what is not here is downloaded.
 
     Raises UsageError for a model that cannot be found, or cannot be used as it is.
     """

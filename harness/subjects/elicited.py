@@ -1,4 +1,4 @@
-"""Trained updates in the store: what is kept of an elicited condition's training, and the card that its network is loaded by.
+"""Elicited language models: the stored update of an elicited condition's training, and the card that its network is loaded by.
 
     rows of `on` ──labels──▶ training ──▶ elicit/KEY: an adapter ──▶ the condition's own card, with the adapter in its identity
 
@@ -61,7 +61,7 @@ def check_can_be_elicited(condition: str, subject: Subject) -> LanguageModel:
 
 
 def check_same_tokens(condition: str, subject: Subject, on: str, other: Subject) -> None:
-    """Rows are taught as they were tokenised. Raises UsageError where that was for another network."""
+    """Raises UsageError where the rows that are taught were tokenised for another network."""
     if other.tokenizer != subject.tokenizer:
         raise UsageError(
             f"conditions.{condition}.elicit.on: the prompts of {on} are tokenised for another network than {subject.name}; name a "
@@ -70,7 +70,7 @@ def check_same_tokens(condition: str, subject: Subject, on: str, other: Subject)
 
 
 def ingredients(base: LanguageModel, prompts: str, options: Elicit) -> dict[str, str]:
-    """What a training's key is made from. `prompts` is the key of the table whose training rows are taught."""
+    """The ingredients of a training's key. `prompts` is the key of the table whose training rows are taught."""
     told = {name: value for name, value in msgspec.to_builtins(options).items() if name not in ("on", "target")}
     return {
         "model": base.identity,

@@ -1,4 +1,4 @@
-"""What answers are held against: every known factor, XORs of two, the model's own answer, and what the text looks like.
+"""Features that answers are held against: every known factor, XORs of two, the model's own answer, and what the text looks like.
 
 How to read "Banana/Shed ⊕ answer". A probe judges statements, each a question with one of the two answers. One that
 calls the answer right by the truth computes truth ⊕ answer. One that follows a word computes word ⊕ answer: it says

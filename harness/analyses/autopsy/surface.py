@@ -1,4 +1,4 @@
-"""What can be seen in a prompt's text without understanding it: length, punctuation, casing, numbers, words, place."""
+"""Surface features: what can be seen in a prompt's text without understanding it: length, punctuation, casing, numbers, words, place."""
 
 from __future__ import annotations
 

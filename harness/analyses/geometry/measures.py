@@ -61,14 +61,14 @@ def frame(rows: Iterable[dict[str, object]]) -> pl.DataFrame:
 
 
 def rounded(made: pl.DataFrame) -> pl.DataFrame:
-    """As they are printed, so that a page made from the files shows the same; no minus before a zero."""
+    """Numbers as they are printed, so that a page made from the files shows the same; no minus before a zero."""
     numbers = pl.col(pl.Float64)
     made = made.with_columns(numbers.fill_nan(None).round(DECIMALS))
     return made.with_columns(pl.when(numbers == 0).then(0.0).otherwise(numbers).name.keep())
 
 
 def assembled(of: Mapping[str, Mapping[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
-    """Of all conditions by name, sorted."""
+    """The tables of all conditions by name, sorted."""
     return {
         table: pl.concat(
             [

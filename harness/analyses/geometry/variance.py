@@ -31,7 +31,7 @@ class Split(WithAxes, frozen=True):
 
 
 def split(weight: Tensor, states: Tensor) -> Split:
-    """Of probes with weights (seed, layer, 2, d_model) on normalised states (layer, pair, 2, d_model)."""
+    """The shares for probes with weights (seed, layer, 2, d_model) on normalised states (layer, pair, 2, d_model)."""
     import torch
 
     # x⁻ has the weight −w, so that its own projection is turned back.

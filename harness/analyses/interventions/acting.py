@@ -38,7 +38,7 @@ difference of two."""
 
 
 class Acted(msgspec.Struct, frozen=True):
-    """What came out."""
+    """The log-odds of one intervention."""
 
     names: tuple[str, ...]
     """Of the directions, in order."""
@@ -95,7 +95,7 @@ def tokens_of(way: Way, asked: Sequence[Question], alterations: int) -> int:
 
 
 def alteration_count(intervention: Intervention) -> int:
-    """How many, the one that leaves all as it is included."""
+    """The number of alterations, the one that leaves all as it is included."""
     strengths = len(both_ways(intervention.strengths)) if intervention.by == "steer" else 1
     return 1 + (2 + intervention.random) * strengths
 
@@ -132,7 +132,7 @@ class Acting:
         return tokens_of(way, self.asked, alteration_count(self.intervention))
 
     def go(self, key: str, tell: Callable[[int], None]) -> Acted:
-        """Everything; `key` is the stage's, under which batches are stored until all are done."""
+        """Forwards everything; `key` is the stage's, under which batches are stored until all are done."""
         forward = self.forward
         batches = list(forward.batches(self.asked))
         way = self._choose(batches[0])

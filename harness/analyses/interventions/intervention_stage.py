@@ -119,7 +119,7 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
         return _load(artifact)
 
     def outcome(self, run: Run) -> Outcome:
-        """What came of it, with what is so of the rows."""
+        """The outcome, with the labels of the rows."""
         acted, labels = run.get(self), run.conditions.labels(self.where[1], "test")
         chosen = test_rows(run.conditions, self.where[1], self.intervention)
         steers = self.intervention.by == "steer"
@@ -172,7 +172,7 @@ def stages(plan: Plan) -> Iterator[Intervened]:
 
 
 class Outcomes:
-    """What came of all that a spec asks for."""
+    """The outcomes of all interventions of a spec."""
 
     def __init__(self, run: Run):
         self._run = run

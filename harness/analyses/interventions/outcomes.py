@@ -1,4 +1,4 @@
-"""interventions.csv: what became of the network's own answer, for every direction and strength.
+"""interventions.csv: the network's own answer, for every direction and strength.
 
 direction   `probe`, `random 1` …, or `none`: the network as it is; `there` is the difference of the
             class means, by what the probe was fitted on, of training states at the last token before the answer
@@ -30,7 +30,7 @@ def framed(rows: list[dict[str, object]]) -> pl.DataFrame:
 
 
 def assembled(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """Of all interventions: names by alphabet, `random 10` after `random 9`, strengths from the lowest."""
+    """The table of all interventions: names by alphabet, `random 10` after `random 9`, strengths from the lowest."""
     number = pl.col("direction").str.extract(r"(\d+)$").cast(pl.Int64)
     kind = pl.col("direction").replace_strict({"none": 0, "probe": 1, "there": 2}, default=3, return_dtype=pl.Int64)
     whole = pl.concat(frames, rechunk=True) if frames else framed([])

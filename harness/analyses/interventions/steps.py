@@ -1,4 +1,4 @@
-"""Along what the states are altered, and how far one step is.
+"""The directions along which states are altered, and how far one step is.
 
 The direction is the probe's on raw x⁺ − x⁻ (`harness.analyses.geometry.raw_directions`), turned to where it says answers[1]. A step is the
 standard deviation of the training states along it, at the token that the probe reads. The mean of each answer and template is
@@ -28,7 +28,7 @@ PROBE, THERE = "probe", "there"
 
 
 class Directions(msgspec.Struct, frozen=True):
-    """Of one intervention."""
+    """The directions of one intervention."""
 
     choice: LayerChoice
     names: tuple[str, ...]
