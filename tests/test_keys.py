@@ -8,34 +8,34 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
-from harness.compiling import compile_plan
 
 import harness
 from harness import language, pipeline
 from harness.code import code_version
 from harness.code.closure import Closure, Tree
 from harness.code.code_version import code_of
-from harness.code.entries import PARTS, STAGES, WITHOUT
-from harness.contracts.kind import FOLDERS, names
-from harness.plan import Plan
+from harness.code.entries import PARTS, WITHOUT
+from harness.contracts.kind import FOLDERS, find, names
+from harness.plan.plan import Plan
 from harness.store import Store
 
 from .test_pipeline import PLANTED, write_text
 from .tracing import Ran, traced
 
 ROOT = Path(harness.__file__).parent
-UPSTREAM = ("prompts", "elicit", "activations", "fit", "score")
-"""Stages whose keys are ingredients of those after them."""
 EXAMINED = """
 autopsy: [{probe: ccs}]
 geometry: true
+leaderboard: true
 sample_efficiency: {rows: [20, 40], draws: 2, probes: [mean_difference]}
 """
+STEERED = "interventions: [{probe: mean_difference, condition: plain, fit_on: plain}]\n"
+TAUGHT = "conditions:\n  taught: {elicit: {steps: 1, rank: 2, batch: 2}}\n"
 
 
 @pytest.fixture
@@ -43,27 +43,53 @@ def copied(tmp_path: Path) -> Path:
     return shutil.copytree(ROOT, tmp_path / "harness", ignore=shutil.ignore_patterns("weights", "__pycache__"))
 
 
-def closures(root: Path = ROOT) -> dict[str, Closure]:
-    """Of every kind of stage, and of every kind that a spec can name."""
+def planted_spec(folder: Path) -> Path:
+    path = folder / "planted.yaml"
+    path.write_text(PLANTED.replace("EXPECTED", "fail") + EXAMINED)
+    return path
+
+
+def language_spec(folder: Path, model: Path) -> Path:
+    """One network as it is and taught, and steered."""
+    path = write_text(folder, model)
+    path.write_text(path.read_text().replace("probes:", f"{STEERED}probes:").replace("conditions:\n", TAUGHT))
+    return path
+
+
+Entries = Mapping[str, tuple[str, ...]]
+
+
+@pytest.fixture(scope="session")
+def entries(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Entries:
+    """Where the code begins of every kind of stage, of what is part of some, and of every kind that a spec can name."""
+    folder = tmp_path_factory.mktemp("entries")
+    found: dict[str, tuple[str, ...]] = {}
+    for path in (planted_spec(folder), language_spec(folder, tiny_llama)):
+        for stage in pipeline.planned(language.read(path), folder, Store(folder / "store")).stages:
+            own = map(code_version._named, stage.runs)
+            found[stage.kind] = tuple(dict.fromkeys((*found.get(stage.kind, ()), *own)))
+    kinds = {
+        f"{folder} {name}": (code_version._named(find(folder, name)),) for folder in FOLDERS for name in names(folder)
+    }
+    return {**found, **PARTS, **kinds}
+
+
+def closures(entries: Entries, root: Path = ROOT) -> dict[str, Closure]:
     tree, found = Tree(root, "harness"), {}
-    kinds = {f"{folder} {name}": (f"{folder}.{name}", None) for folder in FOLDERS for name in names(folder)}
-    for title, entries in {**STAGES, **PARTS, **kinds}.items():
-        if entries[-1] is None:
-            module = tree.source(f"harness.{entries[0]}")
-            entries = tuple(f"{entries[0]}:{name}" for name in module.classes)
-        named = {entry.partition(":")[0] for entry in entries}
+    for title, own in entries.items():
+        named = {entry.partition(":")[0] for entry in own}
         found[title] = Closure(tree, set(WITHOUT) - named)
-        found[title].enter(entries)
+        found[title].enter(own)
     return found
 
 
-def codes(root: Path = ROOT) -> dict[str, str]:
-    return {title: closure.code for title, closure in closures(root).items()}
+def codes(entries: Entries, root: Path = ROOT) -> dict[str, str]:
+    return {title: closure.code for title, closure in closures(entries, root).items()}
 
 
-def changed(root: Path) -> set[str]:
+def changed(entries: Entries, root: Path) -> set[str]:
     """What has another code than in the package itself."""
-    before, after = codes(), codes(root)
+    before, after = codes(entries), codes(entries, root)
     return {title for title in before if before[title] != after[title]}
 
 
@@ -122,9 +148,9 @@ def constants(tree: ast.Module) -> Iterator[ast.Constant]:
             yield node
 
 
-def test_a_mutated_constant_changes_what_runs_it_and_nothing_else(copied: Path) -> None:
+def test_a_mutated_constant_changes_what_runs_it_and_nothing_else(copied: Path, entries: Entries) -> None:
     draw = random.Random(14)
-    own = closures()
+    own = closures(entries)
     before = {title: closure.code for title, closure in own.items()}
     files = sorted(path for path in copied.rglob("*.py") if list(constants(ast.parse(path.read_text()))))
     seen = 0
@@ -137,7 +163,7 @@ def test_a_mutated_constant_changes_what_runs_it_and_nothing_else(copied: Path) 
         node.value += 1
         file.write_text(ast.unparse(tree))
         expected = {title for title, closure in own.items() if (module, definition) in closure.names()}
-        after = codes(copied)
+        after = codes(entries, copied)
         assert {title for title in before if before[title] != after[title]} == expected, (module, definition)
         seen += bool(expected)
         file.write_text(text)
@@ -168,52 +194,68 @@ def _bound(node: ast.stmt) -> str:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stages"),
     [
-        ("where.py", "texts.is_in(asked)", "~texts.is_in(asked)", {"prompts"}),
+        ("prompts/where.py", "texts.is_in(asked)", "~texts.is_in(asked)", {"prompts"}),
         ("report/figures/seeds.py", "return", "print()\n    return", {"report"}),
-        ("labelling.py", "agreeing.any()", "agreeing.all()", {"score"}),
-        ("facts.py", "layer 0 is", "layer 0 was", {"report"}),
-        ("by_layer.py", "one.probe.fit(train, one.seeds)", "one.probe.fit(train, one.seeds[:1])", {"fit"}),
-        ("metrics/_right.py", "return", "print()\n    return", {"checks", "report"}),
+        ("scoring/labels.py", "agreeing.any()", "agreeing.all()", {"score"}),
+        ("report/facts.py", "layer 0 is", "layer 0 was", {"summary"}),
+        ("stages/fits_by_layer.py", "one.probe.fit(train, one.seeds)", "one.probe.fit(train, one.seeds[:1])", {"fit"}),
+        ("metrics/_right.py", "return", "print()\n    return", {"tables", "checks", "samples"}),
     ],
 )
-def test_what_was_in_no_key_is_in_one(copied: Path, file: str, old: str, new: str, stages: set[str]) -> None:
+def test_what_was_in_no_key_is_in_one(
+    copied: Path, entries: Entries, file: str, old: str, new: str, stages: set[str]
+) -> None:
     edit(copied / file, old, new)
-    assert stages <= changed(copied)
+    assert stages <= changed(entries, copied)
 
 
-def test_what_states_and_fits_do_not_depend_on_leaves_their_keys(copied: Path) -> None:
-    edit(copied / "contracts.py", "class Check(Kind, frozen=True):", "class Check(Kind, frozen=True, order=True):")
-    edit(copied / "contracts.py", "class Metric(Kind, frozen=True):", "class Metric(Kind, frozen=True, order=True):")
+def test_what_states_and_fits_do_not_depend_on_leaves_their_keys(copied: Path, entries: Entries) -> None:
+    edit(
+        copied / "contracts" / "checks.py",
+        "class Check(Kind, frozen=True):",
+        "class Check(Kind, frozen=True, order=True):",
+    )
+    edit(
+        copied / "contracts" / "checks.py",
+        "class Metric(Kind, frozen=True):",
+        "class Metric(Kind, frozen=True, order=True):",
+    )
     edit(copied / "report" / "markdown.py", "return", "print()\n    return")
-    for file in (copied / "language").glob("*.py"):
+    for file in (copied / "language").rglob("*.py"):
         file.write_text(f"{file.read_text()}\nMORE = 1\n".replace("return None", "return (None)"))
-    found = changed(copied)
+    found = changed(entries, copied)
     assert {"checks", "report"} <= found
     assert not found & {"prompts", "elicit", "activations", "fit", "score", "states of a network", "probes ccs"}
 
 
-def test_moved_files_and_better_words_change_nothing(copied: Path) -> None:
-    shutil.move(copied / "scoring.py", copied / "report" / "marks.py")
+def test_moved_files_and_better_words_change_nothing(copied: Path, entries: Entries) -> None:
+    shutil.move(copied / "scoring" / "score.py", copied / "report" / "marks.py")
     shutil.move(copied / "activations" / "layers.py", copied / "which_layers.py")
     for file in copied.rglob("*.py"):
         text = file.read_text()
-        text = text.replace("harness.scoring", "harness.report.marks").replace(
+        text = text.replace("from harness.scoring import score\n", "from harness.report import marks as score\n")
+        text = text.replace("harness.scoring.score ", "harness.report.marks ").replace(
             "harness.activations.layers", "harness.which_layers"
         )
-        text = text.replace("from harness.scoring import score", "from harness.report import marks as scoring")
         file.write_text(
             f"# A comment.\n{text}" if "from __future__" not in text else text.replace('"""', '"""Better: ', 1)
         )
-    assert changed(copied) == set()
+    assert changed(entries, copied) == set()
 
 
-def test_every_module_is_in_a_key_or_only_in_commands() -> None:
-    found = {module for closure in closures().values() for module, _ in closure.names()}
+def test_every_module_is_in_a_key_or_only_in_commands(entries: Entries) -> None:
+    found = {module for closure in closures(entries).values() for module, _ in closure.names()}
     tree = Tree(ROOT, "harness")
     # What a command reaches without any stop, is what only commands use.
     whole = Closure(tree)
-    commands = ("cli", "bed_commands", "store_commands", "__main__", "models.gguf_worker", "listing", "costs")
-    whole.enter(f"{module}:{name}" for module in commands for name in tree.source(f"harness.{module}").names)
+    commands = [
+        module
+        for module in tree.index.modules
+        if module.startswith(("harness.commands", "harness.cli", "harness.__main__"))
+    ]
+    commands.append("harness.models.gguf_worker")
+    for module in commands:
+        whole.enter(f"{module.removeprefix('harness.')}:{name}" for name in tree.source(module).names)
     found |= {module for module, _ in whole.names()}
     stops = Closure(tree, WITHOUT)
     told = {
@@ -229,24 +271,20 @@ def test_every_module_is_in_a_key_or_only_in_commands() -> None:
 
 def ran_in(path: Path, folder: Path) -> tuple[Plan, Ran]:
     store = Store(folder / "store")
-    plan = compile_plan(language.read(path), path.parent, store)
+    plan = pipeline.planned(language.read(path), path.parent, store)
     with traced(Closure(code_version.tree(), WITHOUT)) as ran:
         pipeline.run(path, out=folder / "reports", store=store)
     return plan, ran
 
 
 def missed(plan: Plan, ran: Ran) -> set[tuple[str, str, str]]:
-    """What ran while a stage was made and is not in its code, nor in that of the stages that it is made of."""
-    data = {type(condition.data.source) for condition in plan.spec.conditions if condition.data.source is not None}
-    also = {name for kind in data for name in _names(code_of(kind))}
+    """What ran while stages of a kind were made, kept and read, and is in the code of none of them."""
     allowed: dict[str, set[tuple[str, str]]] = {}
     for stage in plan.stages:
         allowed.setdefault(stage.kind, set()).update(_names(stage.ingredients["code"]))
-    for number, stage in enumerate(UPSTREAM):
-        for later in (set(allowed) - set(UPSTREAM)) | (set(UPSTREAM[number:]) & set(allowed)):
-            allowed[later] |= allowed.get(stage, set())
-    allowed["report"] = set().union(*allowed.values())
-    return {(stage, module, name) for stage, module, name in ran if (module, name) not in allowed[stage] | also}
+    # The fits whose answers are missing are made together with them.
+    allowed["score"] |= allowed["fit"]
+    return {(stage, module, name) for stage, module, name in ran if (module, name) not in allowed[stage]}
 
 
 def _names(code: str) -> set[tuple[str, str]]:
@@ -254,28 +292,14 @@ def _names(code: str) -> set[tuple[str, str]]:
 
 
 def test_what_runs_on_a_planted_bed_is_in_the_keys(tmp_path: Path) -> None:
-    path = tmp_path / "planted.yaml"
-    path.write_text(PLANTED.replace("EXPECTED", "fail") + EXAMINED)
-    plan, ran = ran_in(path, tmp_path)
-    assert {stage for stage, _, _ in ran} >= {
-        "prompts",
-        "fit",
-        "score",
-        "autopsy",
-        "geometry",
-        "samples",
-        "checks",
-        "report",
-    }
+    plan, ran = ran_in(planted_spec(tmp_path), tmp_path)
+    assert {stage for stage, _, _ in ran} == {stage.kind for stage in plan.stages}
     assert missed(plan, ran) == set()
 
 
 def test_what_runs_on_a_language_model_is_in_the_keys(tmp_path: Path, tiny_llama: Path) -> None:
-    path = write_text(tmp_path, tiny_llama)
-    steered = "interventions: [{probe: mean_difference, condition: plain, fit_on: plain}]\n"
-    path.write_text(path.read_text().replace("probes:", f"{steered}probes:"))
-    plan, ran = ran_in(path, tmp_path)
-    assert {stage for stage, _, _ in ran} >= {"prompts", "activations", "fit", "score", "intervention", "report"}
+    plan, ran = ran_in(language_spec(tmp_path, tiny_llama), tmp_path)
+    assert {stage for stage, _, _ in ran} == {stage.kind for stage in plan.stages} >= {"elicit", "intervention"}
     assert missed(plan, ran) == set()
 
 
@@ -300,7 +324,7 @@ def test_a_warm_store_answers_for_no_other_code(copied: Path, tiny_llama: Path) 
     assert "nothing had to be computed" not in run()
     before = (folder / "reports" / "colours" / "results.csv").read_bytes()
     assert "nothing had to be computed" in run()
-    edit(copied / "where.py", "texts.is_in(asked)", "~texts.is_in(asked)")
+    edit(copied / "prompts" / "where.py", "texts.is_in(asked)", "~texts.is_in(asked)")
     assert "nothing had to be computed" not in run()
     assert (folder / "reports" / "colours" / "results.csv").read_bytes() != before
 
@@ -324,15 +348,18 @@ def test_a_plan_says_which_definitions_changed(tmp_path: Path, edited: Path) -> 
     path.write_text(PLANTED.replace("EXPECTED", "fail"))
 
     def plan() -> Plan:
-        return compile_plan(language.read(path), tmp_path, store)
+        return pipeline.planned(language.read(path), tmp_path, store)
 
     plan().remember(store)
-    edit(edited / "facts.py", "layer 0 is", "layer 0 was")
-    edit(edited / "fitting.py", "return pairs if", "return pairs  if 1 and")
+    edit(edited / "report" / "facts.py", "layer 0 is", "layer 0 was")
+    edit(edited / "fitting" / "fit.py", "return pairs if", "return pairs  if 1 and")
     code_version.tree.cache_clear()
     code_version._code.cache_clear()
     code_version._extended.cache_clear()
     after = plan()
-    assert "code (LAYERS, Fitting.apply)" in after.report.reason
-    assert {stage.reason for stage in after.scores.values()} == {"changed: code (Fitting.apply)"}
-    assert {stage.reason for stage in after.fits.values()} == {"was made, but is no longer in the store"}
+    found = after.stored(store)
+    reasons = {kind: {found[stage.key].reason for stage in after.of(kind)} for kind in ("summary", "score", "fit")}
+    (summary,) = reasons["summary"]
+    assert "code (LAYERS, Fitting.apply)" in summary
+    assert all(reason.startswith("changed: code (Fitting.apply)") for reason in reasons["score"])
+    assert reasons["fit"] == {"was made, but is no longer in the store"}

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from harness.compiling import compile_plan
 
 from harness import language, pipeline
 from harness.activations.forward import Packed
@@ -22,7 +21,8 @@ from harness.contracts import Pairs, Probe, kind
 from harness.contracts.subject import Devices
 from harness.data.file import File
 from harness.errors import ConstantStates, HarnessError, UsageError
-from harness.execution import Execution
+from harness.execution.conditions import Conditions
+from harness.execution.run import Run
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources, size_of
 from harness.maths.axes import joined
@@ -30,7 +30,6 @@ from harness.models.build import empty
 from harness.models.card import describe
 from harness.models.placement import devices_of, place
 from harness.prompts.examples import arrange, decode
-from harness.readouts.stored_readouts import joined
 from harness.spec import Data, Model
 from harness.store import Store
 from tests.benchmarks.out_of_core import peak_mib, write
@@ -86,18 +85,18 @@ def test_states_that_vary_nowhere_are_an_error_also_by_runs_of_layers(tmp_path: 
     path.write_text(
         write_planted(tmp_path).read_text().replace("bed: planted, truth: 1.0, distractor: 4.0", "bed: planted")
     )
-    plan = compile_plan(language.read(path), tmp_path, Store())
-    execution = Execution(plan, Store(), Reporter(quiet=True), Resources(memory_bytes=1))
-    read = execution.pairs
+    plan = pipeline.planned(language.read(path), tmp_path, Store())
+    conditions = Run(plan, Store(), resources=Resources(memory_bytes=1)).conditions
+    read = conditions.pairs
 
     def still(*arguments: Any) -> Pairs:
         from msgspec.structs import replace
 
         return replace(found := read(*arguments), states=found.states * 0 + 1)
 
-    execution.pairs = still  # type: ignore[method-assign]
+    conditions.pairs = still  # type: ignore[method-assign]
     with pytest.raises(ConstantStates):
-        execution.scored("main", "main", "ccs")
+        conditions.scored("main", "main", "ccs")
 
 
 def test_layers_that_do_not_fit_together_give_the_same_report(tmp_path: Path) -> None:
@@ -105,14 +104,14 @@ def test_layers_that_do_not_fit_together_give_the_same_report(tmp_path: Path) ->
     spec.write_text(spec.read_text() + "geometry: true\n")
     together = files(pipeline.run(spec, out=tmp_path / "a", page=False, store=Store(tmp_path / "s1")).folder)
     read: list[tuple[int, ...]] = []
-    original = Execution.pairs
+    original = Conditions.pairs
 
-    def watched(self: Execution, condition: str, part: Any, layers: tuple[int, ...] | None = None) -> Pairs:
+    def watched(self: Conditions, condition: str, part: Any, layers: tuple[int, ...] | None = None) -> Pairs:
         read.append(layers or ())
         return original(self, condition, part, layers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Execution, "pairs", watched)
+        patch.setattr(Conditions, "pairs", watched)
         tight = Resources(memory_bytes=1)
         apart = pipeline.run(spec, out=tmp_path / "b", page=False, store=Store(tmp_path / "s2"), resources=tight)
     assert {len(layers) for layers in read} == {1}, "no two layers were in memory together"
@@ -131,9 +130,8 @@ def test_layers_that_do_not_fit_together_give_the_same_report(tmp_path: Path) ->
 
 
 def states(path: Path, store: Path, resources: Resources | None = None) -> np.ndarray:
-    plan = compile_plan(language.read(path), path.parent, Store(store))
-    execution = Execution(plan, Store(store), Reporter(quiet=True), resources)
-    return execution.pairs("banana", "train").states.numpy()
+    plan = pipeline.planned(language.read(path), path.parent, Store(store))
+    return Run(plan, Store(store), resources=resources).conditions.pairs("banana", "train").states.numpy()
 
 
 def test_other_budgets_of_tokens_move_states_by_rounding_and_no_finding(tmp_path: Path, tiny_llama: Path) -> None:
@@ -293,8 +291,8 @@ def test_a_plan_says_where_a_network_would_go_without_its_weights(tmp_path: Path
     assert max(found["weights_mib"]) + found["activations_mib"] + found["states_mib"] < 0.9 * 80 * 1024
     assert found["placement"] == "sharded over 2 devices, 4 replicas: --processes 4"
     # The controls: half as many devices have twice the work each, and one is too small.
-    plan = compile_plan(language.read(spec), tmp_path, Store())
-    (on_four,), (on_one,) = (foresee(plan, Store(), devices_of(text)) for text in ("4x80GiB", "80GiB"))
+    run = Run(pipeline.planned(language.read(spec), tmp_path, Store()), Store())
+    (on_four,), (on_one,) = (foresee(run, devices_of(text)) for text in ("4x80GiB", "80GiB"))
     assert on_four.tokens_per_device == pytest.approx(2 * found["tokens_per_device"], abs=1)
     assert "do not fit" in on_one.placement
 

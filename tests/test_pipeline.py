@@ -8,13 +8,11 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
-from harness.compiling import compile_plan
 
 from harness import language, pipeline
 from harness.commands.costs import as_json, estimate
 from harness.errors import DataError
-from harness.execution import Execution
-from harness.machine.progress import Reporter
+from harness.execution.run import Run
 from harness.scoring.score import training_sign
 from harness.store import Store
 
@@ -114,31 +112,32 @@ def test_a_comment_recomputes_nothing_and_a_template_what_depends_on_it(tmp_path
     assert pipeline.run(path, out=tmp_path / "reports", page=False, store=store).cached
 
     path.write_text(path.read_text().replace("is warm:", "is a warm one:"))
-    plan = compile_plan(language.read(path), tmp_path, store)
-    assert plan.prompts["plain"].reason == "changed: template"
-    assert not plan.report.cached
-    assert "changed" in plan.activations["plain", "banana"].reason
+    plan = pipeline.planned(language.read(path), tmp_path, store)
+    found = plan.stored(store)
+    assert found[plan.find("prompts", "plain").key].reason == "changed: template"
+    assert not found[plan.last.key].cached
+    assert "changed" in found[plan.find("activations", "plain", "banana").key].reason
     # A probe's option touches neither prompts nor states.
     path.write_text(
         write_text(tmp_path, tiny_llama).read_text().replace("crc_tpc,", "{kind: crc_tpc, normalise: burns},")
     )
-    plan = compile_plan(language.read(path), tmp_path, store)
-    assert all(stage.cached for stage in plan.prompts.values())
-    assert all(stage.cached for stage in plan.activations.values())
-    assert plan.fits["plain", "crc_tpc"].reason == "changed: probe"
-    assert plan.fits["plain", "mean_difference"].cached
+    plan = pipeline.planned(language.read(path), tmp_path, store)
+    found = plan.stored(store)
+    assert all(found[stage.key].cached for stage in (*plan.of("prompts"), *plan.of("activations")))
+    assert found[plan.find("fit", "plain", "crc_tpc").key].reason == "changed: probe"
+    assert found[plan.find("fit", "plain", "mean_difference").key].cached
 
 
 def test_distractors_share_the_forward_pass(tmp_path: Path, tiny_llama: Path) -> None:
     """Plain prompts are beginnings of those with a word: nothing but the words and answers is forwarded twice."""
     path = write_text(tmp_path, tiny_llama)
     store = Store(tmp_path / "store")
-    plan = compile_plan(language.read(path), tmp_path, store)
-    stage = plan.activations["plain", "banana"]
-    cost = estimate(plan, store)[stage.key]
+    plan = pipeline.planned(language.read(path), tmp_path, store)
+    costs = estimate(Run(plan, store))
+    cost = costs[plan.find("activations", "plain", "banana").key]
     assert cost.tokens is not None and cost.tokens_unshared is not None
     assert cost.tokens < 0.5 * cost.tokens_unshared
-    described = as_json(plan, {stage.key: cost})
+    described = as_json(plan, plan.stored(store), costs)
     assert [s["kind"] for s in described["stages"]].count("activations") == 1
 
 
@@ -180,16 +179,18 @@ def test_bad_data_is_refused_and_nothing_half_written(
 def test_signs_on_rows_where_a_factor_agrees_are_a_matter_of_scores_only(tmp_path: Path) -> None:
     path, store = write_planted(tmp_path), Store(tmp_path / "store")
     pipeline.run(path, out=tmp_path / "all", store=store, page=False)
-    plan = compile_plan(language.read(path, ["data.sign_on=word"]), tmp_path, store)
-    assert {stage.kind for stage in plan.stages if not stage.cached} == {"score", "checks", "report"}
-    assert plan.scores["main", "main", "crc_tpc"].reason == "changed: sign"
-    execution = Execution(plan, store, Reporter(quiet=True))
-    train = execution.labels("main", "train")
+    plan = pipeline.planned(language.read(path, ["data.sign_on=word"]), tmp_path, store)
+    found = plan.stored(store)
+    missing = {stage.kind for stage in plan.stages if not found[stage.key].cached}
+    assert missing == {"score", "tables", "summary", "checks", "report"}
+    assert found[plan.find("score", "main", "main", "crc_tpc").key].reason == "changed: sign"
+    conditions = Run(plan, store).conditions
+    train = conditions.labels("main", "train")
     assert train.sign_rows is not None
     assert train.sign_rows.tolist() == (train.targets["truth"] == train.targets["word"]).tolist()
     assert 0.4 < train.sign_rows.mean() < 0.6
     # A probe then has one sign for both, so that it cannot be turned round to look truthful; else each has its own.
-    scored = execution.scored("main", "main", "random")
+    scored = conditions.scored("main", "main", "random")
     signs = [training_sign(scored, train, name).tolist() for name in ("truth", "word")]
     assert signs[0] == signs[1]
     everywhere = msgspec.structs.replace(train, sign_rows=None)

@@ -80,6 +80,8 @@ def keys(store: Path) -> set[str]:
         "autopsy",
         "geometry",
         "intervention",
+        "tables",
+        "summary",
         "checks",
         "report",
         "parts",

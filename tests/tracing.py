@@ -1,4 +1,4 @@
-"""An oracle for the closures of definitions: which functions of the package really run while each stage is made."""
+"""An oracle for the closures of definitions: which functions of the package really run while each stage is made, kept and read."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType
-
-from harness.autopsy import stage as autopsy
-from harness.by_layer import LayerWork
-from harness.geometry import stage as geometry
-from harness.interventions.stage import Interventions
+from types import CodeType, FrameType, FunctionType
+from typing import Any
 
 import harness
-from harness import pipeline, sample_efficiency
 from harness.code.closure import Closure
-from harness.contracts import kind
-from harness.execution import Execution
+from harness.plan.stage import Stage
 
 ROOT = Path(harness.__file__).parent
 
@@ -26,21 +20,19 @@ Ran = set[tuple[str, str, str]]
 
 
 def _beginnings() -> dict[CodeType, str]:
-    """The functions in which each kind of stage is made."""
-    found = {
-        Execution._table: "prompts",
-        Execution._elicit: "elicit",
-        Execution._extract: "activations",
-        LayerWork._fitted: "fit",
-        Execution._fit: "score",
-        autopsy.autopsies: "autopsy",
-        geometry.geometry: "geometry",
-        sample_efficiency.sample_efficiency: "samples",
-        Interventions._carried_out: "intervention",
-        pipeline._made: "report",
+    """The functions in which each kind of stage is made, kept and read."""
+    return {
+        function.__code__: kind.kind
+        for kind in _kinds(Stage)
+        for name in ("make", "save", "load")
+        if isinstance(function := vars(kind).get(name), FunctionType)
     }
-    checks = {kind.find("checks", name).decide: "checks" for name in kind.names("checks")}  # type: ignore[attr-defined]
-    return {function.__code__: stage for function, stage in (found | checks).items()}
+
+
+def _kinds(base: type[Stage[Any]]) -> Iterator[type[Stage[Any]]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
 
 
 @contextmanager

@@ -42,6 +42,7 @@ WITHOUT: Mapping[str, str] = {
     "plan": "says which stages there are; what a stage makes stands in its own class",
     "execution.record": _NOTED,
     "execution.run:Run.get": _OF_ANOTHER,
+    "execution.run:Run.prepare": _OF_ANOTHER,
     "execution.run:Run.stored": _OF_ANOTHER,
     "execution.run:Run.seen": "reads what the stage itself has kept",
     "execution.run:Run.keep": "keeps what the stage itself says",

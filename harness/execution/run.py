@@ -69,6 +69,11 @@ class Run:
             self._results[place] = result
         return result
 
+    def prepare(self, stage: Stage[Any]) -> None:
+        """Makes a stage whose result is neither in memory nor in the store."""
+        if stage.key not in self._results and not self.store.has(stage.kind, stage.key):
+            self.get(stage)
+
     def stored(self, stage: Stage[T]) -> T | None:
         """What the store has of a stage; None if it has nothing, or something that no stage of ours has written."""
         found: T | None = stage.recall(self.store)
@@ -82,7 +87,8 @@ class Run:
         stage.before(self)
         with self.records.working(stage, stage.shown(self), self.reporter) as work:
             made = stage.make(self, work)
-            if not self.store.has(stage.kind, stage.key):
+            # What others make of it is the same; but they may not see yet that the leader has kept it.
+            if self.leads and not self.store.has(stage.kind, stage.key):
                 self.keep(stage, made)
         return made
 

@@ -92,7 +92,7 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
     @cached_property
     def ingredients(self) -> Mapping[str, str]:
         """All that the key is made from."""
-        return {**self.made_from(), "code": code_of(*self.runs)}
+        return {"code": code_of(*self.runs), **self.made_from()}
 
     @cached_property
     def key(self) -> str:
@@ -105,7 +105,9 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
         return f"{self.kind} {self.label}"
 
     def before(self, run: Run) -> None:
-        """Makes what has to be there before the stage is begun and its progress shown."""
+        """Makes what has to be there before the stage is begun and its progress shown: its inputs, if nothing else is said."""
+        for stage in self.inputs:
+            run.prepare(stage)
 
     def make(self, run: Run, work: Work) -> T:
         """Makes the result. What it needs of other stages it asks the run for."""
