@@ -297,7 +297,7 @@ def test_an_alias_is_its_kind_with_the_options_that_it_stands_for(tmp_path: Path
     (metric,) = read(tmp_path, text).metrics
     assert (metric.kind(), metric.title, metric.law) == ("violation", "violation_negation", "negation")  # type: ignore[attr-defined]
     # An editor sees what was written.
-    jsonschema.validate(yaml.safe_load(text), language.schema())
+    jsonschema.validate(yaml.safe_load(text), language.json_schema())
 
 
 def test_a_spec_with_ten_faults_gets_ten_located_errors_at_once(tmp_path: Path) -> None:
