@@ -26,7 +26,9 @@ from harness.plan.plan import Plan
 from harness.report.manifest import manifest_of
 from harness.spec import Spec
 from harness.stages.check_stage import Verdicts
+from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
+from harness.stages.layer_stage import Layers
 from harness.stages.prompt_stage import prompts_asked
 from harness.stages.report_stage import Rendered
 from harness.stages.states_stage import states_read
@@ -57,10 +59,23 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     scores = tuple(plan.add(one) for one in scores_asked(spec, states, fits))
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))
     tables = plan.add(Tables(spec=spec, scores=scores))
-    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
+    layers = plan.add(Layers(spec=spec, scores=scores))
+    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
+    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
     claims = bed_claims.sentences(plan, store)
-    plan.add(Rendered(spec=spec, tables=tables, summary=summary, verdicts=verdicts, looks=looks, claims=claims))
+    plan.add(
+        Rendered(
+            spec=spec,
+            tables=tables,
+            layers=layers,
+            summary=summary,
+            verdicts=verdicts,
+            figures=figures,
+            looks=looks,
+            claims=claims,
+        )
+    )
     return plan
 
 

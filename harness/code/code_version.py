@@ -44,6 +44,20 @@ def changed_in(code: str, known: bytes) -> list[str]:
     return [name for short, name in _closure(_asked[code]).definitions().items() if short not in hashes]
 
 
+def made_once(name: str, make: Callable[[], str]) -> str:
+    """A text that is made of this package's source and nothing else, kept until any file of the package is another one.
+
+    It is kept in the user's cache folder. The name says what else the text depends on, such as versions of libraries.
+    """
+    index = tree().index
+    found = index.answer(name)
+    if found is None:
+        found = make()
+        index.keep_answer(name, found)
+        index.keep()
+    return found
+
+
 @cache
 def tree() -> Tree:
     """The source of this package, and of those whose classes were asked for."""
@@ -65,11 +79,7 @@ def _code(entries: tuple[str, ...]) -> str:
     index = tree().index
     others = (other.hash for other in tree().indexes.values() if other is not index)
     name = sha256("\n".join((*entries, "", *WITHOUT, *others)).encode()).hexdigest()[:16]
-    code = index.answer(name)
-    if code is None:
-        code = _closure(entries).code
-        index.keep_answer(name, code)
-        index.keep()
+    code = made_once(name, lambda: _closure(entries).code)
     _asked[code] = entries
     return code
 

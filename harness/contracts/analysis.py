@@ -50,7 +50,8 @@ class Analysis(Kind, frozen=True):
         raise NotImplementedError
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
-        """The tables by the name of their file, from what came of its stages."""
+        """The tables by the name of their file, from what came of its stages and nothing else of the run: figures and report are
+        made again when one of those is."""
         raise NotImplementedError
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:

@@ -2,15 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from harness.code.entries import probe_code
 from harness.contracts import Check, Erasure, Steered
 from harness.execution.run import Run
 from harness.fitting.fit import score, score_shuffled, training_pairs
+from harness.plan.stage import Stage
 from harness.scoring.evidence import Evidence
 from harness.scoring.score import Scored
+from harness.scoring.stored_scores import load_scored, save_scored
+from harness.spec import Spec
+from harness.store import Artifact, content_key
+
+if TYPE_CHECKING:
+    from harness.execution.record import Work
+
+
+class Refitted(Stage[Scored], frozen=True, kw_only=True):
+    """A probe fitted at one layer on shuffled training labels. Checks ask for it while they decide, so that no plan lists it."""
+
+    kind: ClassVar[str] = "refit"
+
+    spec: Spec
+    score: Stage[Scored]
+    """The same probe's answers as it was fitted on the labels as they are."""
+    layers: tuple[int, ...]
+    """The one layer."""
+    shuffles: int
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (*self.score.place, *map(str, self.layers), str(self.shuffles))
+
+    @property
+    def label(self) -> str:
+        return f"{self.score.label}, {self.shuffles} shuffles"
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        return (self.score,)
+
+    def made_from(self) -> Mapping[str, str]:
+        fit_on = self.score.place[0]
+        return {
+            "score": self.score.key,
+            "layers": content_key(self.layers),
+            "shuffles": str(self.shuffles),
+            "seed": str(self.spec.condition(fit_on).data.seed),
+        }
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        return (*super().runs, *probe_code(self.spec.probe(self.score.place[2])))
+
+    @cached_property
+    def key(self) -> str:
+        return f"{refits_of(self.score)}{content_key(self.kind, self.ingredients)}"
+
+    def make(self, run: Run, work: Work) -> Scored:
+        fit_on, tested_on, probe = self.score.place
+        conditions = run.conditions
+        return score_shuffled(
+            self.spec.probe(probe),
+            conditions.fitting(fit_on, self.layers),
+            conditions.pairs(tested_on, "test", self.layers),
+            self.shuffles,
+            self.spec.condition(fit_on).data.seed,
+            fit_on=fit_on,
+            tested_on=tested_on,
+            layers=self.layers,
+        )
+
+    def save(self, made: Scored, folder: Path) -> Mapping[str, Any]:
+        return save_scored(made, folder)
+
+    def load(self, artifact: Artifact) -> Scored:
+        # Keys leave names out: see `harness.stages.fit_stages`.
+        fit_on, tested_on, probe = self.score.place
+        return msgspec.structs.replace(load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe)
+
+
+def refits_of(score: Stage[Scored]) -> str:
+    """What the keys of a probe's refits begin with."""
+    return f"{score.key}-"
 
 
 class Controls:
@@ -22,18 +102,9 @@ class Controls:
 
     def shuffled(self, probe: str, fit_on: str, tested_on: str, layer: int | None, shuffles: int) -> Scored:
         """The probe fitted at one layer on shuffled training labels."""
-        spec, conditions = self._run.plan.spec, self._conditions
-        at = conditions.layers(fit_on)[:1] if layer is None else (layer,)
-        return score_shuffled(
-            spec.probe(probe),
-            conditions.fitting(fit_on, at),
-            conditions.pairs(tested_on, "test", at),
-            shuffles,
-            spec.condition(fit_on).data.seed,
-            fit_on=fit_on,
-            tested_on=tested_on,
-            layers=at,
-        )
+        at = self._conditions.layers(fit_on)[:1] if layer is None else (layer,)
+        answers = self._run.plan.find("score", fit_on, tested_on, probe)
+        return self._run.get(Refitted(spec=self._run.plan.spec, score=answers, layers=at, shuffles=shuffles))
 
     def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
         """The probe fitted at one layer on states without a factor."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,13 +47,21 @@ def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
             raise UsageError(f"{link} is a symbolic link; a report is not written through it: remove it")
     try:
         drawer.mkdir(parents=True, exist_ok=True)
-        paths = [_put(folder / name, content) for name, content in files.items()]
+        paths = [_put_changed(folder / name, content) for name, content in files.items()]
         for old in (*drawer.glob("*.svg"), *(folder / name for name in optional()), folder / PAGE):
             if old not in paths:
                 old.unlink(missing_ok=True)
     except OSError as error:
         raise _explain(error, folder) from error
     return paths
+
+
+def _put_changed(path: Path, content: bytes) -> Path:
+    """As `_put`, but a file that is there with this very content, and is no link, is left as it is."""
+    with suppress(OSError):
+        if not path.is_symlink() and path.stat().st_size == len(content) and path.read_bytes() == content:
+            return path
+    return _put(path, content)
 
 
 def _put(path: Path, content: bytes) -> Path:

@@ -5,18 +5,20 @@ All of it is a function of the results alone, so that it can be kept in the stor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.report import figures, markdown, outline
 from harness.report.content import Report
 from harness.report.folder import DEPTH, FIGURES, RESTARTS
 from harness.report.scores import Scores
 
 
-def render(report: Report) -> dict[str, bytes]:
-    """Relative path → bytes of every file that is the same in every honest run."""
+def render(report: Report, pictures: Mapping[str, figures.Picture] | None = None) -> dict[str, bytes]:
+    """Relative path → bytes of every file that is the same in every honest run. `pictures` are its figures, if drawn already."""
     from harness.scoring.tables import to_csv
 
     scores = Scores(outline.of(report), report.results, report.seeds)
-    pictures = figures.render(scores, report.looks)
+    pictures = figures.render(scores, report.looks) if pictures is None else pictures
     captions = {name: picture.caption for name, picture in pictures.items()}
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
     if report.restarts is not None and report.restarts.height:

@@ -56,6 +56,7 @@ class Evidence:
         self._refit = refit
         self._steered = steered
         self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
+        self._layers: dict[tuple[str, str, str, int | str], LayerChoice] = {}
         self._metrics: dict[str, Metric] = {metric.title: metric for metric in spec.metrics}
 
     def of(
@@ -91,6 +92,15 @@ class Evidence:
             self._shuffled[key] = again
         return self._shuffled[key]
 
+    def layer_of(self, scored: Scored, rule: int | str) -> LayerChoice:
+        """The layer of a probe under a rule, which is chosen once."""
+        key = (scored.fit_on, scored.tested_on, scored.probe, rule)
+        if key not in self._layers:
+            train, validation = (self.labels.get((scored.fit_on, part)) for part in ("train", "validation"))
+            assert train is not None, "a probe was fitted on training rows"
+            self._layers[key] = choose_layer(scored, rule, train, validation)
+        return self._layers[key]
+
     def _find(self, probe: str, condition: str, fit_on: str | None) -> Scored:
         key = (fit_on or condition, condition, probe)
         if key in self._scored:
@@ -122,8 +132,7 @@ class ProbeEvidence:
     @cached_property
     def layer(self) -> LayerChoice:
         """The layer that is judged."""
-        validation = self._evidence.labels.get((self._scored.fit_on, "validation"))
-        return choose_layer(self._scored, self._rule, self._train, validation)
+        return self._evidence.layer_of(self._scored, self._rule)
 
     @property
     def target(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.analyses.interventions.intervention_stage import Outcomes
 from harness.code.entries import erasing, every, kinds_of
-from harness.execution.controls import evidence_of
+from harness.execution.controls import Refitted, evidence_of, refits_of
 from harness.plan.stage import Stage
 from harness.scoring import tables
 from harness.spec import Spec
@@ -49,7 +49,17 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
         # Which metrics checks ask for, and what they have erased, is known only when they do.
-        return (*super().runs, *erasing(), *every("metrics"), *kinds_of((*self.spec.metrics, *self.spec.checks)))
+        return (
+            *super().runs,
+            Refitted,
+            *erasing(),
+            *every("metrics"),
+            *kinds_of((*self.spec.metrics, *self.spec.checks)),
+        )
+
+    @property
+    def uses(self) -> Sequence[str]:
+        return [f"{Refitted.kind}/{refits_of(score)}" for score in self.scores]
 
     def make(self, run: Run, work: Work) -> pl.DataFrame:
         evidence = evidence_of(run, Outcomes(run).steered if self.interventions else None)

@@ -15,6 +15,8 @@ from harness.report.stored_reports import load, save
 from harness.spec import Spec
 from harness.spec.plain import as_yaml, spec_content
 from harness.stages.check_stage import Verdicts
+from harness.stages.figure_stage import Pictured
+from harness.stages.layer_stage import Layers
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
@@ -35,8 +37,10 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
 
     spec: Spec
     tables: Tables
+    layers: Layers
     summary: Summarised
     verdicts: Verdicts
+    figures: tuple[Pictured, ...]
     looks: tuple[tuple[Analysis, tuple[Stage[Any], ...]], ...]
     """The analyses that the spec asks for, with their stages."""
     claims: Sequence[str]
@@ -49,7 +53,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        return (self.tables, self.summary, self.verdicts, *looked)
+        return (self.tables, self.layers, self.summary, self.verdicts, *self.figures, *looked)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -73,13 +77,14 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             checks=run.get(self.verdicts),
             restarts=tables.restarts,
             depth=tables.depth,
-            summary_layers={(one.fit_on, one.probe): one.layer for one in summary.layers},
+            summary_layers={(one.fit_on, one.probe): one.layer for one in run.get(self.layers)},
             facts=summary.facts,
             findings=[*summary.findings, *self.claims],
             looks=[Look(analysis, analysis.tables(run, stages)) for analysis, stages in self.looks],
         )
         work.counts["rows"] = report.results.height
-        return report, render(report)
+        pictures = {name: picture for one in self.figures for name, picture in run.get(one).items()}
+        return report, render(report, pictures)
 
     def save(self, made: Written, folder: Path) -> Mapping[str, Any]:
         return save(*made, folder)

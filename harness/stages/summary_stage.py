@@ -1,4 +1,4 @@
-"""The summary of a run besides its tables: the layer that is shown of each probe, and facts about model and data."""
+"""What a summary of the run needs besides tables and layers: facts about model and data."""
 
 from __future__ import annotations
 
@@ -8,33 +8,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
-from harness.report.content import SummaryLayer
 from harness.report.facts import data_facts, model_facts
 from harness.spec import Spec
-from harness.stages.fit_stages import Score
 from harness.stages.prompt_stage import Prompts
 from harness.stages.states_stage import States
-from harness.store import Artifact
+from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:
     from harness.execution.record import Work
     from harness.execution.run import Run
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """The layer that summaries show of a probe that was fitted on a condition."""
-
-    fit_on: str
-    probe: str
-    layer: SummaryLayer
-
-
 class Summary(msgspec.Struct, frozen=True):
     """The layers, facts and findings that stand beside the tables."""
 
-    layers: tuple[Shown, ...]
     facts: tuple[tuple[str, str], ...]
     """Model, data, split sizes, conventions: name and value."""
     findings: tuple[str, ...]
@@ -42,7 +30,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Summarised(Stage[Summary], frozen=True, kw_only=True):
-    """Layers, facts and findings."""
+    """Facts and findings."""
 
     kind: ClassVar[str] = "summary"
 
@@ -50,7 +38,6 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
     prompts: Mapping[str, Prompts]
     """By condition; so are the states."""
     states: Mapping[str, States]
-    scores: tuple[Score, ...]
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -58,20 +45,14 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.prompts.values(), *dict.fromkeys(self.states.values()), *self.scores)
+        return (*self.prompts.values(), *dict.fromkeys(self.states.values()))
 
     def made_from(self) -> Mapping[str, str]:
-        return {"layer rule": str(self.spec.layer), **{stage.title: stage.key for stage in self.inputs}}
+        states = {name: stage.key_of(name) for name, stage in self.states.items()}
+        return {"states": content_key(list(states.items())), **{stage.title: stage.key for stage in self.inputs}}
 
     def make(self, run: Run, work: Work) -> Summary:
-        evidence = evidence_of(run)
-        shown = {}
-        for stage in self.scores:
-            fit_on, tested_on, probe = stage.place
-            choice = evidence.of(probe, tested_on, fit_on=fit_on).layer
-            shown[fit_on, probe] = SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
         return Summary(
-            layers=tuple(Shown(*place, layer) for place, layer in shown.items()),
             facts=tuple(model_facts(run) + data_facts(run)),
             findings=tuple(finding for one in self.prompts.values() for finding in run.get(one).findings),
         )

@@ -62,7 +62,7 @@ def assert_tame(folder: Path) -> list[str]:
 def test_names_come_alive_nowhere(scene: Scene, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name of a probe, of a check, and the description, from the spec to csv, Markdown and screen."""
     # Figures and page are drawn with all of the names below, together.
-    monkeypatch.setattr("harness.report.figures.render", lambda *scores: {})
+    monkeypatch.setattr("harness.stages.figure_stage.pictured", lambda *scores: {})
     probes = json.dumps([{"kind": "mean_difference", "name": name}])
     checks = json.dumps([{"kind": "beats_random", "name": name, "probe": name, "condition": "main"}])
     text = PLANTED.replace("[mean_difference]", probes) + f"about: {json.dumps(name)}\nchecks: {checks}\n"

@@ -109,7 +109,7 @@ def test_stores_from_strangers(
 ) -> None:
     """Every artifact of a store is spoiled in one way; the run notices, computes it again, and gives the same."""
     # Drawing takes most of the time, and is not what this is about.
-    monkeypatch.setattr("harness.report.figures.render", lambda *scores: {})
+    monkeypatch.setattr("harness.stages.figure_stage.pictured", lambda *scores: {})
     root = stored(scene, honest)
     spoil = attack[1]
     for folder in sorted(path.parent for path in root.glob("*/*/meta.json")):

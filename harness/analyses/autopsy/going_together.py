@@ -9,7 +9,7 @@ with groups of the same size, and rows within a group with each other. P-values 
 solutions that were looked at, by the step-down maximum of the standardised statistic (Westfall & Young 1993, §4.1): the
 chance that *anything* is named where nothing is there is the level, whatever the features have to do with each other.
 
-Our own on ranks of scipy, because `scipy.stats.somersd` takes one feature at a time: the same numbers in 44 ms in place of 1
+Our own on ranks of polars, because `scipy.stats.somersd` takes one feature at a time: the same numbers in 44 ms in place of 1
 for 5 solutions and 40 features of 300 rows. `scipy.stats.permutation_test` neither keeps groups whole nor steps down.
 """
 
@@ -51,10 +51,13 @@ def associate(
 
 def centred_ranks(features: np.ndarray) -> np.ndarray:
     """Ranks within each feature, (feature, row), ties shared, their mean 0: multiples of one half."""
-    from scipy.stats import rankdata
+    import polars as pl
 
-    ranks: np.ndarray = rankdata(features, axis=-1) - (features.shape[-1] + 1) / 2
-    return ranks
+    # Not by scipy.stats, which takes longer to import than all the rest of an autopsy takes.
+    each = [pl.Series(feature).rank("average").to_numpy() for feature in features.astype(np.float64)]
+    ranks: np.ndarray = np.array(each).reshape(features.shape)
+    ranks[np.isnan(features).any(axis=-1)] = np.nan
+    return ranks - (features.shape[-1] + 1) / 2
 
 
 def permuted_rows(group: np.ndarray, permutations: int, seed: int) -> np.ndarray:

@@ -36,7 +36,10 @@ class Geometry(Analysis, frozen=True):
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
         from harness.analyses.geometry.measures import TABLES, assembled
 
-        found = assembled({stage.place[0]: run.get(stage) for stage in stages})
+        of: dict[str, dict[str, pl.DataFrame]] = {}
+        for stage in stages:
+            of.setdefault(stage.place[0], {}).update(run.get(stage))
+        found = assembled(of)
         return dict(zip(self.files, (found[name] for name in TABLES), strict=True))
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""The stages of geometry, one for each condition that the spec asks for, and their tables put together."""
+"""The stages of geometry, two for each condition that the spec asks for: what is measured at all layers, and what at the judged one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Measured(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
-    """The geometry of one condition: its tables, without its name."""
+    """The geometry of one condition at all layers, without its name. Which layer is judged makes no difference to it."""
 
     kind: ClassVar[str] = "geometry"
 
@@ -52,17 +52,51 @@ class Measured(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
 
     def made_from(self) -> Mapping[str, str]:
         return {
-            "fits": content_key({name: stage.key for name, stage in self.fits.items()}),
-            "scores": content_key({name: stage.key for name, stage in self.scores.items()}),
-            "layer rule": str(self.spec.layer),
+            "fits": content_key([[name, stage.key] for name, stage in self.fits.items()]),
+            "scores": content_key([[name, stage.key] for name, stage in self.scores.items()]),
         }
 
     def make(self, run: Run, work: Work) -> dict[str, pl.DataFrame]:
         from harness.analyses.geometry.measures import frame
 
+        made = frame(_measures(run, self.condition))
+        work.counts["rows"] = made.height
+        return {"measures": made}
+
+    def save(self, made: dict[str, pl.DataFrame], folder: Path) -> Mapping[str, Any]:
+        return reading.save_frames(made, folder)
+
+    def load(self, artifact: Artifact) -> dict[str, pl.DataFrame]:
+        return reading.load_frames(artifact, ["measures"])
+
+
+class Judged(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
+    """How the states of one condition lie at the judged layer, and every fit there: tables without the condition's name."""
+
+    kind: ClassVar[str] = "components"
+
+    spec: Spec
+    condition: str
+    scores: Mapping[tuple[str, ...], Stage[Any]]
+    """By place, those of probes that are fitted on the condition, wherever they are tested."""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (self.condition,)
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        return tuple(self.scores.values())
+
+    def made_from(self) -> Mapping[str, str]:
+        return {
+            "scores": content_key([[place, stage.key] for place, stage in self.scores.items()]),
+            "layer rule": str(self.spec.layer),
+        }
+
+    def make(self, run: Run, work: Work) -> dict[str, pl.DataFrame]:
         evidence = evidence_of(run)
         made = {
-            "measures": frame(_measures(run, self.condition)),
             "states": _states(run, evidence, self.condition),
             "fits": _fits(run, evidence, self.condition),
         }
@@ -73,12 +107,10 @@ class Measured(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         return reading.save_frames(made, folder)
 
     def load(self, artifact: Artifact) -> dict[str, pl.DataFrame]:
-        from harness.analyses.geometry.measures import TABLES
-
-        return reading.load_frames(artifact, TABLES)
+        return reading.load_frames(artifact, ["states", "fits"])
 
 
-def stages(plan: Plan) -> Iterator[Measured]:
+def stages(plan: Plan) -> Iterator[Measured | Judged]:
     """Those that a spec asks for."""
     spec = plan.spec
     fitted = list(dict.fromkeys(fit_on for fit_on, _ in spec.transfers()))
@@ -88,6 +120,11 @@ def stages(plan: Plan) -> Iterator[Measured]:
             condition=name,
             fits={stage.place[1]: stage for stage in plan.of("fit") if stage.place[0] == name},
             scores={stage.place[2]: stage for stage in plan.of("score") if stage.place[:2] == (name, name)},
+        )
+        yield Judged(
+            spec=spec,
+            condition=name,
+            scores={stage.place: stage for stage in plan.of("score") if stage.place[0] == name},
         )
 
 

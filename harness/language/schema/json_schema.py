@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from harness.contracts import Source, kind
+from harness.code.code_version import made_once
+from harness.contracts import Source, kind, outside
 from harness.language.schema.card_grammar import Card, OwnBed, Setting
 from harness.language.schema.grammar import Override, SpecKeys
 from harness.language.schema.shorthand import own_option
@@ -32,7 +33,21 @@ Of = Literal["spec", "bed"]
 
 @cache
 def schema(of: Of = "spec") -> Schema:
-    """The whole language as JSON Schema (2020-12). The result is shared: do not change it."""
+    """The whole language as JSON Schema (2020-12). The result is shared: do not change it.
+
+    It is kept in the user's cache folder, for making it imports every kind. With kinds of other packages it is made anew.
+    """
+    if outside.entries():
+        return built(of)
+    kept = made_once(
+        f"schema of a {of}, msgspec {msgspec.__version__}", lambda: msgspec.json.encode(built(of)).decode()
+    )
+    found: Schema = msgspec.json.decode(kept)
+    return found
+
+
+def built(of: Of) -> Schema:
+    """The same, made now."""
     return _Builder().whole() if of == "spec" else _Builder().card()
 
 

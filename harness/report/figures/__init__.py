@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.contracts.analysis import Drawn
 from harness.report.content import Look
+from harness.report.figures import by_layer, canvas, overview, seeds
 from harness.report.scores import Scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -19,21 +24,41 @@ class Picture(msgspec.Struct, frozen=True):
     caption: str
 
 
-def render(scores: Scores, looks: Sequence[Look] = ()) -> dict[str, Picture]:
-    """File name → picture, in the order of the report; empty if nothing was measured."""
-    from harness.report.figures import by_layer, canvas, overview, seeds
+class Drawing(msgspec.Struct, frozen=True):
+    """A figure that every report has, unless there is nothing to draw."""
 
+    name: str
+    """Of its file, without ending."""
+    draw: Callable[[Scores], Figure | None]
+    caption: Callable[[Scores], str]
+    layers: bool
+    """Whether it shows which layers were chosen."""
+
+    def drawn(self, scores: Scores) -> Iterator[Drawn]:
+        if (figure := self.draw(scores)) is not None:
+            yield Drawn(self.name, figure, self.caption(scores))
+
+
+DRAWINGS = (
+    Drawing("overview", overview.draw, overview.caption, layers=True),
+    Drawing("layers", by_layer.draw, by_layer.caption, layers=False),
+    Drawing("seeds", seeds.draw, seeds.caption, layers=True),
+)
+"""In the order of the report; those of the analyses follow."""
+
+
+def pictured(scores: Scores, draw: Callable[[Scores], Iterable[Drawn]]) -> dict[str, Picture]:
+    """File name → picture, of what a function draws; empty if nothing was measured."""
     if not scores.transfers:
         return {}
     with canvas.styled(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the tables have it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        drawn = [
-            Drawn("overview", overview.draw(scores), overview.caption(scores)),
-            Drawn("layers", by_layer.draw(scores), by_layer.caption(scores)),
-        ]
-        if (figure := seeds.draw(scores)) is not None:
-            drawn.append(Drawn("seeds", figure, seeds.caption(scores)))
-        for look in looks:
-            drawn += look.analysis.figures(look.tables, scores)
-        return {f"{one.name}.svg": Picture(canvas.to_svg(one.figure), one.caption) for one in drawn}
+        return {f"{one.name}.svg": Picture(canvas.to_svg(one.figure), one.caption) for one in draw(scores)}
+
+
+def render(scores: Scores, looks: Sequence[Look] = ()) -> dict[str, Picture]:
+    """All pictures of a report, in its order."""
+    own = [pictured(scores, drawing.drawn) for drawing in DRAWINGS]
+    theirs = [pictured(scores, lambda shown, look=look: look.analysis.figures(look.tables, shown)) for look in looks]  # type: ignore[misc]
+    return {name: picture for found in (*own, *theirs) for name, picture in found.items()}

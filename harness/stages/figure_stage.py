@@ -1,0 +1,118 @@
+"""The figures of a report, each with a stage of its own: one is drawn again only where what it shows has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from harness.contracts.analysis import Analysis
+from harness.plan.stage import Stage
+from harness.report import outline
+from harness.report.content import Report
+from harness.report.figures import DRAWINGS, Drawing, Picture, pictured
+from harness.report.scores import Scores
+from harness.spec import Spec
+from harness.spec.plain import spec_content
+from harness.stages.layer_stage import Layers
+from harness.stages.table_stage import Tables
+from harness.store import Artifact, content_key
+
+if TYPE_CHECKING:
+    from harness.execution.record import Work
+    from harness.execution.run import Run
+
+Look = tuple[Analysis, tuple[Stage[Any], ...]]
+"""An analysis that the spec asks for, with its stages."""
+
+
+class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
+    """Figures by the name of their file; none where there is nothing to draw."""
+
+    kind: ClassVar[str] = "figures"
+
+    name: str
+    spec: Spec
+    """Without what no figure shows; see `shown_of`."""
+    content: str
+    """Hash of that."""
+    tables: Tables
+    layers: Layers | None
+    """None for a figure that does not show which layers were chosen."""
+    draws: Drawing | Look
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return self.spec.name, self.name
+
+    @property
+    def inputs(self) -> Sequence[Stage[Any]]:
+        looked = () if isinstance(self.draws, Drawing) else self.draws[1]
+        return (self.tables, *(() if self.layers is None else (self.layers,)), *looked)
+
+    def made_from(self) -> Mapping[str, str]:
+        return {"content": self.content, **{stage.title: stage.key for stage in self.inputs}}
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        if isinstance(self.draws, Drawing):
+            return (*super().runs, self.draws.draw, self.draws.caption)
+        analysis = type(self.draws[0])
+        return (*super().runs, analysis.tables, analysis.figures)
+
+    def make(self, run: Run, work: Work) -> dict[str, Picture]:
+        scores = self._scores(run)
+        if isinstance(self.draws, Drawing):
+            found = pictured(scores, self.draws.drawn)
+        else:
+            analysis, stages = self.draws
+            tables = analysis.tables(run, stages)
+            found = pictured(scores, lambda shown: analysis.figures(tables, shown))
+        work.counts["rows"] = len(found)
+        return found
+
+    def _scores(self, run: Run) -> Scores:
+        """The numbers, without checks and texts, and without the layers that were chosen for a figure that does not show them."""
+        import polars as pl
+
+        tables = run.get(self.tables)
+        chosen = {} if self.layers is None else {(one.fit_on, one.probe): one.layer for one in run.get(self.layers)}
+        report = Report(
+            spec=self.spec,
+            spec_text="",
+            results=tables.results,
+            seeds=tables.seeds,
+            checks=pl.DataFrame(),
+            summary_layers=chosen,
+        )
+        return Scores(outline.of(report), report.results, report.seeds)
+
+    def save(self, made: dict[str, Picture], folder: Path) -> Mapping[str, Any]:
+        for name, picture in made.items():
+            (folder / name).write_bytes(picture.svg)
+        return {"captions": [[name, picture.caption] for name, picture in made.items()]}
+
+    def load(self, artifact: Artifact) -> dict[str, Picture]:
+        captions = msgspec.convert(artifact.meta["captions"], list[tuple[str, str]])
+        if {name for name, _ in captions} != set(artifact.files) or any("/" in name for name in artifact.files):
+            raise ValueError(f"{artifact.folder} has other files than captions")
+        return {name: Picture((artifact / name).read_bytes(), caption) for name, caption in captions}
+
+
+def shown_of(spec: Spec) -> Spec:
+    """A spec without what no figure shows: its question, its claims, and the layer rule, whose outcome is an ingredient."""
+    return msgspec.structs.replace(spec, about="", checks=(), layer="middle", file="")
+
+
+def figures_asked(spec: Spec, tables: Tables, layers: Layers, looks: Sequence[Look]) -> Iterator[Pictured]:
+    """In the order of the report."""
+    spec = shown_of(spec)
+    content = content_key(spec_content(spec))
+    for drawing in DRAWINGS:
+        chosen = layers if drawing.layers else None
+        yield Pictured(name=drawing.name, spec=spec, content=content, tables=tables, layers=chosen, draws=drawing)
+    for look in looks:
+        if type(look[0]).figures is not Analysis.figures:
+            yield Pictured(name=look[0].kind(), spec=spec, content=content, tables=tables, layers=layers, draws=look)
