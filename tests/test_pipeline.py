@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,7 @@ from harness import language, pipeline
 from harness.commands.costs import as_json, estimate
 from harness.errors import DataError
 from harness.execution.run import Run
+from harness.machine.progress import Reporter, StageProgress
 from harness.scoring.score import training_sign
 from harness.store import Store
 
@@ -88,6 +91,33 @@ def test_a_run_gives_the_report_and_its_findings(tmp_path: Path) -> None:
     assert not any(stage["cached"] for stage in stages)
 
 
+class Shown(Reporter):
+    """Remembers which stages were shown; none may be begun within another, for its seconds would be in both."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.kinds: list[str] = []
+        self._within = ""
+
+    @contextmanager
+    def stage(self, kind: str, label: str, total: int | None = None, unit: str = "") -> Iterator[StageProgress]:
+        assert not self._within, f"{kind} is begun within {self._within}"
+        self._within = kind
+        self.kinds.append(kind)
+        yield StageProgress()
+        self._within = ""
+
+
+def test_stages_are_shown_one_after_another_and_noted_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    path, shown = write_planted(tmp_path), Shown()
+    path.write_text(path.read_text() + "autopsy: [{probe: ccs}]\ngeometry: true\n")
+    outcome = pipeline.run(path, out=tmp_path / "reports", page=False, reporter=shown)
+    before, looks, after = ["prompts", "activations", "fit"], ["autopsy", "geometry"], ["tables", "summary", "checks"]
+    assert shown.kinds == [*before, *after, *looks, "report"]
+    noted = [stage["kind"] for stage in json.loads((outcome.folder / "manifest.json").read_text())["stages"]]
+    assert list(dict.fromkeys(noted)) == [*before, "score", *looks, *after, "report"]
+
+
 def test_an_unexpected_finding_is_said(tmp_path: Path) -> None:
     outcome = pipeline.run(write_planted(tmp_path, expected="pass"), out=tmp_path / "reports", page=False)
     assert outcome.unexpected
@@ -124,7 +154,7 @@ def test_a_comment_recomputes_nothing_and_a_template_what_depends_on_it(tmp_path
     plan = pipeline.planned(language.read(path), tmp_path, store)
     found = plan.stored(store)
     assert all(found[stage.key].cached for stage in (*plan.of("prompts"), *plan.of("activations")))
-    assert found[plan.find("fit", "plain", "crc_tpc").key].reason == "changed: probe"
+    assert found[plan.find("fit", "plain", "crc_tpc").key].reason.startswith("changed: probe, code (Burns")
     assert found[plan.find("fit", "plain", "mean_difference").key].cached
 
 

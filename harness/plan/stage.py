@@ -91,8 +91,10 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
 
     @cached_property
     def ingredients(self) -> Mapping[str, str]:
-        """All that the key is made from."""
-        return {"code": code_of(*self.runs), **self.made_from()}
+        """All that the key is made from: options, code, inputs. In this order a plan says what changed."""
+        parts, inputs = self.made_from(), {stage.key for stage in self.inputs}
+        own = {name: value for name, value in parts.items() if value not in inputs}
+        return {**own, "code": code_of(*self.runs), **parts}
 
     @cached_property
     def key(self) -> str:

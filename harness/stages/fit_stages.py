@@ -67,7 +67,9 @@ class Fit(Stage[tuple[Readout, Normaliser | None]], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        return (*super().runs, *probe_code(self.probe))
+        # Answers are made in the same go, and are no part of a fit.
+        made = ("stages.fits_by_layer:LayerWork._fitted", "stages.fits_by_layer:LayerWork._join")
+        return (*made, type(self).save, type(self).load, *probe_code(self.probe))
 
     def before(self, run: Run) -> None:
         run.conditions.extracted(self.fit_on)

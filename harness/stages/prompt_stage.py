@@ -61,7 +61,7 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
         source = self.condition.data.source
         named = [*self.spec.distractors_of(self.condition).values(), *([] if source is None else [source])]
-        return (*super().runs, *kinds_of(named), *self.subject.code)
+        return (*super().runs, *kinds_of(named), *self.subject.code, type(self.subject).load_tokenizer)
 
     def make(self, run: Run, work: Work) -> PromptTable:
         distractors = self.spec.distractors_of(self.condition)

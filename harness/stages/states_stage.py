@@ -53,7 +53,8 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        return (type(self).make, Extracted, assist, *self.subject.code)
+        own = type(self)
+        return (own.make, own.save, Extracted, assist, *self.subject.code)
 
     @property
     def uses(self) -> Sequence[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from harness.code.entries import kinds_of
+from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
 from harness.report.facts import data_facts, model_facts
 from harness.spec import Spec
@@ -50,6 +52,11 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
     def made_from(self) -> Mapping[str, str]:
         states = {name: stage.key_of(name) for name, stage in self.states.items()}
         return {"states": content_key(list(states.items())), **{stage.title: stage.key for stage in self.inputs}}
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        # What is said of a model it says itself.
+        return (*super().runs, *kinds_of(one.subject for one in self.states.values()))
 
     def make(self, run: Run, work: Work) -> Summary:
         return Summary(

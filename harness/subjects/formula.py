@@ -43,7 +43,7 @@ class Formula(Subject, frozen=True):
 
     @property
     def code(self) -> tuple[type, ...]:
-        return (type(self.bed),)
+        return (Formula, type(self.bed))
 
     @property
     def untrainable(self) -> str:

@@ -39,7 +39,8 @@ class Counted(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     spec: Spec
     prompts: tuple[Stage[PromptTable], ...]
-    scores: tuple[Stage[Any], ...]
+    scored: tuple[tuple[str, ...], ...]
+    """Where there are scores: fitted on, tested on, probe."""
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ class Counted(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     def made_from(self) -> Mapping[str, str]:
         asked = {probe_name(probe): probe.asks for probe in self.spec.probes}
         return {
-            "methods": content_key([[*stage.place[1:], asked[stage.place[2]]] for stage in self.scores]),
+            "methods": content_key([[tested_on, probe, asked[probe]] for _, tested_on, probe in self.scored]),
             **{stage.title: stage.key for stage in self.prompts},
         }
 
@@ -62,9 +63,7 @@ class Counted(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
         found: list[dict[str, Any]] = []
         for condition in self.spec.conditions:
-            tested = {
-                probe for _, tested_on, probe in (stage.place for stage in self.scores) if tested_on == condition.name
-            }
+            tested = {probe for _, tested_on, probe in self.scored if tested_on == condition.name}
             probes = [probe for probe in self.spec.probes if probe_name(probe) in tested]
             if probes:
                 found += _of_condition(condition.name, run.conditions.table(condition.name), probes)
@@ -80,7 +79,9 @@ class Counted(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
 def stages(plan: Plan) -> Iterator[Counted]:
     """One for the whole spec."""
-    yield Counted(spec=plan.spec, prompts=tuple(plan.of("prompts")), scores=tuple(plan.of("score")))
+    yield Counted(
+        spec=plan.spec, prompts=tuple(plan.of("prompts")), scored=tuple(stage.place for stage in plan.of("score"))
+    )
 
 
 def _of_condition(condition: str, table: PromptTable, probes: Sequence[Probe]) -> Iterator[dict[str, Any]]:

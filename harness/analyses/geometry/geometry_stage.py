@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +16,7 @@ from harness.analyses.geometry.variance import Split, split
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
+from harness.readouts.stored_readouts import load_fit
 from harness.scoring.evidence import Evidence
 from harness.scoring.score import fits
 from harness.spec import Spec
@@ -55,6 +56,11 @@ class Measured(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
             "fits": content_key([[name, stage.key] for name, stage in self.fits.items()]),
             "scores": content_key([[name, stage.key] for name, stage in self.scores.items()]),
         }
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        # It asks readouts of whatever form for their directions.
+        return (*super().runs, load_fit)
 
     def make(self, run: Run, work: Work) -> dict[str, pl.DataFrame]:
         from harness.analyses.geometry.measures import frame

@@ -176,7 +176,8 @@ class Outcomes:
 
     def __init__(self, run: Run):
         self._run = run
-        self._done = {stage: stage.outcome(run) for stage in run.plan.of("intervention")}
+        stages: Sequence[Intervened] = run.plan.of("intervention")
+        self._done = {stage: stage.outcome(run) for stage in stages}
         run.networks.drop()
 
     def frame(self) -> pl.DataFrame:
