@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.contracts import PromptTable
 from harness.models.card import ModelCard
+from harness.models.network import cache_argument
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,15 +49,18 @@ def whole(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
 @torch.inference_mode()
 def cached(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
     """One pair at a time: what its answers share once, then each answer from a copy of the cache."""
-    found = []
+    from transformers import DynamicCache
+
+    found, argument = [], cache_argument(model)
     for first, second in zip(prompts[::2], prompts[1::2], strict=True):
         shared = next(place for place, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
-        cache = model(input_ids=torch.tensor([first[:shared]]), use_cache=True).past_key_values
+        cache = DynamicCache(config=model.config)
+        model(input_ids=torch.tensor([first[:shared]]), use_cache=True, **{argument: cache})
         for prompt in (first, second):
             rest = torch.tensor([prompt[shared:]])
             # A copy: the pass appends to it, and the second answer must not see the first.
             past = copy.deepcopy(cache)
-            out = model(input_ids=rest, past_key_values=past, use_cache=True, output_hidden_states=True)
+            out = model(input_ids=rest, use_cache=True, output_hidden_states=True, **{argument: past})
             found.append(torch.stack([states[0, -1] for states in out.hidden_states]))
     return torch.stack(found, dim=1).float()
 
