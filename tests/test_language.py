@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness import language
+from harness import analyses, language
 from harness.beds.planted import Planted
 from harness.commands.listing import LISTS, example, listing
 from harness.contracts import kind
@@ -804,7 +804,9 @@ def test_every_kind_is_listed_with_its_options(folder: str) -> None:
             assert re.search(rf"^ {option.name} ", page, re.MULTILINE), f"{name}: {option.name}"
 
 
-@pytest.mark.parametrize("folder", [folder for folder in kind.FOLDERS if folder not in ("normalisations", "beds")])
+@pytest.mark.parametrize(
+    "folder", [folder for folder in kind.FOLDERS if folder not in ("normalisations", "beds", "analyses")]
+)
 def test_every_example_of_the_listing_is_valid(folder: str) -> None:
     for name in kind.names(folder):
         root, faults = compose(example(folder, kind.find(folder, name)), "f")
@@ -814,6 +816,15 @@ def test_every_example_of_the_listing_is_valid(folder: str) -> None:
             value = value.items[step] if isinstance(step, int) else value.get(step)  # type: ignore[union-attr]
         assert value is not None
         assert sound(value, folder), plain(value)
+
+
+@pytest.mark.parametrize("name", kind.names("analyses"))
+def test_the_example_of_an_analysis_asks_for_it_and_nothing_else_does(tmp_path: Path, name: str) -> None:
+    assert analyses.asked(read(tmp_path, BASE)) == []
+    spec = read(tmp_path, f"{BASE}{example('analyses', kind.find('analyses', name))}\n")
+    assert [analysis.kind() for analysis in analyses.asked(spec)] == [name]
+    with pytest.raises(SpecError, match=f"analyses.0.: {name} has a key of its own: write `"):
+        read(tmp_path, f"{BASE}analyses: [{name}]\n")
 
 
 def test_listings_without_a_name_and_of_models() -> None:

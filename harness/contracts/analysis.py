@@ -36,13 +36,14 @@ class Analysis(Kind, frozen=True):
     folder: ClassVar[str] = "analyses"
     files: ClassVar[tuple[str, ...]] = ()
     """Tables that it puts into the report's folder, in their order."""
+    written: ClassVar[str] = ""
+    """How a spec asks for it under a key of its own, as an example; empty for one that is named among `analyses`."""
     opens: ClassVar[bool] = False
     """Whether its section stands before the scores and not behind them."""
 
     @classmethod
     def asked(cls, spec: Spec) -> Self | None:
-        """The analysis as a spec asks for it under a key of its own; None if it does not, or the analysis has no such key and
-        is named among `analyses`."""
+        """The analysis as a spec asks for it under a key of its own; None if it does not, or the analysis has no such key."""
         return None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:

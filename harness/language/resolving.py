@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, kind
+from harness.contracts.analysis import Analysis
 from harness.errors import Problem
 from harness.language.condition_reader import ConditionReader, ReadsBeds, entries_of
 from harness.language.decoding import Decoder
@@ -41,6 +42,9 @@ class Resolved:
         self.autopsy = [(node, decoder.part("Autopsy", Autopsy, node)) for node in root.items_of("autopsy")]
         self.interventions = [
             (node, decoder.part("Intervention", Intervention, node)) for node in root.items_of("interventions")
+        ]
+        self.analyses = [
+            (node, cast("Analysis | None", decoder.kind("analyses", node))) for node in root.items_of("analyses")
         ]
         curves = root.get("sample_efficiency")
         self.sample_efficiency = (

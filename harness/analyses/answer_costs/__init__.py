@@ -23,6 +23,7 @@ class AnswerCosts(Analysis, frozen=True):
     """Prompts and tokens for one answer, beside a leaderboard."""
 
     opens: ClassVar[bool] = True
+    written: ClassVar[str] = "leaderboard: true"
 
     @classmethod
     def asked(cls, spec: Spec) -> Self | None:

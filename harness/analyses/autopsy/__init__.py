@@ -21,6 +21,7 @@ class Autopsies(Analysis, frozen=True):
     """What probes latched on to: their solutions held against the truth, all factors and what the text looks like."""
 
     files: ClassVar[tuple[str, ...]] = ("autopsy_solutions.csv", "autopsy.csv", "autopsy_rows.csv")
+    written: ClassVar[str] = "autopsy: [logistic_regression]"
 
     @classmethod
     def asked(cls, spec: Spec) -> Self | None:

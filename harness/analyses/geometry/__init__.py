@@ -23,6 +23,7 @@ class Geometry(Analysis, frozen=True):
     """Cosines of directions, shares of a score's variance, loss against accuracy, and the states' principal components."""
 
     files: ClassVar[tuple[str, ...]] = (MEASURES, STATES, FITS)
+    written: ClassVar[str] = "geometry: true"
 
     @classmethod
     def asked(cls, spec: Spec) -> Self | None:

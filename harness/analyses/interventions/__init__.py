@@ -23,6 +23,7 @@ class Interventions(Analysis, frozen=True):
     """Steering and erasing along a probe's direction, beside random directions and that of the class means."""
 
     files: ClassVar[tuple[str, ...]] = (EFFECTS,)
+    written: ClassVar[str] = "interventions: [logistic_regression]"
 
     @classmethod
     def asked(cls, spec: Spec) -> Self | None:

@@ -23,6 +23,7 @@ class SampleEfficiency(Analysis, frozen=True):
     """Score against the number of training pairs, on nested random subsets."""
 
     files: ClassVar[tuple[str, ...]] = (SAMPLES,)
+    written: ClassVar[str] = "sample_efficiency: {probes: [logistic_regression]}"
 
     @classmethod
     def asked(cls, spec: Spec) -> Self | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from harness.contracts import Bed, Check, Distractor, Metric, Probe
+from harness.contracts.analysis import Analysis
 from harness.spec import (
     Activations,
     Autopsy,
@@ -114,3 +115,5 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     conditions that are fitted on."""
     sample_efficiency: SampleEfficiency | None = None
     """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""
+    analyses: tuple[Analysis, ...] = ()
+    """Further analyses, those that have no key of their own: `harness list analyses`."""
