@@ -161,6 +161,8 @@ class Closure:
         self._waiting: dict[str, list[Place]] = {}
         """Members of reached classes that nobody asked for yet, by name."""
         self._todo: list[Place] = []
+        self._contents: dict[Place, bytes] = {}
+        """Of definitions: see `_content`. It is one for all copies, which stop at the same."""
 
     def enter(self, entries: Iterable[str]) -> None:
         """Adds what `module:name` or `module:Class.method` reaches. Of a class alone, all methods count, inherited ones too.
@@ -191,6 +193,7 @@ class Closure:
         other.reached, other._attributes = set(self.reached), set(self._attributes)
         other._classes = dict(self._classes)
         other._waiting = {name: list(places) for name, places in self._waiting.items()}
+        other._contents = self._contents
         return other
 
     def stops_at(self, module: str, name: str) -> bool:
@@ -312,6 +315,11 @@ class Closure:
 
     def _content(self, place: Place) -> bytes:
         """Hash of a definition with what it refers to: two of the same name that change places are seen."""
+        if place not in self._contents:
+            self._contents[place] = self._hashed(place)
+        return self._contents[place]
+
+    def _hashed(self, place: Place) -> bytes:
 
         def described(mark: str) -> str:
             found = self.tree.resolve(place.module, mark)

@@ -65,7 +65,12 @@ class Scores:
         self._layers = {(chosen.fit_on, chosen.probe): chosen for chosen in outline.layers}
         self._probes = {probe.name: probe for probe in outline.probes}
         self._results = _cells(results)
-        self._seeds = _cells(seeds, "seed", metric=self.headline)
+        self._each_seed = seeds
+
+    @cached_property
+    def _seeds(self) -> dict[Key, dict[str, list[Score]]]:
+        """By `Key`, then by layer: one score for each seed. Not every figure looks at them, and there are many."""
+        return _cells(self._each_seed, "seed", metric=self.headline)
 
     @property
     def headline(self) -> str:
