@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from harness.code.entries import kinds_of
-from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
 from harness.report.facts import data_facts, model_facts
 from harness.spec import Spec
