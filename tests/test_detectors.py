@@ -381,11 +381,14 @@ def test_the_first_value_may_be_the_unusual_one() -> None:
     scores = (rng.standard_normal((1, 1, 200)) - 1.5 * labels).astype(np.float32)
 
     class Seen:
-        def measure(self, *_: object, **__: object) -> object:
-            return Auroc().measure(Answers(scores), labels, np.arange(200))
+        layer = LayerChoice(0, 2, "named in the spec")
 
-        def layer_of(self, *_: object, **__: object) -> LayerChoice:
-            return LayerChoice(0, 2, "named in the spec")
+        def of(self, probe: str, condition: str, **_: object) -> Seen:
+            assert (probe, condition) == ("mahalanobis", "mixed")
+            return self
+
+        def measure(self, **_: object) -> object:
+            return Auroc().measure(Answers(scores), labels, np.arange(200))
 
     found = {
         side: DetectsAnomaly(probe="mahalanobis", condition="mixed", target="truth", unusual=side).decide(Seen())  # type: ignore[arg-type]
