@@ -22,6 +22,7 @@ from harness.code.closure import Closure, Tree
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS, WITHOUT
 from harness.contracts.kind import FOLDERS, find, names
+from harness.execution.controls import Refitted
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.store import Store
@@ -282,7 +283,9 @@ def ran_in(path: Path, folder: Path) -> tuple[Plan, Ran]:
 def missed(plan: Plan, ran: Ran) -> set[tuple[str, str, str]]:
     """What ran while stages of a kind were made, kept and read, and is neither in their code nor in that of what they are made from."""
     allowed: dict[str, set[tuple[str, str]]] = {}
-    for stage in plan.stages:
+    # Checks ask for refits, which no plan lists.
+    refits = (Refitted(spec=plan.spec, score=score, layers=(0,), shuffles=1) for score in plan.of("score"))
+    for stage in (*plan.stages, *refits):
         allowed.setdefault(stage.kind, set()).update(_names(stage.ingredients["code"]))
     kinds = {stage.kind: {kind.kind for kind in _before(stage)} for stage in plan.stages}
     whole = {kind: set().union(allowed[kind], *(allowed[one] for one in before)) for kind, before in kinds.items()}
