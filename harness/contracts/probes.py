@@ -127,7 +127,7 @@ class Normaliser(Fitted, frozen=True):
 
 
 class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An erasure: a factor that is taken out of the states, with the help of labels, before a probe is fitted: a control.
+    """What is taken out of the states, with the help of labels, before a probe is fitted: a control.
 
     Fitted on training rows after the normalisation, applied to all rows.
     """

@@ -1,7 +1,7 @@
 """The YAML language: documents with places, merging, validation, decoding, schema.
 
 file → nodes (syntax/) → includes and --set merged (including, settings) → one form, and faults against the JSON Schema (schema/)
-     → conditions and kinds (conditions, decoding, resolving) → what is missing or contradicts itself (problems/)
+     → conditions and kinds (condition_reader, decoding, resolving) → what is missing or contradicts itself (problems/)
      → Spec (assembling)
 """
 
