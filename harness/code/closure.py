@@ -175,7 +175,8 @@ class Closure:
             name, _, method = qualified.partition(".")
             if module is None or name not in self.tree.source(module).names:
                 raise LookupError(f"{entry}: there is no such definition")
-            self._name(module, name, built=True)
+            # A method is asked of an object that is there; a class alone is made.
+            self._name(module, name, built=not method)
             if name in self.tree.source(module).classes:
                 family = list(self._family(module, name))
                 for owner, outline in family:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from harness.code.entries import kinds_of
 from harness.contracts.analysis import Analysis
 from harness.plan.stage import Stage
 from harness.report import outline
@@ -59,8 +60,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
         if isinstance(self.draws, Drawing):
             return (*super().runs, self.draws.draw, self.draws.caption)
-        analysis = type(self.draws[0])
-        return (*super().runs, analysis.tables, analysis.figures)
+        analysis, stages = self.draws
+        return (*super().runs, type(analysis).tables, type(analysis).figures, *kinds_of(stages))
 
     def make(self, run: Run, work: Work) -> dict[str, Picture]:
         scores = self._scores(run)
