@@ -59,8 +59,10 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
         if isinstance(self.draws, Drawing):
             return (*super().runs, self.draws.draw, self.draws.caption)
-        analysis = type(self.draws[0])
-        return (*super().runs, analysis.tables, analysis.figures)
+        analysis, stages = self.draws
+        kind = type(analysis)
+        # Its tables may ask the stages where each belongs.
+        return (*super().runs, kind.tables, kind.figures, *dict.fromkeys(type(stage) for stage in stages))
 
     def make(self, run: Run, work: Work) -> dict[str, Picture]:
         scores = self._scores(run)
