@@ -284,10 +284,11 @@ def missed(plan: Plan, ran: Ran) -> set[tuple[str, str, str]]:
     """What ran while stages of a kind were made, kept and read, and is neither in their code nor in that of what they are made from."""
     allowed: dict[str, set[tuple[str, str]]] = {}
     # Checks ask for refits, which no plan lists.
-    refits = [Refitted(spec=plan.spec, score=score, layers=(0,), shuffles=1) for score in plan.of("score")]
-    for stage in (*plan.stages, *refits):
+    refits = (Refitted(spec=plan.spec, score=score, layers=(0,), shuffles=1) for score in plan.of("score"))
+    stages = (*plan.stages, *refits)
+    for stage in stages:
         allowed.setdefault(stage.kind, set()).update(_names(stage.ingredients["code"]))
-    kinds = {stage.kind: {kind.kind for kind in _before(stage)} for stage in (*plan.stages, *refits)}
+    kinds = {stage.kind: {kind.kind for kind in _before(stage)} for stage in stages}
     whole = {kind: set().union(allowed[kind], *(allowed[one] for one in before)) for kind, before in kinds.items()}
     return {(stage, module, name) for stage, module, name in ran if (module, name) not in whole[stage]}
 
