@@ -37,6 +37,7 @@ def spec_of(resolved: Resolved, file: str) -> Spec:
         interventions=tuple(one for _, one in resolved.all_interventions() if one is not None),
         geometry=_geometry(resolved),
         sample_efficiency=resolved.sample_efficiency,
+        analyses=tuple(analysis for _, analysis in resolved.analyses if analysis is not None),
         file=file,
     )
 

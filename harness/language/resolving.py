@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, kind
+from harness.contracts import Analysis, Bed, Check, Distractor, Factor, Metric, Probe, kind
 from harness.errors import Problem
 from harness.language.condition_reader import ConditionReader, ReadsBeds, entries_of
 from harness.language.decoding import Decoder
@@ -37,6 +37,9 @@ class Resolved:
             (node, cast("Metric | None", decoder.kind("metrics", node))) for node in root.items_of("metrics")
         ]
         self.checks = [(node, cast("Check | None", decoder.kind("checks", node))) for node in root.items_of("checks")]
+        self.analyses = [
+            (node, cast("Analysis | None", decoder.kind("analyses", node))) for node in root.items_of("analyses")
+        ]
         self.transfer = [(node, decoder.part("Transfer", Transfer, node)) for node in root.items_of("transfer")]
         self.autopsy = [(node, decoder.part("Autopsy", Autopsy, node)) for node in root.items_of("autopsy")]
         self.interventions = [

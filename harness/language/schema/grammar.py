@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from harness.contracts import Bed, Check, Distractor, Metric, Probe
+from harness.contracts import Analysis, Bed, Check, Distractor, Metric, Probe
 from harness.spec import (
     Activations,
     Autopsy,
@@ -114,3 +114,5 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     conditions that are fitted on."""
     sample_efficiency: SampleEfficiency | None = None
     """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""
+    analyses: tuple[Analysis, ...] = ()
+    """Further analyses, which installed packages have: `harness list analyses`. Those above have keys of their own."""
