@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness import analyses, language
+from harness import language
+from harness.analyses import asked
 from harness.beds.planted import Planted
 from harness.commands.listing import LISTS, example, listing
 from harness.contracts import kind
@@ -574,6 +575,11 @@ def test_a_model_may_stand_in_every_condition_and_nowhere_else(tmp_path: Path) -
         ("[ccs]", "[ccs]\nchecks: [{kind: beats_random, probe: ccs, expect: passes}]", '6:51: checks[0].expect: no expect "passes"; did you mean "pass"?'),
         ("[ccs]", "[ccs]\nconditions: {a: {}}\nchecks: [{kind: beats_random, probe: ccs}]", '7:10: checks[0]: no condition "main"; known: a'),
         ("[ccs]", "[ccs]\nchecks: [&c {kind: beats_random, probe: ccs}, *c]", "the same check stands at checks[0] already; take one of them out"),
+        ("[ccs]", "[ccs]\nanalyses: [geometry]", '6:12: analyses[0]: the analysis "geometry" has a key of its own: write `geometry: true` at the top of the spec'),
+        ("[ccs]", "[ccs]\nanalyses: [{kind: answer-costs}]", '6:19: analyses[0].kind: the analysis "answer_costs" has a key of its own: write `leaderboard: true` at the top'),
+        ("[ccs]", "[ccs]\nanalyses: [geometri]", '6:12: analyses[0]: no analysis "geometri"; no installed package has one'),
+        ("[ccs]", "[ccs]\nanalyses: [{kind: 3}]", "6:19: analyses[0].kind: the number 3 stands where an analysis is wanted"),
+        ("[ccs]", "[ccs]\nanalyses: geometry", "6:11: analyses: the text \"geometry\" stands where a list of analyses is wanted"),
         ("[ccs]", "[ccs]\nharnes: 1", '6:1: harnes: a spec has no "harnes"; did you mean "harness"?'),
     ],
 )  # fmt: skip
@@ -749,6 +755,7 @@ def test_short_forms_are_valid_for_an_editor(changes: dict[str, Any]) -> None:
         {"data": "hub"},
         {"data": {"source": {"hub": "a", "splt": "b"}}},
         {"probes": ["cs"]},
+        {"analyses": ["geometry"]},
         {"probes": [{"kind": "ccs", "restarts": 0}]},
         {"harness": 2},
         {"name": "abc\n"},
@@ -804,6 +811,17 @@ def test_every_kind_is_listed_with_its_options(folder: str) -> None:
             assert re.search(rf"^ {option.name} ", page, re.MULTILINE), f"{name}: {option.name}"
 
 
+@pytest.mark.parametrize("name", kind.built_in("analyses"))
+def test_an_analysis_says_how_a_spec_asks_for_it(tmp_path: Path, name: str) -> None:
+    spec = read(
+        tmp_path,
+        f"{BASE.replace('[ccs]', '[ccs, mean_difference]')}{example('analyses', kind.find('analyses', name))}\n",
+    )
+    assert [analysis.kind() for analysis in asked(spec)] == [name]
+    # The control: a spec that asks for none has none.
+    assert not asked(read(tmp_path, BASE))
+
+
 @pytest.mark.parametrize(
     "folder", [folder for folder in kind.FOLDERS if folder not in ("normalisations", "beds", "analyses")]
 )
@@ -816,15 +834,6 @@ def test_every_example_of_the_listing_is_valid(folder: str) -> None:
             value = value.items[step] if isinstance(step, int) else value.get(step)  # type: ignore[union-attr]
         assert value is not None
         assert sound(value, folder), plain(value)
-
-
-@pytest.mark.parametrize("name", kind.names("analyses"))
-def test_the_example_of_an_analysis_asks_for_it_and_nothing_else_does(tmp_path: Path, name: str) -> None:
-    assert analyses.asked(read(tmp_path, BASE)) == []
-    spec = read(tmp_path, f"{BASE}{example('analyses', kind.find('analyses', name))}\n")
-    assert [analysis.kind() for analysis in analyses.asked(spec)] == [name]
-    with pytest.raises(SpecError, match=f"analyses.0.: {name} has a key of its own: write `"):
-        read(tmp_path, f"{BASE}analyses: [{name}]\n")
 
 
 def test_listings_without_a_name_and_of_models() -> None:

@@ -77,19 +77,22 @@ METRIC = (
 def test_the_page_shows_the_package_that_lies_beside_the_tests() -> None:
     files = {path for path in (HERE / "outside").rglob("*") if path.suffix in (".py", ".toml")}
     assert {str(path.relative_to(HERE / "outside")): path.read_text(encoding="utf-8") for path in files} == BLOCKS
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 7
 
 
 def test_kinds_of_an_installed_package_are_listed_and_explained(installed: Path, tmp_path: Path) -> None:
     shown = harness("list", path=installed, cwd=tmp_path)
-    assert all(name in shown for name in ("median_difference", "scores_above", "coloured_boxes"))
+    assert all(name in shown for name in ("median_difference", "scores_above", "coloured_boxes", "separation"))
     assert "cannot be used" not in shown
     one = harness("list", "probes", "median-difference", path=installed, cwd=tmp_path)
     assert "It comes from the package outside-kinds 0.1." in one
     assert "The quantile of each dimension that stands for a class; 0.5 is the median." in one
     assert "Statements" not in one and "a number; at least 0.1, at most 0.9" in one
+    analysis = harness("list", "analyses", "separation", path=installed, cwd=tmp_path)
+    assert "From which distance on the report calls the classes apart." in analysis
+    assert "analyses:\n  - {kind: separation, apart: 1}" in analysis
     # The control: without the package there is nothing of it.
-    assert "median_difference" not in harness("list", cwd=tmp_path)
+    assert not any(name in harness("list", cwd=tmp_path) for name in ("median_difference", "separation"))
 
 
 def test_the_schema_has_them(installed: Path, tmp_path: Path) -> None:
@@ -103,11 +106,14 @@ def test_the_schema_has_them(installed: Path, tmp_path: Path) -> None:
         "description": "The quantile of each dimension that stands for a class; 0.5 is the median.",
     }
     assert {"checks.scores_above", "data.coloured_boxes"} <= set(schema["$defs"])
+    assert schema["$defs"]["analyses.separation"]["properties"]["apart"]["maximum"] == 10
+    assert schema["properties"]["analyses"]["items"] == {"$ref": "#/$defs/analyses"}
     without = json.loads(harness("schema", cwd=tmp_path))
     assert {name for name in schema["$defs"] if name not in without["$defs"]} == {
         "probes.median_difference",
         "checks.scores_above",
         "data.coloured_boxes",
+        "analyses.separation",
     }
 
 
@@ -118,7 +124,23 @@ def test_the_spec_of_the_page_runs(installed: Path, tmp_path: Path) -> None:
     assert (check["check"], check["finding"], check["verdict"]) == ("scores_above", "pass", "as_expected")
     scores = {row["probe"] for row in csv.DictReader((tmp_path / "reports/outside/results.csv").open())}
     assert {"median_difference", "mean_difference", "random"} <= scores
-    wrong = SPEC.replace("quantile: 0.4", "quantle: 0.4").replace("bar: 0.7", "bar: 7")
+    distances = {
+        row["probe"]: (float(row["distance"]), row["apart"])
+        for row in csv.DictReader((tmp_path / "reports/outside/separation.csv").open())
+    }
+    assert set(distances) == scores
+    assert distances["median_difference"][0] > 1.5 > distances["random"][0]
+    assert (distances["median_difference"][1], distances["random"][1]) == ("true", "false")
+    report = (tmp_path / "reports/outside/report.md").read_text()
+    assert "## How far apart the classes lie" in report and "(figures/separation.svg)" in report
+    assert (tmp_path / "reports/outside/figures/separation.svg").read_text().startswith("<?xml")
+    assert "separation" in harness("plan", "outside.yaml", path=installed, cwd=tmp_path)
+    # The control: what is not asked for is made by nobody, and what a former run left of it is taken away.
+    (tmp_path / "outside.yaml").write_text(SPEC.partition("analyses:")[0])
+    harness("run", "outside.yaml", path=installed, cwd=tmp_path)
+    assert "classes lie" not in (tmp_path / "reports/outside/report.md").read_text()
+    assert not list((tmp_path / "reports/outside").rglob("separation.*"))
+    wrong = SPEC.replace("quantile: 0.4", "quantle: 0.4").replace("bar: 0.7", "bar: 7").replace("apart: 1.5", "apat: 2")
     (tmp_path / "outside.yaml").write_text(wrong)
     said = harness("validate", "outside.yaml", path=installed, cwd=tmp_path, code=2)
     assert (
@@ -126,6 +148,17 @@ def test_the_spec_of_the_page_runs(installed: Path, tmp_path: Path) -> None:
         in said
     )
     assert "checks[0].bar: 7 is out of range: it must be at least 0, below 1" in said
+    assert 'outside.yaml:16:24: analyses[0].apat: the analysis separation has no "apat"; did you mean "apart"?' in said
+    for asked, expected in (
+        ("separatoin", 'analyses[0]: no analysis "separatoin"; did you mean "separation"?'),
+        ("{kind: separation, apart: 0}", "analyses[0].apart: 0 is out of range: it must be above 0, at most 10"),
+        (
+            "separation, {kind: separation, apart: 2}",
+            "analyses[1]: separation stands at analyses[0] already; take one of them out",
+        ),
+    ):
+        (tmp_path / "outside.yaml").write_text(f"{PLANTED}analyses: [{asked}]\n")
+        assert expected in harness("validate", "outside.yaml", path=installed, cwd=tmp_path, code=2)
 
 
 def test_a_data_set_from_outside_is_asked_of_a_language_model(
@@ -161,9 +194,9 @@ def test_another_version_of_the_package_makes_its_part_again(installed: Path, tm
     (tmp_path / "outside.yaml").write_text(SPEC)
     own = tmp_path / "own"
     package(own, "outside-kinds", dict(re.findall(r'^"(\S+)" = "(\S+)"$', BLOCKS["pyproject.toml"], flags=re.M)))
-    (own / "outside_kinds").mkdir()
     for name, text in BLOCKS.items():
         if name.endswith(".py"):
+            (own / name).parent.mkdir(parents=True, exist_ok=True)
             (own / name).write_text(text)
     before = keys(tmp_path, own)
     assert before == keys(tmp_path, installed)
@@ -174,6 +207,20 @@ def test_another_version_of_the_package_makes_its_part_again(installed: Path, tm
     assert {"fit", "score", "checks"} <= moved
     assert not moved & {"prompts", "activations"}
     assert before["fit main · mean_difference"] == after["fit main · mean_difference"]
+    for file, old, new, made_again in (
+        ("separated.py", "/ 2)", "/ 3)", {"separation", "figures", "report"}),
+        ("__init__.py", "apart from", "well apart from", {"report"}),
+    ):
+        path = own / "outside_kinds/separation" / file
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        last, after = after, keys(tmp_path, own)
+        moved = {name for name in last if last[name] != after[name]}
+        assert {name.split()[0] for name in moved} == made_again
+        # Of the figures, its own alone.
+        assert [name for name in moved if name.startswith("figures")] == ["figures outside, separation"] * (
+            file != "__init__.py"
+        )
 
 
 def test_a_broken_package_is_named_where_it_is_used(tmp_path: Path) -> None:
@@ -305,3 +352,84 @@ def test_entry_points_are_read_when_names_are_asked_for_and_not_before(tmp_path:
         "print(outside.entries.cache_info().currsize, 'torch' in sys.modules)"
     )
     assert harness(cwd=tmp_path, program=("-c", code)).split() == ["0", "1", "False"]
+
+
+ANALYSIS = """\
+\"\"\"An analysis.\"\"\"
+from typing import ClassVar
+
+from harness.contracts import Analysis
+
+
+class {name}(Analysis, frozen=True):
+    \"\"\"An analysis that makes nothing.\"\"\"
+
+    files: ClassVar[tuple[str, ...]] = ({file!r},)
+
+    def stages(self, plan):
+        return ()
+
+    def tables(self, run, stages):
+        return {{}}
+"""
+
+
+def test_tables_of_analyses_have_plain_names_of_their_own(tmp_path: Path) -> None:
+    files = {
+        "upward": "../escaped.csv",
+        "spaced": "a b.csv",
+        "other": "table.txt",
+        "scores": "results.csv",
+        "as_ours": "geometry.csv",
+        "first": "same.csv",
+        "second": "same.csv",
+    }
+    entries = {f"analyses.{name}": name for name in files}
+    modules = {name: ANALYSIS.format(name=name.title().replace("_", ""), file=file) for name, file in files.items()}
+    path = package(tmp_path / "path", "tables", entries, **modules)
+    (tmp_path / "planted.yaml").write_text(PLANTED)
+    harness("validate", "planted.yaml", path=path, cwd=tmp_path)
+    shown = harness("list", path=path, cwd=tmp_path)
+    head = "of the package tables 1.0 cannot be used: "
+    plainly = "is no name for a table; write one of a-z, 0-9, - and _ that ends in .csv, such as"
+    refused = (
+        f'the analysis "upward" {head}"../escaped.csv" {plainly} upward.csv',
+        f'the analysis "spaced" {head}"a b.csv" {plainly} spaced.csv',
+        f'the analysis "other" {head}"table.txt" {plainly} other.csv',
+        f'the analysis "scores" {head}every report has a table results.csv already; choose another name, such as scores.csv',
+        f'the analysis "as_ours" {head}the analysis geometry has a table geometry.csv already; choose another name',
+    )
+    for line in refused:
+        assert line in shown, line
+    (tmp_path / "planted.yaml").write_text(PLANTED + "analyses: [upward, first, second]\n")
+    said = harness("validate", "planted.yaml", path=path, cwd=tmp_path, code=2)
+    assert f"planted.yaml:6:12: analyses[0]: {refused[0]}" in said
+    assert "analyses[2]: first and second both have a table same.csv; take one of them out" in said
+    (tmp_path / "planted.yaml").write_text(PLANTED + "analyses: [second]\n")
+    harness("validate", "planted.yaml", path=path, cwd=tmp_path)
+
+
+def test_a_stage_that_is_called_as_another_is_refused(tmp_path: Path) -> None:
+    """What came of one would be taken for the other's."""
+    stage = """
+
+from harness.plan.stage import Stage
+
+
+class Taken(Stage, frozen=True, kw_only=True):
+    kind: ClassVar[str] = "score"
+    place = ("main", "main", "mean_difference")
+
+    def made_from(self):
+        return {}
+"""
+    text = ANALYSIS.format(name="Taker", file="taker.csv").replace("return ()", "yield Taken()") + stage
+    path = package(tmp_path / "path", "taker", {"analyses.taker": "taker"}, taker=text)
+    (tmp_path / "planted.yaml").write_text(PLANTED + "analyses: [taker]\n")
+    said = harness("plan", "planted.yaml", path=path, cwd=tmp_path, code=2)
+    assert (
+        'two stages are called "score main, main, mean_difference" (harness.stages.fit_stages.Score and taker.Taken)'
+        in said
+    )
+    path = package(tmp_path / "other", "taker", {"analyses.taker": "taker"}, taker=text.replace('"score"', '"taken"'))
+    assert "taken" in harness("plan", "planted.yaml", path=path, cwd=tmp_path)

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 
 from harness.analyses.geometry import Geometry
 from harness.analyses.geometry.measures import COORDINATES, FACTOR, FITS, MEASURES
+from harness.contracts.analysis import OF_EVERY_REPORT, Drawn
 from harness.contracts.kind import find
 from harness.errors import HarnessError, UsageError
 from harness.execution.record import Record
@@ -30,7 +32,7 @@ from harness.page.writing import write
 from harness.report import figures, manifest, markdown, outline
 from harness.report.content import Look, Report, SummaryLayer
 from harness.report.figures import canvas
-from harness.report.folder import place
+from harness.report.folder import DEPTH, RESTARTS, place
 from harness.report.intervals import Score, apart
 from harness.report.rendering import render
 from harness.report.scores import Scores
@@ -539,6 +541,27 @@ def test_escapes_go_as_a_whole() -> None:
 def test_figures_take_any_name() -> None:
     pictures = figures.render(scores_of(make_report(word="$\\frac{1}$", ccs="a_very_long_name_" * 20)))
     assert all(ET.fromstring(picture.svg) is not None for picture in pictures.values())
+
+
+def test_figures_of_analyses_have_plain_names_of_their_own() -> None:
+    scores = scores_of(make_report())
+
+    def drawn(name: str) -> Callable[[Scores], list[Drawn]]:
+        return lambda _: [Drawn(name, canvas.new_figure(1, 1), "Empty: nothing.")]
+
+    own = figures.pictured(scores, drawn("own-one"))
+    assert next(iter(figures.gathered((own, figures.render(scores))))) == "own-one.svg"
+    for name in ("../own", "Own", ""):
+        with pytest.raises(UsageError, match="is no name for a figure"):
+            figures.pictured(scores, drawn(name))
+    with pytest.raises(UsageError, match=r"two figures of the report are called layers\.svg"):
+        figures.gathered((figures.pictured(scores, drawn("layers")), figures.render(scores)))
+
+
+def test_the_tables_of_every_report_are_known() -> None:
+    """No analysis may give a table of its own one of their names."""
+    assert {name for name in render(make_report()) if name.endswith(".csv")} <= set(OF_EVERY_REPORT)
+    assert {RESTARTS, DEPTH} <= set(OF_EVERY_REPORT)
 
 
 def test_states_are_drawn_where_there_are_some(report: Report) -> None:

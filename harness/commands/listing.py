@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.contracts import Check, Metric, Probe, kind
-from harness.contracts.analysis import Analysis
 from harness.contracts.network_bed import NetworkBed, Recipe
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words
@@ -54,6 +53,8 @@ def example(folder: str, cls: type[kind.Kind]) -> str:
     own = [option for option in options if option.name not in shared and option.default not in (None, (), "")]
     given = required | {option.name: option.default for option in own[:1]}
     body = {"kind": name, **given}
+    if asked := getattr(cls, "asked_by", ""):
+        return str(asked)
     if folder == "beds":
         return f"model: {_flow({'bed': name, **given})}"
     if folder == "normalisations":
@@ -63,8 +64,6 @@ def example(folder: str, cls: type[kind.Kind]) -> str:
         return f"data:\n  source: {name if not given else _flow(body)}"
     if folder == "distractors":
         return f"distractors:\n  word: {_flow(body)}"
-    if issubclass(cls, Analysis) and cls.written:
-        return cls.written
     if folder == "checks":
         body = {"kind": name, **required, "condition": "main", "expect": "pass"}
     return f"{folder}:\n  - {name if len(body) == 1 else _flow(body)}"

@@ -22,6 +22,7 @@ One word for one thing:
 
 from __future__ import annotations
 
+from harness.contracts.analysis import Analysis, Drawn
 from harness.contracts.checks import (
     Check,
     ConditionName,
@@ -40,11 +41,13 @@ from harness.contracts.data import Bed, Distractor, Factor, PromptTable, Source
 from harness.contracts.probes import Answers, Erasure, Fitted, Normalisation, Normaliser, Pairs, Probe, Readout
 
 __all__ = [
+    "Analysis",
     "Answers",
     "Bed",
     "Check",
     "ConditionName",
     "Distractor",
+    "Drawn",
     "Erasure",
     "Factor",
     "Finding",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from harness.contracts.kind import Kind
+from harness.contracts.kind import Kind, built_in, canonical, find
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,14 +18,18 @@ if TYPE_CHECKING:
     from harness.plan.plan import Plan
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
-    from harness.spec import Spec
+
+OF_EVERY_REPORT = ("results.csv", "seeds.csv", "checks.csv", "restarts.csv", "depth.csv")
+"""Tables of a report that no analysis makes."""
+
+_FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\.csv")
 
 
 class Drawn(msgspec.Struct, frozen=True):
     """A figure of the report."""
 
     name: str
-    """Of its file, without ending."""
+    """Of its file, without ending; of a-z, 0-9, - and _."""
     figure: Figure
     caption: str
     """What it shows, in one sentence or two."""
@@ -34,17 +39,24 @@ class Analysis(Kind, frozen=True):
     """An analysis of a run's scores. Adding one is adding a folder (or a file) of this name."""
 
     folder: ClassVar[str] = "analyses"
+    asked_by: ClassVar[str] = ""
+    """How a spec asks for one of the harness's own that has a key at the top, such as `geometry: true`; empty for one that is named
+    among `analyses`."""
     files: ClassVar[tuple[str, ...]] = ()
-    """Tables that it puts into the report's folder, in their order."""
-    written: ClassVar[str] = ""
-    """How a spec asks for it under a key of its own, as an example; empty for one that is named among `analyses`."""
+    """Tables that it puts into the report's folder, in their order: plain names that end in .csv."""
     opens: ClassVar[bool] = False
     """Whether its section stands before the scores and not behind them."""
 
     @classmethod
-    def asked(cls, spec: Spec) -> Self | None:
-        """The analysis as a spec asks for it under a key of its own; None if it does not, or the analysis has no such key."""
-        return None
+    def objection(cls) -> str:
+        taken = {name: f"the analysis {one.kind()}" for one in own() if one is not cls for name in one.files}
+        taken |= dict.fromkeys(OF_EVERY_REPORT, "every report")
+        for name in cls.files:
+            if not _FILE.fullmatch(name):
+                return f'"{name}" is no name for a table; write one of a-z, 0-9, - and _ that ends in .csv, such as {cls.kind()}.csv'
+            if name in taken:
+                return f"{taken[name]} has a table {name} already; choose another name, such as {cls.kind()}.csv"
+        return ""
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         """The stages to be made, after prompts, states, fits and scores, which are in the plan already. Raises UsageError."""
@@ -62,3 +74,13 @@ class Analysis(Kind, frozen=True):
     def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
         """Its figures, drawn with `harness.report.figures.canvas`."""
         return ()
+
+
+def own() -> list[type[Analysis]]:
+    """The harness's own analyses."""
+    return [find("analyses", name) for name in built_in("analyses")]  # type: ignore[misc]
+
+
+def asked_by(name: str) -> str:
+    """How a spec asks for an analysis that has a key at its top; empty for one that is named among `analyses`, and for none."""
+    return next((one.asked_by for one in own() if one.kind() == canonical(name)), "")

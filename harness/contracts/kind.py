@@ -59,6 +59,11 @@ class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         """The name used in a spec: the name of the module, or the one that its package's entry point gives it."""
         return _name_of(cls)
 
+    @classmethod
+    def objection(cls) -> str:
+        """Why no spec may name a package's kind although it can be imported; empty if one may."""
+        return ""
+
     @property
     def title(self) -> str:
         """What results and messages call it: the kind, unless an option makes it another."""
@@ -147,10 +152,10 @@ def refusal(folder: str, name: str) -> str:
         others = " and ".join(entry.package for entry in claims[1:])
         return _unusable(claims[0], f"{others} has one of that name too; uninstall one of them")
     try:
-        claims[0].load(Kind)
-    except outside.Unusable as reason:
-        return _unusable(claims[0], str(reason))
-    return ""
+        reason = claims[0].load(Kind).objection()
+    except outside.Unusable as unusable:
+        reason = str(unusable)
+    return _unusable(claims[0], reason) if reason else ""
 
 
 def loadable(folder: str) -> tuple[str, ...]:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from harness.contracts import Bed, Check, Distractor, Factor, Metric, Probe, kind
-from harness.contracts.analysis import Analysis
+from harness.contracts import Analysis, Bed, Check, Distractor, Factor, Metric, Probe, kind
 from harness.errors import Problem
 from harness.language.condition_reader import ConditionReader, ReadsBeds, entries_of
 from harness.language.decoding import Decoder

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.code.code_version import changed_in, hashes_of
 from harness.contracts.subject import Subject
+from harness.errors import UsageError
 from harness.plan.stage import Stage
 from harness.spec import Spec
 from harness.store import Store, last_runs
@@ -38,8 +39,17 @@ class Plan:
         self._found: dict[tuple[str, tuple[str, ...]], Stage[Any]] = {}
 
     def add(self, stage: S) -> S:
-        """Puts a stage behind those that it needs, unless it is there; returns it."""
-        if (stage.kind, stage.place) not in self._found:
+        """Puts a stage behind those that it needs, unless it is there; returns it.
+
+        Raises UsageError for one that is called as another is: what came of one would be taken for the other's.
+        """
+        found = self._found.get((stage.kind, stage.place))
+        if found is not None and found.key != stage.key:
+            owners = " and ".join(f"{type(one).__module__}.{type(one).__qualname__}" for one in (found, stage))
+            raise UsageError(
+                f'two stages are called "{stage.title}" ({owners}); give that of an analysis another `kind`, or the analysis another name'
+            )
+        if found is None:
             self._found[stage.kind, stage.place] = stage
             self.stages.append(stage)
         return stage

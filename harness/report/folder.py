@@ -21,7 +21,7 @@ FIGURES = "figures"
 
 def optional() -> list[str]:
     """Tables that not every report has."""
-    kinds = (kind.find("analyses", name) for name in kind.names("analyses"))
+    kinds = (kind.find("analyses", name) for name in kind.loadable("analyses"))
     return [RESTARTS, DEPTH, *(name for one in kinds for name in one.files)]  # type: ignore[attr-defined]
 
 

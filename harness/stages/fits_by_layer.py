@@ -66,8 +66,9 @@ class LayerWork:
         self.run = run
         self.conditions = run.conditions
         self.store: Store = run.store
-        wanted = _wanted([*fits, *(score.fit for score in scores)], scores)
-        self.fit_on = wanted[0].fit.fit_on
+        missing = [*fits, *(score.fit for score in scores)]
+        wanted = _wanted(missing, scores)
+        self.fit_on = missing[0].fit_on
         self.wanted = {one.name: one for one in wanted}
         self.layers = self.conditions.layers(self.fit_on)
         self.tested_on = tuple(dict.fromkeys(tested for one in wanted for tested in one.scores))

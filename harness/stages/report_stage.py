@@ -10,6 +10,7 @@ from harness.code.entries import kinds_of
 from harness.contracts.analysis import Analysis
 from harness.plan.stage import Stage
 from harness.report.content import Look, Report
+from harness.report.figures import gathered
 from harness.report.rendering import render
 from harness.report.stored_reports import load, save
 from harness.spec import Spec
@@ -83,8 +84,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             looks=[Look(analysis, analysis.tables(run, stages)) for analysis, stages in self.looks],
         )
         work.counts["rows"] = report.results.height
-        pictures = {name: picture for one in self.figures for name, picture in run.get(one).items()}
-        return report, render(report, pictures)
+        return report, render(report, gathered(run.get(one) for one in self.figures))
 
     def save(self, made: Written, folder: Path) -> Mapping[str, Any]:
         return save(*made, folder)

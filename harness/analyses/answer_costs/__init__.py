@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts.analysis import Analysis
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from harness.plan.plan import Plan
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
-    from harness.spec import Spec
 
 COSTS = "costs"
 
@@ -22,12 +21,9 @@ COSTS = "costs"
 class AnswerCosts(Analysis, frozen=True):
     """Prompts and tokens for one answer, beside a leaderboard."""
 
+    asked_by: ClassVar[str] = "leaderboard: true"
     opens: ClassVar[bool] = True
     written: ClassVar[str] = "leaderboard: true"
-
-    @classmethod
-    def asked(cls, spec: Spec) -> Self | None:
-        return cls() if spec.leaderboard else None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.answer_costs.cost_stage import stages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts.analysis import Analysis
 
@@ -14,18 +14,14 @@ if TYPE_CHECKING:
     from harness.plan.plan import Plan
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
-    from harness.spec import Spec
 
 
 class Autopsies(Analysis, frozen=True):
     """What probes latched on to: their solutions held against the truth, all factors and what the text looks like."""
 
+    asked_by: ClassVar[str] = "autopsy: [logistic_regression]"
     files: ClassVar[tuple[str, ...]] = ("autopsy_solutions.csv", "autopsy.csv", "autopsy_rows.csv")
     written: ClassVar[str] = "autopsy: [logistic_regression]"
-
-    @classmethod
-    def asked(cls, spec: Spec) -> Self | None:
-        return cls() if spec.autopsy else None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.autopsy.autopsy_stage import stages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts.analysis import Analysis, Drawn
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from harness.plan.plan import Plan
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
-    from harness.spec import Spec
 
 MEASURES, STATES, FITS = "geometry.csv", "states.csv", "fits.csv"
 
@@ -22,12 +21,9 @@ MEASURES, STATES, FITS = "geometry.csv", "states.csv", "fits.csv"
 class Geometry(Analysis, frozen=True):
     """Cosines of directions, shares of a score's variance, loss against accuracy, and the states' principal components."""
 
+    asked_by: ClassVar[str] = "geometry: true"
     files: ClassVar[tuple[str, ...]] = (MEASURES, STATES, FITS)
     written: ClassVar[str] = "geometry: true"
-
-    @classmethod
-    def asked(cls, spec: Spec) -> Self | None:
-        return cls() if spec.geometry else None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.geometry.geometry_stage import stages

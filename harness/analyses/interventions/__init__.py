@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts.analysis import Analysis, Drawn
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from harness.plan.plan import Plan
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
-    from harness.spec import Spec
 
 EFFECTS = "interventions.csv"
 
@@ -22,12 +21,9 @@ EFFECTS = "interventions.csv"
 class Interventions(Analysis, frozen=True):
     """Steering and erasing along a probe's direction, beside random directions and that of the class means."""
 
+    asked_by: ClassVar[str] = "interventions: [mean_difference]"
     files: ClassVar[tuple[str, ...]] = (EFFECTS,)
     written: ClassVar[str] = "interventions: [logistic_regression]"
-
-    @classmethod
-    def asked(cls, spec: Spec) -> Self | None:
-        return cls() if spec.interventions else None
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.interventions.intervention_stage import stages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.contracts.analysis import Analysis, Drawn
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from harness.plan.plan import Plan
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
-    from harness.spec import Spec
 
 SAMPLES = "samples.csv"
 
@@ -22,12 +21,9 @@ SAMPLES = "samples.csv"
 class SampleEfficiency(Analysis, frozen=True):
     """Score against the number of training pairs, on nested random subsets."""
 
+    asked_by: ClassVar[str] = "sample_efficiency: {probes: [logistic_regression]}"
     files: ClassVar[tuple[str, ...]] = (SAMPLES,)
     written: ClassVar[str] = "sample_efficiency: {probes: [logistic_regression]}"
-
-    @classmethod
-    def asked(cls, spec: Spec) -> Self | None:
-        return None if spec.sample_efficiency is None else cls()
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.sample_efficiency.curve_stage import stages

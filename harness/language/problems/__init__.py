@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.errors import Problem
+from harness.language.problems.analyses import analysis_problems
 from harness.language.problems.checks import check_problems
 from harness.language.problems.names import reference_problems
 from harness.language.problems.settings import setting_problems
@@ -22,3 +23,4 @@ def problems_of(resolved: Resolved) -> Iterator[Problem]:
     yield from target_problems(resolved)
     yield from elicit_problems(resolved)
     yield from check_problems(resolved)
+    yield from analysis_problems(resolved)

@@ -37,7 +37,6 @@ def reference_problems(resolved: Resolved) -> Iterator[Problem]:
     yield from intervention_problems(resolved)
     yield from _geometry_problems(resolved)
     yield from _curve_problems(resolved)
-    yield from _analysis_problems(resolved)
 
 
 def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -266,15 +265,3 @@ def _geometry_problems(resolved: Resolved) -> Iterator[Problem]:
         if name is not None and name not in fitted:
             message = f'no probe is fitted on a condition "{shorten(name)}"{did_you_mean(name, fitted)}'
             yield problem_at(item, message)
-
-
-def _analysis_problems(resolved: Resolved) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for node, analysis in resolved.analyses:
-        if analysis is None:
-            continue
-        if analysis.written:
-            yield problem_at(node, f"{analysis.kind()} has a key of its own: write `{analysis.written}`")
-        elif analysis.kind() in seen:
-            yield problem_at(node, f'the analysis "{analysis.kind()}" stands here twice')
-        seen.add(analysis.kind())

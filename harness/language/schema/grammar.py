@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from harness.contracts import Bed, Check, Distractor, Metric, Probe
-from harness.contracts.analysis import Analysis
+from harness.contracts import Analysis, Bed, Check, Distractor, Metric, Probe
 from harness.spec import (
     Activations,
     Autopsy,
@@ -116,4 +115,4 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     sample_efficiency: SampleEfficiency | None = None
     """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""
     analyses: tuple[Analysis, ...] = ()
-    """Further analyses, those that have no key of their own: `harness list analyses`."""
+    """Further analyses, which installed packages have: `harness list analyses`. Those above have keys of their own."""

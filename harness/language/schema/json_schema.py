@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from harness.code.code_version import made_once
 from harness.contracts import Source, kind, outside
+from harness.contracts.analysis import asked_by
 from harness.language.schema.card_grammar import Card, OwnBed, Setting
 from harness.language.schema.grammar import Override, SpecKeys
 from harness.language.schema.shorthand import own_option
@@ -180,7 +181,9 @@ class _Builder:
         return {"$ref": f"#/$defs/{folder}"}
 
     def choice(self, folder: str, key: str) -> Schema:
-        names = [*kind.names(folder), *kind.aliases(folder)]
+        # An analysis that has a key of its own is asked for there.
+        keyed = [name for name in kind.names(folder) if folder == "analyses" and asked_by(name)]
+        names = [*(name for name in kind.names(folder) if name not in keyed), *kind.aliases(folder)]
         title = kind.FOLDERS[folder]
         each = {name: self.one_kind(folder, name, key) for name in names}
         bare = [name for name in names if each[name]["required"] in ([], [key])]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from harness.contracts.kind import canonical
+from harness.contracts.analysis import asked_by
+from harness.contracts.kind import FOLDERS, canonical
 from harness.errors import Problem, did_you_mean
 from harness.language.schema import words
 from harness.language.schema.grammar import OTHER_VERSION
@@ -219,14 +220,19 @@ def _not_among(values: list[Any], fault: _Fault) -> str:
     texts = [value for value in values if isinstance(value, str)]
     if fault.key == "harness":
         return OTHER_VERSION
-    if not texts:
+    if values and not texts:
         return f"{words.got(fault.node)} stands where {words.wanted({'enum': values})} is wanted"
     if not isinstance(fault.value, str):
         quoted = isinstance(fault.node, Scalar) and fault.node.text in texts
         advice = f'; quote it: "{fault.node.text}"' if quoted and isinstance(fault.node, Scalar) else ""
-        return f"{words.got(fault.node)} stands where one of {', '.join(_known(texts))} is wanted{advice}"
+        wanted = f"one of {', '.join(_known(texts))}" if texts else words.wanted(fault.schema)
+        return f"{words.got(fault.node)} stands where {wanted} is wanted{advice}"
     noun = fault.schema.get("title") or (fault.key if isinstance(fault.key, str) and fault.key else "such value")
-    return f'no {noun} "{shorten(fault.value)}"{did_you_mean(fault.value, _known(texts))}'
+    if noun == FOLDERS["analyses"] and (written := asked_by(fault.value)):
+        return f'the analysis "{fault.value}" has a key of its own: write `{written}` at the top of the spec'
+    # Without a package that has one, there is no analysis to be named.
+    hint = did_you_mean(fault.value, _known(texts)) or "; no installed package has one"
+    return f'no {noun} "{shorten(fault.value)}"{hint}'
 
 
 def _known(texts: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.contracts.analysis import Drawn
+from harness.errors import UsageError
 from harness.report.content import Look
 from harness.report.figures import by_layer, canvas, overview, seeds
 from harness.report.scores import Scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -54,11 +59,26 @@ def pictured(scores: Scores, draw: Callable[[Scores], Iterable[Drawn]]) -> dict[
     with canvas.styled(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the tables have it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        return {f"{one.name}.svg": Picture(canvas.to_svg(one.figure), one.caption) for one in draw(scores)}
+        drawn = list(draw(scores))
+        if odd := [one.name for one in drawn if not _NAME.fullmatch(one.name)]:
+            raise UsageError(f'"{odd[0]}" is no name for a figure; an analysis gives it one of a-z, 0-9, - and _')
+        return gathered({f"{one.name}.svg": Picture(canvas.to_svg(one.figure), one.caption)} for one in drawn)
+
+
+def gathered(parts: Iterable[dict[str, Picture]]) -> dict[str, Picture]:
+    """Pictures from several makers, in their order. Raises UsageError where two have a file of one name."""
+    found: dict[str, Picture] = {}
+    for part in parts:
+        if shared := sorted({*found} & {*part}):
+            raise UsageError(
+                f"two figures of the report are called {shared[0]}; an analysis gives its own another name"
+            )
+        found |= part
+    return found
 
 
 def render(scores: Scores, looks: Sequence[Look] = ()) -> dict[str, Picture]:
     """All pictures of a report, in its order."""
     own = [pictured(scores, drawing.drawn) for drawing in DRAWINGS]
     theirs = [pictured(scores, lambda shown, look=look: look.analysis.figures(look.tables, shown)) for look in looks]  # type: ignore[misc]
-    return {name: picture for found in (*own, *theirs) for name, picture in found.items()}
+    return gathered((*own, *theirs))

@@ -1,0 +1,62 @@
+"""How far apart a probe's scores of the two classes lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from msgspec import Meta
+
+from harness.contracts import Analysis, Drawn
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.execution.run import Run
+    from harness.plan.plan import Plan
+    from harness.plan.stage import Stage
+    from harness.report.scores import Scores
+
+
+class Separation(Analysis, frozen=True):
+    """The distance between the mean scores of both classes on the test rows, in standard deviations within a class (d′)."""
+
+    apart: Annotated[float, Meta(gt=0, le=10)] = 1
+    """From which distance on the report calls the classes apart."""
+
+    source: ClassVar[str] = "Green and Swets 1966"
+    files: ClassVar[tuple[str, ...]] = ("separation.csv",)
+
+    def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
+        from outside_kinds.separation.separated import Separated
+
+        yield Separated(spec=plan.spec, apart=self.apart, scores=tuple(plan.of("score")))
+
+    def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
+        (stage,) = stages
+        return {"separation.csv": run.get(stage)}
+
+    def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
+        from harness.report.markup import table
+        from harness.untrusted import text
+
+        yield "## How far apart the classes lie"
+        yield f"Distance between the mean scores of both classes (d′) on the test rows; apart from {self.apart:g} on."
+        rows = (
+            [*map(text.markdown, names), text.code(probe), f"{distance:.2f}", "yes" if apart else "no"]
+            for *names, probe, distance, apart in tables["separation.csv"].iter_rows()
+        )
+        yield table(("fitted on", "tested on", "method", "d′", "apart"), rows)
+
+    def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
+        from harness.report.figures import canvas
+
+        rows = tables["separation.csv"].rows(named=True)
+        figure = canvas.new_figure(6, 0.6 + 0.25 * len(rows))
+        axes = figure.subplots()
+        names = [canvas.label(f"{row['probe']} ({row['fit_on']} → {row['tested_on']})", 60) for row in rows]
+        axes.barh(range(len(rows)), [row["distance"] for row in rows], color=canvas.QUIET)
+        axes.set_yticks(range(len(rows)), names)
+        axes.axvline(self.apart, color=canvas.INK, linewidth=0.7)
+        figure.tight_layout()
+        yield Drawn("separation", figure, "How far apart the classes lie: d′ of each method, and where apart begins.")
