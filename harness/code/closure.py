@@ -175,7 +175,8 @@ class Closure:
             name, _, method = qualified.partition(".")
             if module is None or name not in self.tree.source(module).names:
                 raise LookupError(f"{entry}: there is no such definition")
-            self._name(module, name, built=True)
+            # Who calls a method has an object that is made already.
+            self._name(module, name, built=not method)
             if name in self.tree.source(module).classes:
                 family = list(self._family(module, name))
                 for owner, outline in family:

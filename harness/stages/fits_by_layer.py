@@ -20,6 +20,7 @@ from harness.fitting.fit import Fitting, score, training_pairs
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
 from harness.maths.axes import joined
+from harness.plan.stage import Stage
 from harness.readouts.stored_readouts import fit_about, load_fit, save_fit
 from harness.scoring.score import Scored, SplitName
 from harness.scoring.stored_scores import load_scored, save_scored
@@ -48,8 +49,8 @@ class Wanted(msgspec.Struct, frozen=True):
 
     probe: Probe
     seeds: range
-    fit: Fit
-    scores: Mapping[str, Score]
+    fit: Stage[Any]
+    scores: Mapping[str, Stage[Any]]
     """By the condition that is tested on."""
 
     @property
@@ -66,7 +67,7 @@ class LayerWork:
         self.conditions = run.conditions
         self.store: Store = run.store
         wanted = _wanted([*fits, *(score.fit for score in scores)], scores)
-        self.fit_on = wanted[0].fit.fit_on
+        self.fit_on = wanted[0].fit.place[0]
         self.wanted = {one.name: one for one in wanted}
         self.layers = self.conditions.layers(self.fit_on)
         self.tested_on = tuple(dict.fromkeys(tested for one in wanted for tested in one.scores))

@@ -6,7 +6,7 @@ Every batch is stored when it is done, so that a run which was stopped goes on w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +29,7 @@ from harness.errors import CheckError, UsageError
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
+from harness.readouts.stored_readouts import load_fit
 from harness.scoring.score import TRUTH
 from harness.spec import Intervention, Spec
 from harness.spec.plain import plain
@@ -97,6 +98,11 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
             ),
             "layer rule": str(self.spec.layer if self.intervention.layer is None else self.intervention.layer),
         }
+
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        # It asks a readout of whatever form for its direction.
+        return (*super().runs, load_fit)
 
     def choice(self, run: Run) -> LayerChoice:
         """The layer whose states are altered."""
