@@ -71,7 +71,7 @@ class Run:
 
     def prepare(self, stage: Stage[Any]) -> None:
         """Makes a stage whose result is neither in memory nor in the store."""
-        if stage.key not in self._results and not self.store.has(stage.kind, stage.key):
+        if (stage.kind, stage.place) not in self._results and not self.store.has(stage.kind, stage.key):
             self.get(stage)
 
     def stored(self, stage: Stage[T]) -> T | None:

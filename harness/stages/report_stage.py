@@ -54,7 +54,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        return (self.tables, self.layers, self.summary, self.verdicts, *self.figures, *looked)
+        return (self.tables, self.layers, self.summary, self.verdicts, *looked, *self.figures)
 
     def made_from(self) -> Mapping[str, str]:
         return {
