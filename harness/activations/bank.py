@@ -159,7 +159,7 @@ class Bank:
         """A shard's file, verified the first time; None and forgotten if it is damaged."""
         if name not in self._opened:
             artifact = self.store.open(_KIND, name)
-            if artifact is not None and not _fits(artifact / _FILE, self._shards[name]):
+            if artifact is not None and not (_FILE in artifact.files and _fits(artifact / _FILE, self._shards[name])):
                 self.store.set_aside(_KIND, name)
                 artifact = None
             if artifact is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.contracts import Check, Metric, Probe, kind
+from harness.contracts import Analysis, Check, Metric, Probe, kind
 from harness.contracts.network_bed import NetworkBed, Recipe
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words

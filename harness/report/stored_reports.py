@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.report.content import Report, SummaryLayer
+from harness.scoring.tables import CHECKS, RESULTS, SEEDS
 from harness.spec import Spec
 from harness.spec.plain import plain
 from harness.store import Artifact, reading
 
-TABLES = ("results", "seeds", "checks")
+TABLES = {"results": RESULTS, "seeds": SEEDS, "checks": CHECKS}
 """Those that the page is made from; the others are among the files."""
 _FILES = "files"
 

@@ -11,6 +11,8 @@ from harness.contracts import Answers
 from harness.scoring.score import Scored
 from harness.store import Artifact
 
+SCORED = "scored.safetensors"
+
 
 def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:
     """Writes the answers' arrays; returns what the store keeps beside them."""
@@ -28,7 +30,7 @@ def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:
             arrays[field] = value
         else:
             plain[field] = value
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "scored.safetensors")
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / SCORED)
     return {"scored": plain}
 
 
@@ -39,7 +41,7 @@ def load_scored(artifact: Artifact) -> Scored:
     fields["layers"] = tuple(fields["layers"])
     fields["restart_targets"] = tuple(fields["restart_targets"])
     answers: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in load_file(artifact / "scored.safetensors").items():
+    for name, array in load_file(artifact / SCORED).items():
         field, _, part = name.partition(".")
         if part:
             answers.setdefault(field, {})[part] = array

@@ -71,4 +71,4 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         return reading.save_frames({"checks": made}, folder)
 
     def load(self, artifact: Artifact) -> pl.DataFrame:
-        return reading.load_frames(artifact, ["checks"])["checks"]
+        return reading.load_frames(artifact, {"checks": tables.CHECKS})["checks"]

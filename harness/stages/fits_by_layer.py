@@ -23,7 +23,7 @@ from harness.maths.axes import joined
 from harness.plan.stage import Stage
 from harness.readouts.stored_readouts import fit_about, load_fit, save_fit
 from harness.scoring.score import Scored, SplitName
-from harness.scoring.stored_scores import load_scored, save_scored
+from harness.scoring.stored_scores import SCORED, load_scored, save_scored
 from harness.spec.plain import probe_name
 from harness.store import Artifact, Store, content_key, reading
 
@@ -184,7 +184,10 @@ class LayerWork:
         fits = [load_fit(part) for part in parts]
         answers = (
             joined(
-                [load_scored(Artifact(part / str(number), part.meta["answers"][number], ())) for part in parts],
+                [
+                    load_scored(Artifact(part.folder / str(number), part.meta["answers"][number], (SCORED,)))
+                    for part in parts
+                ],
                 "layer",
             )
             for number in range(len(one.scores))

@@ -35,6 +35,9 @@ class ScoreTables(msgspec.Struct, frozen=True):
     """None if there are no layers."""
 
 
+_COLUMNS = {"results": tables.RESULTS, "seeds": tables.SEEDS, "restarts": tables.RESTARTS, "depth": tables.DEPTH}
+
+
 class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
     """The tables of all scores: every metric of every probe's answers."""
 
@@ -77,5 +80,5 @@ class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
         return {**reading.save_frames(frames, folder), "tables": list(frames)}
 
     def load(self, artifact: Artifact) -> ScoreTables:
-        found = reading.load_frames(artifact, artifact.meta["tables"])
+        found = reading.load_frames(artifact, {name: _COLUMNS[name] for name in artifact.meta["tables"]})
         return ScoreTables(found["results"], found["seeds"], found.get("restarts"), found.get("depth"))

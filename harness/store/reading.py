@@ -57,9 +57,13 @@ def save_frames(frames: Mapping[str, pl.DataFrame], folder: Path) -> dict[str, A
     return {}
 
 
-def load_frames(artifact: Artifact, names: Iterable[str]) -> dict[str, pl.DataFrame]:
-    """Tables of these names, each a file of its own."""
-    return {name: load_frame(artifact / f"{name}.parquet") for name in names}
+def load_frames(artifact: Artifact, columns: Mapping[str, Iterable[str]]) -> dict[str, pl.DataFrame]:
+    """Tables by name, each a file of its own, that have at least these columns. Raises LookupError, ValueError."""
+    found = {name: load_frame(artifact / f"{name}.parquet") for name in columns}
+    for name, frame in found.items():
+        if lacking := sorted(set(columns[name]) - set(frame.columns)):
+            raise ValueError(f"the table {name} lacks {', '.join(lacking)}")
+    return found
 
 
 def just_made(store: Store, kind: str, key: str) -> Artifact:

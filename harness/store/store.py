@@ -55,6 +55,9 @@ class Artifact:
         """Names of the files that were verified; whatever else lies there is not the artifact's."""
 
     def __truediv__(self, name: str) -> Path:
+        """One of its files. Raises LookupError for a name whose content nobody has verified."""
+        if name not in self.files:
+            raise LookupError(f"{name} is no file of {self.folder.name}")
         return self.folder / name
 
 

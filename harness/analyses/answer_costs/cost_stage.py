@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.execution.run import Run
 
 _TABLE = "costs"
+_COLUMNS = ("condition", "methods", "prompts", "tokens", "shared")
 
 
 class Counted(Stage["pl.DataFrame"], frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ class Counted(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         return reading.save_frames({_TABLE: made}, folder)
 
     def load(self, artifact: Artifact) -> pl.DataFrame:
-        return reading.load_frames(artifact, [_TABLE])[_TABLE]
+        return reading.load_frames(artifact, {_TABLE: _COLUMNS})[_TABLE]
 
 
 def stages(plan: Plan) -> Iterator[Counted]:

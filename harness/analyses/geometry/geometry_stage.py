@@ -73,7 +73,9 @@ class Measured(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         return reading.save_frames(made, folder)
 
     def load(self, artifact: Artifact) -> dict[str, pl.DataFrame]:
-        return reading.load_frames(artifact, ["measures"])
+        from harness.analyses.geometry.measures import MEASURES
+
+        return reading.load_frames(artifact, {"measures": MEASURES})
 
 
 class Judged(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
@@ -113,7 +115,9 @@ class Judged(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         return reading.save_frames(made, folder)
 
     def load(self, artifact: Artifact) -> dict[str, pl.DataFrame]:
-        return reading.load_frames(artifact, ["states", "fits"])
+        from harness.analyses.geometry.measures import COORDINATES, FITS
+
+        return reading.load_frames(artifact, {"states": ("layer", *COORDINATES), "fits": FITS})
 
 
 def stages(plan: Plan) -> Iterator[Measured | Judged]:

@@ -131,7 +131,7 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
         # Keys leave names out, as those of fits do.
         named = {"fit_on": pl.lit(self.fit_on), "probe": pl.lit(self.probe)}
-        return reading.load_frames(artifact, [_TABLE])[_TABLE].with_columns(**named).select(list(SAMPLES))
+        return reading.load_frames(artifact, {_TABLE: SAMPLES})[_TABLE].with_columns(**named).select(list(SAMPLES))
 
 
 def stages(plan: Plan) -> Iterator[Curve]:
