@@ -295,41 +295,6 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     assert "contrast-consistent search" in harness("list", "probes", "ccs", path=path, cwd=tmp_path)
 
 
-ANALYSIS = '''\
-"""An analysis."""
-from harness.contracts.analysis import Analysis
-
-
-class Looked(Analysis, frozen=True, kw_only=True):
-    """A sentence in the report."""
-
-    said: str = "nothing"
-    """What it says."""
-
-    def stages(self, plan):
-        return ()
-
-    def tables(self, run, stages):
-        return {}
-
-    def section(self, tables, scores):
-        yield f"It was looked into, and {self.said} was found."
-'''
-
-
-def test_an_analysis_from_outside_is_named_among_analyses(tmp_path: Path) -> None:
-    path = package(tmp_path / "path", "looker", {"analyses.looked": "looked"}, looked=ANALYSIS)
-    report = tmp_path / "reports/planted/report.md"
-    for asked, found in (("[]", None), ("[looked]", "nothing"), ("[{kind: looked, said: a thing}]", "a thing")):
-        (tmp_path / "planted.yaml").write_text(f"{PLANTED}analyses: {asked}\n")
-        harness("run", "planted.yaml", "--no-page", path=path, cwd=tmp_path)
-        text = report.read_text()
-        assert ("It was looked into" in text) is (found is not None)
-        assert found is None or f"and {found} was found." in text
-    (tmp_path / "planted.yaml").write_text(f"{PLANTED}analyses: [looked, looked]\n")
-    assert "stands here twice" in harness("validate", "planted.yaml", path=path, cwd=tmp_path, code=2)
-
-
 def test_what_lies_in_the_folder_of_a_spec_is_not_installed(tmp_path: Path) -> None:
     """Whoever runs a stranger's spec in the stranger's folder runs none of his code, as a module or as a package."""
     text = "open('it-ran', 'w')\n" + METRIC.format(name="Stranger")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.contracts import Check, Metric, Probe, kind
+from harness.contracts import Analysis, Check, Metric, Probe, kind
 from harness.contracts.network_bed import NetworkBed, Recipe
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words
@@ -53,8 +53,8 @@ def example(folder: str, cls: type[kind.Kind]) -> str:
     own = [option for option in options if option.name not in shared and option.default not in (None, (), "")]
     given = required | {option.name: option.default for option in own[:1]}
     body = {"kind": name, **given}
-    if asked := getattr(cls, "asked_by", ""):
-        return str(asked)
+    if issubclass(cls, Analysis) and cls.asked_by:
+        return cls.asked_by
     if folder == "beds":
         return f"model: {_flow({'bed': name, **given})}"
     if folder == "normalisations":
