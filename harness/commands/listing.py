@@ -53,8 +53,8 @@ def example(folder: str, cls: type[kind.Kind]) -> str:
     own = [option for option in options if option.name not in shared and option.default not in (None, (), "")]
     given = required | {option.name: option.default for option in own[:1]}
     body = {"kind": name, **given}
-    if issubclass(cls, Analysis) and (asked := cls.asked_by):
-        return str(asked)
+    if issubclass(cls, Analysis) and cls.asked_by:
+        return cls.asked_by
     if folder == "beds":
         return f"model: {_flow({'bed': name, **given})}"
     if folder == "normalisations":

@@ -23,7 +23,6 @@ class AnswerCosts(Analysis, frozen=True):
 
     asked_by: ClassVar[str] = "leaderboard: true"
     opens: ClassVar[bool] = True
-    written: ClassVar[str] = "leaderboard: true"
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.answer_costs.cost_stage import stages

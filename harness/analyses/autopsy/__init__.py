@@ -21,7 +21,6 @@ class Autopsies(Analysis, frozen=True):
 
     asked_by: ClassVar[str] = "autopsy: [logistic_regression]"
     files: ClassVar[tuple[str, ...]] = ("autopsy_solutions.csv", "autopsy.csv", "autopsy_rows.csv")
-    written: ClassVar[str] = "autopsy: [logistic_regression]"
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.autopsy.autopsy_stage import stages

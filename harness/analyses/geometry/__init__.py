@@ -23,7 +23,6 @@ class Geometry(Analysis, frozen=True):
 
     asked_by: ClassVar[str] = "geometry: true"
     files: ClassVar[tuple[str, ...]] = (MEASURES, STATES, FITS)
-    written: ClassVar[str] = "geometry: true"
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.geometry.geometry_stage import stages

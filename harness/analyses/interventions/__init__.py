@@ -23,7 +23,6 @@ class Interventions(Analysis, frozen=True):
 
     asked_by: ClassVar[str] = "interventions: [mean_difference]"
     files: ClassVar[tuple[str, ...]] = (EFFECTS,)
-    written: ClassVar[str] = "interventions: [logistic_regression]"
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.interventions.intervention_stage import stages

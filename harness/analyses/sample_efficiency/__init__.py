@@ -23,7 +23,6 @@ class SampleEfficiency(Analysis, frozen=True):
 
     asked_by: ClassVar[str] = "sample_efficiency: {probes: [logistic_regression]}"
     files: ClassVar[tuple[str, ...]] = (SAMPLES,)
-    written: ClassVar[str] = "sample_efficiency: {probes: [logistic_regression]}"
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.sample_efficiency.curve_stage import stages
