@@ -68,6 +68,7 @@ class Hub(Source, frozen=True):
         dataset = self._dataset(folder)
         label = self.label if self.right is None else IS_RIGHT
         columns = Columns(self.title, self.text, label, self.group, self.fields, self.factor_columns)
+        columns = msgspec.structs.replace(columns, label_is_index=self.right is not None)
         # Pictures and sound would be decoded; a template cannot show them.
         plain = [
             name
