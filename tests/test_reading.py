@@ -246,7 +246,7 @@ def test_labels_mean_the_same_in_every_format(case: str, tmp_path: Path) -> None
     outcomes, messages = [], []
     for name in in_every_format(frame, tmp_path, {"label": texts}):
         try:
-            rows = decode(load(tmp_path, name), answers, name)
+            rows = decode(load(tmp_path, name), answers, name, as_written=True)
             outcomes.append((rows["label"].to_list(), rows["example"].to_list()))
         except DataError as error:
             messages.append(re.sub(r"^a\.\w+| \(line \d\)$", "", str(error)))

@@ -36,8 +36,6 @@ class Columns(msgspec.Struct, frozen=True):
     factors: tuple[str, ...] = ()
     values: Mapping[str, tuple[str, ...]] = {}
     """Of factors whose values are known beforehand, in the order of their classes."""
-    label_is_index: bool = False
-    """Of a label that the program has made."""
 
     def needed(self, available: Sequence[str]) -> list[str]:
         """The columns to read. Raises DataError when one is missing or there are too many to take all."""
@@ -63,7 +61,7 @@ class Columns(msgspec.Struct, frozen=True):
         return everything
 
     def examples(self, table: pl.DataFrame, lines: Sequence[int] | None = None) -> pl.DataFrame:
-        """What `Source.load` promises, with the label as text. Raises DataError with row and column, and line if known.
+        """What `Source.load` promises, with the label as it is written. Raises DataError with row and column, and line if known.
 
         An example's id is a hash of its content, so that the order of the rows in the file means nothing, nor its format.
         """
@@ -78,7 +76,7 @@ class Columns(msgspec.Struct, frozen=True):
         text = table[self.text].cast(pl.String)
         groups = table[self.group].cast(pl.String) if self.group else _hashes(text)
         label = self._label(table[self.label], lines)
-        content = _content(fields.with_columns(label.alias("\x1flabel")))
+        content = _content(fields.with_columns(spelled(label).alias("\x1flabel")))
         columns: dict[str, pl.Series] = {"example": _hashes(content), "group": groups, "label": label}
         columns |= {name: fields[name] for name in fields.columns if name not in OWN_NAMES}
         columns |= {name: self._factor(table[name], lines) for name in self.factors}
@@ -107,12 +105,12 @@ class Columns(msgspec.Struct, frozen=True):
                 raise self._error(long, cells.name, remedy, lines)
 
     def _label(self, cells: pl.Series, lines: Sequence[int] | None) -> pl.Series:
-        if self.label_is_index:
-            return cells
+        import polars as pl
+
         if not (whole := no_fractions(cells)).all():
             reason = f"the label {cells.filter(~whole)[0]} is not a whole number"
             raise self._error(~whole, cells.name, reason, lines)
-        return spelled(cells)
+        return cells.cast(pl.Int64) if cells.dtype.is_float() else cells if cells.dtype != pl.String else spelled(cells)
 
     def _factor(self, cells: pl.Series, lines: Sequence[int] | None) -> pl.Series:
         """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet, or the one given."""

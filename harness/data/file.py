@@ -40,6 +40,7 @@ class File(Source, frozen=True):
     which values a column has, and their order; any other value in the file is then an error."""
 
     source: ClassVar[str] = "Your own"
+    labels_as_written: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.factor_columns, dict):

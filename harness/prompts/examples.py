@@ -40,7 +40,7 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     place = source.title
     if data.half is not None and data.half not in answers:
         raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
-    decoded = decode(table, answers, place)
+    decoded = decode(table, answers, place, source.labels_as_written)
     if data.where is not None:
         shown = {factor.name: factor.values for factor in source.factors if factor.values}
         decoded = rows_where(with_parts(decoded, data, place), data.where, shown, place)
@@ -59,15 +59,18 @@ def source_of(data: Data) -> Source:
     return data.source
 
 
-def decode(table: pl.DataFrame, answers: Sequence[str], place: str) -> pl.DataFrame:
-    """The same with `label` as an index into `answers`. Raises DataError with the row of the first that is none."""
+def decode(table: pl.DataFrame, answers: Sequence[str], place: str, as_written: bool = False) -> pl.DataFrame:
+    """The same with `label` as an index into `answers`. Raises DataError with the row of the first that is none.
+
+    `as_written`: integers, too, may be answers, as the same labels in a file of text may be.
+    """
     import polars as pl
 
     labels = table["label"]
     indices = {str(index): index for index in range(len(answers))}
     names = {name.strip(): index for index, name in enumerate(answers)}
-    # An index that a program has made is no answer's name; a file's label is text, whatever the format.
-    meaning = indices if labels.dtype.is_integer() else _meaning(set(labels.cast(pl.String)), names, indices, place)
+    made = labels.dtype.is_integer() and not as_written
+    meaning = indices if made else _meaning(set(labels.cast(pl.String)), names, indices, place)
     texts = labels.cast(pl.String)
     codes = texts.replace_strict(meaning, default=None, return_dtype=pl.Int64)
     if codes.null_count():
@@ -75,7 +78,7 @@ def decode(table: pl.DataFrame, answers: Sequence[str], place: str) -> pl.DataFr
         known = [f"{index} ({name})" for name, index in names.items()]
         raise DataError(
             f'{place}: row {row + 1}: the label "{texts[row]}" is neither an answer nor its index'
-            f"{'' if labels.dtype.is_integer() else _near(str(texts[row]), list(names))}; labels are {', '.join(known)}"
+            f"{'' if made else _near(str(texts[row]), list(names))}; labels are {', '.join(known)}"
         )
     return table.with_columns(codes.alias("label"))
 
