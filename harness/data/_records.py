@@ -45,7 +45,7 @@ def read_records(
     """
     before = csv.field_size_limit(LARGEST_CELL)
     separator = SEPARATORS[path.suffix.lower()]
-    quoting = csv.QUOTE_NONE if quote == "none" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if quote == "none" else csv.QUOTE_MINIMAL
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = _Lines(file)
         reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
