@@ -339,7 +339,7 @@ def independent(content: bytes, ending: str) -> list[list[str]]:
             for row in [json.loads(line)]
         ]
     read = csv.reader(io.StringIO(text, newline=""), delimiter="," if ending == "csv" else "\t")
-    return [[row[0], row[2]] for row in [row for row in read if "".join(row).strip(" ") or len(row) > 1][1:]]
+    return [[row[0], row[2]] for row in [row for row in read if "".join(row).strip(" \t") or len(row) > 1][1:]]
 
 
 @pytest.mark.parametrize("ending", FORMATS)

@@ -80,7 +80,7 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
         for number, content in enumerate(file, 1):
             # A mark at the beginning of the file only: elsewhere it is a character.
             line = (content.removeprefix(_MARK) if number == 1 else content).decode()
-            yield number, _row(line, f"{name}:{number}") if line.strip() else None
+            yield number, _row(line, f"{name}:{number}") if line.strip(" \t\r\n") else None
 
 
 def _row(line: str, place: str) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def _read(
 
 
 def _blank(cells: list[str]) -> bool:
-    return not cells or (len(cells) == 1 and not cells[0].strip())
+    return not cells or (len(cells) == 1 and not cells[0].strip(" \t"))
 
 
 def _quoted(record: str, separator: str) -> set[int]:

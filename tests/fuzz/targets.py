@@ -140,7 +140,7 @@ def table(content: bytes) -> None:
         assert len(rows) == sum(1 for line in content.split(b"\n") if line.removeprefix(b"\xef\xbb\xbf").strip())
         return
     text = io.StringIO(content.decode("utf-8-sig"), newline="")
-    records = [row for row in csv.reader(text, delimiter="," if ending == "csv" else "\t") if "".join(row).strip(" ")]
+    records = [row for row in csv.reader(text, delimiter="," if ending == "csv" else "\t") if "".join(row).strip(" \t")]
     assert len(rows) == len(records) - 1
 
 
