@@ -423,6 +423,23 @@ def test_a_local_folder_through_datasets(tmp_path: Path, monkeypatch: pytest.Mon
         source("hub", hub=str(tmp_path / "set")).load(0, tmp_path / "cache")
 
 
+def test_rows_that_a_quote_glues_together_are_refused_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    rows = ["text,label", 'a 5" screen,0', "b,1", "c,0", "d,1"]
+    (tmp_path / "set" / "train.csv").write_text("\n".join(rows) + "\n")
+    assert source("hub", hub="set").load(0, tmp_path)["text"].to_list() == ['a 5" screen', "b", "c", "d"]
+    rows[2:4] = ['"b,1', 'c",0']
+    (tmp_path / "set" / "train.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(
+        DataError, match=r"set/train\.csv:3: a cell in quotes goes on until line 4, .* option of `file`"
+    ):
+        source("hub", hub="set").load(0, tmp_path)
+
+
 def test_right_and_wrong_answers_of_the_hub_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")

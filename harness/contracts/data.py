@@ -41,6 +41,8 @@ class Source(Kind, frozen=True):
     """Default template."""
     factors: ClassVar[tuple[Factor, ...]] = ()
     """Columns of the table, besides the label, whose value is known by construction."""
+    labels_as_written: ClassVar[bool] = False
+    """Whether `load` gives labels as somebody wrote them: indices, answers, or booleans. Otherwise an integer is an index."""
     lawful: ClassVar[bool] = False
     """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.maths.laws."""
 

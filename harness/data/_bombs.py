@@ -38,17 +38,17 @@ def check_file(path: Path, name: str) -> None:
             )
 
 
-def check_parquet(table: pl.LazyFrame, columns: Sequence[str], name: str) -> None:
-    """Raises DataError for more rows or text than fit into memory. Raises PolarsError for a damaged file."""
+def check_parquet(table: pl.LazyFrame, columns: Sequence[str], name: str) -> int:
+    """The number of rows. Raises DataError for more rows or text than fit into memory, PolarsError for a damaged file."""
     import polars as pl
 
-    count = table.select(pl.len()).collect().item()
+    count: int = table.select(pl.len()).collect().item()
     if count > MOST_ROWS:
         raise DataError(f"{name}: {count:,} rows, and {MOST_ROWS:,} are allowed; name a part of it")
     schema = table.collect_schema()
     texts = [name for name in columns if name in schema and schema[name] in (pl.String, pl.Categorical, pl.Enum)]
     if not texts:
-        return
+        return count
     # A category is measured once: as text, each of its rows would be a copy of it.
     lengths = [
         pl.col(name).str.len_bytes() if schema[name] == pl.String else pl.col(name).cat.len_bytes() for name in texts
@@ -61,3 +61,4 @@ def check_parquet(table: pl.LazyFrame, columns: Sequence[str], name: str) -> Non
         raise DataError(f"{name}: a text is longer than {LONGEST_BYTES:,} bytes; shorten it")
     if total > MOST_CELLS_BYTES:
         raise DataError(f"{name}: its text is {total >> 30} GiB written out; name fewer columns, or a part of it")
+    return count

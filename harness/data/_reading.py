@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from harness.data._bombs import MOST_COLUMNS, check_file, check_parquet
+from harness.data._json_lines import read_json_lines, series
+from harness.data._records import SEPARATORS, Cells, Quote, read_records
 from harness.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
@@ -59,47 +58,74 @@ def existing(path: Path, name: str) -> Path:
     return path
 
 
-def read(path: Path, name: str, choose: Callable[[list[str]], list[str]]) -> pl.DataFrame:
+class Rows(msgspec.Struct, frozen=True):
+    """A table as it stands in a file."""
+
+    table: pl.DataFrame
+    lines: Sequence[int] | None
+    """Line at which each row begins; parquet has no lines."""
+
+
+def read(
+    path: Path, name: str, choose: Callable[[list[str]], list[str]], label: str, quote: Quote | None = None
+) -> Rows:
     """The columns that `choose` picks from those there are. Raises DataError with the line where there is one."""
+    ending = path.suffix.lower()
+    if quote is not None and ending not in SEPARATORS:
+        raise DataError(f"{name}: `quote` is for csv and tsv; take it out")
+    try:
+        if ending == ".parquet":
+            return Rows(_parquet(path, name, choose), None)
+        if ending in SEPARATORS:
+            cells = read_records(path, name, quote, lambda header: choose(_checked(header, name)), label)
+        else:
+            cells = read_json_lines(path, name, choose)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, name) from error
+    except OSError as error:
+        raise DataError(f"{name}: {error}") from error
+    return _rows(cells, path, name)
+
+
+def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) -> pl.DataFrame:
     import polars as pl
     from polars.exceptions import PolarsError
 
-    ending = path.suffix.lower()
     try:
-        if ending in SEPARATORS:
-            _check_header(path, name)
-            # Cells stay text: "007" is not 7, and a template shows what stands in the file.
-            table = pl.scan_csv(path, separator=SEPARATORS[ending], infer_schema=False)
-        elif ending == ".jsonl":
-            table = pl.scan_ndjson(path, infer_schema_length=None)
-        else:
-            table = pl.scan_parquet(path, glob=False)
+        table = pl.scan_parquet(path, glob=False)
         columns = choose(table.collect_schema().names())
-        if ending == ".parquet":
-            check_parquet(table, columns, name)
+        count = check_parquet(table, columns, name)
         rows = table.select(columns).collect()
-    except (PolarsError, OSError) as error:
-        _explain(path, name)
+    except PolarsError as error:
         raise DataError(f"{name}: {str(error).splitlines()[0]}") from error
-    if ending in SEPARATORS:
-        rows = _without_last_blanks(rows)
-        if sum(rows.null_count().row(0)):
-            # A row with too few cells reads as one with empty cells at its end.
-            _explain(path, name)
+    if len(rows) != count:
+        raise DataError(f"{name}: the file says {count:,} rows, and {len(rows):,} were read; write it anew")
     return rows
 
 
-def _without_last_blanks(rows: pl.DataFrame) -> pl.DataFrame:
-    """Without empty lines at the end of the file, which many editors leave."""
+def _rows(cells: Cells, path: Path, name: str) -> Rows:
+    """Raises DataError if the parser has left out lines of the file."""
     import polars as pl
 
-    filled = rows.select(~pl.all_horizontal(pl.all().is_null()))[:, 0]
-    return rows.head(0) if not filled.any() else rows.head(len(rows) - (filled.reverse().arg_max() or 0))
+    if (count := _count_lines(path)) != cells.last_line:
+        raise DataError(f"{name}: {count:,} lines, and {cells.last_line:,} were read; write it anew")
+    if path.suffix.lower() in SEPARATORS:
+        table = pl.DataFrame([pl.Series(key, values, dtype=pl.String) for key, values in cells.columns.items()])
+    else:
+        table = pl.DataFrame([series(key, values, cells.lines, name) for key, values in cells.columns.items()])
+    # Empty lines at the end, which many editors leave, are no rows.
+    rows = len(cells.lines) - cells.empty_at_end
+    return Rows(table.head(rows), cells.lines[:rows])
 
 
-def _check_header(path: Path, name: str) -> None:
-    with _csv_rows(path, errors="replace") as rows:
-        header = next(rows, [])
+def _count_lines(path: Path) -> int:
+    """Lines by their ends, which are those of Unix, of Windows, and of old Macintoshes."""
+    ends = path.suffix.lower() in SEPARATORS
+    with path.open("rb") as file:
+        return sum(1 + (line.removesuffix(b"\n").removesuffix(b"\r").count(b"\r") if ends else 0) for line in file)
+
+
+def _checked(header: list[str], name: str) -> list[str]:
     if len(header) > MOST_COLUMNS:
         raise DataError(
             f"{name}:1: {len(header):,} columns, and {MOST_COLUMNS:,} are allowed; take out what is not needed"
@@ -107,56 +133,20 @@ def _check_header(path: Path, name: str) -> None:
     twice = sorted(column for column, count in Counter(header).items() if count > 1)
     if twice:
         raise DataError(f'{name}:1: two columns are called "{twice[0]}"; rename one')
+    return header
 
 
-def _explain(path: Path, name: str) -> None:
-    """Raises DataError with the line at fault, if one can be found. Slow, so only after something went wrong."""
-    ending = path.suffix.lower()
-    if ending == ".parquet":
-        return
-    content = path.read_bytes()
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{name}:{line}: not UTF-8 (byte 0x{content[error.start]:02x} at {error.start:,}); save the file as UTF-8"
-        ) from error
-    if ending == ".jsonl":
-        _explain_json(content, name)
-    else:
-        _explain_csv(path, name)
-
-
-def _explain_json(content: bytes, name: str) -> None:
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}:{number}: not JSON ({error}); each line must be one object") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{name}:{number}: each line must be one JSON object, such as {{...}}")
-
-
-def _explain_csv(path: Path, name: str) -> None:
-    with _csv_rows(path, errors="strict") as rows:
-        width = len(next(rows, []))
-        for row in rows:
-            # An empty line has no cells at all.
-            if row and len(row) != width:
-                raise DataError(
-                    f"{name}:{rows.line_num}: {len(row)} cells where the header has {width}; quote cells that hold a "  # type: ignore[attr-defined]
-                    "separator, and check for a quote left open"
+def _not_utf8(path: Path, name: str) -> DataError:
+    """The error that names the first byte at fault."""
+    start = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                at = start + error.start
+                return DataError(
+                    f"{name}:{number}: not UTF-8 (byte 0x{line[error.start]:02x} at {at:,}); save the file as UTF-8"
                 )
-
-
-@contextmanager
-def _csv_rows(path: Path, errors: str) -> Iterator[Iterator[list[str]]]:
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        with path.open(encoding="utf-8-sig", errors=errors, newline="") as file:
-            yield csv.reader(file, delimiter=SEPARATORS[path.suffix.lower()])
-    finally:
-        csv.field_size_limit(limit)
+            start += len(line)
+    return DataError(f"{name}: not UTF-8; save the file as UTF-8")

@@ -9,6 +9,7 @@ import msgspec
 
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
+from harness.untrusted.spellings import TRUTH, no_fractions, spelled, without_nan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,71 +60,68 @@ class Columns(msgspec.Struct, frozen=True):
             )
         return everything
 
-    def examples(self, table: pl.DataFrame) -> pl.DataFrame:
-        """What `Source.load` promises, with the label as it stands in the table. Raises DataError with row and column.
+    def examples(self, table: pl.DataFrame, lines: Sequence[int] | None = None) -> pl.DataFrame:
+        """What `Source.load` promises, with the label as it is written. Raises DataError with row and column, and line if known.
 
-        An example's id is a hash of its content, so that the order of the rows in the file means nothing.
+        An example's id is a hash of its content, so that the order of the rows in the file means nothing, nor its format.
         """
         import polars as pl
 
         if table.is_empty():
             raise DataError(f"{self.place}: there are no rows")
+        table = pl.DataFrame([without_nan(cells) for cells in table.iter_columns()])
         for name in table.columns:
-            self._check_cells(table[name], required=name in (self.text, self.label, self.group, *self.factors))
+            self._check_cells(table[name], name in (self.text, self.label, self.group, *self.factors), lines)
         fields = _fields(table.drop(self.label))
         text = table[self.text].cast(pl.String)
         groups = table[self.group].cast(pl.String) if self.group else _hashes(text)
-        label = self._label(table[self.label])
-        content = _content(fields.with_columns(label.alias("\x1flabel")))
+        label = self._label(table[self.label], lines)
+        content = _content(fields.with_columns(spelled(label).alias("\x1flabel")))
         columns: dict[str, pl.Series] = {"example": _hashes(content), "group": groups, "label": label}
         columns |= {name: fields[name] for name in fields.columns if name not in OWN_NAMES}
-        columns |= {name: self._factor(table[name]) for name in self.factors}
+        columns |= {name: self._factor(table[name], lines) for name in self.factors}
         columns["text"] = text
         return pl.DataFrame([series.alias(name) for name, series in columns.items()])
 
-    def _check_cells(self, cells: pl.Series, required: bool) -> None:
+    def _check_cells(self, cells: pl.Series, required: bool, lines: Sequence[int] | None) -> None:
         import polars as pl
 
+        if required and (cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object)):
+            raise DataError(f'{self.place}: column "{cells.name}" holds {cells.dtype}, not text or numbers')
         if required and cells.null_count():
-            raise DataError(f"{self._cell(cells, cells.is_null())}: empty; fill it in, or take the row out")
+            raise self._error(cells.is_null(), cells.name, "empty; fill it in, or take the row out", lines)
         if cells.dtype == pl.String:
             if required and (blank := cells.str.strip_chars() == "").any():
-                raise DataError(f"{self._cell(cells, blank)}: empty; fill it in, or take the row out")
+                raise self._error(blank, cells.name, "empty; fill it in, or take the row out", lines)
+            if (nul := cells.str.contains("\0", literal=True)).any():
+                remedy = "a NUL character in it; is the file UTF-16? Save it as UTF-8, or take the character out"
+                raise self._error(nul, cells.name, remedy, lines)
             if (long := cells.str.len_chars() > MAX_CHARACTERS).any():
                 count = int(cast(int, cells.str.len_chars().max()))
-                raise DataError(
-                    f"{self._cell(cells, long)}: longer than {MAX_CHARACTERS:,} characters (the longest has {count:,}); "
+                remedy = (
+                    f"longer than {MAX_CHARACTERS:,} characters (the longest has {count:,}); "
                     "is a quote left open? Else shorten it"
                 )
-        elif required and cells.dtype.is_nested():
-            raise DataError(f'{self.place}: column "{cells.name}" holds {cells.dtype}, not text or numbers')
+                raise self._error(long, cells.name, remedy, lines)
 
-    def _label(self, cells: pl.Series) -> pl.Series:
+    def _label(self, cells: pl.Series, lines: Sequence[int] | None) -> pl.Series:
         import polars as pl
 
-        if cells.dtype.is_float():
-            broken = ~cells.is_finite() | (cells != cells.round())
-            if broken.any():
-                raise DataError(
-                    f"{self._cell(cells, broken)}: the label {cells.filter(broken)[0]} is not a whole number"
-                )
-            return cells.cast(pl.Int64)
-        if cells.dtype.is_integer() or cells.dtype == pl.Boolean:
-            return cells
-        return cells.cast(pl.String).str.strip_chars()
+        if not (whole := no_fractions(cells)).all():
+            reason = f"the label {cells.filter(~whole)[0]} is not a whole number"
+            raise self._error(~whole, cells.name, reason, lines)
+        return cells.cast(pl.Int64) if cells.dtype.is_float() else cells if cells.dtype != pl.String else spelled(cells)
 
-    def _factor(self, cells: pl.Series) -> pl.Series:
+    def _factor(self, cells: pl.Series, lines: Sequence[int] | None) -> pl.Series:
         """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet, or the one given."""
         import polars as pl
 
-        values = cells.cast(pl.Int64).cast(pl.String) if cells.dtype == pl.Boolean else cells.cast(pl.String)
+        values = spelled(cells)
         if known := self.values.get(cells.name):
-            if (wrong := ~values.is_in(known)).any():
-                raise DataError(
-                    f'{self._cell(cells, wrong)}: "{values.filter(wrong)[0]}" is none of its values: {", ".join(known)}'
-                )
-            return values.cast(pl.Enum(known))
+            return self._known(values, known, lines)
         distinct = sorted(values.unique())
+        if distinct == list(TRUTH):
+            values, distinct = values.replace({name: str(value) for value, name in enumerate(TRUTH)}), ["0", "1"]
         if distinct == ["0", "1"]:
             return values.cast(pl.Int64)
         if len(distinct) != 2:
@@ -134,9 +132,23 @@ class Columns(msgspec.Struct, frozen=True):
             )
         return values.cast(pl.Enum(distinct))
 
-    def _cell(self, cells: pl.Series, wrong: pl.Series) -> str:
-        """The place of the first cell that is wrong; rows are counted from 1, without a header."""
-        return f'{self.place}: row {(wrong.fill_null(False).arg_max() or 0) + 1}, column "{cells.name}"'
+    def _known(self, values: pl.Series, known: Sequence[str], lines: Sequence[int] | None) -> pl.Series:
+        """Values as an Enum of those that are known, in whatever spelling the two have."""
+        import polars as pl
+
+        names = dict(zip(spelled(pl.Series(known)), known, strict=True))
+        numbers = {name: names[str(value)] for value, name in enumerate(TRUTH) if str(value) in names}
+        found = values.replace_strict(numbers | names, default=None, return_dtype=pl.String)
+        if (wrong := found.is_null()).any():
+            reason = f'"{values.filter(wrong)[0]}" is none of its values: {", ".join(known)}'
+            raise self._error(wrong, values.name, reason, lines)
+        return found.cast(pl.Enum(known))
+
+    def _error(self, wrong: pl.Series, column: str, reason: str, lines: Sequence[int] | None) -> DataError:
+        """An error about the first cell that is wrong; rows are counted from 1, without a header."""
+        row = wrong.fill_null(False).arg_max() or 0
+        line = f" (line {lines[row]})" if lines is not None else ""
+        return DataError(f'{self.place}: row {row + 1}, column "{column}": {reason}{line}')
 
 
 def _fields(table: pl.DataFrame) -> pl.DataFrame:

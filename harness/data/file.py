@@ -7,6 +7,7 @@ import msgspec
 
 from harness.contracts import Factor, Source
 from harness.data._reading import existing, read, within
+from harness.data._records import Quote
 from harness.data._table import Columns
 
 if TYPE_CHECKING:
@@ -31,11 +32,15 @@ class File(Source, frozen=True):
     the same text are kept together."""
     fields: tuple[str, ...] = ()
     """Columns to read for the template, besides the text; all if empty. A table of more than 64 columns must say which."""
+    quote: Quote | None = None
+    """What a `"` is in csv and tsv: with `double`, cells may stand in quotes; with `none`, quotes are text. If empty, it is
+    `double`, and a file that a stray quote may have glued rows of is refused."""
     factor_columns: tuple[str, ...] | dict[str, tuple[str, ...]] = msgspec.field(default=(), name="factors")
     """Columns of two values that are known of each row, to score the probes against. As a mapping, `{who: [Alice, Bob]}`, it says
     which values a column has, and their order; any other value in the file is then an error."""
 
     source: ClassVar[str] = "Your own"
+    labels_as_written: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.factor_columns, dict):
@@ -63,7 +68,8 @@ class File(Source, frozen=True):
         columns = Columns(self.file, self.text, self.label, self.group, self.fields, names)
         if isinstance(known, dict):
             columns = msgspec.structs.replace(columns, values=known)
-        return columns.examples(read(path, self.file, columns.needed))
+        rows = read(path, self.file, columns.needed, self.label, self.quote)
+        return columns.examples(rows.table, rows.lines)
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the content: a file that is moved or renamed is the same."""

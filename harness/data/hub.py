@@ -7,7 +7,8 @@ import msgspec
 
 from harness.contracts import Factor, Source
 from harness.data._local_folder import check_folder
-from harness.data._reading import within
+from harness.data._reading import read, within
+from harness.data._records import SEPARATORS
 from harness.data._replies import IS_RIGHT, check_columns, one_by_one
 from harness.data._table import Columns
 from harness.errors import DataError, UsageError
@@ -58,6 +59,11 @@ class Hub(Source, frozen=True):
         return f"{self.hub} ({self.split})"
 
     @property
+    def labels_as_written(self) -> bool:  # type: ignore[override]
+        """Unless they are of right and wrong answers."""
+        return self.right is None
+
+    @property
     def factors(self) -> tuple[Factor, ...]:  # type: ignore[override]
         """The columns named under `factors`; the names of their values are known once it is loaded."""
         return tuple(Factor(name) for name in self.factor_columns)
@@ -105,6 +111,15 @@ class Hub(Source, frozen=True):
         check_folder(path, self.hub)
         return path
 
+    def _check_quotes(self, local: Path) -> None:
+        """Raises DataError with the line for csv and tsv whose quotes lose or glue rows: the library does not say so."""
+        for path in sorted(p for p in local.rglob("*") if p.suffix.lower() in SEPARATORS):
+            name = f"{self.hub}/{path.relative_to(local).as_posix()}"
+            try:
+                read(path, name, lambda header: [column for column in header if column == self.label], self.label)
+            except DataError as error:
+                raise DataError(f"data.source: {error}; that is an option of `file`, which reads one file") from error
+
     def _dataset(self, folder: Path) -> Any:
         try:
             import datasets
@@ -113,6 +128,8 @@ class Hub(Source, frozen=True):
                 f"data.source: {self.hub} needs the library `datasets`; install it with: pip install 'elk-harness[hub]'"
             ) from error
         local = self._local(folder)
+        if local is not None:
+            self._check_quotes(local)
         name, revision = (str(local), None) if local is not None else (self.hub, self.revision)
         try:
             return datasets.load_dataset(name, name=self.config, split=self.split, revision=revision)

@@ -17,6 +17,7 @@ from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
 from harness.prompts.where import rows_where
 from harness.spec import Data
+from harness.untrusted.spellings import TRUTH, spelled_all
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,7 +40,7 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     place = source.title
     if data.half is not None and data.half not in answers:
         raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
-    decoded = decode(table, answers, place)
+    decoded = decode(table, answers, place, source.labels_as_written)
     if data.where is not None:
         shown = {factor.name: factor.values for factor in source.factors if factor.values}
         decoded = rows_where(with_parts(decoded, data, place), data.where, shown, place)
@@ -58,27 +59,18 @@ def source_of(data: Data) -> Source:
     return data.source
 
 
-def decode(table: pl.DataFrame, answers: Sequence[str], place: str) -> pl.DataFrame:
-    """The same with `label` as an index into `answers`. Raises DataError with the row of the first that is none."""
+def decode(table: pl.DataFrame, answers: Sequence[str], place: str, as_written: bool = False) -> pl.DataFrame:
+    """The same with `label` as an index into `answers`. Raises DataError with the row of the first that is none.
+
+    `as_written`: integers, too, may be answers, as the same labels in a file of text may be.
+    """
     import polars as pl
 
     labels = table["label"]
     indices = {str(index): index for index in range(len(answers))}
     names = {name.strip(): index for index, name in enumerate(answers)}
-    if labels.dtype == pl.Boolean:
-        folded = {name.casefold(): index for name, index in names.items()}
-        meaning = folded if set(folded) == {"true", "false"} else {"false": 0, "true": 1}
-    elif labels.dtype.is_integer():
-        meaning = indices
-    else:
-        present = set(labels.unique())
-        both = present <= set(names) and present <= set(indices)
-        if both and any(names[value] != indices[value] for value in present):
-            raise DataError(
-                f"{place}: the labels {', '.join(sorted(present))} can be read as answers or as their indices, and the two "
-                "differ; write the labels as 0, 1, … in a column of numbers, or name the answers otherwise"
-            )
-        meaning = names if present <= set(names) else indices if present <= set(indices) else names | indices
+    made = labels.dtype.is_integer() and not as_written
+    meaning = indices if made else _meaning(set(labels.cast(pl.String)), names, indices, place)
     texts = labels.cast(pl.String)
     codes = texts.replace_strict(meaning, default=None, return_dtype=pl.Int64)
     if codes.null_count():
@@ -86,9 +78,33 @@ def decode(table: pl.DataFrame, answers: Sequence[str], place: str) -> pl.DataFr
         known = [f"{index} ({name})" for name, index in names.items()]
         raise DataError(
             f'{place}: row {row + 1}: the label "{texts[row]}" is neither an answer nor its index'
-            f"{did_you_mean(str(texts[row]), list(names)) if labels.dtype == pl.String else ''}; labels are {', '.join(known)}"
+            f"{'' if made else _near(str(texts[row]), list(names))}; labels are {', '.join(known)}"
         )
     return table.with_columns(codes.alias("label"))
+
+
+def _meaning(present: set[str], names: dict[str, int], indices: dict[str, int], place: str) -> dict[str, int]:
+    """The index of each label that can be read. Raises DataError where names and indices contradict each other."""
+    plain = dict(zip(spelled_all(names), names.values(), strict=True)) | names
+    both = present <= set(plain) and present <= set(indices)
+    if both and any(plain[value] != indices[value] for value in present):
+        raise DataError(
+            f"{place}: the labels {', '.join(sorted(present))} can be read as answers or as their indices, and the two "
+            "differ; name the answers otherwise"
+        )
+    if present <= set(plain) or present <= set(indices):
+        return plain if present <= set(plain) else indices
+    if {label.casefold() for label in present} <= set(TRUTH):
+        # Where the answers are True and False, booleans say so by name.
+        folded = {name.casefold(): index for name, index in names.items()}
+        by_name = set(TRUTH) <= set(folded)
+        return {label: folded[low] if by_name else TRUTH.index(low) for label in present for low in [label.casefold()]}
+    return indices | plain
+
+
+def _near(label: str, names: Sequence[str]) -> str:
+    same = [name for name in names if name.casefold() == label.casefold()]
+    return f'; did you mean "{same[0]}"?' if same else did_you_mean(label, names)
 
 
 def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None) -> pl.DataFrame:

@@ -1,4 +1,5 @@
-"""Fuzzes what strangers may hand us: `python -m tests.fuzz --seconds 600`, or with some of spec, template, diff named.
+"""Fuzzes what strangers may hand us: `python -m tests.fuzz --seconds 600`, or with some of spec, template, diff, table
+named.
 
 With atheris (`pip install atheris`) the inputs are led by what code they reach, each target in a process of its own; without it,
 honest inputs are mutated at random. It ends with exit code 1 and the input at the first exception that is none of ours, and
@@ -24,7 +25,7 @@ MOST_MIB = 2048
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", default=["spec", "template", "diff"])
+    parser.add_argument("targets", nargs="*", default=["spec", "template", "diff", "table"])
     parser.add_argument("--seconds", type=int, default=600, help="for all targets together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plain", action="store_true", help="without atheris, even where it is installed")

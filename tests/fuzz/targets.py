@@ -1,11 +1,15 @@
-"""What is fuzzed: the spec loader, templates, and `diff`. Any bytes end in an answer or in an error of ours."""
+"""What is fuzzed: the spec loader, templates, `diff`, and tables. Any bytes end in an answer or in an error of ours."""
 
 from __future__ import annotations
 
+import csv
+import io
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+
+import polars as pl
 
 from harness.errors import HarnessError
 from tests.test_diff import BASE, CHECKS_HEAD, FAILED, RESULTS_HEAD
@@ -36,7 +40,25 @@ YAML = (
 CSV = 'nan|inf|-inf|1e400|0.5|,|"|\r\n|\n|a,a,p,1,truth,accuracy,0.5,0.4,0.6,10,1\n|fit_on|value|=1+1|\x1b[31m|\x00|\\|ß'.split(
     "|"
 )
-WORDS = {"spec": YAML, "template": [*JINJA, *BLOCKS], "diff": CSV}
+TABLE = [
+    *CSV,
+    "\t",
+    "\r",
+    "\n\n",
+    "\ufeff",
+    "true",
+    "True",
+    "1.0",
+    "null",
+    "NaN",
+    "\\ud83d",
+    "{",
+    "}",
+    '"label": ',
+    '"text": ',
+    '",0\n"',
+]
+WORDS = {"spec": YAML, "template": [*JINJA, *BLOCKS], "diff": CSV, "table": TABLE}
 """Pieces that make sense to each reader; without them almost everything is refused at its first letter."""
 
 
@@ -99,6 +121,29 @@ def diff(content: bytes) -> None:
     differ.as_json(found)
 
 
+def table(content: bytes) -> None:
+    """Reads a file of examples; what there is besides the rows read is empty lines."""
+    import msgspec
+
+    from harness.contracts import kind
+
+    ending = (
+        "jsonl" if content.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{") else "tsv" if b"\t" in content[:20] else "csv"
+    )
+    (_folder() / f"x.{ending}").write_bytes(content)
+    try:
+        rows = msgspec.convert({"file": f"x.{ending}"}, kind.find("data", "file")).load(0, _folder())  # type: ignore[attr-defined]
+    except HarnessError as error:
+        _check_said(error)
+        return
+    if ending == "jsonl":
+        assert len(rows) == sum(1 for line in content.split(b"\n") if line.removeprefix(b"\xef\xbb\xbf").strip())
+        return
+    text = io.StringIO(content.decode("utf-8-sig"), newline="")
+    records = [row for row in csv.reader(text, delimiter="," if ending == "csv" else "\t") if "".join(row).strip(" \t")]
+    assert len(rows) == len(records) - 1
+
+
 def _check_said(error: HarnessError) -> None:
     """Errors are for people: there is a sentence, of ordinary length."""
     assert str(error).strip()
@@ -108,11 +153,15 @@ def _check_said(error: HarnessError) -> None:
 RESULTS_TABLE = "\n".join([RESULTS_HEAD, *BASE, ""]).encode()
 CHECKS_TABLE = "\n".join([CHECKS_HEAD, *FAILED, ""]).encode()
 
-TARGETS: Mapping[str, Callable[[bytes], None]] = {"spec": spec, "template": template, "diff": diff}
+TARGETS: Mapping[str, Callable[[bytes], None]] = {"spec": spec, "template": template, "diff": diff, "table": table}
 
 
 def corpus(target: str) -> list[bytes]:
     """Honest inputs to begin with."""
+    if target == "table":
+        rows = [(f'a "text", {number}', number % 2, f"note {number}") for number in range(9)]
+        frame = pl.DataFrame(rows, schema=["text", "label", "note"], orient="row")
+        return [frame.write_csv().encode(), frame.write_csv(separator="\t").encode(), frame.write_ndjson().encode()]
     if target == "diff":
         return [RESULTS_TABLE, RESULTS_TABLE + b"\0" + CHECKS_TABLE]
     if target == "spec":
