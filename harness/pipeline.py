@@ -64,18 +64,9 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
     figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
     claims = bed_claims.sentences(plan, store)
-    plan.add(
-        Rendered(
-            spec=spec,
-            tables=tables,
-            layers=layers,
-            summary=summary,
-            verdicts=verdicts,
-            figures=figures,
-            looks=looks,
-            claims=claims,
-        )
-    )
+    plan.add(Rendered(
+        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks, claims=claims
+    ))  # fmt: skip
     return plan
 
 

@@ -210,6 +210,11 @@ def test_files_are_short_or_say_why_not() -> None:
     )
 
 
+def test_the_walk_of_a_spec_is_one_page() -> None:
+    lines = (ROOT / "pipeline.py").read_text(encoding="utf-8").count("\n")
+    assert lines <= 150, f"harness/pipeline.py has {lines} lines; what it says in detail belongs into a folder below it"
+
+
 def test_a_module_name_occurs_once() -> None:
     """Kinds are named as a spec names them, the problems of a spec as the parts of it that they are about; each analysis has
     a section."""
