@@ -404,7 +404,8 @@ def test_labels_by_index_and_by_name() -> None:
 
 
 def test_a_local_folder_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "set").mkdir()
     for split, count in (("train", 6), ("test", 4)):
@@ -441,7 +442,8 @@ def test_rows_that_a_quote_glues_together_are_refused_in_a_folder(
 
 
 def test_right_and_wrong_answers_of_the_hub_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "set").mkdir()
     lines = [json.dumps({"question": f"Q{i}?", "best": f"right {i}", "bad": [f"wrong {i}", "worse"]}) for i in range(3)]
