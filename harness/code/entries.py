@@ -41,6 +41,7 @@ WITHOUT: Mapping[str, str] = {
     "code": "finds the code of a stage",
     "plan": "says which stages there are; what a stage makes stands in its own class",
     "execution.record": _NOTED,
+    "execution.run:Run.__init__": "holds what the results are made with, none of which is made there",
     "execution.run:Run.get": _OF_ANOTHER,
     "execution.run:Run.prepare": _OF_ANOTHER,
     "execution.run:Run.stored": _OF_ANOTHER,

@@ -72,7 +72,7 @@ def run(
 
     Example: `harness run specs/banana_shed.yaml --set seeds=10`
     """
-    from harness.machine import stopping
+    from harness.machine import aside, stopping
     from harness.machine.launch import die_with_parent, launch, launched_by_us
     from harness.machine.resources import Resources, size_of
     from harness.machine.team import launched, membership
@@ -93,6 +93,8 @@ def run(
     if processes > 1 and not launched_by_us():
         fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
     stopping.install()
+    if processes == 1:
+        aside.install()
     die_with_parent()
     with membership() as team:
         worst = _run_all(

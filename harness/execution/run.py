@@ -6,7 +6,7 @@ one whose states are all stored never loads the network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -42,13 +42,19 @@ class Run:
         self.resources = resources or Resources()
         self.team = team
         self.records = Records()
-        self.networks = LastNetwork()
+        self.begun: dict[str, Callable[[], Any]] = {}
+        """By the key of a stage that is being made beside this process, what waits for its result."""
         self._results: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     @property
     def leads(self) -> bool:
         """Whether this process is the only one, or the first of several."""
         return self.team is None or self.team.leads
+
+    @cached_property
+    def networks(self) -> LastNetwork:
+        """The network that was loaded last."""
+        return LastNetwork()
 
     @cached_property
     def conditions(self) -> Conditions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,7 @@ import msgspec
 
 from harness.code.entries import kinds_of
 from harness.contracts.analysis import Analysis
+from harness.machine import aside
 from harness.plan.stage import Stage
 from harness.report import outline
 from harness.report.content import Report
@@ -63,16 +65,23 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
         analysis, stages = self.draws
         return (*super().runs, type(analysis).tables, type(analysis).figures, *kinds_of(stages))
 
+    def begin(self, run: Run) -> None:
+        """Has the figures drawn beside this process, if they are not there, while it goes on with other stages."""
+        if run.leads and not run.store.has(self.kind, self.key):
+            run.begun[self.key] = self._drawn(run)
+
     def make(self, run: Run, work: Work) -> dict[str, Picture]:
-        scores = self._scores(run)
-        if isinstance(self.draws, Drawing):
-            found = pictured(scores, self.draws.drawn)
-        else:
-            analysis, stages = self.draws
-            tables = analysis.tables(run, stages)
-            found = pictured(scores, lambda shown: analysis.figures(tables, shown))
+        begun = run.begun.pop(self.key, None)
+        found = (self._drawn(run) if begun is None else begun)()
         work.counts["rows"] = len(found)
         return found
+
+    def _drawn(self, run: Run) -> Callable[[], dict[str, Picture]]:
+        """Waits for the figures."""
+        if isinstance(self.draws, Drawing):
+            return aside.call(pictured, self._scores(run), self.draws.drawn)
+        analysis, stages = self.draws
+        return aside.call(pictured, self._scores(run), partial(analysis.figures, analysis.tables(run, stages)))
 
     def _scores(self, run: Run) -> Scores:
         """The numbers, without checks and texts, and without the layers that were chosen for a figure that does not show them."""

@@ -68,6 +68,18 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
         kinds = kinds_of((*self.spec.metrics, *self.spec.checks, *(analysis for analysis, _ in self.looks)))
         return (*super().runs, *kinds)
 
+    def before(self, run: Run) -> None:
+        # A figure is begun as soon as what it shows is there, and drawn beside this process while checks are decided.
+        there: set[str] = set()
+        for stage in self.inputs:
+            run.prepare(stage)
+            now = {*there, stage.key}
+            for figure in self.figures:
+                shown = {one.key for one in figure.inputs}
+                if shown <= now and not shown <= there:
+                    figure.begin(run)
+            there = now
+
     def make(self, run: Run, work: Work) -> Written:
         tables, summary = run.get(self.tables), run.get(self.summary)
         report = Report(
