@@ -48,28 +48,30 @@ def said(body: str, folder: object) -> list[str]:
 
 def test_without_install_a_function_is_called_here_and_when_its_result_is_asked_for():
     called: list[int] = []
-    wait = aside.call(called.append, 1)
+    wait = aside.call(type(None), called.append, 1)
     assert called == []
     wait()
     assert called == [1]
 
 
 def test_with_install_another_process_answers(tmp_path):
-    here, there, again = said("print(os.getpid(), aside.call(os.getpid)(), aside.call(os.getpid)())", tmp_path)
+    here, there, again = said(
+        "print(os.getpid(), aside.call(int, os.getpid)(), aside.call(int, os.getpid)())", tmp_path
+    )
     assert here != there and there == again
 
 
 def test_large_calls_and_answers_do_not_wait_for_each_other(tmp_path):
-    body = "waits = [aside.call(bytes.upper, b'a' * 5_000_000) for _ in range(6)]\nprint(*(len(w()) for w in reversed(waits)))"
+    body = "waits = [aside.call(bytes, bytes.upper, b'a' * 5_000_000) for _ in range(6)]\nprint(*(len(w()) for w in reversed(waits)))"
     assert said(body, tmp_path) == ["5000000"] * 6
 
 
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        ("aside.call(int, 'x')", "ValueError"),
-        ("aside.call(lambda: 1 / 0)", "ZeroDivisionError"),
-        ("aside.call(iter, [1])", "list_iterator"),
+        ("aside.call(int, int, 'x')", "ValueError"),
+        ("aside.call(int, lambda: 1 / 0)", "ZeroDivisionError"),
+        ("aside.call(list, iter, [1])", "list_iterator"),
     ],
 )
 def test_what_fails_there_is_done_here(call, expected, tmp_path):
@@ -79,17 +81,17 @@ def test_what_fails_there_is_done_here(call, expected, tmp_path):
 
 def test_work_of_a_process_that_was_killed_is_done_here(tmp_path):
     body = """
-    there = aside.call(os.getpid)()
-    wait = aside.call(time.sleep, 0.5), aside.call(os.getpid)
+    there = aside.call(int, os.getpid)()
+    wait = aside.call(type(None), time.sleep, 0.5), aside.call(int, os.getpid)
     os.kill(there, signal.SIGKILL)
-    print(os.getpid(), wait[1](), aside.call(os.getpid)())
+    print(os.getpid(), wait[1](), aside.call(int, os.getpid)())
     """
     here, *others = said(body, tmp_path)
     assert others == [here, here]
 
 
 def test_it_ends_with_the_process_that_started_it_even_if_that_is_killed(tmp_path):
-    process = program("print(aside.call(os.getpid)(), flush=True)\ntime.sleep(60)", tmp_path)
+    process = program("print(aside.call(int, os.getpid)(), flush=True)\ntime.sleep(60)", tmp_path)
     assert process.stdout is not None
     there = psutil.Process(int(process.stdout.readline()))
     process.kill()

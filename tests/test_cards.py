@@ -15,12 +15,13 @@ import yaml
 from typer.testing import CliRunner
 
 from harness import cli, language, pipeline
-from harness.assets.bed_folder import BedFolder, find_bed, leads_out
+from harness.assets.bed_folder import BedFolder, find_bed
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.language.cards import read_card
 from harness.spec import Model
 from harness.spec.plain import spec_content
 from harness.store import Store
+from harness.untrusted.paths import leads_out
 from tests.test_beds import adapter_for
 
 CARD = """\

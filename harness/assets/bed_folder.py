@@ -18,6 +18,7 @@ from harness.assets import hub
 from harness.errors import UsageError
 from harness.store import cache_folder
 from harness.untrusted.files import is_irregular
+from harness.untrusted.paths import is_below
 
 CARD = "bed.yaml"
 
@@ -40,16 +41,6 @@ class BedFolder(msgspec.Struct, frozen=True):
 def is_own(name: str) -> bool:
     """Whether a bed's name is that of a folder or of a repository, and not of one that comes with the program."""
     return name.startswith((".", "~")) or "/" in name or "\\" in name
-
-
-def leads_out(path: str) -> bool:
-    """Whether a path in a card could be outside of its folder, whatever lies there."""
-    return (
-        path.startswith(("/", "~", "\\"))
-        or ".." in re.split(r"[/\\]", path)
-        or "\0" in path
-        or re.match(r"[A-Za-z]:[/\\]", path) is not None
-    )
 
 
 def find_bed(
@@ -90,9 +81,8 @@ def files_of(folder: Path) -> list[Path]:
 
 def check_inside(folder: Path) -> None:
     """Raises UsageError for a link that leads out of the folder, and for what is neither file nor folder."""
-    real = os.path.realpath(folder)
     for path in files_of(folder):
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real):
+        if path.is_symlink() and not is_below(path, folder):
             raise UsageError(f"{path} is a link out of the bed's folder; copy the file into it")
         if is_irregular(path):
             raise UsageError(f"{path} is neither a file nor a folder; take it away")
@@ -108,13 +98,12 @@ def _from_hub(name: str, revision: str, endings: tuple[str, ...]) -> BedFolder:
     snapshot = hub.fetch(repository, [CARD, *(f"*{ending}" for ending in endings)])
     target = cache_folder() / "beds" / name.replace("/", "--") / snapshot.name
     # A snapshot is links to files of the repository's own part of the cache, and to nothing else.
-    cache = os.path.realpath(snapshot.parent.parent)
+    cache = snapshot.parent.parent
     for path in files_of(snapshot):
-        real = Path(os.path.realpath(path))
-        if not real.is_relative_to(cache):
+        if not is_below(path, cache):
             raise UsageError(f"{name}: {path.relative_to(snapshot)} is a link out of the repository")
         if path.name == CARD or path.suffix in endings:
-            _put(real, target / path.relative_to(snapshot))
+            _put(path.resolve(), target / path.relative_to(snapshot))
     return BedFolder(target, snapshot.name)
 
 

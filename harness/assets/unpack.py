@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from harness.errors import HarnessError
+from harness.untrusted.paths import is_plain
 
 _CHUNK = 1 << 20
 
@@ -41,10 +42,9 @@ def unpack(archive: Path, members: Sequence[str], inner: str, limit: int, folder
 
 
 def _safe_name(member: str, archive: str) -> str:
-    path = PurePosixPath(member)
-    if path.is_absolute() or ".." in path.parts or "\\" in member or not path.name:
+    if not is_plain(member):
         raise ArchiveError(f"{archive}: the member {member!r} leaves its folder; it is refused")
-    return path.name
+    return PurePosixPath(member).name
 
 
 def _copy(source: IO[bytes], archive: str, member: str, out: IO[bytes], limit: int) -> int:

@@ -5,7 +5,6 @@ The library `datasets` follows links, and reads whatever files or addresses the 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from harness.errors import DataError
 from harness.untrusted.files import is_irregular
+from harness.untrusted.paths import is_below
 
 _CARDS = ("README.md", ".huggingface.yaml")
 _LARGEST_CARD = 1 << 20
@@ -26,7 +26,7 @@ def check_folder(folder: Path, name: str) -> None:
             raise DataError(
                 f"data.source: {name}/{path.relative_to(folder)} is neither a file nor a folder; take it away"
             )
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder):
+        if path.is_symlink() and not is_below(path, folder):
             raise DataError(
                 f"data.source: {name}/{path.relative_to(folder)} is a link out of the folder; copy the file"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from harness.data._bombs import MOST_COLUMNS, check_file, check_parquet
 from harness.data._json_lines import read_json_lines, series
 from harness.data._records import SEPARATORS, Cells, Quote, read_records
 from harness.errors import DataError, did_you_mean
+from harness.untrusted.paths import LeadsOut, below
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,23 +26,17 @@ def within(folder: Path, name: str) -> Path:
 
     A spec may come from a stranger and its report be published, so that it can read nothing else. Raises DataError.
     """
-    # Unlike `resolve`, it has no objection to links that go round in a loop, nor to a NUL.
-    path = Path(os.path.realpath(folder / name)) if "\0" not in name else Path("/")
-    if Path(name).is_absolute() or not path.is_relative_to(os.path.realpath(folder)):
+    try:
+        return below(folder, name)
+    except LeadsOut as error:
         raise DataError(
             f'data.source: "{name}" does not lie below the folder of the spec; copy it there and name it by its path '
             "from the spec"
-        )
-    return path
+        ) from error
 
 
 def existing(path: Path, name: str) -> Path:
     """The path, if it is a file with an ending that can be read. Raises DataError."""
-    if any(character in name for character in "*?["):
-        # The reader would take it for a pattern, and follow links that match.
-        raise DataError(
-            f"{name}: a name with * ? or [ in it is a pattern; name one file, and rename it if that is its name"
-        )
     if path.is_dir():
         raise DataError(f"{name}: a folder, not a file; name one file in it")
     if not path.is_file():

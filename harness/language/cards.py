@@ -6,13 +6,12 @@ found as in a spec, at its place in the card.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from harness.assets.bed_folder import CARD, BedFolder, find_bed, leads_out
+from harness.assets.bed_folder import CARD, BedFolder, find_bed
 from harness.errors import Problem, SpecError, did_you_mean
 from harness.language.including import MAX_BYTES
 from harness.language.problems import problems_of
@@ -25,6 +24,7 @@ from harness.language.syntax.merging import overlay
 from harness.language.syntax.nodes import Entry, Node, Place, Scalar, Table, plain, problem_at, text_of
 from harness.spec import Model, Origin
 from harness.untrusted.files import read_ordinary
+from harness.untrusted.paths import LeadsOut, below
 
 _HEAD = ("name", "about", "model", "data", "prompt", "conditions")
 _NOT_A_CARDS = ("trust_remote_code", "allow_pickle")
@@ -197,8 +197,9 @@ def _path_problems(node: Node, folder: Path) -> Iterator[Problem]:
     name = text_of(node)
     if name is None:
         return
-    out = leads_out(name) or not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
-    if out:
+    try:
+        below(folder, name)
+    except LeadsOut:
         yield problem_at(
             node, "this leads out of the bed's folder; copy what it names there and give its path from the card"
         )

@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import msgspec
+
 from harness.machine.resources import cores
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ class _Beside:
         self._line: Connection | None = None
         self._sent = 0
         self._received = 0
-        self._answers: dict[int, Any] = {}
+        self._answers: dict[int, bytes] = {}
 
     def send(self, work: bytes) -> int:
         """Sends a pickled function with what it is given; returns the number of the call. Raises OSError if nobody hears."""
@@ -43,12 +45,12 @@ class _Beside:
         self._sent += 1
         return self._sent
 
-    def receive(self, number: int) -> Any:
-        """What a call gave, as (result,); None if it failed. Raises EOFError or OSError if the process is gone."""
+    def receive(self, number: int) -> bytes:
+        """What a call gave, in msgpack; nothing if it failed. Raises EOFError or OSError if the process is gone."""
         assert self._line is not None, "nothing was sent"
         while self._received < number:
             self._received += 1
-            self._answers[self._received] = self._line.recv()
+            self._answers[self._received] = self._line.recv_bytes()
         return self._answers.pop(number)
 
 
@@ -60,8 +62,9 @@ def install() -> None:
     _beside.allowed = cores() > 1
 
 
-def call(function: Callable[..., T], *given: Any) -> Callable[[], T]:
-    """Has a function of a module called beside this process; what is returned waits for the result.
+def call(gives: type[T], function: Callable[..., T], *given: Any) -> Callable[[], T]:
+    """Has a function of a module called beside this process; what is returned waits for the result, which is data of the type
+    `gives`.
 
     It is called here instead, when the result is asked for, if there is no second process, or if it failed there: so that
     an error has the traceback of this process.
@@ -79,8 +82,8 @@ def call(function: Callable[..., T], *given: Any) -> Callable[[], T]:
             answer = _beside.receive(number)
         except (EOFError, OSError):
             _beside.allowed = False
-            answer = None
-        return function(*given) if answer is None else answer[0]
+            answer = b""
+        return msgspec.msgpack.decode(answer, type=gives) if answer else function(*given)
 
     return result
 
@@ -95,10 +98,10 @@ def _answer(line: Connection) -> None:
     while (work := calls.get()) is not None:
         try:
             function, given = pickle.loads(work)
-            answer = (function(*given),)
+            answer = msgspec.msgpack.encode(function(*given))
         except Exception:
-            answer = None
-        line.send(answer)
+            answer = b""
+        line.send_bytes(answer)
 
 
 def _hear(line: Connection, calls: SimpleQueue[bytes | None]) -> None:

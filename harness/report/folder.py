@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,12 +18,20 @@ PAGE = "report.html"
 RESTARTS = "restarts.csv"
 DEPTH = "depth.csv"
 FIGURES = "figures"
+TEXT = "report.md"
+TABLES = ("results.csv", "seeds.csv", "checks.csv")
+_FIGURE = re.compile(rf"{FIGURES}/[a-z0-9][a-z0-9_-]{{0,63}}\.svg")
 
 
 def optional() -> list[str]:
     """Tables that not every report has."""
     kinds = (kind.find("analyses", name) for name in kind.loadable("analyses"))
     return [RESTARTS, DEPTH, *(name for one in kinds for name in one.files)]  # type: ignore[attr-defined]
+
+
+def is_file_of_report(name: str) -> bool:
+    """Whether a report may have a file of this name in its folder."""
+    return name in (TEXT, *TABLES, MANIFEST, PAGE, *optional()) or _FIGURE.fullmatch(name) is not None
 
 
 def as_json(content: Mapping[str, object]) -> bytes:
@@ -40,7 +49,10 @@ def place_page(path: Path, content: bytes) -> Path:
 
 
 def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
-    """Puts the files into the folder, then removes those of a former report that are not among them."""
+    """Puts the files into the folder, then removes those of a former report that are not among them. Raises ValueError for a
+    name that no file of a report has."""
+    if others := [name for name in files if not is_file_of_report(name)]:
+        raise ValueError(f"{others[0]} is no file of a report")
     drawer = folder / FIGURES
     for link in (folder, drawer):
         if link.is_symlink():

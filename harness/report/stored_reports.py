@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report.content import Report, SummaryLayer
+from harness.report.folder import is_file_of_report
 from harness.scoring.tables import CHECKS, RESULTS, SEEDS
 from harness.spec import Spec
 from harness.spec.plain import plain
@@ -33,7 +34,7 @@ def save(report: Report, files: Mapping[str, bytes], folder: Path) -> dict[str, 
 
 
 def load(artifact: Artifact, spec: Spec) -> tuple[Report, dict[str, bytes]]:
-    """The contents that the page needs, and all files."""
+    """The contents that the page needs, and all files. Raises LookupError, ValueError."""
     meta = artifact.meta
     frames = reading.load_frames(artifact, TABLES)
     files = {
@@ -41,6 +42,8 @@ def load(artifact: Artifact, spec: Spec) -> tuple[Report, dict[str, bytes]]:
         for name in sorted(artifact.files)
         if name.startswith(f"{_FILES}/")
     }
+    if others := [name for name in files if not is_file_of_report(name)]:
+        raise ValueError(f"{others[0]} is no file of a report")
     report = Report(
         spec=spec,
         spec_text=meta["spec_text"],

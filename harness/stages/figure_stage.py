@@ -79,9 +79,10 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     def _drawn(self, run: Run) -> Callable[[], dict[str, Picture]]:
         """Waits for the figures."""
         if isinstance(self.draws, Drawing):
-            return aside.call(pictured, self._scores(run), self.draws.drawn)
+            return aside.call(dict[str, Picture], pictured, self._scores(run), self.draws.drawn)
         analysis, stages = self.draws
-        return aside.call(pictured, self._scores(run), partial(analysis.figures, analysis.tables(run, stages)))
+        draw = partial(analysis.figures, analysis.tables(run, stages))
+        return aside.call(dict[str, Picture], pictured, self._scores(run), draw)
 
     def _scores(self, run: Run) -> Scores:
         """The numbers, without checks and texts, and without the layers that were chosen for a figure that does not show them."""

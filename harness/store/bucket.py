@@ -19,7 +19,8 @@ from typing import Any
 
 from harness.errors import StoreError, UsageError
 from harness.store.keys import cache_folder, content_key
-from harness.store.store import LARGEST_META, Artifact, Store, description_of, is_inside
+from harness.store.store import LARGEST_META, Artifact, Store, description_of
+from harness.untrusted.paths import below, is_plain
 
 LOOKED_S = 2.0
 """A list of what the bucket holds is trusted for so long where it lacks what is looked for."""
@@ -114,9 +115,10 @@ class ObjectStore(Store):
         raw, meta = sent
         with self._draft(kind, key) as draft:
             for name in meta["files"]:
-                if is_inside(name):
-                    (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                    self._or_none(self.bucket.get_file, self._place(kind, key, name), str(draft / name))
+                if is_plain(name):
+                    target = below(draft, name)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self._or_none(self.bucket.get_file, self._place(kind, key, name), str(target))
             (draft / "meta.json").write_bytes(raw)
             self._keep(draft, kind, key)
         return True

@@ -29,6 +29,7 @@ from uuid import uuid4
 from harness.errors import StoreError
 from harness.store.keys import default_root
 from harness.untrusted.files import is_folder, read_ordinary
+from harness.untrusted.paths import is_plain
 
 FORMAT = 2
 """Raised when the layout changes; artifacts of another format are not read but made again. 2 put the seal into meta.json."""
@@ -307,15 +308,9 @@ def _is_meta(meta: dict[str, Any]) -> bool:
     )
 
 
-def is_inside(name: str) -> bool:
-    """Whether a name in a description stays in the artifact's folder."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and ".." not in path.parts and not path.is_absolute() and "\0" not in name
-
-
 def _sound(folder: Path, name: str, digest: str) -> bool:
     """Whether a file of an artifact is what it was when it was written."""
-    if not is_inside(name):
+    if not is_plain(name):
         return False
     parts = PurePosixPath(name).parts
     try:

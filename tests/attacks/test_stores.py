@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -47,8 +48,6 @@ def resealed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def resigned(folder: Path, name: str, content: bytes) -> None:
     """Changes an artifact's file, and its checksum with it."""
-    import hashlib
-
     (folder / name).write_bytes(content)
     resealed(folder, lambda meta: meta["files"].update({name: hashlib.sha256(content).hexdigest()}))
 
@@ -68,11 +67,24 @@ def others(folder: Path) -> None:
             resigned(folder, path.name, save({"x": np.zeros(3)}))
 
 
+def listed_as(name: str, folder: Path) -> None:
+    """A sound file that the description calls by a name of the attacker's choice."""
+    path = folder.joinpath(*(part for part in name.split("/") if part))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"theirs")
+    digest = hashlib.sha256(b"theirs").hexdigest()
+    resealed(folder, lambda meta: meta["files"].update({name: digest}))
+
+
 STORES: list[tuple[str, Callable[[Path, Scene], Any]]] = [
     (
         "a file that climbs",
         lambda f, s: resealed(f, lambda m: m["files"].update({"../../../../outside/secret.csv": "0"})),
     ),
+    # What follows "files/" in a stored report becomes a name in the report's folder.
+    ("an absolute name within", lambda f, s: listed_as(f"files/{s.outside}/canary", f)),
+    ("a file that no report has", lambda f, s: listed_as("files/.git/hooks/post-checkout", f)),
+    ("a figure in another folder", lambda f, s: listed_as("files/figures/../../x.svg".replace("../", "/"), f)),
     ("a device", lambda f, s: resealed(f, lambda m: m["files"].update({"/dev/zero": "0"}))),
     ("a name of no file", lambda f, s: resealed(f, lambda m: m["files"].update({"a\0b": "0"}))),
     ("a link", lambda f, s: (f / "x").symlink_to("/dev/zero") or resealed(f, lambda m: m["files"].update({"x": "0"}))),
