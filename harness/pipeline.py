@@ -23,7 +23,7 @@ from harness.machine.team import Team
 from harness.page.writing import write
 from harness.plan import bed_claims
 from harness.plan.plan import Plan
-from harness.report.manifest import manifest_of
+from harness.report.manifest import RunOf, maker, manifest_of, new_run
 from harness.spec import Spec
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import figures_asked
@@ -86,8 +86,9 @@ def run(
     What the store has is not computed again. The other processes of a `team`, if there is one, call `assist`. Raises
     SpecError, DataError, StoreError, NumericalError.
     """
-    started, store, reporter = time.time(), store or store_at(), reporter or Reporter(quiet=True)
-    resources = resources or Resources()
+    store, reporter, resources = store or store_at(), reporter or Reporter(quiet=True), resources or Resources()
+    this = new_run(time.time(), path)
+    store.maker = maker(this)
     spec = language.read(path, sets)
     with team.after_first_of_machine() if team else nullcontext():
         plan = planned(spec, path.resolve().parent, store, progress=reporter.download)
@@ -96,11 +97,12 @@ def run(
     if resources.tensor_parallel:
         plan.check_split(1 if team is None else len(team.machine()))
     if team is not None:
-        team.begin({"do": "run", "plan": plan.last.key, "resources": msgspec.to_builtins(resources.settled())})
+        settled, told = msgspec.to_builtins(resources.settled()), msgspec.to_builtins(this)
+        team.begin({"do": "run", "plan": plan.last.key, "resources": settled, "run": told})
     execution = Run(plan, store, reporter, resources, team)
     with Lease(store, plan.uses):
         report, files = execution.get(plan.last)
-    report = msgspec.structs.replace(report, manifest=manifest_of(execution, started, path))
+    report = msgspec.structs.replace(report, manifest=manifest_of(execution))
     write(report, out / spec.name, page=page, rendered=files)
     plan.remember(store)
     if team is not None:
@@ -115,6 +117,7 @@ def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | N
     store = store or store_at()
     first = team.next()
     resources = msgspec.convert(first.about["resources"], Resources)
+    store.maker = maker(msgspec.convert(first.about["run"], RunOf))
     with team.after_first_of_machine():
         # One process of each machine brings the assets; the others find them.
         plan = planned(language.read(path, sets), path.resolve().parent, store)

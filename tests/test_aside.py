@@ -18,7 +18,10 @@ from harness.machine import aside, resources
 
 def main():
     resources.cores = aside.cores = lambda: 2
-    aside.install()
+    with aside.allowed():
+        work()
+
+def work():
 """
 
 
@@ -46,7 +49,7 @@ def said(body: str, folder: object) -> list[str]:
     return out.split()
 
 
-def test_without_install_a_function_is_called_here_and_when_its_result_is_asked_for():
+def test_without_leave_a_function_is_called_here_and_when_its_result_is_asked_for():
     called: list[int] = []
     wait = aside.call(type(None), called.append, 1)
     assert called == []
@@ -54,7 +57,7 @@ def test_without_install_a_function_is_called_here_and_when_its_result_is_asked_
     assert called == [1]
 
 
-def test_with_install_another_process_answers(tmp_path):
+def test_with_leave_another_process_answers(tmp_path):
     here, there, again = said(
         "print(os.getpid(), aside.call(int, os.getpid)(), aside.call(int, os.getpid)())", tmp_path
     )

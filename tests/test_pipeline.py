@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -17,7 +18,7 @@ from harness.errors import DataError
 from harness.execution.run import Run
 from harness.machine.progress import Reporter, StageProgress
 from harness.scoring.score import training_sign
-from harness.store import Store
+from harness.store import Store, sealed
 
 SAME_IN_EVERY_RUN = ("report.md", "results.csv", "seeds.csv", "checks.csv")
 
@@ -89,6 +90,50 @@ def test_a_run_gives_the_report_and_its_findings(tmp_path: Path) -> None:
     stages = json.loads((outcome.folder / "manifest.json").read_text())["stages"]
     assert [stage["kind"] for stage in stages[:2]] == ["prompts", "activations"]
     assert not any(stage["cached"] for stage in stages)
+
+
+def test_provenance_survives_a_run_that_computes_nothing(tmp_path: Path) -> None:
+    path = write_planted(tmp_path)
+    first = pipeline.run(path, out=tmp_path / "reports")
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in first.folder.rglob("*") if file.is_file()}
+    again = pipeline.run(path, out=tmp_path / "reports")
+    assert again.cached
+    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in before} == before, "not a byte is written"
+    elsewhere = pipeline.run(path, out=tmp_path / "elsewhere", page=False)
+    assert (elsewhere.folder / "manifest.json").read_bytes() == (first.folder / "manifest.json").read_bytes()
+
+
+def test_the_manifest_says_which_run_made_what(tmp_path: Path) -> None:
+    path = write_planted(tmp_path)
+    folder = pipeline.run(path, out=tmp_path / "reports", page=False).folder
+    before = json.loads((folder / "manifest.json").read_text())
+    assert [run["spec_file"] for run in before["runs"]] == [str(path)]
+    assert all(stage["run"] == before["runs"][0]["id"] and not stage["cached"] for stage in before["stages"])
+    assert {stage["kind"] for stage in before["stages"] if stage["rows"]} >= {"prompts", "activations", "fit", "score"}
+    pipeline.run(path, out=tmp_path / "reports", page=False, sets=["about=Another question"])
+    after = json.loads((folder / "manifest.json").read_text())
+    assert [run["id"] for run in after["runs"]][:1] == [before["runs"][0]["id"]] and len(after["runs"]) == 2
+    made = {stage["kind"] for stage in after["stages"] if stage["run"] == after["runs"][1]["id"]}
+    assert made == {stage["kind"] for stage in after["stages"] if not stage["cached"]} == {"report"}
+    kept = [stage for stage in after["stages"] if stage["cached"]]
+    assert [stage | {"cached": False} for stage in kept] == before["stages"][:-1], "what they took is what it was"
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"by": 7}, {"by": {"id": "x"}}, {"by": None, "took": None}, {"took": {"seconds": "long"}}, {"took": [1]}],
+)
+def test_provenance_that_a_stranger_wrote_is_left_out(spoiled: dict[str, Any], tmp_path: Path) -> None:
+    path, store = write_planted(tmp_path), Store(tmp_path / "store")
+    folder = pipeline.run(path, out=tmp_path / "reports", page=False, store=store).folder
+    for file in store.root.glob("fit/*/meta.json"):
+        meta = json.loads(file.read_bytes()) | spoiled
+        del meta["seal"]
+        file.write_bytes(sealed(meta))
+    pipeline.run(path, out=tmp_path / "reports", page=False, store=store, sets=["about=Another question"])
+    stages = json.loads((folder / "manifest.json").read_text())["stages"]
+    for stage in (one for one in stages if one["kind"] == "fit"):
+        assert stage["run"] is None if "by" in spoiled else stage["seconds"] == 0
 
 
 class Shown(Reporter):

@@ -26,7 +26,6 @@ from harness.analyses.geometry.measures import COORDINATES, FACTOR, FITS, MEASUR
 from harness.contracts.analysis import OF_EVERY_REPORT, Drawn
 from harness.contracts.kind import find
 from harness.errors import HarnessError, UsageError
-from harness.execution.record import Record
 from harness.page import html
 from harness.page.writing import write
 from harness.report import figures, manifest, markdown, outline
@@ -356,19 +355,13 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None
         place({"results.csv": b"new"}, tmp_path / "file" / "report")
 
 
-def test_manifest_has_what_may_differ(report: Report, tmp_path: Path) -> None:
-    stages = [Record(kind="fit", key="k", cached=False, seconds=0.5, rows=3)]
-    made = manifest.assemble(
-        spec_hash="h", stages=stages, models={"main": {"id": "tiny"}}, data={"main": "f"}, started=0.0, seconds=1.0,
-        folder=tmp_path, damaged=["x"],
-    )  # fmt: skip
-    assert made["stages"] == [
-        {"kind": "fit", "key": "k", "cached": False, "seconds": 0.5, "rows": 3, "tokens": 0, "tokens_unshared": 0}
-    ]
+def test_a_run_says_where_and_with_what_it_was_made(tmp_path: Path) -> None:
+    made = manifest.maker(manifest.new_run(0.0, tmp_path / "x.yaml"))()
     assert made["git"] is None
     assert made["versions"]["polars"] == pl.__version__
     assert made["started"] == "1970-01-01T00:00:00+00:00"
-    assert made["damaged"] == ["x"]
+    assert made["spec_file"] == f"{tmp_path}/x.yaml"
+    assert made["hardware"]["cores"] >= 1
     json.dumps(made)
 
 

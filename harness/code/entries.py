@@ -49,7 +49,6 @@ WITHOUT: Mapping[str, str] = {
     "execution.run:Run.keep": "keeps what the stage itself says",
     "execution.run:Run.share": "which process does what; shares are joined to the same bytes",
     "execution.run:Run.assist": "which process does what; shares are joined to the same bytes",
-    "execution.run:Run.manifest": _NOTED,
     "execution.conditions:Conditions.table": _OF_ANOTHER,
     "execution.conditions:Conditions.subject": _OF_ANOTHER,
     "execution.conditions:Conditions.training": _OF_ANOTHER,

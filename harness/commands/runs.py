@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,10 +94,8 @@ def run(
     if processes > 1 and not launched_by_us():
         fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
     stopping.install()
-    if processes == 1:
-        aside.install()
     die_with_parent()
-    with membership() as team:
+    with membership() as team, aside.allowed() if processes == 1 else nullcontext():
         worst = _run_all(
             specs, team, sets=sets or (), out=out, store=store, page=page, quiet=quiet, resources=resources
         )

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from harness.execution.conditions import Conditions
-from harness.execution.record import Record, Records
+from harness.execution.record import Took, working
 from harness.machine.jobs import Job, OneProcessJob
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources
@@ -41,7 +41,6 @@ class Run:
         self.reporter = reporter or Reporter(quiet=True)
         self.resources = resources or Resources()
         self.team = team
-        self.records = Records()
         self.begun: dict[str, Callable[[], Any]] = {}
         """By the key of a stage that is being made beside this process, what waits for its result."""
         self._results: dict[tuple[str, tuple[str, ...]], Any] = {}
@@ -82,26 +81,25 @@ class Run:
 
     def stored(self, stage: Stage[T]) -> T | None:
         """What the store has of a stage; None if it has nothing, or something that no stage of ours has written."""
-        found: T | None = stage.recall(self.store)
-        if found is not None:
-            self.records.answered(stage, **stage.answered(found))
-        return found
+        return stage.recall(self.store)
 
     def _make(self, stage: Stage[T]) -> T:
         if stage.led and not self.leads:
             return self.seen(stage)
         stage.before(self)
-        with self.records.working(stage, stage.shown(self), self.reporter) as work:
+        with working(stage.shown(self), stage.unit, self.reporter) as work:
             made = stage.make(self, work)
+            if work.again and self.leads:
+                self.store.remove(stage.kind, stage.key)
             # What others make of it is the same; but they may not see yet that the leader has kept it.
             if self.leads and not self.store.has(stage.kind, stage.key):
-                self.keep(stage, made)
+                self.keep(stage, made, work.took)
         return made
 
-    def keep(self, stage: Stage[T], made: T) -> None:
+    def keep(self, stage: Stage[T], made: T, took: Took) -> None:
         """Puts a result into the store, whole or not at all."""
         about: dict[str, Any] = {}
-        with self.store.write(stage.kind, stage.key, about) as folder:
+        with self.store.write(stage.kind, stage.key, about, took.plain()) as folder:
             about |= stage.save(made, folder)
 
     def seen(self, stage: Stage[T]) -> T:
@@ -118,7 +116,3 @@ class Run:
     def assist(self, job: SharedJob) -> None:
         """Does this process's part of a job that the leader opened."""
         self.plan.keyed(job.about["stage"]).assist(self, job)
-
-    def manifest(self) -> list[Record]:
-        """What each stage of the plan did, in its order."""
-        return [self.records.of(stage) for stage in self.plan.stages]

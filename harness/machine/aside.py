@@ -1,7 +1,7 @@
 """A second process for small work beside this one's, so that a report's figures are drawn while its checks are decided.
 
 It is started at the first call, told functions and what they are given, and ends with this process, however that ends. Without
-`install` (a notebook, another program's process), and on a machine of one processor, nothing is started and functions are
+`allowed` (in a notebook, in another program's process), and on a machine of one processor, nothing is started and functions are
 called here.
 """
 
@@ -11,7 +11,8 @@ import multiprocessing
 import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -57,9 +58,14 @@ class _Beside:
 _beside = _Beside()
 
 
-def install() -> None:
-    """Allows a second process: this program has the terminal, and the machine another core."""
+@contextmanager
+def allowed() -> Iterator[None]:
+    """Allows a second process within the block, where the machine has another core."""
     _beside.allowed = cores() > 1
+    try:
+        yield
+    finally:
+        _beside.allowed = False
 
 
 def call(gives: type[T], function: Callable[..., T], *given: Any) -> Callable[[], T]:

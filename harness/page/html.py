@@ -45,8 +45,10 @@ def render(
     checks: pl.DataFrame,
     manifest: Mapping[str, Any],
     tables: Mapping[str, bytes] = MappingProxyType({}),
+    made_from: str = "",
 ) -> bytes:
-    """The page, about 5 MB, most of it plotly.js. `tables` are those CSV files of the report that not every one has."""
+    """The page, about 5 MB, most of it plotly.js. `tables` are those CSV files of the report that not every one has, `made_from` a
+    key of all that it is made from."""
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -56,6 +58,7 @@ def render(
     provenance = {name: value for name, value in manifest.items() if name != "report"}
     text = template.render(
         outline=outline,
+        made_from=made_from,
         scores=scores,
         summaries=[(transfer, scores.summaries(transfer)) for transfer in scores.transfers],
         verdicts=verdicts(checks, outline.claims),

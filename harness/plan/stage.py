@@ -127,10 +127,6 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
         """The result, where the store has all of it."""
         return reading.read(store, self.kind, self.key, self.load)
 
-    def answered(self, made: T) -> Mapping[str, int]:
-        """Counts for the record of a stage that the store answered."""
-        return {}
-
     def shown(self, run: Run) -> tuple[str, str]:
         """Kind and label beside its progress; others than its own where several stages are made together."""
         return self.kind, self.label

@@ -1,6 +1,6 @@
 """manifest.json: everything that may differ between two honest runs, and nothing else.
 
-`assemble` only puts pieces under their names; whoever has a piece hands it in.
+What made each stage, where and when, is kept with its artifact, so that it survives the runs that find it stored.
 """
 
 from __future__ import annotations
@@ -8,22 +8,24 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import msgspec
 import psutil
 
-from harness.execution.record import Record
+from harness.execution.record import Took
 from harness.execution.run import Run
 from harness.machine.resources import cores
 from harness.spec.plain import spec_content
 from harness.store import content_key
 from harness.untrusted import git
+
+T = TypeVar("T")
 
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
@@ -32,55 +34,89 @@ PACKAGES = (
 """Packages whose version can change a number or a picture."""
 
 
-def assemble(
-    *,
-    spec_hash: str,
-    stages: Sequence[Record],
-    models: Mapping[str, Any],
-    data: Mapping[str, Any],
-    started: float,
-    seconds: float,
-    folder: Path | None = None,
-    **more: Any,
-) -> dict[str, Any]:
-    """The manifest as plain values.
+class RunOf(msgspec.Struct, frozen=True):
+    """A run, as the artifacts that it made remember it."""
 
-    `models` is by condition: id, revision, weight hash, dtype; `data` by condition: the fingerprint; `started` in seconds
-    since the epoch; `folder` is looked up in git. `more` (counts, timings, damaged artifacts …) is put beside.
-    """
+    id: str
+    started: str
+    """In UTC, to the second."""
+    spec_file: str
+    git: Mapping[str, str | bool] | None
+    """Commit and whether anything tracked was changed; None outside of a repository."""
+    hardware: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+
+def new_run(started: float, spec_file: Path) -> RunOf:
+    """The run of this process, which began `started` seconds after the epoch."""
     from datetime import UTC, datetime
 
-    totals = {name: sum(getattr(stage, name) for stage in stages) for name in ("tokens", "tokens_unshared")}
+    return RunOf(
+        id=uuid4().hex[:12],
+        started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        spec_file=spec_file.as_posix(),
+        git=git_state(spec_file.resolve().parent),
+        hardware={},
+        versions=versions(),
+    )
+
+
+def maker(run: RunOf) -> Callable[[], dict[str, Any]]:
+    """What artifacts remember of a run, with what is known of this machine when they are written."""
+    return lambda: msgspec.to_builtins(msgspec.structs.replace(run, hardware=hardware()))
+
+
+def manifest_of(run: Run) -> dict[str, Any]:
+    """The manifest of a run that is done, as plain values.
+
+    It is read from the store alone: a run that computes nothing gives the manifest of the runs that did, to the byte.
+    """
+    plan = run.plan
+    stages = [(stage, run.store.provenance(stage.kind, stage.key) or {}) for stage in plan.stages]
+    makers = [_converted(made.get("by"), RunOf) for _, made in stages]
+    runs = _runs([maker for maker in makers if maker is not None])
+    newest = runs[-1].id if runs else None
+    lines = [
+        {
+            "kind": stage.kind,
+            "key": stage.key,
+            "cached": by is None or by.id != newest,
+            **(_converted(made.get("took"), Took) or Took(seconds=0.0)).plain(),
+            "run": None if by is None else by.id,
+        }
+        for (stage, made), by in zip(stages, makers, strict=True)
+    ]
     return {
-        "spec_hash": spec_hash,
-        "plan": {"keys": sorted({f"{stage.kind}/{stage.key}" for stage in stages})},
-        "stages": msgspec.to_builtins(list(stages)),
-        "models": msgspec.to_builtins(models),
-        "data": msgspec.to_builtins(data),
-        "versions": versions(),
-        "git": git_state(folder or Path.cwd()),
-        "hardware": hardware(),
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "counts": {"stages": len(stages), "cached": sum(stage.cached for stage in stages), **totals},
-        **more,
+        "spec_hash": content_key(spec_content(plan.spec)),
+        "plan": {"keys": sorted({f"{stage.kind}/{stage.key}" for stage in plan.stages})},
+        "stages": lines,
+        "models": msgspec.to_builtins({name: one.provenance() for name, one in run.conditions.subjects().items()}),
+        "data": {stage.place[0]: stage.ingredients["data"] for stage in plan.of("prompts")},
+        "runs": msgspec.to_builtins(runs),
+        "counts": {
+            "stages": len(lines),
+            "cached": sum(line["cached"] for line in lines),
+            **{name: sum(line[name] for line in lines) for name in ("tokens", "tokens_unshared")},
+            "seconds": round(sum(line["seconds"] for line in lines), 3),
+        },
     }
 
 
-def manifest_of(run: Run, started: float, spec_file: Path) -> dict[str, Any]:
-    """The manifest of a run that is done; `started` in seconds since the epoch."""
-    plan = run.plan
-    return assemble(
-        spec_hash=content_key(spec_content(plan.spec)),
-        stages=run.manifest(),
-        models={name: subject.provenance() for name, subject in run.conditions.subjects().items()},
-        data={stage.place[0]: stage.ingredients["data"] for stage in plan.of("prompts")},
-        started=started,
-        seconds=time.time() - started,
-        folder=spec_file.resolve().parent,
-        spec_file=spec_file.as_posix(),
-        damaged=run.store.damaged,
-    )
+def _runs(makers: Sequence[RunOf]) -> list[RunOf]:
+    """Each run once, with all that was known of its machine, the newest last."""
+    known: dict[str, RunOf] = {}
+    for one in makers:
+        before = known.get(one.id, one)
+        known[one.id] = msgspec.structs.replace(one, hardware={**one.hardware, **before.hardware})
+    return sorted(known.values(), key=lambda one: (one.started, one.id))
+
+
+def _converted(plain: Any, into: type[T]) -> T | None:
+    """What stands in an artifact, which another version of the program or a stranger may have written."""
+    try:
+        return msgspec.convert(plain, into)
+    except msgspec.ValidationError:
+        return None
 
 
 def versions() -> dict[str, str]:

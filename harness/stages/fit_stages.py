@@ -198,14 +198,7 @@ def fit_together(run: Run, work: Work, fits: Sequence[Fit], scores: Sequence[Sco
     # A fit by itself is one that the store has lost, and that an analysis asks for: the others do not wait for it.
     job = run.share(scores[0], orders) if scores else OneProcessJob()
     said = layered.do(job, items, work.to)
-    layered.finish(items)
-    for one in layered.wanted.values():
-        took = [each["seconds"][one.name] for each in said if one.name in each["seconds"]]
-        fitting, scoring = (sum(column) for column in zip(*took, strict=True))
-        run.records.made(one.fit, fitting, rows=len(run.conditions.labels(layered.fit_on, "train").group))
-        for tested_on, stage in one.scores.items():
-            rows = len(run.conditions.labels(tested_on, "test").group)
-            run.records.made(stage, scoring / len(one.scores), rows=rows)
+    layered.finish(items, [each["seconds"] for each in said])
 
 
 def _check_apart(run: Run, fit_on: str, tested_on: str) -> None:

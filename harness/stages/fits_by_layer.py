@@ -16,6 +16,7 @@ import msgspec
 
 from harness.contracts import Normaliser, Pairs, Probe, Readout, kind
 from harness.errors import ConstantStates
+from harness.execution.record import Took
 from harness.fitting.fit import Fitting, score, training_pairs
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
@@ -106,12 +107,15 @@ class LayerWork:
                 tell(job.progress(done))
         return job.end({"done": done, "seconds": seconds}, tell)
 
-    def finish(self, items: Sequence[Item]) -> None:
-        """Joins the parts of every probe, and stores what the plan asks for."""
+    def finish(self, items: Sequence[Item], seconds: Sequence[Mapping[str, Sequence[float]]]) -> None:
+        """Joins the parts of every probe, and stores what the plan asks for. `seconds` are what each process says they took."""
         for one in self.wanted.values():
             own = [item for item in items if one.name in item.probes]
             if not self._whole(one, own[0]):
-                self._join(one, own)
+                fitting, scoring = (
+                    sum(each[one.name][place] for each in seconds if one.name in each) for place in (0, 1)
+                )
+                self._join(one, own, (fitting, scoring))
 
     def _whole(self, one: Wanted, item: Item) -> bool:
         return item.layers == self.layers or one.probe.reads == "log_odds"
@@ -140,8 +144,9 @@ class LayerWork:
             )
             for tested in one.scores
         ]  # fmt: skip
+        took = between - start, time.perf_counter() - between
         if whole:
-            self._store(one, readout, states.normaliser(one.probe), scored)
+            self._store(one, readout, states.normaliser(one.probe), scored, took)
         else:
             normaliser = states.normaliser(one.probe)
             about: dict[str, Any] = fit_about(readout, normaliser) | {"still": still, "answers": []}
@@ -150,16 +155,29 @@ class LayerWork:
                     (folder / str(number)).mkdir()
                     about["answers"].append(save_scored(answers, folder / str(number)))
                 save_fit(readout, normaliser, folder)
-        return between - start, time.perf_counter() - between
+        return took
 
-    def _store(self, one: Wanted, readout: Readout, normaliser: Normaliser | None, scored: Iterable[Scored]) -> None:
+    def _store(
+        self,
+        one: Wanted,
+        readout: Readout,
+        normaliser: Normaliser | None,
+        scored: Iterable[Scored],
+        seconds: tuple[float, float],
+    ) -> None:
         """Stores the fits and answers that the plan asks for."""
-        with self.store.write(one.fit.kind, one.fit.key, fit_about(readout, normaliser)) as folder:
+        fitting, scoring = seconds
+        took = self._took(fitting, self.fit_on, "train")
+        with self.store.write(one.fit.kind, one.fit.key, fit_about(readout, normaliser), took) as folder:
             save_fit(readout, normaliser, folder)
-        for stage, answers in zip(one.scores.values(), scored, strict=True):
+        for (tested_on, stage), answers in zip(one.scores.items(), scored, strict=True):
             about: dict[str, Any] = {}
-            with self.store.write(stage.kind, stage.key, about) as folder:
+            took = self._took(scoring / len(one.scores), tested_on, "test")
+            with self.store.write(stage.kind, stage.key, about, took) as folder:
                 about |= save_scored(answers, folder)
+
+    def _took(self, seconds: float, condition: str, part: SplitName) -> dict[str, Any]:
+        return Took(seconds=seconds, rows=len(self.conditions.labels(condition, part).group)).plain()
 
     def _fitted(self, one: Wanted, item: Item, states: _States) -> tuple[Readout, str]:
         """The probe at some layers, and why it found nothing to fit there, if that is so."""
@@ -177,7 +195,7 @@ class LayerWork:
             # Among other layers that vary, one that does not is no error: at layer 0 the last token is often the same.
             return one.probe.fit(msgspec.structs.replace(train, partial=True), one.seeds), str(error)
 
-    def _join(self, one: Wanted, items: Sequence[Item]) -> None:
+    def _join(self, one: Wanted, items: Sequence[Item], seconds: tuple[float, float]) -> None:
         parts = [self._part(one, item) for item in items]
         if all(part.meta["still"] for part in parts):
             raise ConstantStates(parts[0].meta["still"])
@@ -194,7 +212,7 @@ class LayerWork:
         )
         readout = joined([readout for readout, _ in fits], "layer")
         own = [normaliser for _, normaliser in fits if normaliser is not None]
-        self._store(one, readout, joined(own, "layer") if own else None, answers)
+        self._store(one, readout, joined(own, "layer") if own else None, answers, seconds)
         for item in items:
             self.store.remove(_PARTS, self._part_key(one, item.layers))
 

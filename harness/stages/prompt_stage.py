@@ -76,9 +76,6 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
     def load(self, artifact: Artifact) -> PromptTable:
         return load_table(artifact)
 
-    def answered(self, made: PromptTable) -> Mapping[str, int]:
-        return {"rows": made.frame.height}
-
     def cost(self, run: Run) -> Cost:
         return Cost(rows=run.get(self).frame.height, where="cpu")
 

@@ -98,7 +98,7 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
             "tokens": extracted.done.tokens,
             "tokens_unshared": extracted.done.tokens_unshared,
         }
-        work.cached = not extracted.done.rows
+        work.again = bool(extracted.done.rows)
         for remark in extracted.remarks:
             run.reporter.say(remark)
         return extracted

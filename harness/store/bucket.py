@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.errors import StoreError, UsageError
@@ -85,8 +86,10 @@ class ObjectStore(Store):
         return artifact
 
     @contextmanager
-    def write(self, kind: str, key: str, about: dict[str, Any] | None = None) -> Iterator[Path]:
-        with super().write(kind, key, about) as folder:
+    def write(
+        self, kind: str, key: str, about: dict[str, Any] | None = None, took: Mapping[str, float] = MappingProxyType({})
+    ) -> Iterator[Path]:
+        with super().write(kind, key, about, took) as folder:
             yield folder
         self._send(kind, key)
 

@@ -20,9 +20,10 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -71,6 +72,8 @@ class Store:
         """Files that were found damaged, and their artifacts set aside, since this object was made."""
         self.outdated: dict[str, int] = {}
         """Artifacts of another format that were asked for and not read, with their format."""
+        self.maker: Callable[[], Mapping[str, Any]] = dict
+        """Says which run writes, for the provenance of what is written."""
 
     def remarks(self) -> list[str]:
         """Remarks for a person on artifacts that were asked for and could not be read, a sentence each."""
@@ -114,6 +117,11 @@ class Store:
         meta = self._meta(kind, key)
         return None if meta is None else meta["about"]
 
+    def provenance(self, kind: str, key: str) -> dict[str, Any] | None:
+        """`by`, which run made an artifact, and `took`, what that took; None if there is no such artifact."""
+        meta = self._meta(kind, key)
+        return None if meta is None else {name: meta.get(name) for name in ("by", "took")}
+
     def open(self, kind: str, key: str, *, touch: bool = True) -> Artifact | None:
         """The artifact, every file verified; None when there is none or when it is damaged (it is then set aside).
 
@@ -138,10 +146,12 @@ class Store:
         self.remove(kind, key)
 
     @contextmanager
-    def write(self, kind: str, key: str, about: dict[str, Any] | None = None) -> Iterator[Path]:
+    def write(
+        self, kind: str, key: str, about: dict[str, Any] | None = None, took: Mapping[str, float] = MappingProxyType({})
+    ) -> Iterator[Path]:
         """Gives a new empty folder to write files into, which becomes the artifact when the block ends without an error.
 
-        Raises StoreError when the disk is full or cannot be written; nothing is left behind then.
+        `took` is what the making took: seconds, rows, tokens. Raises StoreError when the disk is full or cannot be written; nothing is left behind then.
         """
         about = {} if about is None else about
         with self._draft(kind, key) as draft:
@@ -151,9 +161,8 @@ class Store:
                 if path.is_file():
                     _sync(path)
                     files[path.relative_to(draft).as_posix()] = _sha256(path)
-            (draft / "meta.json").write_bytes(
-                sealed({"format": FORMAT, "made": time.time(), "files": files, "about": about})
-            )
+            made = {"made": time.time(), "by": dict(self.maker()), "took": dict(took)}
+            (draft / "meta.json").write_bytes(sealed({"format": FORMAT, **made, "files": files, "about": about}))
             self._keep(draft, kind, key)
 
     def remove(self, kind: str, key: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,7 @@ def train(
 
     from harness.models.training.elicit import elicit
 
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="harness-elicit-") as temporary:
         made = Path(temporary)
         lessons = elicit(base, questions, options, made, tell)
@@ -138,7 +140,8 @@ def train(
             closing_loss=round(lessons.closing_loss, 4),
             blocks=(options.block(base.blocks), base.blocks - 1),
         )
-        with store.write(KIND, key, msgspec.to_builtins(taught)) as folder:
+        took = {"seconds": round(time.perf_counter() - start, 3), "rows": taught.seen, "tokens": taught.tokens}
+        with store.write(KIND, key, msgspec.to_builtins(taught), took) as folder:
             for file in sorted(made.iterdir()):
                 shutil.copy(file, folder / file.name)
     return taught

@@ -119,7 +119,7 @@ def test_a_strangers_repository_runs_nothing(scene: Scene) -> None:
     scene.assert_unharmed(said)
     scene.assert_unharmed(scene.run("run", scene.write("x.yaml", PLANTED), "--quiet", "--no-page"))
     manifest = json.loads((scene.inside / "reports" / "x" / "manifest.json").read_text())
-    assert manifest["git"]["dirty"] is False
+    assert manifest["runs"][-1]["git"]["dirty"] is False
     subprocess.run(["git", "-C", scene.inside, "status"], capture_output=True, check=False)
     assert scene.canary.exists()
 
