@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness import __version__
-from harness.commands import beds, stores
-from harness.commands.options import print_error
+from harness.commands import beds, ending, stores
 from harness.commands.plans import plan
 from harness.commands.reports import compare, diff, report
 from harness.commands.runs import run
 from harness.commands.specs import init, list_, schema, validate
-from harness.errors import EXIT_EXPECTED, HarnessError
 
 app = typer.Typer(
     name="harness",
@@ -38,24 +36,20 @@ for _command in (run, plan, validate, diff, compare, list_, schema, init, report
 @app.callback(invoke_without_command=True)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="File to which tracebacks of unforeseen failures are added.")
+    ] = None,
 ) -> None:
+    ending.Log.path = log
     if version:
         print(f"harness {__version__}")
         raise typer.Exit
 
 
 def main() -> None:
-    """Entry point: failures meant for people become a message and an exit code, never a traceback."""
+    """Entry point: failures become a message and an exit code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot show a character shows its number.
             stream.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    except HarnessError as error:
-        print_error(str(error))
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader (head, less) has gone: nothing is wrong, but Python would complain while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_EXPECTED)
+    sys.exit(ending.exit_code(app))

@@ -30,7 +30,7 @@ class Hang(AssertionError):
 
 
 class Trace(AssertionError):
-    """A traceback was printed."""
+    """A traceback was printed, or would have been."""
 
 
 BREACHES = ("tracebacks", "hangs", "harms", "crashes", "others")
@@ -180,7 +180,9 @@ class Scene:
         self.assert_untouched()
         harm = []
         for text in (said.out, said.err):
-            if "Traceback" in text:
+            if "should not have happened: Hang" in text:
+                raise Hang(text)
+            if "Traceback" in text or "should not have happened" in text:
                 raise Trace(text)
             if SECRET in text:
                 harm.append(f"a secret was shown: {text}")
