@@ -73,14 +73,18 @@ class File(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the content: a file that is moved or renamed is the same."""
-        from hashlib import file_digest
-
         from harness.code.code_version import code_of
         from harness.store import content_key
 
         del seed
-        path = existing(within(folder, self.file), self.file)
-        with path.open("rb") as opened:
-            digest = file_digest(opened, "sha256").hexdigest()
-        options = msgspec.to_builtins(self) | {"file": path.suffix.lower()}
-        return content_key(code_of(type(self)), digest, options)
+        known = self.factor_columns
+        # The order of factors is that of the report.
+        order = list(known.items()) if isinstance(known, dict) else known
+        options = msgspec.to_builtins(self) | {"file": Path(self.file).suffix.lower(), "factors": order}
+        return content_key(code_of(type(self)), self.contents(folder)["file"], options)
+
+    def contents(self, folder: Path) -> dict[str, str]:
+        from hashlib import file_digest
+
+        with existing(within(folder, self.file), self.file).open("rb") as opened:
+            return {"file": file_digest(opened, "sha256").hexdigest()}

@@ -89,19 +89,23 @@ class Hub(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the name and revision; of the files' content where it is a local folder."""
-        from hashlib import file_digest, sha256
-
         from harness.code.code_version import code_of
         from harness.store import content_key
 
         del seed
+        return content_key(code_of(type(self)), msgspec.to_builtins(self) | self.contents(folder))
+
+    def contents(self, folder: Path) -> dict[str, str]:
+        from hashlib import file_digest, sha256
+
+        if (local := self._local(folder)) is None:
+            return {}
         digest = sha256()
-        if (local := self._local(folder)) is not None:
-            for path in sorted(p for p in local.rglob("*") if p.is_file()):
-                digest.update(path.relative_to(local).as_posix().encode() + b"\0")
-                with path.open("rb") as file:
-                    digest.update(file_digest(file, "sha256").digest())
-        return content_key(code_of(type(self)), msgspec.to_builtins(self), digest.hexdigest())
+        for path in sorted(p for p in local.rglob("*") if p.is_file()):
+            digest.update(path.relative_to(local).as_posix().encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(file_digest(file, "sha256").digest())
+        return {"hub": digest.hexdigest()}
 
     def _local(self, folder: Path) -> Path | None:
         """The folder beside the spec, if there is one of that name."""
