@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class File(Source, frozen=True):
     """Your own examples: a csv, tsv, jsonl or parquet file below the folder of the spec.
 
-    Every column with text or numbers is a field of the template, except the label. Rows that are the same in every
-    column are one example.
+    Every column with text or numbers is a field of the template, except the label. A column of numbers, or of true and false, has
+    such values in a template, whatever the format: `{% if loud %}`; written otherwise (007, 2.50) they are text. Rows that are the
+    same in every column are one example.
     """
 
     file: str
