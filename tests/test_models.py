@@ -245,7 +245,6 @@ def test_tokens_are_those_of_transformers(folder: Path) -> None:
         ):
             assert place == ((0, 0) if special else tuple(theirs_place))
     assert own.encode(["x"])[0].ids[0] == 0
-    assert own.context == 512
 
 
 def test_a_chat_is_the_template_and_has_one_beginning(folder: Path) -> None:

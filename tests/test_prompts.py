@@ -33,7 +33,6 @@ class Words:
     """A tokenizer of words, each with the space before it, behind a BOS; the ids are the order of first appearance."""
 
     has_chat = True
-    context: int | None = None
 
     def __init__(self) -> None:
         self.known = {"<bos>": 0}
@@ -73,6 +72,7 @@ def table(
     distractors: dict[str, Distractor] | None = None,
     used: tuple[str, ...] = (),
     tokenizer: Words | None = None,
+    context: int | None = None,
     data: dict | None = None,
     **prompt: object,
 ) -> PromptTable:
@@ -85,7 +85,7 @@ def table(
         distractors=used,
         activations=Activations(),
     )
-    return build(condition, distractors or {}, folder, tokenizer)
+    return build(condition, distractors or {}, folder, tokenizer, context)
 
 
 def answer_of(template: str, choices: tuple[str, str] = ("no", "yes"), **fields: object) -> list[tuple[str, str]]:
@@ -409,10 +409,8 @@ def test_long_prompts(tmp_path: Path) -> None:
     dropped = table(tmp_path, rows, tokenizer=tokenizer, max_tokens=20, too_long="drop")
     assert dropped.frame["pair"].to_list() == [pair for pair in range(38) for _ in range(2)]
     assert "2 of 40 pairs were dropped" in dropped.findings[0]
-    short = Words()
-    short.context = 20
     with pytest.raises(DataError, match="longer than 20 tokens"):
-        table(tmp_path, rows, tokenizer=short, max_tokens=2000)
+        table(tmp_path, rows, tokenizer=tokenizer, context=20, max_tokens=2000)
     with pytest.raises(DataError, match="part has not both answers"):
         table(tmp_path, rows, tokenizer=tokenizer, max_tokens=8, too_long="drop")
 

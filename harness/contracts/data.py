@@ -57,6 +57,10 @@ class Source(Kind, frozen=True):
         """A string that changes when the examples would, computed without loading them where possible."""
         raise NotImplementedError
 
+    def contents(self, folder: Path) -> Mapping[str, str]:
+        """The options that name files, each with a hash of what is in them. `folder` is the spec's."""
+        return {}
+
 
 class Distractor(Kind, frozen=True):
     """Something that is added to a prompt and has a label of its own, drawn independently of the truth."""
@@ -109,6 +113,8 @@ class PromptTable(msgspec.Struct, frozen=True):
     templates: tuple[str, ...]
     findings: tuple[str, ...] = ()
     """What linting found that is no error but belongs in the report: one sentence each."""
+    data_set: str = ""
+    """A hash that tells its groups from groups of the same name in another data set."""
 
 
 class Bed(Kind, frozen=True):

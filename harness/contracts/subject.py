@@ -29,10 +29,6 @@ class Tokenizer(Protocol):
     def has_chat(self) -> bool:
         """Whether it has a chat template."""
 
-    @property
-    def context(self) -> int | None:
-        """The most tokens that the model reads; None if there is no limit."""
-
     def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
         """Whole texts with the special tokens that the model expects."""
 
@@ -119,6 +115,11 @@ class Subject(msgspec.Struct, frozen=True):
     @property
     def tokenizer(self) -> str | None:
         """Content hash of its tokenizer; None where prompts are token ids or rows of a table, and no text."""
+        return None
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that it reads; None if there is no limit."""
         return None
 
     def load_tokenizer(self) -> Tokenizer | None:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from harness.data._bombs import MOST_COLUMNS
 from harness.data._records import Cells
 from harness.errors import DataError
+from harness.untrusted.spellings import is_number
 
 if TYPE_CHECKING:
     import polars as pl
 
 _MARK = b"\xef\xbb\xbf"
-_LARGEST_WHOLE = 1 << 126
+_LONGEST_WHOLE = 21
 
 
 def read_json_lines(path: Path, name: str, choose: Callable[[list[str]], list[str]]) -> Cells:
@@ -45,8 +46,8 @@ def read_json_lines(path: Path, name: str, choose: Callable[[list[str]], list[st
     return Cells(columns, starts, number, empty)
 
 
-def series(name: str, values: list[Any], lines: array[int], place: str) -> pl.Series:
-    """A column of JSON values. Where some are text, all are; true and false are no numbers. Raises DataError with the line."""
+def series(name: str, values: list[Any]) -> pl.Series:
+    """A column of JSON values. Where some are text, or true and others numbers, all are text, as they would be in csv."""
     import polars as pl
 
     kinds = {type(value) for value in values} - {type(None)}
@@ -57,20 +58,13 @@ def series(name: str, values: list[Any], lines: array[int], place: str) -> pl.Se
             return pl.Series(name, values, strict=False)
         except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
             return pl.Series(name, values, dtype=pl.Object)
-    if str in kinds:
+    if str in kinds or (bool in kinds and len(kinds) > 1):
         texts = [value if isinstance(value, str | None) else json.dumps(value, ensure_ascii=False) for value in values]
         return pl.Series(name, texts, dtype=pl.String)
-    if bool in kinds and len(kinds) > 1:
-        first = type(next(value for value in values if value is not None))
-        other = next(row for row, value in enumerate(values) if value is not None and type(value) is not first)
-        raise DataError(
-            f'{place}:{lines[other]}: column "{name}" has true or false in some rows and a number in others; write one of them'
-        )
     if float in kinds:
         return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
     if kinds == {int}:
-        large = max(abs(value) for value in values if value is not None) >= 1 << 63
-        return pl.Series(name, values, dtype=pl.Int128 if large else pl.Int64)
+        return pl.Series(name, values, dtype=pl.Int64)
     return pl.Series(name, values, dtype=pl.Boolean)
 
 
@@ -85,7 +79,7 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
 
 def _row(line: str, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line, object_pairs_hook=_object, parse_int=_whole)
+        row = json.loads(line, object_pairs_hook=_object, parse_int=_whole, parse_float=_fraction)
         if "\\u" in line:
             # Half a character, which no text can hold.
             json.dumps(row, ensure_ascii=False).encode()
@@ -105,8 +99,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _whole(digits: str) -> int:
-    value = int(digits)
-    if abs(value) >= _LARGEST_WHOLE:
-        raise ValueError(f"the number {digits[:20]}… is too large; write it as text")
-    return value
+def _fraction(digits: str) -> float | str:
+    """A number; one that would not be printed as it is written, such as 2.50, as text."""
+    return float(digits) if is_number(digits) else digits
+
+
+def _whole(digits: str) -> int | str:
+    """A whole number; as text where 64 bits do not hold it."""
+    held = len(digits) < _LONGEST_WHOLE and digits != "-0"
+    return value if held and -(1 << 63) <= (value := int(digits)) < 1 << 63 else digits

@@ -106,7 +106,7 @@ def _rows(cells: Cells, path: Path, name: str) -> Rows:
     if path.suffix.lower() in SEPARATORS:
         table = pl.DataFrame([pl.Series(key, values, dtype=pl.String) for key, values in cells.columns.items()])
     else:
-        table = pl.DataFrame([series(key, values, cells.lines, name) for key, values in cells.columns.items()])
+        table = pl.DataFrame([series(key, values) for key, values in cells.columns.items()])
     # Empty lines at the end, which many editors leave, are no rows.
     rows = len(cells.lines) - cells.empty_at_end
     return Rows(table.head(rows), cells.lines[:rows])

@@ -9,7 +9,7 @@ import msgspec
 
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
-from harness.untrusted.spellings import TRUTH, no_fractions, spelled, without_nan
+from harness.untrusted.spellings import TRUTH, no_fractions, shown, spelled, valued, without_nan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,7 +60,7 @@ class Columns(msgspec.Struct, frozen=True):
             )
         return everything
 
-    def examples(self, table: pl.DataFrame, lines: Sequence[int] | None = None) -> pl.DataFrame:
+    def examples(self, table: pl.DataFrame, lines: Sequence[int | str] | None = None) -> pl.DataFrame:
         """What `Source.load` promises, with the label as it is written. Raises DataError with row and column, and line if known.
 
         An example's id is a hash of its content, so that the order of the rows in the file means nothing, nor its format.
@@ -73,8 +73,8 @@ class Columns(msgspec.Struct, frozen=True):
         for name in table.columns:
             self._check_cells(table[name], name in (self.text, self.label, self.group, *self.factors), lines)
         fields = _fields(table.drop(self.label))
-        text = table[self.text].cast(pl.String)
-        groups = table[self.group].cast(pl.String) if self.group else _hashes(text)
+        text = shown(valued(table[self.text]))
+        groups = shown(valued(table[self.group])) if self.group else _hashes(text)
         label = self._label(table[self.label], lines)
         content = _content(fields.with_columns(spelled(label).alias("\x1flabel")))
         columns: dict[str, pl.Series] = {"example": _hashes(content), "group": groups, "label": label}
@@ -83,7 +83,7 @@ class Columns(msgspec.Struct, frozen=True):
         columns["text"] = text
         return pl.DataFrame([series.alias(name) for name, series in columns.items()])
 
-    def _check_cells(self, cells: pl.Series, required: bool, lines: Sequence[int] | None) -> None:
+    def _check_cells(self, cells: pl.Series, required: bool, lines: Sequence[int | str] | None) -> None:
         import polars as pl
 
         if required and (cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object)):
@@ -104,7 +104,7 @@ class Columns(msgspec.Struct, frozen=True):
                 )
                 raise self._error(long, cells.name, remedy, lines)
 
-    def _label(self, cells: pl.Series, lines: Sequence[int] | None) -> pl.Series:
+    def _label(self, cells: pl.Series, lines: Sequence[int | str] | None) -> pl.Series:
         import polars as pl
 
         if not (whole := no_fractions(cells)).all():
@@ -112,7 +112,7 @@ class Columns(msgspec.Struct, frozen=True):
             raise self._error(~whole, cells.name, reason, lines)
         return cells.cast(pl.Int64) if cells.dtype.is_float() else cells if cells.dtype != pl.String else spelled(cells)
 
-    def _factor(self, cells: pl.Series, lines: Sequence[int] | None) -> pl.Series:
+    def _factor(self, cells: pl.Series, lines: Sequence[int | str] | None) -> pl.Series:
         """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet, or the one given."""
         import polars as pl
 
@@ -132,7 +132,7 @@ class Columns(msgspec.Struct, frozen=True):
             )
         return values.cast(pl.Enum(distinct))
 
-    def _known(self, values: pl.Series, known: Sequence[str], lines: Sequence[int] | None) -> pl.Series:
+    def _known(self, values: pl.Series, known: Sequence[str], lines: Sequence[int | str] | None) -> pl.Series:
         """Values as an Enum of those that are known, in whatever spelling the two have."""
         import polars as pl
 
@@ -144,7 +144,7 @@ class Columns(msgspec.Struct, frozen=True):
             raise self._error(wrong, values.name, reason, lines)
         return found.cast(pl.Enum(known))
 
-    def _error(self, wrong: pl.Series, column: str, reason: str, lines: Sequence[int] | None) -> DataError:
+    def _error(self, wrong: pl.Series, column: str, reason: str, lines: Sequence[int | str] | None) -> DataError:
         """An error about the first cell that is wrong; rows are counted from 1, without a header."""
         row = wrong.fill_null(False).arg_max() or 0
         line = f" (line {lines[row]})" if lines is not None else ""
@@ -155,13 +155,9 @@ def _fields(table: pl.DataFrame) -> pl.DataFrame:
     """Columns that a template can show; dates and categories become text, lists and bytes stay behind."""
     import polars as pl
 
-    kept = []
-    for cells in table.iter_columns():
-        if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object, pl.Null):
-            continue
-        plain = cells.dtype.is_integer() or cells.dtype.is_float() or cells.dtype in (pl.String, pl.Boolean)
-        kept.append(cells if plain else cells.cast(pl.String))
-    return pl.DataFrame(kept)
+    columns = table.iter_columns()
+    left = (pl.Binary, pl.Object)
+    return pl.DataFrame([valued(cells) for cells in columns if not cells.dtype.is_nested() and cells.dtype not in left])
 
 
 def _content(table: pl.DataFrame) -> pl.Series:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class File(Source, frozen=True):
     """Your own examples: a csv, tsv, jsonl or parquet file below the folder of the spec.
 
-    Every column with text or numbers is a field of the template, except the label. Rows that are the same in every
-    column are one example.
+    Every column with text or numbers is a field of the template, except the label. A column of numbers, or of true and false, has
+    such values in a template, whatever the format: `{% if loud %}`; written otherwise (007, 2.50) they are text. Rows that are the
+    same in every column are one example.
     """
 
     file: str
@@ -73,14 +74,18 @@ class File(Source, frozen=True):
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the content: a file that is moved or renamed is the same."""
-        from hashlib import file_digest
-
         from harness.code.code_version import code_of
         from harness.store import content_key
 
         del seed
-        path = existing(within(folder, self.file), self.file)
-        with path.open("rb") as opened:
-            digest = file_digest(opened, "sha256").hexdigest()
-        options = msgspec.to_builtins(self) | {"file": path.suffix.lower()}
-        return content_key(code_of(type(self)), digest, options)
+        known = self.factor_columns
+        # The order of factors is that of the report.
+        order = list(known.items()) if isinstance(known, dict) else known
+        options = msgspec.to_builtins(self) | {"file": Path(self.file).suffix.lower(), "factors": order}
+        return content_key(code_of(type(self)), self.contents(folder)["file"], options)
+
+    def contents(self, folder: Path) -> dict[str, str]:
+        from hashlib import file_digest
+
+        with existing(within(folder, self.file), self.file).open("rb") as opened:
+            return {"file": file_digest(opened, "sha256").hexdigest()}

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
 from harness.contracts import Factor, Source
+from harness.data._data_files import Together, files_of, read_together
 from harness.data._local_folder import check_folder
-from harness.data._reading import read, within
-from harness.data._records import SEPARATORS
+from harness.data._reading import within
 from harness.data._replies import IS_RIGHT, check_columns, one_by_one
 from harness.data._table import Columns
 from harness.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
+
+T = TypeVar("T")
 
 
 class Hub(Source, frozen=True):
@@ -71,37 +74,55 @@ class Hub(Source, frozen=True):
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All rows of the split. Raises DataError for what is wrong with the data, UsageError without the library."""
         del seed, limit
-        dataset = self._dataset(folder)
         label = self.label if self.right is None else IS_RIGHT
         columns = Columns(self.title, self.text, label, self.group, self.fields, self.factor_columns)
+        found = self._rows(folder, columns)
+        if self.right is None or self.wrong is None:
+            return columns.examples(found.table, found.lines)
+        return columns.examples(one_by_one(found.table, self.right, self.wrong))
+
+    def _rows(self, folder: Path, columns: Columns) -> Together:
+        local = self._local(folder)
+        if local is not None and (
+            files := self._asked(lambda library: files_of(library, local, self.config, self.split))
+        ):
+            return read_together(files, local, self.hub, lambda header: self._needed(columns, header), self.label)
+        dataset = self._dataset(folder)
         # Pictures and sound would be decoded; a template cannot show them.
         plain = [
             name
             for name, feature in dataset.features.items()
-            if getattr(feature, "_type", None) in ("Value", "ClassLabel")
+            if getattr(feature, "_type", None) in ("Value", "ClassLabel") or name in (self.right, self.wrong)
         ]
+        return Together(dataset.select_columns(self._needed(columns, plain)).to_polars(), None)
+
+    def _needed(self, columns: Columns, available: list[str]) -> list[str]:
+        """The columns to read, of those that there are."""
         if self.right is None or self.wrong is None:
-            return columns.examples(dataset.select_columns(columns.needed(plain)).to_polars())
-        check_columns(self.title, self.right, self.wrong, list(dataset.features))
-        chosen = [name for name in columns.needed([*plain, IS_RIGHT]) if name != IS_RIGHT]
-        table = dataset.select_columns(list(dict.fromkeys([*chosen, self.right, self.wrong]))).to_polars()
-        return columns.examples(one_by_one(table, self.right, self.wrong))
+            return columns.needed(available)
+        check_columns(self.title, self.right, self.wrong, available)
+        chosen = [name for name in columns.needed([*available, IS_RIGHT]) if name != IS_RIGHT]
+        return list(dict.fromkeys([*chosen, self.right, self.wrong]))
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the name and revision; of the files' content where it is a local folder."""
-        from hashlib import file_digest, sha256
-
         from harness.code.code_version import code_of
         from harness.store import content_key
 
         del seed
+        return content_key(code_of(type(self)), msgspec.to_builtins(self) | self.contents(folder))
+
+    def contents(self, folder: Path) -> dict[str, str]:
+        from hashlib import file_digest, sha256
+
+        if (local := self._local(folder)) is None:
+            return {}
         digest = sha256()
-        if (local := self._local(folder)) is not None:
-            for path in sorted(p for p in local.rglob("*") if p.is_file()):
-                digest.update(path.relative_to(local).as_posix().encode() + b"\0")
-                with path.open("rb") as file:
-                    digest.update(file_digest(file, "sha256").digest())
-        return content_key(code_of(type(self)), msgspec.to_builtins(self), digest.hexdigest())
+        for path in sorted(p for p in local.rglob("*") if p.is_file()):
+            digest.update(path.relative_to(local).as_posix().encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(file_digest(file, "sha256").digest())
+        return {"hub": digest.hexdigest()}
 
     def _local(self, folder: Path) -> Path | None:
         """The folder beside the spec, if there is one of that name."""
@@ -111,28 +132,23 @@ class Hub(Source, frozen=True):
         check_folder(path, self.hub)
         return path
 
-    def _check_quotes(self, local: Path) -> None:
-        """Raises DataError with the line for csv and tsv whose quotes lose or glue rows: the library does not say so."""
-        for path in sorted(p for p in local.rglob("*") if p.suffix.lower() in SEPARATORS):
-            name = f"{self.hub}/{path.relative_to(local).as_posix()}"
-            try:
-                read(path, name, lambda header: [column for column in header if column == self.label], self.label)
-            except DataError as error:
-                raise DataError(f"data.source: {error}; that is an option of `file`, which reads one file") from error
-
     def _dataset(self, folder: Path) -> Any:
+        local = self._local(folder)
+        name, revision = (str(local), None) if local is not None else (self.hub, self.revision)
+        return self._asked(
+            lambda library: library.load_dataset(name, name=self.config, split=self.split, revision=revision)
+        )
+
+    def _asked(self, ask: Callable[[Any], T]) -> T:
+        """What the library answers. Raises DataError where it refuses, UsageError where it is not installed."""
         try:
             import datasets
         except ImportError as error:
             raise UsageError(
                 f"data.source: {self.hub} needs the library `datasets`; install it with: pip install 'elk-harness[hub]'"
             ) from error
-        local = self._local(folder)
-        if local is not None:
-            self._check_quotes(local)
-        name, revision = (str(local), None) if local is not None else (self.hub, self.revision)
         try:
-            return datasets.load_dataset(name, name=self.config, split=self.split, revision=revision)
+            return ask(datasets)
         # The library raises its own errors, those of its HTTP client, and plain ValueErrors for a wrong split or config.
         except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:400]

@@ -83,9 +83,8 @@ class Refitted(Stage[Scored], frozen=True, kw_only=True):
         return save_scored(made, folder)
 
     def load(self, artifact: Artifact) -> Scored:
-        # Keys leave names out: see `harness.stages.fit_stages`.
         fit_on, tested_on, probe = self.score.place
-        return msgspec.structs.replace(load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe)
+        return load_scored(artifact, (fit_on, tested_on, probe))
 
 
 def refits_of(score: Stage[Scored]) -> str:

@@ -50,11 +50,10 @@ class About(msgspec.Struct, frozen=True):
 class Tokenizer:
     """A fast tokenizer. Whole strings only: parts that are encoded apart and joined are another text."""
 
-    def __init__(self, folder: Path, context: int | None):
-        """`folder` is what `prepare` returned; `context` the longest sequence that the model takes."""
+    def __init__(self, folder: Path):
+        """`folder` is what `prepare` returned."""
         from tokenizers import Tokenizer as Backend
 
-        self.context = context
         self.about = msgspec.json.decode((folder / "about.json").read_bytes(), type=About)
         self._backend = Backend.from_file(str(folder / "tokenizer.json"))
         self._backend.no_padding()
@@ -132,7 +131,7 @@ class Tokenizer:
 
 def load_tokenizer(card: ModelCard) -> Tokenizer:
     """The model's tokenizer, without importing torch once it has been prepared."""
-    return Tokenizer(prepare(card.path, card.tokenizer_identity, card.trust_remote_code), card.context)
+    return Tokenizer(prepare(card.path, card.tokenizer_identity, card.trust_remote_code))
 
 
 def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Path:

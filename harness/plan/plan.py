@@ -116,6 +116,8 @@ def _stored(stage: Stage[Any], store: Store, before: dict[str, str] | None, know
         return Stored(False, "not made before")
     now = stage.ingredients
     changed = [name for name in (*now, *(n for n in before if n not in now)) if now.get(name) != before.get(name)]
+    if not changed and list(now) != list(before):
+        return Stored(False, "changed: the order of its inputs")
     if not changed:
         return Stored(False, "was made, but is no longer in the store")
     if "code" in changed:

@@ -98,8 +98,8 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
 
     @cached_property
     def key(self) -> str:
-        """The name of its result in the store: a hash of the kind and the ingredients."""
-        return content_key(self.kind, self.ingredients)
+        """The name of its result in the store: a hash of the kind and the ingredients, whose order is part of it."""
+        return content_key(self.kind, list(self.ingredients.items()))
 
     @property
     def title(self) -> str:

@@ -15,7 +15,7 @@ from harness.errors import DataError
 from harness.maths.draws import balanced, draw
 from harness.prompts import lint
 from harness.prompts.encoding import as_chat, frame_of, in_chunks, without_too_long
-from harness.prompts.examples import arrange, sample, source_of
+from harness.prompts.examples import arrange, data_set, sample, source_of
 from harness.prompts.relations import COLUMNS
 from harness.prompts.shots import Shots
 from harness.spec import Condition, Prompt
@@ -51,15 +51,19 @@ _MOST_BED_EXAMPLES = 1_000_000
 
 
 def build(
-    condition: Condition, distractors: Mapping[str, Distractor], folder: Path, tokenizer: Tokenizer | None
+    condition: Condition,
+    distractors: Mapping[str, Distractor],
+    folder: Path,
+    tokenizer: Tokenizer | None,
+    context: int | None = None,
 ) -> PromptTable:
-    """All prompts of a condition, looked over. `folder` is the spec's.
+    """All prompts of a condition, looked over. `folder` is the spec's; `context` is the most tokens that its network reads.
 
     Every distractor is drawn and has its column; those that the condition names stand in the prompts, in its order.
     Without a tokenizer the tokens are empty. Raises DataError.
     """
     if condition.own_rows is not None:
-        return _of_bed(condition, condition.own_rows, distractors)
+        return _of_bed(condition, condition.own_rows, distractors, folder)
     source = source_of(condition.data)
     answers = condition.prompt.answers or source.answers
     if len(answers) < 2 or len(set(answers)) < len(answers):
@@ -83,7 +87,7 @@ def build(
     rows = _rows(examples, templates, answers, choices, edits, shots)
     if condition.prompt.chat:
         rows = (as_chat(row, tokenizer) for row in rows)
-    frame, dropped = without_too_long(in_chunks(rows, values, tokenizer), condition.prompt, tokenizer)
+    frame, dropped = without_too_long(in_chunks(rows, values, tokenizer), condition.prompt, context)
     lint.check_pairs(frame)
     follow_truth = {name for name, distractor in distractors.items() if distractor.follows_truth}
     # Whether a label leaks is asked of the prompts without those distractors that are there to tell it.
@@ -98,7 +102,8 @@ def build(
     if source.lawful:
         frame = frame.with_columns(examples[name].gather(frame["number"]) for name in COLUMNS)
     columns = [*_OWN_COLUMNS, *(COLUMNS if source.lawful else ()), *(factor.name for factor in factors[1:])]
-    return PromptTable(frame.select(columns), factors, tuple(t.name for t in templates), tuple(findings))
+    names = tuple(template.name for template in templates)
+    return PromptTable(frame.select(columns), factors, names, tuple(findings), data_set(condition, folder))
 
 
 def _templates(prompt: Prompt, source: Source) -> list[Template]:
@@ -282,7 +287,7 @@ def _check_edits(
             )
 
 
-def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor]) -> PromptTable:
+def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor], folder: Path) -> PromptTable:
     """A test bed's own examples, split as any; its prompts are token ids."""
     import polars as pl
 
@@ -322,4 +327,5 @@ def _of_bed(condition: Condition, bed: Bed, distractors: Mapping[str, Distractor
     follow_truth = {name for name, distractor in distractors.items() if distractor.follows_truth}
     findings += lint.label_findings(frame, factors, follow_truth)
     columns = [*_OWN_COLUMNS, *(factor.name for factor in factors[1:])]
-    return PromptTable(frame.select(columns), factors, (ONLY_TEMPLATE,), tuple(findings))
+    of = data_set(condition, folder)
+    return PromptTable(frame.select(columns), factors, (ONLY_TEMPLATE,), tuple(findings), of)

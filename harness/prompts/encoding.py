@@ -89,16 +89,18 @@ def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int
     return (0, 0) if first is None or last is None else (first, last + 1)
 
 
-def without_too_long(
-    frame: pl.DataFrame, prompt: Prompt, tokenizer: Tokenizer | None
-) -> tuple[pl.DataFrame, list[str]]:
+def longest_of(prompt: Prompt, context: int | None) -> int | None:
+    """The most tokens that a prompt may have for a network of that context; None if there is no limit."""
+    return min((limit for limit in (prompt.max_tokens, context) if limit is not None), default=None)
+
+
+def without_too_long(frame: pl.DataFrame, prompt: Prompt, context: int | None) -> tuple[pl.DataFrame, list[str]]:
     """The frame without pairs of which a member has too many tokens, if the spec says so. Raises DataError if it does not."""
     import polars as pl
 
-    limits = [limit for limit in (prompt.max_tokens, tokenizer.context if tokenizer else None) if limit is not None]
-    if not limits:
+    limit = longest_of(prompt, context)
+    if limit is None:
         return frame, []
-    limit = min(limits)
     length = pl.col("tokens").list.len()
     long = frame.filter(length > limit)
     if long.is_empty():

@@ -16,7 +16,9 @@ from harness.contracts.kind import names
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
 from harness.prompts.where import rows_where
-from harness.spec import Data
+from harness.spec import Condition, Data
+from harness.spec.plain import plain
+from harness.store import content_key
 from harness.untrusted.spellings import TRUTH, spelled_all
 
 if TYPE_CHECKING:
@@ -50,6 +52,16 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
 def fingerprint(data: Data, folder: Path) -> str:
     """A hash that changes when the source's examples do. What is sampled of them is a matter of the other options of `data`."""
     return source_of(data).fingerprint(data.seed, folder)
+
+
+def data_set(condition: Condition, folder: Path) -> str:
+    """A hash that tells the groups of a condition's data set from groups of the same name in another.
+
+    Of what is in files, and not of their names: a copy of a file is the same data set.
+    """
+    source, bed = condition.data.source, condition.bed
+    named = None if source is None else {**plain(source), **source.contents(folder)}
+    return content_key(named, plain(condition.own_rows), *([] if bed is None else [bed.name, bed.revision]))
 
 
 def source_of(data: Data) -> Source:

@@ -24,6 +24,7 @@ def table_about(table: PromptTable) -> dict[str, Any]:
         "factors": [msgspec.to_builtins(factor) for factor in table.factors],
         "templates": list(table.templates),
         "findings": list(table.findings),
+        "data_set": table.data_set,
     }
 
 
@@ -36,4 +37,5 @@ def load_table(artifact: Artifact) -> PromptTable:
         factors=msgspec.convert(about["factors"], tuple[Factor, ...]),
         templates=msgspec.convert(about["templates"], tuple[str, ...]),
         findings=msgspec.convert(about["findings"], tuple[str, ...]),
+        data_set=msgspec.convert(about["data_set"], str),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import DataError, did_you_mean
 from harness.spec import Value
+from harness.untrusted.spellings import spelled, spelled_all
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,9 +29,14 @@ def rows_where(
             raise DataError(f'data.where: {place} has no column "{name}"{did_you_mean(name, columns)}')
         cells = table[name]
         names = shown.get(name, ())
-        texts = cells.cast(pl.String) if not cells.dtype.is_integer() or not names else _named(cells, names)
-        values = sorted(texts.unique().drop_nulls())
         asked = [_text(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
+        if cells.dtype.is_integer() and names:
+            texts = _named(cells, names)
+        elif cells.dtype.is_numeric() or cells.dtype == pl.Boolean:
+            texts, asked = spelled(cells), spelled_all(value.lower() for value in asked)
+        else:
+            texts = cells.cast(pl.String)
+        values = sorted(texts.unique().drop_nulls())
         for value in asked:
             if value not in values:
                 some = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")

@@ -11,8 +11,6 @@ from harness.errors import DataError
 from harness.prompts.relations import examples, relations
 from harness.scoring.score import TRUTH, Labels, SplitName, group_ids, with_xors
 from harness.spec import Condition, Spec
-from harness.spec.plain import plain
-from harness.store import content_key
 
 
 def labels(spec: Spec, condition: str, part: SplitName, table: PromptTable) -> Labels:
@@ -28,15 +26,14 @@ def labels(spec: Spec, condition: str, part: SplitName, table: PromptTable) -> L
     }
     targets = with_xors(targets, spec.xors)
     chosen = spec.condition(condition)
-    data = _data_key(chosen)
     names = (f"{example}\0{template}" for example, template in frame.select("example", "template").iter_rows())
     return Labels(
         targets,
-        group_ids(frame["group"], data),
+        group_ids(frame["group"], table.data_set),
         sign_rows=_sign_rows(chosen, targets),
         example=examples(frame),
         relations=relations(frame),
-        row=group_ids(names, data),
+        row=group_ids(names, table.data_set),
     )
 
 
@@ -51,9 +48,3 @@ def _sign_rows(condition: Condition, targets: Mapping[str, np.ndarray]) -> np.nd
     if len(agreeing) and not agreeing.any():
         raise DataError(f"data.sign_on: in {condition.name}, {name} never agrees with the truth; leave it out")
     return agreeing
-
-
-def _data_key(condition: Condition) -> str:
-    """Keeps apart groups of different data sets that happen to have the same name."""
-    own = [] if condition.bed is None else [condition.bed.name, condition.bed.revision]
-    return content_key(plain(condition.data.source), plain(condition.own_rows), *own)

@@ -12,6 +12,8 @@ from harness.scoring.score import Scored
 from harness.store import Artifact
 
 SCORED = "scored.safetensors"
+_NAMES = ("fit_on", "tested_on", "probe")
+"""What is not stored: keys leave names out, so that a renamed condition or probe is answered by what was stored under its old name."""
 
 
 def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:
@@ -28,16 +30,17 @@ def save_scored(scored: Scored, folder: Path) -> dict[str, Any]:
                     arrays[f"{field}.{part}"] = array
         elif isinstance(value, np.ndarray):
             arrays[field] = value
-        else:
+        elif field not in _NAMES:
             plain[field] = value
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / SCORED)
     return {"scored": plain}
 
 
-def load_scored(artifact: Artifact) -> Scored:
+def load_scored(artifact: Artifact, place: tuple[str, str, str]) -> Scored:
+    """The answers of a probe: `place` names the conditions that it is fitted and tested on, and itself."""
     from safetensors.numpy import load_file
 
-    fields: dict[str, Any] = dict(artifact.meta["scored"])
+    fields: dict[str, Any] = {**artifact.meta["scored"], **dict(zip(_NAMES, place, strict=True))}
     fields["layers"] = tuple(fields["layers"])
     fields["restart_targets"] = tuple(fields["restart_targets"])
     answers: dict[str, dict[str, np.ndarray]] = {}

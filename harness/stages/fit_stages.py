@@ -102,7 +102,7 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
     """Of the condition that is tested on."""
 
     @property
-    def place(self) -> tuple[str, ...]:
+    def place(self) -> tuple[str, str, str]:
         return self.fit.fit_on, self.tested_on, probe_name(self.fit.probe)
 
     @property
@@ -138,9 +138,7 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
         return save_scored(made, folder)
 
     def load(self, artifact: Artifact) -> Scored:
-        # Keys leave names out: a renamed condition or probe is answered by what was stored under its old name.
-        fit_on, tested_on, probe = self.place
-        return msgspec.structs.replace(load_scored(artifact), fit_on=fit_on, tested_on=tested_on, probe=probe)
+        return load_scored(artifact, self.place)
 
     def shown(self, run: Run) -> tuple[str, str]:
         names = list(dict.fromkeys(stage.place[2] for stage in _missing(run, self)))

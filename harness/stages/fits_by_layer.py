@@ -203,12 +203,15 @@ class LayerWork:
         answers = (
             joined(
                 [
-                    load_scored(Artifact(part.folder / str(number), part.meta["answers"][number], (SCORED,)))
+                    load_scored(
+                        Artifact(part.folder / str(number), part.meta["answers"][number], (SCORED,)),
+                        (self.fit_on, tested_on, one.name),
+                    )
                     for part in parts
                 ],
                 "layer",
             )
-            for number in range(len(one.scores))
+            for number, tested_on in enumerate(one.scores)
         )
         readout = joined([readout for readout, _ in fits], "layer")
         own = [normaliser for _, normaliser in fits if normaliser is not None]

@@ -13,6 +13,7 @@ from harness.contracts.subject import Subject
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.prompts.contrast_pairs import build
+from harness.prompts.encoding import longest_of
 from harness.prompts.stored_prompts import load_table, save_table, table_about
 from harness.spec import Condition, Spec
 from harness.spec.plain import home_of, plain
@@ -39,19 +40,21 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
         return (self.condition.name,)
 
     def made_from(self) -> Mapping[str, str]:
-        from harness.prompts.examples import fingerprint
+        from harness.prompts.examples import data_set, fingerprint
 
         condition, data, prompt = self.condition, self.condition.data, self.condition.prompt
         distractors = self.spec.distractors_of(condition)
         return {
             "data": fingerprint(data, self.home) if data.source is not None else "",
+            "data set": data_set(condition, self.home),
             "bed": "" if data.source is not None else self.subject.identity,
             "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half, plain(data.where)),
-            "template": content_key(prompt.template, prompt.templates),
+            "template": content_key(prompt.template, list(prompt.templates.items())),
             "answers": content_key(prompt.answers),
-            "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
+            "prompt options": content_key(prompt.chat, prompt.too_long),
+            "longest prompt": str(longest_of(prompt, self.subject.context)),
             "distractors": content_key(
-                {name: plain(kind) for name, kind in distractors.items()}, condition.distractors
+                [[name, plain(kind)] for name, kind in distractors.items()], condition.distractors
             ),
             "tokenizer": self.subject.tokenizer or "",
             **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_of(*PARTS['worked examples'])}"}),
@@ -65,7 +68,8 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
 
     def make(self, run: Run, work: Work) -> PromptTable:
         distractors = self.spec.distractors_of(self.condition)
-        table = build(self.condition, distractors, self.home, self.subject.load_tokenizer())
+        subject = self.subject
+        table = build(self.condition, distractors, self.home, subject.load_tokenizer(), subject.context)
         work.counts["rows"] = table.frame.height
         return table
 

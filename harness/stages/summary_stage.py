@@ -50,7 +50,11 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
 
     def made_from(self) -> Mapping[str, str]:
         states = {name: stage.key_of(name) for name, stage in self.states.items()}
-        return {"states": content_key(list(states.items())), **{stage.title: stage.key for stage in self.inputs}}
+        return {
+            "states": content_key(list(states.items())),
+            "names": content_key([_named(stage) for stage in dict.fromkeys(self.states.values())]),
+            **{stage.title: stage.key for stage in self.inputs},
+        }
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
@@ -68,3 +72,8 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
 
     def load(self, artifact: Artifact) -> Summary:
         return msgspec.convert(artifact.meta["summary"], Summary)
+
+
+def _named(states: States) -> list[str]:
+    """What the facts call a network, and the condition on whose rows it was trained: in no key of its states."""
+    return [states.subject.about, *([] if states.training is None else [states.training.on])]

@@ -60,6 +60,10 @@ class LanguageModel(Subject, frozen=True):
     def tokenizer(self) -> str | None:
         return self.card.tokenizer_identity
 
+    @property
+    def context(self) -> int | None:
+        return self.card.context
+
     def load_tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.card)
 

@@ -46,7 +46,7 @@ def lessons(bed: NetworkBed, card: ModelCard, seed: int) -> list[Lesson]:
         distractors=(),
         activations=Activations(),
     )
-    frame = build(condition, {}, Path(), load_tokenizer(card)).frame
+    frame = build(condition, {}, Path(), load_tokenizer(card), card.context).frame
     taught = source.load(seed, Path()).select("example", pl.col(recipe.taught).alias("taught"))
     wanted = frame.join(taught, on="example", how="left", maintain_order="left").filter(
         pl.col("answer") == pl.col("taught")

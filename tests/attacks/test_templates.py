@@ -112,5 +112,5 @@ def test_chat_templates_from_strangers(scene: Scene, template: str, tiny_llama: 
     about = About(adds_bos=False, special={}, chat_template=template)
     scene.write("about.json", msgspec.json.encode(about))
     with soon(), scene.watched(), pytest.raises(UsageError, match="chat template"):
-        Tokenizer(scene.inside, None).chat("hello", "yes")
+        Tokenizer(scene.inside).chat("hello", "yes")
     scene.assert_untouched()

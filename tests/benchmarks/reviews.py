@@ -40,7 +40,9 @@ def card(dtype: str = "auto") -> ModelCard:
 def table(limit: int, condition: str = "plain", path: Path = SPEC) -> PromptTable:
     """The prompts of a condition."""
     chosen = spec(limit, path)
-    return contrast_pairs.build(chosen.condition(condition), chosen.distractors, path.parent, load_tokenizer(card()))
+    return contrast_pairs.build(
+        chosen.condition(condition), chosen.distractors, path.parent, load_tokenizer(card()), card().context
+    )
 
 
 @cache

@@ -58,7 +58,7 @@ class Autopsied(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
     def made_from(self) -> Mapping[str, str]:
         asked = self.autopsy
         return {
-            "scores": content_key({name: stage.key for name, stage in self.scores.items()}),
+            "scores": content_key([[name, stage.key] for name, stage in self.scores.items()]),
             "prompts": self.prompts[0].key,
             "training prompts": self.prompts[1].key,
             "options": content_key(asked.permutations, asked.agreement, asked.rows),

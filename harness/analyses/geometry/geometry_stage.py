@@ -20,7 +20,7 @@ from harness.readouts.stored_readouts import load_fit
 from harness.scoring.evidence import Evidence
 from harness.scoring.score import fits
 from harness.spec import Spec
-from harness.spec.plain import probe_name
+from harness.spec.plain import plain, probe_name
 from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Measured(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         return {
             "fits": content_key([[name, stage.key] for name, stage in self.fits.items()]),
             "scores": content_key([[name, stage.key] for name, stage in self.scores.items()]),
+            "xors": content_key(plain(self.spec.xors)),
         }
 
     @property
@@ -206,6 +207,10 @@ def _losses(run: Run, condition: str) -> Iterator[dict[str, object]]:
                         yield row | {"n": loss.size}
 
 
+_XOR = ("0", "1")
+"""Classes of an XOR, which have no names."""
+
+
 def _states(run: Run, evidence: Evidence, condition: str) -> pl.DataFrame:
     import polars as pl
 
@@ -216,7 +221,7 @@ def _states(run: Run, evidence: Evidence, condition: str) -> pl.DataFrame:
     found = components(train, test)
     named = {factor.name: factor.values for factor in run.conditions.table(condition).factors}
     classes = {
-        f"{FACTOR}{name}": [named[name][label] for label in labels]
+        f"{FACTOR}{name}": [named.get(name, _XOR)[label] for label in labels]
         for name, labels in run.conditions.labels(condition, "test").targets.items()
     }
     columns = dict(zip(COORDINATES, found.coordinates.T, strict=True))

@@ -94,7 +94,7 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         curves = self.asked
         return {
             "fit": self.fit.key,
-            "scores": content_key({tested: stage.key for tested, stage in self.scores.items()}),
+            "scores": content_key([[tested, stage.key] for tested, stage in self.scores.items()]),
             "subsets": content_key(curves.rows, curves.draws, self.spec.condition(self.fit_on).data.seed),
             "layer rule": str(self.spec.layer),
             "metrics": content_key([plain(metric) for metric in self.spec.metrics]),
