@@ -28,6 +28,7 @@ def load(card: ModelCard) -> Network:
     import torch
     from accelerate import PartialState
 
+    from harness.models.loaded import check_loaded
     from harness.models.network import Network
     from harness.models.quiet import quiet_transformers
 
@@ -38,8 +39,9 @@ def load(card: ModelCard) -> Network:
                 model = untrained(card).to(getattr(torch, card.dtype)).to(device)
             else:
                 model = _pretrained(card, device)
-                if card.adapter is not None:
-                    lay_over(card.adapter, model)
+            check_loaded(card, model)
+            if card.adapter is not None:
+                lay_over(card.adapter, model)
         # A stranger's configuration or weights can make the library stumble anywhere.
         except Exception as error:
             if isinstance(error, HarnessError):

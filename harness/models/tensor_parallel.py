@@ -26,6 +26,7 @@ from harness.machine.resources import physical_memory
 from harness.models.build import build, empty
 from harness.models.card import ModelCard
 from harness.models.load import check_complete, untrained
+from harness.models.loaded import check_loaded
 from harness.models.network import Gather, Network, Past, Read
 from harness.models.placement import ROOM, Devices
 
@@ -100,6 +101,7 @@ def load_split(card: ModelCard, number: int, processes: int) -> SplitNetwork:
     with quiet_transformers():
         try:
             model = _drawn(card, processes) if card.weights == "random" else _read(card, processes)
+            check_loaded(card, model)
         # A stranger's configuration or weights can make the library stumble anywhere.
         except Exception as error:
             if isinstance(error, HarnessError):

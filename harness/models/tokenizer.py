@@ -19,6 +19,7 @@ from uuid import uuid4
 import msgspec
 
 from harness.errors import HarnessError, UsageError
+from harness.models.identity import tokenizer_identity
 from harness.store import cache_folder
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def load_tokenizer(card: ModelCard) -> Tokenizer:
 def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Path:
     """The folder in the cache with this tokenizer's backend, made through transformers if it is not there yet.
 
-    Raises HarnessError when there is no fast tokenizer.
+    Raises HarnessError when there is no fast tokenizer, or the folder's is another than that of `identity`.
     """
     place = cache_folder() / "tokenizers" / identity
     if (place / "about.json").is_file():
@@ -147,6 +148,8 @@ def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Pat
     try:
         draft.mkdir(parents=True)
         _write(folder, draft, trust_remote_code)
+        if tokenizer_identity(folder) != identity:
+            raise HarnessError(f"{folder}: its tokenizer was changed while it was read; run again")
         try:
             draft.rename(place)
         except OSError:
