@@ -21,6 +21,7 @@ from harness.models.model_folder import (
     weight_files,
 )
 from harness.models.shape import Shape, read_config, shape
+from harness.models.understood import check_understood
 from harness.spec import Model
 from harness.store import content_key
 
@@ -109,6 +110,7 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     place = locate(model, folder, bring, progress)
     check_files(place.folder)
     config = read_config(place.folder)
+    check_understood(place.folder, config, model.weights == "pretrained")
     sizes = shape(config, place.folder, model.side)
     weights = weight_files(place.folder, model)
     if not tokenizer_files(place.folder):

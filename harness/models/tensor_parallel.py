@@ -25,7 +25,7 @@ from harness.errors import HarnessError, UsageError
 from harness.machine.resources import physical_memory
 from harness.models.build import build, empty
 from harness.models.card import ModelCard
-from harness.models.load import check_complete, untrained
+from harness.models.load import check_complete, check_consumed, untrained
 from harness.models.loaded import check_loaded
 from harness.models.network import Gather, Network, Past, Read
 from harness.models.placement import ROOM, Devices
@@ -200,6 +200,7 @@ def _read(card: ModelCard, processes: int) -> PreTrainedModel:
             distributed_config=_config(processes),
         )
         check_complete(card, found)
+        check_consumed(card, model, found)
         return model
 
     return build(card, make)
