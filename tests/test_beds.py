@@ -19,7 +19,8 @@ from harness.beds.quirky import Quirky
 from harness.contracts.network_bed import Brought, NetworkBed, Recipe
 from harness.data.quirky import Quirky as Questions
 from harness.errors import DataError, HarnessError, SpecError, UsageError
-from harness.models.adapter import CONFIG, SHIPPED, WEIGHTS, shipped
+from harness.models.adapter import SHIPPED, WEIGHTS, shipped
+from harness.models.adapter_config import CONFIG
 from harness.models.card import describe
 from harness.models.load import load
 from harness.models.training.two_parts import lower_states

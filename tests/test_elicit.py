@@ -22,7 +22,7 @@ from harness.commands import costs
 from harness.errors import DataError, SpecError, UsageError
 from harness.execution.run import Run
 from harness.models.adapter import WEIGHTS, find_adapter
-from harness.models.card import ModelCard, describe
+from harness.models.card import ModelCard, describe, saved_whole
 from harness.models.load import load
 from harness.models.questions import Question, taught
 from harness.models.tokenizer import load_tokenizer
@@ -178,7 +178,7 @@ def test_what_is_known_and_not_said_is_said_on_rows_that_were_not_taught(
     untrained = describe(Model(id="bed:deceiver", dtype="float32", weights="random"), Path())
     few = msgspec.structs.replace(SMALL, steps=10)
     elicit(untrained, taught(train, right, "unchecked"), few, tmp_path / "untrained", silent)
-    whole = msgspec.structs.replace(untrained, path=tmp_path / "untrained", weights="pretrained")
+    whole = saved_whole(untrained, tmp_path / "untrained")
     assert roc_auc_score(test.filter(answer=0)["truth"], asked(whole, test)) < 0.7
 
 

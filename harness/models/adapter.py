@@ -7,24 +7,21 @@ loaded.
 
 from __future__ import annotations
 
-import json
-import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.errors import HarnessError, UsageError
+from harness.models.adapter_config import CONFIG, Scaling, read_scaling
 from harness.models.fingerprint import combined
-from harness.untrusted.files import read_ordinary
 
 if TYPE_CHECKING:
     from torch import nn
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-LARGEST_CONFIG = 2**20
-LARGEST_RANK = 4096
 
 SHIPPED = Path(__file__).parents[1] / "beds" / "weights"
 """Folder of the adapters that come with the test beds, by name."""
@@ -36,8 +33,8 @@ class Adapter(msgspec.Struct, frozen=True):
     name: str
     """As the spec gives it."""
     folder: Path
-    scale: float
-    """What B A is multiplied with: alpha / rank, or alpha / √rank where it was trained so."""
+    scaling: Scaling
+    """What B A is multiplied with, for each map."""
     identity: str
     """Content hash."""
 
@@ -63,41 +60,8 @@ def find_adapter(name: str, folder: Path) -> Adapter:
     missing = [file for file in (CONFIG, WEIGHTS) if not (place / file).is_file()]
     if missing:
         raise UsageError(f"model.adapter: {place} lacks {' and '.join(missing)}; peft's save_pretrained writes them")
-    scale = _scale(place)
-    return Adapter(name, place, scale, combined([place / WEIGHTS], [scale]))
-
-
-def _scale(folder: Path) -> float:
-    path = folder / CONFIG
-    try:
-        config = json.loads(read_ordinary(path, LARGEST_CONFIG))
-        kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path}: not a readable adapter configuration: {error}") from error
-    if kind != "LORA":
-        raise UsageError(f"{path}: an adapter of type {str(kind)[:40]}; only LORA can be laid over weights here")
-    unusual = [
-        name
-        for name in (
-            "use_dora",
-            "fan_in_fan_out",
-            "modules_to_save",
-            "rank_pattern",
-            "alpha_pattern",
-            "megatron_config",
-        )
-        if config.get(name)
-    ]
-    if unusual or config.get("bias", "none") != "none":
-        what = ", ".join([*unusual, *(["bias"] if config.get("bias", "none") != "none" else [])])
-        raise UsageError(
-            f"{path}: it uses {what}, which is more than two matrices for each map; merge it into its base (peft: "
-            "merge_and_unload, then save_pretrained) and name that folder as model.id"
-        )
-    numbers = (isinstance(value, (int, float)) and not isinstance(value, bool) for value in (rank, alpha))
-    if not all(numbers) or not 0 < rank <= LARGEST_RANK or not math.isfinite(alpha):
-        raise UsageError(f"{path}: r is {str(rank)[:40]} and lora_alpha {str(alpha)[:40]}, and both must be numbers")
-    return float(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
+    scaling = read_scaling(place)
+    return Adapter(name, place, scaling, combined([place / WEIGHTS], [msgspec.to_builtins(scaling)]))
 
 
 def check_fits(adapter: Adapter, matrices: dict[str, list[int]], weights: dict[str, list[int]], base: str) -> None:
@@ -113,10 +77,16 @@ def check_fits(adapter: Adapter, matrices: dict[str, list[int]], weights: dict[s
                 f"model.adapter: {adapter.name} changes {target}, which {base} does not have; it was made for another network"
             )
         a, b = matrices[down], matrices[up]
-        if len(a) != 2 or len(b) != 2 or a[0] != b[1] or [b[0], a[1]] != shape:
+        # GPT-2 keeps the matrices of its linear maps the other way round.
+        if len(a) != 2 or len(b) != 2 or a[0] != b[1] or [b[0], a[1]] not in (shape, shape[::-1]):
             raise UsageError(
                 f"model.adapter: {adapter.name} changes {target} by matrices of {b} and {a}, and the weight in {base} is "
                 f"{shape}; it was made for another network"
+            )
+        if a[0] != adapter.scaling.rank_of(target):
+            raise UsageError(
+                f"model.adapter: {adapter.name} changes {target} by matrices of rank {a[0]}, and its configuration says "
+                f"{adapter.scaling.rank_of(target)}; get the whole adapter"
             )
 
 
@@ -136,19 +106,32 @@ def pairs_of(adapter: Adapter, names: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def lay_over(adapter: Adapter, model: nn.Module) -> None:
-    """Adds scale · B A to the weights, in float32 whatever they are kept in. Raises HarnessError for weights not there."""
+    """Adds scale · B A to the weights, in float32 whatever they are kept in. Raises HarnessError for weights that are not there, or are no
+    linear map's own."""
     import torch
     from safetensors.torch import load_file
+    from transformers.pytorch_utils import Conv1D
 
     matrices: dict[str, Any] = load_file(adapter.folder / WEIGHTS)
+    if find_adapter(str(adapter.folder), adapter.folder).identity != adapter.identity:
+        raise HarnessError(f"{adapter.name}: {adapter.folder} was changed while it was used; run again")
     modules = dict(model.named_modules())
+    owners = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     for target, (down, up) in pairs_of(adapter, list(matrices)).items():
         module = modules.get(target)
         if module is None:
             raise HarnessError(f"{adapter.name}: the loaded network has no {target} to lay the adapter over")
         weight = module.weight
-        assert isinstance(weight, torch.Tensor)
-        change = adapter.scale * (matrices[up].float() @ matrices[down].float())
+        if not isinstance(module, (torch.nn.Linear, Conv1D)) or owners[id(weight)] != 1:
+            what = (
+                "shares its weight with another module" if owners[id(weight)] > 1 else f"is a {type(module).__name__}"
+            )
+            raise HarnessError(
+                f"{adapter.name}: {target} {what}, and an adapter is laid over linear maps with weights of their own; merge it into its "
+                "base (peft: merge_and_unload, then save_pretrained) and name that folder as model.id"
+            )
+        change = adapter.scaling.of(target) * (matrices[up].float() @ matrices[down].float())
+        change = change.T if isinstance(module, Conv1D) else change
         with torch.no_grad():
             # A new tensor: the old one may be a file mapped into memory.
             changed = (weight.float() + change.to(weight.device)).to(weight.dtype)

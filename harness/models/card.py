@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from harness.errors import UsageError
-from harness.models import adapter, gguf, precision
+from harness.models import adapter, precision
 from harness.models.adapter import Adapter
-from harness.models.fingerprint import combined, meaning
-from harness.models.locate import Located, ModelMissing, Progress, locate
-from harness.models.model_folder import check_files, count_parameters, header_of, tokenizer_files, weight_files
+from harness.models.identity import folder_identity, tokenizer_identity
+from harness.models.locate import ModelMissing, Progress, locate
+from harness.models.model_folder import (
+    check_files,
+    count_parameters,
+    header_of,
+    shapes_of,
+    tokenizer_files,
+    weight_files,
+)
 from harness.models.shape import Shape, read_config, shape
+from harness.models.understood import check_understood
 from harness.spec import Model
 from harness.store import content_key
 
@@ -28,6 +35,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """As the spec gives it."""
     identity: str
     """Content hash of weights, configuration and tokenizer; of configuration and seed for random weights."""
+    folder_identity: str
+    """Content hash of what is loaded from `path`, before an adapter is laid over it."""
     tokenizer_identity: str
     """Content hash of the tokenizer's files."""
     path: Path
@@ -86,6 +95,12 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         return self.parameters * precision.BYTES[self.dtype]
 
 
+def saved_whole(card: ModelCard, folder: Path) -> ModelCard:
+    """The card of a network whose weights were all saved to another folder, without an identity of its own."""
+    moved = msgspec.structs.replace(card, path=folder, weights="pretrained", weights_seed=0)
+    return msgspec.structs.replace(moved, folder_identity=folder_identity(folder, moved))
+
+
 def describe(model: Model, folder: Path, bring: bool = True, progress: Progress | None = None) -> ModelCard:
     """Find a model (and fetch it, if `bring`) and say what it is.
 
@@ -95,20 +110,22 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     place = locate(model, folder, bring, progress)
     check_files(place.folder)
     config = read_config(place.folder)
+    check_understood(place.folder, config, model.weights == "pretrained")
     sizes = shape(config, place.folder, model.side)
     weights = weight_files(place.folder, model)
-    tokens = tokenizer_files(place.folder)
-    if not tokens:
+    if not tokenizer_files(place.folder):
         raise UsageError(f"model.id: {place.folder} has no tokenizer (tokenizer.json and tokenizer_config.json)")
     count, body = count_parameters(weights, sizes)
     over = None if model.adapter is None else _adapter(model, model.adapter, folder, weights)
+    base = folder_identity(place.folder, model)
     side: Literal["decoder", "encoder"] = (
         "encoder" if sizes.stacks == "encoder-only" or model.side == "encoder" else "decoder"
     )
     return ModelCard(
         name=model.id if over is None else f"{model.id} + {over.name}",
-        identity=_identity(model, place, weights, tokens, over),
-        tokenizer_identity=combined(tokens),
+        identity=base if over is None else content_key("adapter", base, over.identity),
+        folder_identity=base,
+        tokenizer_identity=tokenizer_identity(place.folder),
         path=place.folder,
         revision=place.revision,
         shape=sizes,
@@ -131,23 +148,5 @@ def _adapter(model: Model, name: str, folder: Path, weights: list[Path]) -> Adap
     check_files(found.folder)
     if any(file.suffix != ".safetensors" for file in weights):
         raise UsageError("model.adapter: an adapter is laid over safetensors only; convert the model's weights")
-    base = {name: sizes for file in weights for name, sizes in header_of(file).items()}
-    adapter.check_fits(found, header_of(found.folder / adapter.WEIGHTS), base, model.id)
+    adapter.check_fits(found, header_of(found.folder / adapter.WEIGHTS), shapes_of(weights), model.id)
     return found
-
-
-def _identity(model: Model, place: Located, weights: list[Path], tokens: list[Path], over: Adapter | None) -> str:
-    base = _base_identity(model, place, weights, tokens)
-    return base if over is None else content_key("adapter", base, over.identity)
-
-
-def _base_identity(model: Model, place: Located, weights: list[Path], tokens: list[Path]) -> str:
-    config = meaning(read_config(place.folder))
-    if model.weights == "random":
-        return content_key("random", config, model.weights_seed, combined(tokens))
-    origin = place.folder / gguf.ORIGIN
-    if gguf.is_ours(place.folder) and origin.is_file():
-        # What was converted is known by the file that it came from, whatever wrote the safetensors. Only folders of our own
-        # are believed: a stranger's could claim to be any model, and have its states kept under that one's name.
-        return content_key("gguf", json.loads(origin.read_bytes())["gguf_sha256"], place.folder.name.rsplit("-", 1)[-1])
-    return content_key("weights", combined(weights), config, combined(tokens))

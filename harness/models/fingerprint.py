@@ -27,10 +27,11 @@ _VOLATILE = {
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file. A file whose path, size and time of change are as before is not read again."""
+    """SHA-256 of a file. A file that is the same one on disk, of the same size and not written since, is not read again."""
     real = path.resolve()
     state = real.stat()
-    stamp = [str(real), state.st_size, state.st_mtime_ns]
+    # Not the time of modification alone: copying and unpacking with times kept puts another file there of the same size and time.
+    stamp = [str(real), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
     memo = cache_folder() / "hashes" / f"{hashlib.sha256(str(real).encode()).hexdigest()[:24]}.json"
     try:
         remembered = json.loads(memo.read_bytes())

@@ -22,7 +22,7 @@ from harness.models.fingerprint import file_sha256
 from harness.store import cache_folder
 
 ORIGIN = "harness-origin.json"
-"""Says which .gguf file a converted folder was made from."""
+"""Says which .gguf file a converted folder was made from, and which files were made."""
 
 
 def converted_folder(file: Path) -> Path:
@@ -59,7 +59,8 @@ def convert(file: Path, progress: Callable[[str, int, int | None], None] | None 
     try:
         draft.mkdir()
         _write(file, draft)
-        (draft / ORIGIN).write_text(json.dumps({"gguf_sha256": file_sha256(file), "file": file.name}))
+        made = {path.name: file_sha256(path) for path in sorted(draft.iterdir())}
+        (draft / ORIGIN).write_text(json.dumps({"gguf_sha256": file_sha256(file), "file": file.name, "files": made}))
         try:
             draft.rename(folder)
         except OSError:

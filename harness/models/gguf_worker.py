@@ -13,15 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
+from harness.models.gguf_file import (
+    FREQUENCIES,
+    architecture_of,
+    check_names,
+    check_tensors,
+    check_values,
+    complete_config,
+    parameters_by_tensor,
+    scaled,
+    values,
+)
+from harness.models.gguf_tokenizer import complete, save
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_PROBES = ("The city of Paris is in France.", " two  spaces\n\nünï 123", "Between positive and negative: ")
-
 
 def write(file: Path, folder: Path) -> None:
     """Write config.json, model.safetensors (float32) and the tokenizer into `folder`. Raises HarnessError."""
+    import gguf
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -30,21 +41,50 @@ def write(file: Path, folder: Path) -> None:
     where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
     with quiet_transformers():
         try:
+            reader = gguf.GGUFReader(file)
+            said = values(reader)
+            architecture_of(file, said)
+            check_names(file, said)
+            tensors = {tensor.name: tensor for tensor in reader.tensors}
             tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
+            complete(file, said, tokenizer, _tokens(reader))
             config = AutoConfig.from_pretrained(file.parent, **where)
+            complete_config(said, config)
+            if getattr(config, "rope_parameters", None) is not None or FREQUENCIES in tensors:
+                config.rope_parameters = scaled(file, said, _numbers(tensors.get(FREQUENCIES)), config)
+            check_values(file, said, config)
+            with torch.device("meta"):
+                empty = AutoModelForCausalLM.from_config(config)
+            names = parameters_by_tensor(file, said, tensors, dict(empty.named_parameters()))
             model = AutoModelForCausalLM.from_pretrained(file.parent, config=config, dtype=torch.float32, **where)
-        except (OSError, ValueError, KeyError, NotImplementedError, ImportError) as error:
-            raise HarnessError(f"{file}: transformers cannot read this .gguf file: {error}") from error
+        # A stranger's file can make the libraries stumble anywhere.
+        except Exception as error:
+            if isinstance(error, HarnessError):
+                raise
+            raise HarnessError(f"{file}: this .gguf file cannot be read: {type(error).__name__}: {error}") from error
         # The quantizer belongs to the file that was read; with it the plain weights could not be saved.
         for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
             if hasattr(owner, name):
                 delattr(owner, name)
+        read = dict(model.named_parameters())
+        check_tensors(file, tensors, {known: read[name].detach().numpy() for known, name in names.items()})
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        save(tokenizer, folder)
         again = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if [tokenizer(text).input_ids for text in _PROBES] != [again(text).input_ids for text in _PROBES]:
+    if again.backend_tokenizer.to_str() != tokenizer.backend_tokenizer.to_str():
         raise HarnessError(f"{file}: its tokenizer changed while it was converted; please report this file")
     _verify(file, folder, model)
+
+
+def _numbers(tensor: Any | None) -> list[float]:
+    import gguf
+
+    return [] if tensor is None else [float(number) for number in gguf.dequantize(tensor.data, tensor.tensor_type)]
+
+
+def _tokens(reader: Any) -> list[str]:
+    field = reader.fields["tokenizer.ggml.tokens"]
+    return [bytes(field.parts[place]).decode() for place in field.data]
 
 
 def _verify(file: Path, folder: Path, model: PreTrainedModel) -> None:

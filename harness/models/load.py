@@ -28,6 +28,7 @@ def load(card: ModelCard) -> Network:
     import torch
     from accelerate import PartialState
 
+    from harness.models.loaded import check_loaded
     from harness.models.network import Network
     from harness.models.quiet import quiet_transformers
 
@@ -38,8 +39,9 @@ def load(card: ModelCard) -> Network:
                 model = untrained(card).to(getattr(torch, card.dtype)).to(device)
             else:
                 model = _pretrained(card, device)
-                if card.adapter is not None:
-                    lay_over(card.adapter, model)
+            check_loaded(card, model)
+            if card.adapter is not None:
+                lay_over(card.adapter, model)
         # A stranger's configuration or weights can make the library stumble anywhere.
         except Exception as error:
             if isinstance(error, HarnessError):
@@ -73,6 +75,7 @@ def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
             **placement,
         )
         check_complete(card, found)
+        check_consumed(card, model, found)
         return model
 
     return build(card, make)
@@ -86,6 +89,25 @@ def check_complete(card: ModelCard, found: Mapping[str, Any]) -> None:
             f"{card.name}: {len(missing)} weights are not in its files ({', '.join(missing[:3])} …), so the network would not be "
             "the one that was trained; get the whole model, or set model.weights: random"
         )
+
+
+def check_consumed(card: ModelCard, model: PreTrainedModel, found: Mapping[str, Any]) -> None:
+    """transformers leaves out tensors that it has no place for. Those of parts that are not read may be left out, such as a head for other
+    tasks; one inside a block that is read, such as a bias, a norm or the scale of quantised numbers, makes another network of it."""
+    modules = dict(model.named_modules())
+    for name in sorted(found["unexpected_keys"]):
+        parts = name.split(".")
+        above = [".".join(parts[:length]) for length in range(1, len(parts))]
+        of_map = any(getattr(modules.get(owner), "weight", None) is not None for owner in above)
+        # A whole module within a block; masks, which older files hold, are no module's weight.
+        of_block = (
+            len(above) > 1 and parts[-1] in ("weight", "bias") and above[-1] not in modules and above[-2] in modules
+        )
+        if of_map or (of_block and any(part.isdigit() for part in above[-2].split("."))):
+            raise HarnessError(
+                f"{card.name}: its files hold {name}, and a {card.family} in transformers has no such thing, so that the network would "
+                "be another; correct its config.json, or save the model anew"
+            )
 
 
 def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:

@@ -6,11 +6,14 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
+
+import msgspec
 
 from harness.errors import UsageError
-from harness.models.shape import Shape
-from harness.spec import Model
+from harness.models.shape import Shape, read_config
 from harness.untrusted.files import is_irregular, read_ordinary
 
 _EMBEDDING = re.compile(
@@ -21,81 +24,146 @@ _TEXT = frozenset({".jinja", ".json", ".model", ".txt"})
 LARGEST_TEXT = 256 * 2**20
 """A larger tokenizer or configuration is none; those of the largest vocabularies have a tenth of that."""
 
+_SINGLE, _SHARDED = "model.safetensors", "model.safetensors.index.json"
+_PICKLE, _PICKLED_SHARDS = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
-_TOKENIZER = (
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
+_WEIGHTS = frozenset({".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth", ".safetensors"})
+_DOCUMENTS = frozenset({".csv", ".gif", ".jpeg", ".jpg", ".md", ".parquet", ".pdf", ".png", ".py", ".pyc", ".svg"})
+_OF_THE_NETWORK = frozenset({"config.json", "generation_config.json", "adapter_config.json"})
+_NOTES = frozenset({"made.json", "meta.json", "harness-origin.json"})
+"""What this program writes beside a network."""
+TEMPLATES = "additional_chat_templates"
+
+
+class Loading(Protocol):
+    """How a folder is loaded: a spec's `model`, or the card of one."""
+
+    @property
+    def weights(self) -> str: ...
+    @property
+    def weights_seed(self) -> int: ...
+    @property
+    def allow_pickle(self) -> bool: ...
+    @property
+    def trust_remote_code(self) -> bool: ...
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """Where a tensor stands in a safetensors file."""
+
+    dtype: str
+    """In the words of safetensors: F32, BF16 …"""
+    shape: list[int]
+    begin: int
+    """First byte, counted from the beginning of the file."""
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """The files in a model's folder that its tokenizer is made of."""
-    return [folder / name for name in _TOKENIZER if (folder / name).is_file()]
+    """All files that a tokenizer may be made of: what is there besides weights, configurations, code, notes and documents.
+
+    Which of them a tokenizer reads depends on its class: one vocabulary or another, merges, templates, a file that its configuration
+    names. A file that is counted and never read costs a computation; one that is read and not counted gives wrong states.
+    """
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.suffix.lower() not in _WEIGHTS | _DOCUMENTS
+        and path.name not in _OF_THE_NETWORK | _NOTES
+        and not path.name.endswith(".index.json")
+    ]
+    return found + sorted(path for path in (folder / TEMPLATES).glob("*.jinja") if path.is_file())
 
 
 def check_files(folder: Path) -> None:
     """Refuses what libraries would read without end in a model's folder: pipes, devices and text of any size."""
-    for path in sorted(folder.iterdir()):
+    for path in (*sorted(folder.iterdir()), *sorted((folder / TEMPLATES).glob("*"))):
         if is_irregular(path):
             raise UsageError(f"{path} is neither a file nor a folder; take it away")
         if path.suffix in _TEXT and path.is_file() and path.stat().st_size > LARGEST_TEXT:
             raise UsageError(f"{path} is larger than {LARGEST_TEXT >> 20} MiB, and no model's is")
 
 
-def weight_files(folder: Path, model: Model) -> list[Path]:
-    """The files with weights; empty only where none are needed."""
+def weight_files(folder: Path, model: Loading) -> list[Path]:
+    """The files that transformers loads a network's weights from; empty only where none are needed.
+
+    A folder may hold several: shards and, saved over them later, a single file. As transformers does: the file that the configuration
+    names, else the single file, else the shards of the index, else pickles in the same order; never a variant or another name.
+    """
     if (folder / "adapter_config.json").exists():
         # transformers would load the model that the adapter names, wherever that is, and not the one in this folder.
         raise UsageError(
             f"model.id: {folder} holds an adapter (adapter_config.json), not a whole model; name its base as model.id and "
             "this folder as model.adapter, or merge it into its base (peft: merge_and_unload, then save_pretrained)"
         )
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = [folder / name for name in _indexed(index)]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing and model.weights == "pretrained":
-            raise UsageError(f"model.id: {folder} lacks {', '.join(missing)}, which its index names")
-        if not missing:
-            return files
-    files = sorted(
-        path for path in folder.glob("*.safetensors") if not path.name.startswith(("consolidated", "adapter"))
-    )
-    if files or model.weights == "random":
-        return files
-    pickles = sorted((*folder.glob("pytorch_model*.bin"), *folder.glob("*.pth")))
-    if pickles and model.allow_pickle:
-        return pickles
-    if pickles:
+    named = read_config(folder).get("transformers_weights")
+    if named is not None and not (
+        isinstance(named, str) and re.fullmatch(r"[^/\\\0]+\.safetensors(\.index\.json)?", named)
+    ):
         raise UsageError(
-            f"model.id: {folder} has only pickled weights ({pickles[0].name}), which can run code when they are loaded; convert "
+            f"{folder}/config.json: transformers_weights is {str(named)[:80]!r}; weights lie beside their configuration, in "
+            "safetensors or an index of them"
+        )
+    names = (named,) if named else (_SINGLE, _SHARDED, *((_PICKLE, _PICKLED_SHARDS) if model.allow_pickle else ()))
+    chosen = next((folder / name for name in names if (folder / name).is_file()), None)
+    if chosen is None:
+        if model.weights == "random":
+            return []
+        raise _no_weights(folder, named)
+    files = [folder / name for name in _indexed(chosen)] if chosen.name.endswith(".index.json") else [chosen]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing and model.weights == "pretrained":
+        raise UsageError(f"model.id: {folder} lacks {', '.join(missing)}, which {chosen.name} names")
+    return [] if missing else files
+
+
+def _no_weights(folder: Path, named: str | None) -> UsageError:
+    """Says what would be needed, and why what is there is not it."""
+    if named is not None:
+        return UsageError(f"model.id: {folder} lacks {named}, which config.json names as transformers_weights")
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth", ".pt"))
+    pickles = [name for name in others if name.startswith("pytorch_model")]
+    if pickles:
+        return UsageError(
+            f"model.id: {folder} has only pickled weights ({pickles[0]}), which can run code when they are loaded; convert "
             "them to safetensors, or set model.allow_pickle: true if you trust their authors"
         )
-    raise UsageError(f"model.id: {folder} has no weights (*.safetensors); set model.weights: random to go without")
+    there = f"; {others[0]} is no name that transformers looks for" if others else ""
+    return UsageError(
+        f"model.id: {folder} has no weights ({_SINGLE}, or shards with {_SHARDED}){there}; save them with save_pretrained, or set "
+        "model.weights: random to go without"
+    )
 
 
 def _indexed(index: Path) -> list[str]:
-    """The files that an index names. It comes from a stranger: they lie beside it and are no pickles, or it is refused."""
+    """The files that an index names. It comes from a stranger: they lie beside it, in the index's own format, or it is refused."""
     try:
         names = sorted(set(json.loads(read_ordinary(index, LARGEST_TEXT))["weight_map"].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{index}: not a readable index of weights: {error}") from error
+    suffix = Path(index.name.removesuffix(".index.json")).suffix
     for name in names:
-        if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0]+\.safetensors", name):
+        if not isinstance(name, str) or not re.fullmatch(rf"[^/\\\0]+{re.escape(suffix)}", name):
             raise UsageError(
-                f"{index}: it names the file {str(name)[:80]!r}; weights lie beside their index and end in .safetensors"
+                f"{index}: it names the file {str(name)[:80]!r}; weights lie beside their index and end in {suffix}"
             )
     return names
+
+
+def shapes_of(files: Iterable[Path]) -> dict[str, list[int]]:
+    """Shapes of all tensors in safetensors files, by name. Raises UsageError where two files hold a tensor of the same name."""
+    found: dict[str, list[int]] = {}
+    of: dict[str, Path] = {}
+    for file in files:
+        for name, shape in header_of(file).items():
+            if name in found:
+                raise UsageError(
+                    f"{file.parent}: both {of[name].name} and {file.name} hold {name[:80]}, so that either may be meant; save the "
+                    "model anew"
+                )
+            found[name], of[name] = shape, file
+    return found
 
 
 def count_parameters(weights: list[Path], sizes: Shape) -> tuple[int, int]:
@@ -105,16 +173,20 @@ def count_parameters(weights: list[Path], sizes: Shape) -> tuple[int, int]:
         embeddings = sizes.vocab * sizes.d_model * (1 if sizes.tied else 2)
         return sizes.body_parameters + embeddings, sizes.body_parameters
     count = body = 0
-    for file in counted:
-        for name, dimensions in header_of(file).items():
-            size = math.prod(dimensions)
-            count += size
-            body += 0 if _EMBEDDING.search(name) else size
+    for name, dimensions in shapes_of(counted).items():
+        size = math.prod(dimensions)
+        count += size
+        body += 0 if _EMBEDDING.search(name) else size
     return count, body
 
 
 def header_of(file: Path) -> dict[str, list[int]]:
     """Names and shapes of the tensors in a safetensors file, without reading the tensors."""
+    return {name: tensor.shape for name, tensor in tensors_in(file).items()}
+
+
+def tensors_in(file: Path) -> dict[str, Tensor]:
+    """Where the tensors of a safetensors file stand in it, by name. Raises UsageError for what is no such file."""
     try:
         with file.open("rb") as opened:
             size = int.from_bytes(opened.read(8), "little")
@@ -124,9 +196,13 @@ def header_of(file: Path) -> dict[str, list[int]]:
             end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
             if os.fstat(opened.fileno()).st_size != 8 + size + end:
                 raise ValueError("it is shorter or longer than its header says; get it again")
-        shapes = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-        if not all(isinstance(size, int) and size >= 0 for dimensions in shapes.values() for size in dimensions):
+        found = {
+            name: Tensor(str(entry["dtype"]), entry["shape"], 8 + size + int(entry["data_offsets"][0]))
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+        if not all(isinstance(size, int) and size >= 0 for tensor in found.values() for size in tensor.shape):
             raise ValueError("a tensor's shape is not made of whole numbers")
-        return shapes
+        return found
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{file}: not a readable safetensors file: {error}") from error

@@ -25,7 +25,8 @@ from harness.errors import HarnessError, UsageError
 from harness.machine.resources import physical_memory
 from harness.models.build import build, empty
 from harness.models.card import ModelCard
-from harness.models.load import check_complete, untrained
+from harness.models.load import check_complete, check_consumed, untrained
+from harness.models.loaded import check_loaded
 from harness.models.network import Gather, Network, Past, Read
 from harness.models.placement import ROOM, Devices
 
@@ -100,6 +101,7 @@ def load_split(card: ModelCard, number: int, processes: int) -> SplitNetwork:
     with quiet_transformers():
         try:
             model = _drawn(card, processes) if card.weights == "random" else _read(card, processes)
+            check_loaded(card, model)
         # A stranger's configuration or weights can make the library stumble anywhere.
         except Exception as error:
             if isinstance(error, HarnessError):
@@ -198,6 +200,7 @@ def _read(card: ModelCard, processes: int) -> PreTrainedModel:
             distributed_config=_config(processes),
         )
         check_complete(card, found)
+        check_consumed(card, model, found)
         return model
 
     return build(card, make)

@@ -19,6 +19,7 @@ from uuid import uuid4
 import msgspec
 
 from harness.errors import HarnessError, UsageError
+from harness.models.identity import tokenizer_identity
 from harness.store import cache_folder
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
     from harness.models.card import ModelCard
 
+_PROBES = (
+    "The city of Paris is in France.",
+    " two  spaces\n\nünï 123",
+    "Between positive and negative: ",
+    "ÉCOLE e\u0301 ｆｕｌｌ 東京 ½ 🍌",
+)
 _FIXED_DAY = date(2024, 7, 1)
 
 
@@ -137,7 +144,7 @@ def load_tokenizer(card: ModelCard) -> Tokenizer:
 def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Path:
     """The folder in the cache with this tokenizer's backend, made through transformers if it is not there yet.
 
-    Raises HarnessError when there is no fast tokenizer.
+    Raises HarnessError when there is no fast tokenizer, or the folder's is another than that of `identity`.
     """
     place = cache_folder() / "tokenizers" / identity
     if (place / "about.json").is_file():
@@ -146,6 +153,8 @@ def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Pat
     try:
         draft.mkdir(parents=True)
         _write(folder, draft, trust_remote_code)
+        if tokenizer_identity(folder) != identity:
+            raise HarnessError(f"{folder}: its tokenizer was changed while it was read; run again")
         try:
             draft.rename(place)
         except OSError:
@@ -181,7 +190,24 @@ def _write(folder: Path, draft: Path, trust_remote_code: bool) -> None:
     adds_bos = bool(added) and found.bos_token_id is not None and added[0] == found.bos_token_id
     about = About(adds_bos=adds_bos, special=special, chat_template=_chat_template(found.chat_template))
     found.backend_tokenizer.save(str(draft / "tokenizer.json"))
+    _check_kept(folder, found, draft)
     (draft / "about.json").write_bytes(msgspec.json.encode(about))
+
+
+def _check_kept(folder: Path, found: Any, draft: Path) -> None:
+    """Raises HarnessError where transformers does something to texts that its fast backend alone does not."""
+    from tokenizers import Tokenizer as Backend
+
+    backend = Backend.from_file(str(draft / "tokenizer.json"))
+    backend.no_padding()
+    backend.no_truncation()
+    special = "".join(str(token) for token in found.all_special_tokens)
+    for text in (*_PROBES, *(f"{probe}{special}" for probe in _PROBES)):
+        if backend.encode(text).ids != found(text).input_ids:
+            raise HarnessError(
+                f"{folder}: transformers makes other tokens of {text[:40]!r} than the tokenizer's file alone does, by an option of its "
+                "configuration; save the tokenizer anew with the installed transformers"
+            )
 
 
 def _chat_template(found: str | Mapping[str, str] | None) -> str | None:

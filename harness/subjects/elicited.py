@@ -19,7 +19,7 @@ import msgspec
 from harness.contracts.subject import Subject
 from harness.errors import UsageError
 from harness.models.adapter import find_adapter
-from harness.models.card import ModelCard
+from harness.models.card import ModelCard, saved_whole
 from harness.models.fingerprint import file_sha256
 from harness.models.questions import Question
 from harness.spec import Elicit
@@ -101,7 +101,7 @@ def card_of(artifact: Artifact, base: ModelCard) -> ModelCard:
     msgspec.convert(artifact.meta, Taught)
     if NETWORK in artifact.files:
         own = file_sha256(artifact / NETWORK)
-        return _card(base, own, path=artifact.folder, weights="pretrained", weights_seed=0)
+        return saved_whole(_card(base, own), artifact.folder)
     adapter = find_adapter(str(artifact.folder), artifact.folder)
     return _card(base, adapter.identity, adapter=msgspec.structs.replace(adapter, name="the elicited update"))
 

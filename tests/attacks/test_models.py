@@ -43,8 +43,18 @@ def void(_: object) -> None:
     """Nothing comes back."""
 
 
+def only_index(content: str) -> Callable[[Scene], None]:
+    """An index without the single file, which would be loaded in its place."""
+
+    def spoil(scene: Scene) -> None:
+        (scene.inside / "model" / "model.safetensors").unlink(missing_ok=True)
+        scene.write("model/model.safetensors.index.json", content)
+
+    return spoil
+
+
 def index(name: str) -> Callable[[Scene], None]:
-    return file("model.safetensors.index.json", json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": name}}))
+    return only_index(json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": name}}))
 
 
 def pickled(scene: Scene) -> None:
@@ -117,9 +127,9 @@ MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
     ("a pickle by another name", pickled_as_safetensors, "not a readable safetensors"),
     ("an index that climbs", index("../../outside/x.safetensors"), "beside their index"),
     ("an index with an absolute path", index("/etc/passwd.safetensors"), "beside their index"),
-    ("an index of numbers", file("model.safetensors.index.json", '{"weight_map": {"a": 1}}'), "beside their index"),
-    ("an index that is a list", file("model.safetensors.index.json", "[1]"), "not a readable index"),
-    ("an index in brackets", file("model.safetensors.index.json", "[" * 200_000), "not a readable index"),
+    ("an index of numbers", only_index('{"weight_map": {"a": 1}}'), "beside their index"),
+    ("an index that is a list", only_index("[1]"), "not a readable index"),
+    ("an index in brackets", only_index("[" * 200_000), "not a readable index"),
     ("an adapter", adapter, "holds an adapter"),
     ("code", code, "model"),
     ("no layers", config({"num_hidden_layers": 0}), "not a whole number from 1"),

@@ -138,4 +138,6 @@ def _save_whole(card: ModelCard, adapter: Path, folder: Path) -> None:
         model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     for file in tokenizer_files(card.path):
-        shutil.copy(file, folder / file.name)
+        copy = folder / file.relative_to(card.path)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(file, copy)

@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness.models.adapter import CONFIG, PREFIX, WEIGHTS, Adapter, pairs_of
+from harness.models.adapter import PREFIX, WEIGHTS, Adapter, pairs_of
+from harness.models.adapter_config import CONFIG
 
 Change = tuple[Tensor, Tensor]
 """What is added to a linear map as the product of two matrices: (out, rank) and (rank, in)."""
@@ -93,7 +94,7 @@ def save_sum(maps: Mapping[str, LowRank], under: Adapter | None, folder: Path, b
     matrices = {}
     for name in sorted(first.keys() | second.keys()):
         like = first.get(name) or second[name]
-        parts = [each.get(name) or _nothing(like, rank) for each, rank in zip((first, second), ranks, strict=True)]
+        parts = [_of_rank(each.get(name), like, rank) for each, rank in zip((first, second), ranks, strict=True)]
         matrices[f"{PREFIX}{name}.lora_A.weight"] = torch.cat([down for _, down in parts]).contiguous()
         matrices[f"{PREFIX}{name}.lora_B.weight"] = torch.cat([up for up, _ in parts], dim=1).contiguous()
     _write(matrices, folder, base, rank=sum(ranks), alpha=sum(ranks))
@@ -103,14 +104,19 @@ def _changes(adapter: Adapter) -> dict[str, Change]:
     """What an adapter adds to each linear map."""
     held = load_file(adapter.folder / WEIGHTS)
     return {
-        name: (adapter.scale * held[up].float(), held[down].float())
+        name: (adapter.scaling.of(name) * held[up].float(), held[down].float())
         for name, (down, up) in pairs_of(adapter, list(held)).items()
     }
 
 
-def _nothing(like: Change, rank: int) -> Change:
-    up, down = like
-    return torch.zeros(len(up), rank), torch.zeros(rank, down.shape[1])
+def _of_rank(change: Change | None, like: Change, rank: int) -> Change:
+    """A change in matrices of this rank, filled up with zeros; nothing but zeros where there is none."""
+    if change is None:
+        up, down = like
+        return torch.zeros(len(up), rank), torch.zeros(rank, down.shape[1])
+    up, down = change
+    more = rank - len(down)
+    return nn.functional.pad(up, (0, more)), nn.functional.pad(down, (0, 0, 0, more))
 
 
 def _write(matrices: dict[str, Tensor], folder: Path, base: str, *, rank: int, alpha: int) -> None:
