@@ -64,6 +64,10 @@ class StoreError(HarnessError):
     """The artifact store cannot be read or written (a full disk, a missing permission)."""
 
 
+class MemoryRanOut(HarnessError):
+    """Memory does not suffice for what was asked, and asking for less is the user's choice (exit code 3)."""
+
+
 class NumericalError(HarnessError):
     """States that are not finite, or a fit that cannot be computed from them."""
 

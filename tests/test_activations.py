@@ -20,6 +20,7 @@ from harness.activations import batches, trie
 from harness.activations import extract as extraction
 from harness.activations.extract import Extracted, extract, plan_extraction
 from harness.activations.forward import Packed, Whole
+from harness.activations.forwarding import ModelForwarding
 from harness.activations.layers import resolve
 from harness.activations.rows import row_table
 from harness.activations.stems import stems
@@ -564,18 +565,23 @@ def test_keys_tell_models_precisions_and_rules_apart(folders: Callable[[str], Pa
 def test_states_that_are_not_finite_are_an_error(
     folders: Callable[[str], Path], own_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(batches, "token_budget", lambda: 40)
     _, card = spec_of(folders("llama"))
-    real = Packed.__call__
+    real, choose = Packed.__call__, ModelForwarding.choose
 
     def spoiled(self: Packed, groups: Any, layers: Any, log_prob: bool, stem: int = 0) -> Any:
         found = real(self, groups, layers, log_prob, stem)
-        if len(groups) > 2:  # not in the self-check
-            found.states[2, 3, 0] = float("inf")
+        found.states[2, 1, 0] = float("inf")
         return found
 
-    monkeypatch.setattr(Packed, "__call__", spoiled)
+    def chosen(self: ModelForwarding) -> Any:
+        verdict = choose(self)
+        monkeypatch.setattr(Packed, "__call__", spoiled)
+        return verdict
+
+    monkeypatch.setattr(ModelForwarding, "choose", chosen)
     with pytest.raises(NumericalError, match=r'layer 2 for example "e\d+".*float32'):
-        extract(LanguageModel(card), [table_of(5)], EVERYTHING, Store())
+        extract(LanguageModel(card), [table_of(9)], EVERYTHING, Store())
     assert Store().keys("states") == []
 
 

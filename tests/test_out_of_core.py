@@ -16,6 +16,8 @@ import pytest
 
 from harness import language, pipeline
 from harness.activations.forward import Packed
+from harness.activations.forwarding import ModelForwarding
+from harness.activations.selfcheck import Verdict
 from harness.commands.devices import foresee
 from harness.contracts import Pairs, Probe, kind
 from harness.contracts.subject import Devices
@@ -179,10 +181,7 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(
     monkeypatch.setattr(Packed, "__call__", short_of_memory(9, error))
     said: list[str] = []
     monkeypatch.setattr(Reporter, "say", lambda self, text: said.append(text))
-    # The self-check is made on whole batches, and was stored by the first run.
     store = Store(tmp_path / "short")
-    (tmp_path / "short").mkdir()
-    (tmp_path / "usual" / "selfchecks").rename(tmp_path / "short" / "selfchecks")
     found = states(path, store.root)
     moved = np.linalg.norm(found - usual, axis=-1) / np.linalg.norm(usual, axis=-1)
     assert moved.max() <= 1e-5
@@ -200,9 +199,16 @@ def test_another_error_of_the_network_is_no_lack_of_memory(
     tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_text(tmp_path, tiny_llama)
-    states(path, tmp_path / "store")
-    shutil_states(tmp_path / "store")
-    monkeypatch.setattr(Packed, "__call__", short_of_memory(0, lambda: RuntimeError("mat1 and mat2 do not fit")))
+    broken, choose = short_of_memory(0, lambda: RuntimeError("mat1 and mat2 do not fit")), ModelForwarding.choose
+
+    def chosen(self: ModelForwarding) -> Verdict:
+        verdict = choose(self)
+        self._tried = {}
+        monkeypatch.setattr(Packed, "__call__", broken)
+        return verdict
+
+    # On trial it would be a reason to forward another way.
+    monkeypatch.setattr(ModelForwarding, "choose", chosen)
     with pytest.raises(RuntimeError, match="mat1"):
         states(path, tmp_path / "store")
 

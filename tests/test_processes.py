@@ -70,7 +70,7 @@ def by_one(spec: Path) -> dict[str, bytes]:
 
 
 def keys(store: Path) -> set[str]:
-    """All artifacts, the self-check aside, by kind and key."""
+    """All artifacts by kind and key."""
     kinds = (
         "prompts",
         "states",

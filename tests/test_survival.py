@@ -38,7 +38,7 @@ checks:
 WORLDS = "conditions:\n" + "".join(f"  world{n}: {{model: {{truth: {n}.5}}}}\n" for n in range(1, 6))
 """Five networks: enough artifacts to be killed between any two of them."""
 
-STAGES = ("prompts", "states", "selfchecks", "activations", "fit", "score", "tables", "summary", "checks", "report")
+STAGES = ("prompts", "states", "activations", "fit", "score", "tables", "summary", "checks", "report")
 """The kinds of a store, each made from those before it."""
 
 
@@ -148,7 +148,7 @@ def test_a_piece_of_work_is_finished_before_a_stop() -> None:
     assert done == [0, 1, 2]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in STAGES if kind != "selfchecks"])
+@pytest.mark.parametrize("kind", STAGES)
 def test_a_flipped_byte_in_any_file_is_noticed_and_made_again(tmp_path: Path, honest: Path, kind: str) -> None:
     """What would have answered later is taken away, so that the damaged kind is needed."""
     store = shutil.copytree(honest / "store", tmp_path / "store")

@@ -92,23 +92,38 @@ class Cost(msgspec.Struct, frozen=True):
     """Size of the states in the store."""
 
 
-def lay_out(table: RowTable, budget: int, sharing: ModelCard | None = None, grafted: bool = False) -> Layout:
+def lay_out(
+    table: RowTable,
+    budget: int,
+    sharing: ModelCard | None = None,
+    grafted: bool = False,
+    kinds: Sequence[tuple[int, ...]] = (),
+) -> Layout:
     """Plan all rows. `budget` bounds a batch's tokens, padding included; a longer pack stands alone.
 
     With `sharing`, the network whose work is saved, an example's rows are laid out as a tree; `grafted` also forwards what many
-    examples begin with once. Without it each row stands by itself.
+    examples begin with once. Without it each row stands by itself. `kinds`, one for each row, keeps rows of different ones
+    out of one batch.
     """
-    groups = _groups(table, sharing, budget, _stem_of_each_row(table) if sharing is not None and grafted else None)
+    kinds = kinds or [()] * len(table.rows)
+    groups = _groups(
+        table, sharing, budget, _stem_of_each_row(table) if sharing is not None and grafted else None, kinds
+    )
     if grafted:
         groups = _graft(groups, table)
+
+    def joins(group: Group) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What the groups of a batch have in common."""
+        return kinds[group.rows[0]], stem_tokens(group, table)
+
     # Ties are broken by content, so that the order in which conditions or examples come does not matter.
-    groups.sort(key=lambda group: (stem_tokens(group, table), -group.size, table.keys[group.rows[0]]))
+    groups.sort(key=lambda group: (joins(group), -group.size, table.keys[group.rows[0]]))
     batches: list[Batch] = []
     current: list[Group] = []
     for group in groups:
         # Longest first: the first of a batch is what the others are padded to, and a lack of memory shows early.
         if current and (
-            stem_tokens(group, table) != stem_tokens(current[0], table)
+            joins(group) != joins(current[0])
             or (len(current) + 1) * current[0].size > budget
             or (group.size < _EVEN * current[0].size and len(current) * current[0].size >= budget * _ENOUGH)
         ):
@@ -191,13 +206,18 @@ def _shards(batches: Sequence[Batch]) -> list[tuple[Batch, ...]]:
 
 
 def _groups(
-    table: RowTable, sharing: ModelCard | None, budget: int, stem_of: Sequence[int] | None = None
+    table: RowTable,
+    sharing: ModelCard | None,
+    budget: int,
+    stem_of: Sequence[int] | None,
+    kinds: Sequence[tuple[int, ...]],
 ) -> list[Group]:
     if sharing is None:
         return [Group((index,), len(row.tokens)) for index, row in enumerate(table.rows)]
     groups: list[Group] = []
     for family in table.families:
-        groups += _split(family, table, sharing, budget, stem_of)
+        for kind in sorted({kinds[row] for row in family}):
+            groups += _split([row for row in family if kinds[row] == kind], table, sharing, budget, stem_of)
     return groups
 
 

@@ -2,7 +2,7 @@
 
 - `Packed`: an example's rows as one tree of tokens, several trees side by side; `grafted` where the trees grow from a
   stem that was forwarded before.
-- `Whole`: every prompt by itself, padded on the right.
+- `Whole`: every prompt by itself, padded on the right; `equal` where those of a pass have one length, so that none is padded.
 - `Single`: one prompt at a time, with nothing but its tokens. Slow, and what the others are checked against.
 """
 
@@ -23,7 +23,7 @@ from harness.models.log_odds import Spoken
 from harness.models.network import Gather, Network, Past
 from harness.models.questions import Row
 
-Way = Literal["grafted", "packed", "whole", "single"]
+Way = Literal["grafted", "packed", "whole", "equal", "single"]
 
 
 class Forwarded(msgspec.Struct, frozen=True):
@@ -156,6 +156,7 @@ WAYS: dict[Way, type[Packed] | type[Whole] | type[Single]] = {
     "grafted": Packed,
     "packed": Packed,
     "whole": Whole,
+    "equal": Whole,
     "single": Single,
 }
 
@@ -214,21 +215,24 @@ def _read(
     log_prob: bool,
 ) -> Forwarded:
     if not log_prob:
-        return Forwarded(network.read(inputs, layers, _gather(placed, length, network)).states, None)
+        return Forwarded(network.read(inputs, layers, _gather(placed, network)).states, None)
     heads_at, spoken = _predictions(placed, length, network)
-    out = network.read(inputs, layers, _gather(placed, length, network), heads_at)
+    out = network.read(inputs, layers, _gather(placed, network), heads_at)
     assert out.logits is not None
     return Forwarded(out.states, spoken.log_prob(out.logits))
 
 
-def _gather(placed: Sequence[Placed], length: int, network: Network) -> Gather:
+def _gather(placed: Sequence[Placed], network: Network) -> Gather:
     """Takes each row's state out of a layer."""
     if placed[0].row.rule == "mean":
         return _mean(placed, network)
-    places = _send(np.asarray([one.sequence * length + one.at(one.row.place) for one in placed]), network)
+    sequences = _send(np.asarray([one.sequence for one in placed]), network)
+    places = _send(np.asarray([one.at(one.row.place) for one in placed]), network)
 
     def take(states: Tensor) -> Tensor:
-        return states.reshape(-1, states.shape[-1]).index_select(0, places.to(states.device)).to(network.device)
+        # Networks that look at blocks of tokens pad texts to whole ones by themselves: their states are of more tokens.
+        flat = (sequences * states.shape[1] + places).to(states.device)
+        return states.reshape(-1, states.shape[-1]).index_select(0, flat).to(network.device)
 
     return take
 

@@ -9,47 +9,47 @@ claim shards of the same layout: who forwards a shard makes no difference to it.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.activations import batches
+from harness.activations import batches, sample
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch, Cost, Layout
 from harness.activations.rows import RowTable
 from harness.contracts.subject import Subject
-from harness.errors import HarnessError, NumericalError
+from harness.errors import MemoryRanOut, NumericalError
 from harness.machine import stopping
 from harness.machine.jobs import Job, OneProcessJob
 from harness.machine.resources import Resources
 from harness.models.card import ModelCard
-from harness.models.questions import Row
-from harness.store import content_key
+from harness.models.lengths import lengths
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.activations.forward import Forward, Way
-    from harness.activations.selfcheck import Verdict
+    from harness.activations.forward import Forward, Forwarded, Way
+    from harness.activations.selfcheck import Attempt, Verdict
     from harness.models.network import Network
 
 Progress = Callable[[int, int], None]
 """Called with the tokens forwarded so far and the tokens to forward in all."""
 
+Parts = list[tuple["Tensor", "Tensor | None"]]
+"""States and log-probabilities of a batch's rows, in one part or several."""
+
 Begin = Callable[[dict[str, Any]], Job]
 """Opens a job for all processes; the orders are the same for each."""
-
-_LONGEST_CHECKED = 512
-"""Tokens of a pack beyond which the self-check prefers a shorter one."""
 
 
 class Orders(msgspec.Struct, frozen=True):
     """What one process decides for all, so that every one has the same batches."""
 
     way: str
+    cuts: tuple[int, ...]
+    """Lengths that keep rows on their two sides apart."""
     how: str
     """The way in words, as it is stored with the states."""
     budget: int
@@ -82,6 +82,8 @@ class Forwarding:
         self.halved = False
         self.too_many: int | None = None
         """Padded tokens of the smallest batch for which memory did not suffice."""
+        self._tried: dict[Batch, Parts] = {}
+        """Batches that were forwarded on trial, the way that was chosen."""
         self.remark = ""
         """What else there is to say of how this run forwards."""
 
@@ -92,8 +94,8 @@ class Forwarding:
         """What is left to do where these rows are stored, and what everything would cost; None where nobody can say."""
         return None
 
-    def layout(self, way: Way, budget: int) -> Layout:
-        """Which rows are forwarded together."""
+    def layout(self, way: Way, budget: int, cuts: Sequence[int] = ()) -> Layout:
+        """Which rows are forwarded together: none that are on different sides of one of the `cuts`."""
         return batches.lay_out(self.table, budget)
 
     def choose(self) -> Verdict:
@@ -138,7 +140,7 @@ class Forwarding:
     def _open(self, begin: Begin | None, stored: str) -> tuple[Verdict, Orders, Job]:
         """How to forward, and the job, in which others may take part from now on."""
         verdict = self.choose()
-        orders = Orders(verdict.way, verdict.how, self.budget, stored, begin is not None)
+        orders = Orders(verdict.way, verdict.cuts, verdict.how, self.budget, stored, begin is not None)
         return verdict, orders, begin(msgspec.to_builtins(orders)) if begin else OneProcessJob()
 
     def take_part(self, job: Job, orders: dict[str, Any]) -> None:
@@ -155,7 +157,7 @@ class Forwarding:
             forward = forward or self.forward(orders.way)  # type: ignore[arg-type]
             parts = []
             for batch in shards[number]:
-                parts += self._forward(forward, batch)
+                parts += self._tried.pop(batch, []) or self._forward(forward, batch)
                 stem = batches.stem_tokens(batch.groups[0], self.table)
                 done += batch.tokens + (0 if stem in stems else len(stem))
                 stems.add(stem)
@@ -169,14 +171,14 @@ class Forwarding:
         stored = _from_bits(orders.stored)
         left = [
             [rest for batch in shard if (rest := batches.without(batch, stored, self.table)) is not None]
-            for shard in self.layout(orders.way, orders.budget).shards  # type: ignore[arg-type]
+            for shard in self.layout(orders.way, orders.budget, orders.cuts).shards  # type: ignore[arg-type]
         ]
         left = list(filter(None, left))
         if orders.longest_first:
             left.sort(key=lambda shard: -sum(batch.tokens for batch in shard))
         return left
 
-    def _forward(self, forward: Forward, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
+    def _forward(self, forward: Forward, batch: Batch) -> Parts:
         """States of a batch, in parts where memory is short."""
         import torch
 
@@ -201,12 +203,12 @@ class Forwarding:
 
     def _refuse_to_halve(self, batch: Batch, halves: tuple[Batch, Batch] | None, error: Exception) -> None:
         if halves is None:
-            raise HarnessError(
+            raise MemoryRanOut(
                 f"{self.subject.name}: memory ran out with a single prompt of {batch.longest} tokens; set "
                 "model.dtype: bfloat16, a shorter prompt.max_tokens, or fewer layers"
             ) from error
         if self.resources.deterministic:
-            raise HarnessError(
+            raise MemoryRanOut(
                 f"{self.subject.name}: memory ran out with a batch of {batch.longest * len(batch.groups)} tokens, and with "
                 f"--deterministic none is halved; set --tokens-per-pass {self.budget // 2}, in every run to be compared"
             ) from error
@@ -238,22 +240,27 @@ class Forwarding:
 def ways(card: ModelCard) -> tuple[Way, ...]:
     """Ways to try, fastest first. A tree of tokens makes sense only where a token sees nothing after it."""
     if card.stacks == "decoder-only" and card.packing == "auto":
-        return ("grafted", "packed", "whole", "single")
-    return ("whole", "single")
+        return ("grafted", "packed", "whole", "equal", "single")
+    return ("whole", "equal", "single")
 
 
 class ModelForwarding(Forwarding):
     """Forwards rows through a language model; each process has a network of its own."""
 
     _network: Network | None = None
+    _attempt: tuple[Attempt, Forward] | None = None
+    """What is on trial, and what forwards it."""
 
     def __init__(self, card: ModelCard, subject: Subject, table: RowTable, bank: Bank, resources: Resources):
         super().__init__(subject, table, bank, resources)
         self.card = card
         self.packs = "packed" in ways(card)
 
-    apart: tuple[str, ...] = ()
-    """What else a verdict rests on."""
+    @cached_property
+    def extents(self) -> list[sample.Extent]:
+        """The lengths of each row, as the network reads it."""
+        card = self.card
+        return sample.extents(self.table, card.stacks == "encoder-decoder" and card.side == "decoder")
 
     def cost(self, stored: set[int]) -> tuple[Cost, Cost]:
         # The self-check has the last word on the way; until then the fastest is taken for right.
@@ -263,9 +270,13 @@ class ModelForwarding(Forwarding):
         layers = len(self.bank.layers)
         return tuple(batches.cost(some, self.table, self.card, layers) for some in (left, everything))  # type: ignore[return-value]
 
-    def layout(self, way: Way, budget: int) -> Layout:
+    def layout(self, way: Way, budget: int, cuts: Sequence[int] = ()) -> Layout:
         sharing = self.card if way in ("grafted", "packed") else None
-        return batches.lay_out(self.table, budget, sharing, grafted=way == "grafted")
+        return batches.lay_out(self.table, budget, sharing, way == "grafted", self._kinds(way, cuts))
+
+    def _kinds(self, way: Way, cuts: Sequence[int]) -> list[sample.Extent]:
+        """For each row, what it has in common with those that it is forwarded with."""
+        return self.extents if way == "equal" else sample.sides(self.extents, cuts)
 
     def forward(self, way: Way) -> Forward:
         from harness.activations.forward import WAYS
@@ -280,68 +291,48 @@ class ModelForwarding(Forwarding):
         return self._network
 
     def choose(self) -> Verdict:
-        """Chooses the way, which is examined once for a model, a machine's libraries and a set of layers."""
-        return self.remembered() or self.remember(self.examine())
+        """The fastest way that gives the states of single prompts, tried on parts of the batches that it makes of these rows.
 
-    def examine(self) -> Verdict:
-        """Tries the ways on a sample of rows."""
-        from harness.activations.selfcheck import examine
+        Made anew in each run: it depends on the rows, the batches, the network, the libraries and the machine.
+        """
+        from harness.activations.selfcheck import SelfCheck
 
-        possible, groups, stem = self._candidates
-        return examine(self._loaded(), groups, possible, self.bank.layers, self.bank.log_prob_wanted, stem)
-
-    def remembered(self) -> Verdict | None:
-        """The verdict of an earlier examination."""
-        from harness.activations.selfcheck import Verdict
-        from harness.store import reading
-
-        return reading.read(
-            self.bank.store, "selfchecks", self._examined_as, lambda stored: msgspec.convert(stored.meta, Verdict)
-        )
-
-    def remember(self, verdict: Verdict) -> Verdict:
-        with self.bank.store.write("selfchecks", self._examined_as, msgspec.to_builtins(verdict)):
-            pass
+        network = self._loaded()
+        check = SelfCheck(network, self.table, self.bank.layers, self.bank.log_prob_wanted)
+        verdict = check.examine(self._attempts(network), self._on_trial)
+        if verdict.way == "single":
+            self._tried = {}
         return verdict
 
-    @cached_property
-    def _examined_as(self) -> str:
-        import torch
-        import transformers
+    def _attempts(self, network: Network) -> Iterator[Attempt]:
+        """Ways to try, the fastest first; each with all rows together, and with those beside a number of the configuration apart."""
+        from harness.activations.selfcheck import Attempt
 
-        from harness.activations.selfcheck import TOLERANCE
-
-        possible = self._candidates[0]
-        device = self._loaded().device.type
-        return content_key(
-            self.bank.key, possible, str(torch.__version__), transformers.__version__, device, TOLERANCE, *self.apart
-        )
-
-    @cached_property
-    def _candidates(self) -> tuple[tuple[Way, ...], list[list[Row]], int]:
-        """Ways to try, and on what."""
-        possible = ways(self.card)
-        groups, stem = self._sample()
-        if not stem:
-            possible = tuple(way for way in possible if way != "grafted")
+        cuts = sample.cuts(self.extents, lengths(network.model.config.to_dict()))
         reach = max(len(row.tokens) for row in self.table.rows)
-        if self.card.shape.window is not None and reach > self.card.shape.window:
+        window = self.card.shape.window
+        for way in ways(self.card):
             # A tree mask of ours has no window in it.
-            possible = tuple(way for way in possible if way not in ("grafted", "packed"))
-        return possible, groups, stem
+            if way == "single" or (way in ("grafted", "packed") and window is not None and reach > window):
+                continue
+            for apart in [(), cuts] if cuts and way != "equal" else [()]:
+                layout = self.layout(way, self.budget, apart)
+                if way == "grafted" and not any(batch.stem for shard in layout.shards for batch in shard):
+                    continue
+                kinds = self._kinds(way, apart)
+                yield Attempt(way, apart, sample.sample(layout, self.table, self.extents, kinds, cuts, self.budget))
 
-    def _sample(self) -> tuple[list[list[Row]], int]:
-        """The rows of two examples, one of middling size and a long one, so that padding is tried as well; and the
-        length of their stem."""
-        layout = self.layout("grafted", self.budget)
-        groups = [group for shard in layout.shards for batch in shard for group in batch.groups]
-        frequent = Counter(batches.stem_tokens(group, self.table) for group in groups if group.stem).most_common(1)
-        if frequent:
-            groups = [group for group in groups if batches.stem_tokens(group, self.table) == frequent[0][0]]
-        groups.sort(key=lambda group: -group.size)
-        fit = [group for group in groups if group.size <= _LONGEST_CHECKED] or groups[-1:]
-        chosen = [fit[0], fit[len(fit) // 2]]
-        return [[self.table.rows[row] for row in group.rows] for group in chosen], fit[0].stem
+    def _on_trial(self, attempt: Attempt, batch: Batch) -> Forwarded:
+        """Forwards a batch as a run does, in parts where memory is short."""
+        import torch
+
+        from harness.activations.forward import Forwarded
+
+        if self._attempt is None or self._attempt[0] is not attempt:
+            self._attempt, self._tried = (attempt, self.forward(attempt.way)), {}
+        parts = self._tried[batch] = self._forward(self._attempt[1], batch)
+        chances = [log_prob for _, log_prob in parts if log_prob is not None]
+        return Forwarded(torch.cat([states for states, _ in parts], dim=1), torch.cat(chances) if chances else None)
 
 
 def _as_bits(numbers: set[int], count: int) -> str:

@@ -22,7 +22,7 @@ class GivenStates(Forwarding):
     def choose(self) -> Verdict:
         from harness.activations.selfcheck import Verdict
 
-        return Verdict("whole", "states given by the test bed", "")
+        return Verdict("whole", (), "states given by the test bed", "")
 
     def forward(self, way: Way) -> Forward:
         return Asked(self.subject)

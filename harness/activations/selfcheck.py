@@ -1,22 +1,26 @@
-"""The self-check: a faster way to forward must give this model's own states on a few prompts of the run at hand.
+"""The self-check: a faster way to forward must give this model's own states on a few batches of the run at hand.
 
 Tree masks are wrong for models that count positions by themselves (ALiBi), look at a window, or run through the text
-one token at a time. Nobody keeps a true list of those, so every model is asked: the same rows are forwarded the fast way
-and one at a time with nothing but their tokens, and the difference is measured as the largest ‖Δ‖ / ‖x‖ of any row at any
-layer.
+one token at a time; and where frequencies are chosen by the longest text of a pass (longrope), a batch of any kind is. Nobody
+keeps a true list of those, so every model is asked: the same rows are forwarded the fast way and one at a time with nothing but
+their tokens, and the difference is measured as the largest ‖Δ‖ / ‖x‖ of any row at any layer.
+
+What is proved is proved of the rows at hand, of their lengths and of the batches that they make. It is not kept for other runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import torch
 
+from harness.activations.batches import Batch
 from harness.activations.forward import WAYS, Forwarded, Way
-from harness.errors import HarnessError, NumericalError
+from harness.activations.rows import RowTable
+from harness.activations.sample import Trial
+from harness.errors import HarnessError, MemoryRanOut, NumericalError
 from harness.models.network import Network
-from harness.models.questions import Row
 
 TOLERANCE = {"float32": 5e-5, "float16": 2e-2, "bfloat16": 6e-2}
 """Largest relative difference that counts as rounding, by dtype."""
@@ -24,108 +28,113 @@ TOLERANCE = {"float32": 5e-5, "float16": 2e-2, "bfloat16": 6e-2}
 _LOG_PROB_TOLERANCE = {"float32": 2e-3, "float16": 0.1, "bfloat16": 0.5}
 """Largest difference of an answer's log-probability, in nats."""
 
-_ROWS = 4
-"""Rows of a group that are forwarded alone for comparison."""
-
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The way to forward this model, and why."""
+    """The way to forward these rows, and why."""
 
     way: Way
+    cuts: tuple[int, ...]
+    """Numbers of tokens; rows on different sides of one are never forwarded together."""
     how: str
     """For the report: the same on every machine that comes to the same verdict."""
     measured: str
     """The differences found, for the manifest."""
 
 
-def examine(
-    network: Network,
-    groups: Sequence[Sequence[Row]],
-    ways: Sequence[Way],
-    layers: Sequence[int],
-    log_prob: bool,
-    stem: int = 0,
-) -> Verdict:
-    """The first of `ways` that gives what single prompts give. `groups` are a few examples, forwarded as one batch; they
-    share a stem of so many tokens.
+class Attempt(msgspec.Struct, frozen=True):
+    """A way to forward, and what it is tried on."""
 
-    Raises NumericalError when the model's own states are not finite.
-    """
-    compared = [_spread(len(group)) for group in groups]
-    alone = [[group[index] for index in chosen] for group, chosen in zip(groups, compared, strict=True)]
-    reference = WAYS["single"](network)(alone, layers, log_prob)
-    _finite(reference, network, layers)
-    refused: list[str] = []
-    measured: list[str] = []
-    for way in ways:
-        if way == "single":
-            break
-        found = _try(network, way, groups, compared, reference, layers, log_prob, stem if way == "grafted" else 0)
-        measured.append(f"{way}: {found.said}")
-        if not found.fault:
-            bound = f"self-check: states as of single prompts, to {TOLERANCE[network.card.dtype]:g}"
-            return Verdict(way, "; ".join([_NAMES[way], *refused, bound]), ", ".join(measured))
-        refused.append(f"not {_NAMES[way]}, because {found.fault}")
-    return Verdict("single", "; ".join([_NAMES["single"], *refused]), ", ".join(measured))
+    way: Way
+    cuts: tuple[int, ...]
+    trials: Sequence[Trial]
 
-
-class _Trial(msgspec.Struct, frozen=True):
-    """The result of trying one way."""
-
-    said: str
-    """With the numbers."""
-    fault: str = ""
-    """Why it will not do; empty if it will."""
+    @property
+    def name(self) -> str:
+        if not self.cuts:
+            return _NAMES[self.way]
+        return f"{_NAMES[self.way]}, up to and beyond {', '.join(map(str, self.cuts))} tokens apart"
 
 
 _NAMES: dict[Way, str] = {
     "grafted": "packed (beginnings shared within and between examples once)",
     "packed": "packed (beginnings shared within an example once)",
     "whole": "whole prompts, padded on the right",
+    "equal": "whole prompts, of one length in each pass",
     "single": "one prompt at a time",
 }
 
 
-def _try(
-    network: Network,
-    way: Way,
-    groups: Sequence[Sequence[Row]],
-    compared: Sequence[Sequence[int]],
-    reference: Forwarded,
-    layers: Sequence[int],
-    log_prob: bool,
-    stem: int,
-) -> _Trial:
-    try:
-        found = WAYS[way](network)(groups, layers, log_prob, stem)
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except (ValueError, RuntimeError, TypeError, IndexError, AttributeError, KeyError, HarnessError) as error:
-        line = next(iter(str(error).strip().splitlines()), "")
-        return _Trial(f"{type(error).__name__}: {line[:160]}", "the model refuses it")
-    starts = [sum(len(group) for group in groups[:number]) for number in range(len(groups))]
-    chosen = [start + index for start, indices in zip(starts, compared, strict=True) for index in indices]
-    states = found.states[:, chosen].double()
-    plain = reference.states.double()
-    scale = plain.norm(dim=-1).clamp_min(1e-30)
-    difference = float(((states - plain).norm(dim=-1) / scale).nan_to_num(nan=float("inf")).max())
-    dtype = network.card.dtype
-    said = f"largest relative difference of a state {difference:.1e}"
-    if difference > TOLERANCE[dtype]:
-        return _Trial(said, "its states are others")
-    if found.log_prob is not None and reference.log_prob is not None:
-        moved = float((found.log_prob[chosen] - reference.log_prob).abs().nan_to_num(nan=0.0).max())
-        said += f", of an answer's log-probability {moved:.1e}"
-        if moved > _LOG_PROB_TOLERANCE[dtype]:
-            return _Trial(said, "its answers' probabilities are others")
-    return _Trial(said)
+class SelfCheck:
+    """Holds ways to forward some rows against one prompt at a time."""
 
+    def __init__(self, network: Network, table: RowTable, layers: Sequence[int], log_prob: bool):
+        self._network = network
+        self._table = table
+        self._layers = layers
+        self._log_prob = log_prob
+        self._alone: dict[int, Forwarded] = {}
+        """Rows by themselves, each once however many ways it is compared with."""
 
-def _spread(count: int) -> list[int]:
-    """A few numbers below `count`, first and last among them."""
-    if count <= _ROWS:
-        return list(range(count))
-    return sorted({round(step * (count - 1) / (_ROWS - 1)) for step in range(_ROWS)})
+    def examine(self, attempts: Iterable[Attempt], forward: Callable[[Attempt, Batch], Forwarded]) -> Verdict:
+        """The first attempt that gives what single prompts give.
+
+        Raises NumericalError when the model's own states are not finite, MemoryRanOut when memory does not suffice.
+        """
+        refused: list[str] = []
+        measured: list[str] = []
+        for attempt in attempts:
+            said, fault = self._try(attempt, forward)
+            measured.append(f"{attempt.name}: {said}")
+            if not fault:
+                bound = f"self-check: states as of single prompts, to {TOLERANCE[self._network.card.dtype]:g}"
+                how = "; ".join([attempt.name, *refused, bound])
+                return Verdict(attempt.way, attempt.cuts, how, self._said(measured))
+            refused.append(f"not {attempt.name}, because {fault}")
+        return Verdict("single", (), "; ".join([_NAMES["single"], *refused]), self._said(measured))
+
+    def _said(self, measured: Sequence[str]) -> str:
+        if not measured:
+            return ""
+        lengths = [len(self._table.rows[row].tokens) for row in self._alone]
+        return f"{len(lengths)} rows of {min(lengths)} to {max(lengths)} tokens: {', '.join(measured)}"
+
+    def _try(self, attempt: Attempt, forward: Callable[[Attempt, Batch], Forwarded]) -> tuple[str, str]:
+        """What was found, with the numbers; and why the way will not do, empty if it will."""
+        dtype = self._network.card.dtype
+        apart, moved = 0.0, 0.0
+        for trial in attempt.trials:
+            alone = [self._by_itself(row) for row in trial.compared]
+            try:
+                found = forward(attempt, trial.batch)
+            except (torch.cuda.OutOfMemoryError, MemoryRanOut):
+                raise
+            except (ValueError, RuntimeError, TypeError, IndexError, AttributeError, KeyError, HarnessError) as error:
+                line = next(iter(str(error).strip().splitlines()), "")
+                return f"{type(error).__name__}: {line[:160]}", "the model refuses it"
+            rows = trial.batch.rows
+            chosen = [rows.index(row) for row in trial.compared]
+            plain = torch.cat([one.states for one in alone], dim=1).double()
+            scale = plain.norm(dim=-1).clamp_min(1e-30)
+            difference = (found.states[:, chosen].double() - plain).norm(dim=-1) / scale
+            apart = max(apart, float(difference.nan_to_num(nan=float("inf")).max()))
+            if found.log_prob is not None:
+                own = torch.cat([one.log_prob for one in alone if one.log_prob is not None])
+                moved = max(moved, float((found.log_prob[chosen] - own).abs().nan_to_num(nan=0.0).max()))
+            if apart > TOLERANCE[dtype] or moved > _LOG_PROB_TOLERANCE[dtype]:
+                break
+        said = f"largest relative difference of a state {apart:.1e}"
+        if apart > TOLERANCE[dtype]:
+            return said, "its states are others"
+        if self._log_prob:
+            said += f", of an answer's log-probability {moved:.1e}"
+        return said, "its answers' probabilities are others" if moved > _LOG_PROB_TOLERANCE[dtype] else ""
+
+    def _by_itself(self, row: int) -> Forwarded:
+        if row not in self._alone:
+            found = WAYS["single"](self._network)([[self._table.rows[row]]], self._layers, self._log_prob)
+            _finite(found, self._network, self._layers)
+            self._alone[row] = found
+        return self._alone[row]
 
 
 def _finite(found: Forwarded, network: Network, layers: Sequence[int]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from harness.activations.batches import Batch
 from harness.activations.forwarding import Begin, ModelForwarding, Orders, memory_ran_out
-from harness.errors import HarnessError, UsageError
+from harness.errors import MemoryRanOut, UsageError
 from harness.machine.jobs import Job
 from harness.machine.team import SharedJob
 from harness.models.tensor_parallel import SplitNetwork, load_split
@@ -54,38 +54,28 @@ class TensorParallelForwarding(ModelForwarding):
     def _open(self, begin: Begin | None, stored: str) -> tuple[Verdict, Orders, Job]:
         if begin is None:
             raise UsageError("--tensor-parallel needs several processes on a machine; add --processes N")
-        orders = Orders("", "", self.budget, stored, True)
+        orders = Orders("", (), "", self.budget, stored, True)
         job = begin(msgspec.to_builtins(orders))
         verdict, together = self._agree(job)
-        return verdict, msgspec.structs.replace(orders, way=verdict.way, how=verdict.how), together
+        return verdict, _ordered(orders, verdict), together
 
     def take_part(self, job: Job, orders: dict[str, Any]) -> None:
         verdict, together = self._agree(job)
-        agreed = msgspec.structs.replace(msgspec.convert(orders, Orders), way=verdict.way, how=verdict.how)
+        agreed = _ordered(msgspec.convert(orders, Orders), verdict)
         self._work(together, agreed, lambda done: None)
 
     def _agree(self, job: Job) -> tuple[Verdict, MachineJob]:
         """Loads the network and finds the way, both with all others."""
-        from harness.activations.selfcheck import Verdict
-
         assert isinstance(job, SharedJob), "whoever works in step is in a team"
         team = job.team
         machine = team.exchange_within_machine()
         self._job, self.first = job, team.rank == machine.start
-        self.apart = ("tensor parallel", str(len(machine)))
         self.remark = (
             f"the weights were split over {len(machine)} processes (tensor parallel): states differ by rounding from those of "
             "a network in one piece"
         )
         self._network = load_split(self.card, team.rank - machine.start, len(machine))
-        if team.leads:
-            job.tell("remembered", msgspec.to_builtins(self.remembered()))
-        # The store might answer one process and not another, and then one would wait for sums for ever.
-        if (remembered := job.hear("remembered")) is not None:
-            verdict = msgspec.convert(remembered, Verdict)
-        else:
-            verdict = self._examined_together()
-        return verdict, MachineJob(job, self.first)
+        return self._examined_together(), MachineJob(job, self.first)
 
     def _examined_together(self) -> Verdict:
         """Every machine examines, for all processes are needed; what the leading one found is what counts."""
@@ -94,7 +84,7 @@ class TensorParallelForwarding(ModelForwarding):
         job, network = self._job, self._network
         assert network is not None
         try:
-            found = self.examine()
+            found = self.choose()
         except RuntimeError as error:
             if network.lost is None:
                 raise
@@ -103,8 +93,11 @@ class TensorParallelForwarding(ModelForwarding):
             # The ways that were tried after it seemed to fail, and did not.
             raise job.team.lost(network.lost) from network.lost
         if job.team.leads:
-            job.tell("verdict", msgspec.to_builtins(self.remember(found)))
-        return msgspec.convert(job.hear("verdict"), Verdict)
+            job.tell("verdict", msgspec.to_builtins(found))
+        agreed = msgspec.convert(job.hear("verdict"), Verdict)
+        if (agreed.way, agreed.cuts) != (found.way, found.cuts):
+            self._tried = {}
+        return agreed
 
     def _forward(self, forward: Forward, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
         network = self._network
@@ -117,7 +110,7 @@ class TensorParallelForwarding(ModelForwarding):
                 raise self._job.team.lost(network.lost) from error
             if memory_ran_out(error):
                 # Halved here, the batch would be whole elsewhere, and everybody would wait for ever.
-                raise HarnessError(
+                raise MemoryRanOut(
                     f"{self.subject.name}: memory ran out with a batch of {batch.longest * len(batch.groups)} tokens, and with "
                     f"--tensor-parallel none is halved; set --tokens-per-pass {max(1, self.budget // 2)}, use more processes, or "
                     "model.dtype: bfloat16"
@@ -128,3 +121,7 @@ class TensorParallelForwarding(ModelForwarding):
     def _keep(self, parts: Sequence[tuple[Tensor, Tensor | None]], shard: Sequence[Batch], how: str) -> None:
         if self.first:
             super()._keep(parts, shard, how)
+
+
+def _ordered(orders: Orders, verdict: Verdict) -> Orders:
+    return msgspec.structs.replace(orders, way=verdict.way, cuts=verdict.cuts, how=verdict.how)

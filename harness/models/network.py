@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.models.card import ModelCard
+from harness.models.unchanged import unchanged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,7 +82,8 @@ class Network:
         """
         out = Read(layers)
         whole = heads_at is not None and self.head is not None
-        with torch.inference_mode(), self._listening(out, gather, None if whole else max(layers)):
+        deepest = None if whole else max(layers)
+        with torch.inference_mode(), unchanged(self.model), self._listening(out, gather, deepest):
             try:
                 if not whole:
                     body = self._body()
@@ -103,7 +105,7 @@ class Network:
         from transformers import DynamicCache
 
         cache, out, body = DynamicCache(), Read(layers), self._body()
-        with torch.inference_mode(), self._listening(out, lambda states: states, None):
+        with torch.inference_mode(), unchanged(self.model), self._listening(out, lambda states: states, None):
             body(**inputs, use_cache=True, **{cache_argument(body): cache})
         # The layers of a cache without a configuration are plain ones, and filled.
         return [(layer.keys, layer.values) for layer in cache.layers], out  # type: ignore[misc, union-attr]

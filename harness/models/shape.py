@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.errors import UsageError
+from harness.models.lengths import window
 from harness.untrusted.files import read_ordinary
 
 Stacks = Literal["decoder-only", "encoder-only", "encoder-decoder"]
@@ -66,7 +67,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     context: int | None
     """Longest sequence; None where the positions have no end (relative ones)."""
     window: int | None
-    """Sliding window of the attention, in tokens; None without one."""
+    """The shortest window of the attention (sliding, local or in chunks), in tokens; None without one."""
     gated: bool
     """Whether the MLP has a gate (three matrices instead of two). A guess by activation function, for costs only."""
     tied: bool
@@ -126,7 +127,7 @@ def shape(config: Mapping[str, Any], folder: Path, side: Literal["auto", "decode
         d_mlp=size("intermediate_size", "n_inner", "ffn_dim", "d_ff", "hidden_dim", "encoder_ffn_dim") or 4 * d_model,
         vocab=vocab,
         context=_context(text, folder),
-        window=_window(text),
+        window=window(text),
         gated=any(word in str(_get(text, "hidden_act", "hidden_activation", "feed_forward_proj", "activation_function"))
                   for word in ("silu", "swiglu", "gated", "gelu_pytorch_tanh")),
         tied=bool(text.get("tie_word_embeddings", True)),
@@ -155,11 +156,6 @@ def _context(text: Mapping[str, Any], folder: Path) -> int | None:
     if found is None or text["model_type"] in ("t5", "mt5", "umt5"):
         return None
     return found - (2 if text["model_type"] in _OFFSET_POSITIONS else 0)
-
-
-def _window(text: Mapping[str, Any]) -> int | None:
-    window = text.get("sliding_window")
-    return int(window) if isinstance(window, int) and text.get("use_sliding_window", True) else None
 
 
 def _get(text: Mapping[str, Any], *names: str) -> Any:

@@ -137,7 +137,7 @@ def verify(store: Store) -> tuple[int, list[str]]:
 def prune(store: Store, older_than_s: float | None = None, unused: bool = False, dry_run: bool = False) -> Pruned:
     """Removes artifacts that were not used for `older_than_s` and, if `unused`, that no spec's last run refers to.
 
-    Both where both are given. Kinds that no run refers to by name (self-checks) go by age alone. Raises UsageError for a
+    Both where both are given. Kinds that no run refers to by name go by age alone. Raises UsageError for a
     folder that is no store.
     """
     _check(store)
