@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
 
 def rows_where(
-    table: pl.DataFrame, where: Mapping[str, Value | tuple[Value, ...]], shown: Mapping[str, Sequence[str]], place: str
+    table: pl.DataFrame,
+    where: Mapping[str, Value | tuple[Value, ...]],
+    shown: Mapping[str, Sequence[str]],
+    place: str,
+    spelled: Mapping[str, Sequence[str]] = {},
 ) -> pl.DataFrame:
-    """The rows whose columns have these values. `shown` are the names of a column's classes, index = value.
+    """The rows whose columns have these values. `shown` are the names of a column's classes, index = value. `spelled` are columns of
+    text in the place of another, for one whose values have several spellings, any of which may be named.
 
     Raises DataError with what there is for a column or a value that is not there.
     """
@@ -26,23 +31,23 @@ def rows_where(
     for name, wanted in where.items():
         if name not in columns:
             raise DataError(f'data.where: {place} has no column "{name}"{did_you_mean(name, columns)}')
-        cells = table[name]
-        names = shown.get(name, ())
-        texts = cells.cast(pl.String) if not cells.dtype.is_integer() or not names else _named(cells, names)
-        values = sorted(texts.unique().drop_nulls())
+        texts = [table[other] for other in spelled.get(name, ())] or [_texts(table[name], shown.get(name, ()))]
+        values = sorted({value for column in texts for value in column.unique().drop_nulls()})
         asked = [_text(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
         for value in asked:
             if value not in values:
                 some = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")
                 among = "" if name == next(iter(where)) else " of those that are left"
                 raise DataError(f'data.where.{name}: no row{among} has "{value}"; there is: {some}')
-        table = table.filter(texts.is_in(asked))
+        table = table.filter(pl.any_horizontal([column.is_in(asked).fill_null(value=False) for column in texts]))
     return table
 
 
-def _named(cells: pl.Series, names: Sequence[str]) -> pl.Series:
+def _texts(cells: pl.Series, names: Sequence[str]) -> pl.Series:
     import polars as pl
 
+    if not cells.dtype.is_integer() or not names:
+        return cells.cast(pl.String)
     return cells.replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
 
 
