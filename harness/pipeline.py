@@ -63,7 +63,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))
     tables = plan.add(Tables(spec=spec, scores=scores))
     layers = plan.add(Layers(spec=spec, scores=scores))
-    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states))
+    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
     figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
     claims = [*left_out, *bed_claims.sentences(plan, store)]
