@@ -21,8 +21,7 @@ from harness.machine.progress import Reporter
 from harness.machine.resources import Resources
 from harness.machine.team import Team
 from harness.page.writing import write
-from harness.plan import bed_claims
-from harness.plan.own_answers import spoken
+from harness.plan import bed_claims, own_answers
 from harness.plan.plan import Plan
 from harness.report.manifest import RunOf, maker, manifest_of, new_run
 from harness.spec import Spec
@@ -52,7 +51,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     that cannot be found.
     """
     subjects = {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions}
-    spec, left_out = spoken(spec, subjects)
+    spec, left_out = own_answers.spoken(spec, subjects)
     plan = Plan(spec, folder, subjects)
     prompts = {one.condition.name: plan.add(one) for one in prompts_asked(plan)}
     taught = {name: plan.add(one) for one in trainings(plan, prompts) for name in one.place}
@@ -66,9 +65,9 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
     figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
-    claims = [*left_out, *bed_claims.sentences(plan, store)]
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks, claims=claims
+        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
+        claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan
 
