@@ -21,7 +21,7 @@ from harness.machine.progress import Reporter
 from harness.machine.resources import Resources
 from harness.machine.team import Team
 from harness.page.writing import write
-from harness.plan import bed_claims
+from harness.plan import bed_claims, own_answers
 from harness.plan.plan import Plan
 from harness.report.manifest import RunOf, maker, manifest_of, new_run
 from harness.spec import Spec
@@ -50,7 +50,9 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     With `bring`, assets that the spec names are downloaded if they are not here. Raises UsageError for a model or a data set
     that cannot be found.
     """
-    plan = Plan(spec, folder, {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions})
+    subjects = {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions}
+    spec, left_out = own_answers.spoken(spec, subjects)
+    plan = Plan(spec, folder, subjects)
     prompts = {one.condition.name: plan.add(one) for one in prompts_asked(plan)}
     taught = {name: plan.add(one) for one in trainings(plan, prompts) for name in one.place}
     plan.subjects |= {name: training.planned(store) for name, training in taught.items()}
@@ -60,12 +62,12 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))
     tables = plan.add(Tables(spec=spec, scores=scores))
     layers = plan.add(Layers(spec=spec, scores=scores))
-    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states))
+    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
     figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
-    claims = bed_claims.sentences(plan, store)
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks, claims=claims
+        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
+        claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan
 

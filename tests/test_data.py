@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -401,6 +402,34 @@ def test_labels_by_index_and_by_name() -> None:
 
 
 # Hub
+
+
+def test_where_leaves_out_rows_whose_label_is_no_answer(tmp_path: Path) -> None:
+    labels = ["no", "unsure", "yes", "", "yes", "no"] * 8
+    kinds = [kind for kind in "aabb" for _ in range(12)]
+    table = pl.DataFrame({"text": [f"row {number}" for number in range(48)], "label": labels, "kind": kinds})
+    table.filter(pl.col("label") != "").write_csv(tmp_path / "rows.csv")
+    answers = ("no", "yes")
+
+    def drawn(**where: Any) -> pl.DataFrame:
+        data = Data(source=source("file", file="rows.csv"), where=where, split=Split(train=0.5, test=0.5))  # type: ignore[arg-type]
+        return sample(data, answers, tmp_path)
+
+    chosen = drawn(label=("yes", "no"))
+    assert (len(chosen), sorted(chosen["label"].unique())) == (32, [0, 1])
+    for spelled in ((0, 1), ("0", "yes")):
+        assert drawn(label=spelled).equals(chosen)
+    # The split is that of all groups, whatever is kept.
+    fewer = drawn(label=("yes", "no"), kind="a")
+    both = fewer.join(chosen, on="example", suffix="_of_all")
+    assert len(fewer) == len(both) == 16
+    assert (both["split"] == both["split_of_all"]).all()
+    # The controls: kept, such a row is refused, with its number in the file.
+    for where in ({}, {"kind": "a"}, {"label": ("yes", "unsure")}):
+        with pytest.raises(DataError, match='row 2: the label "unsure" is neither an answer nor its index'):
+            drawn(**where)
+    with pytest.raises(DataError, match='no row has "maybe"; there is: 0, 1, no, unsure, yes'):
+        drawn(label="maybe")
 
 
 def test_a_local_folder_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

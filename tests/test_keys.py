@@ -199,7 +199,7 @@ def _bound(node: ast.stmt) -> str:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stages"),
     [
-        ("prompts/where.py", "texts.is_in(asked)", "~texts.is_in(asked)", {"prompts"}),
+        ("prompts/where.py", "column.is_in(asked)", "~column.is_in(asked)", {"prompts"}),
         ("report/figures/seeds.py", "return", "print()\n    return", {"report"}),
         ("scoring/labels.py", "agreeing.any()", "agreeing.all()", {"score"}),
         ("report/facts.py", "layer 0 is", "layer 0 was", {"summary"}),
@@ -339,7 +339,7 @@ def test_a_warm_store_answers_for_no_other_code(copied: Path, tiny_llama: Path) 
     assert "nothing had to be computed" not in run()
     before = (folder / "reports" / "colours" / "results.csv").read_bytes()
     assert "nothing had to be computed" in run()
-    edit(copied / "prompts" / "where.py", "texts.is_in(asked)", "~texts.is_in(asked)")
+    edit(copied / "prompts" / "where.py", "column.is_in(asked)", "~column.is_in(asked)")
     assert "nothing had to be computed" not in run()
     assert (folder / "reports" / "colours" / "results.csv").read_bytes() != before
 
@@ -375,6 +375,7 @@ def test_a_plan_says_which_definitions_changed(tmp_path: Path, edited: Path) -> 
     found = after.stored(store)
     reasons = {kind: {found[stage.key].reason for stage in after.of(kind)} for kind in ("summary", "score", "fit")}
     (summary,) = reasons["summary"]
-    assert summary == "changed: code (LAYERS)"
+    # It says which fits found nothing, and so is made again with the scores.
+    assert summary.startswith("changed: code (LAYERS), score main → main · ccs")
     assert reasons["score"] == {"changed: code (Fitting.apply)"}
     assert reasons["fit"] == {"was made, but is no longer in the store"}

@@ -16,8 +16,9 @@ import torch
 from harness.contracts import Pairs, Probe
 from harness.contracts.kind import find, names, options
 from harness.errors import NumericalError, StoreError, UsageError
+from harness.probes._components import descend_from_components
 from harness.probes._consistency import FLOOR, Consistency
-from harness.probes._descent import AdamW, _descend_group, descend
+from harness.probes._descent import AdamW, _descend_group, descend, nothing
 from harness.probes._quasi_newton import minimise
 from harness.probes._start import starts
 from harness.probes._symmetrised import SymmetrisedConsistency
@@ -248,19 +249,128 @@ def test_lda_agrees_with_scikit_learn(count: int, shrinkage: float) -> None:
         np.testing.assert_allclose(readout["bias"][0, layer], oracle.intercept_[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [30, 200])
-def test_lda_auto_shrinks_as_ledoit_and_wolf(count: int) -> None:
-    from sklearn.covariance import ledoit_wolf
+def quadratic(rows: np.ndarray) -> np.ndarray:
+    """Ledoit and Wolf's quadratic-inverse shrinkage, step by step over all of the sample's eigenvalues: (feature, feature)."""
+    n, p = len(rows) - 1, rows.shape[1]
+    value, vectors = np.linalg.eigh(rows.T @ rows / n)
+    kept = value[max(0, p - n) :]
+    c, h = p / n, min((p / n) ** 2, (n / p) ** 2) ** 0.35 / p**0.35
+    found = []
+    for at in 1 / kept:
+        ratios = [
+            (one * (one - at) / near, one * one * h / near)
+            for one in 1 / kept
+            for near in [(one - at) ** 2 + (one * h) ** 2]
+        ]
+        theta, conjugate = np.mean(ratios, axis=0)
+        squared = theta**2 + conjugate**2
+        found.append(
+            1 / (at * ((1 - c) ** 2 + 2 * c * (1 - c) * theta + c**2 * squared)) if p <= n else 1 / (at * squared)
+        )
+    whole = np.array([1 / ((c - 1) * np.mean(1 / kept))] * max(0, p - n) + found)
+    whole *= kept.sum() / whole.sum()
+    return (vectors * whole) @ vectors.T
 
+
+@pytest.mark.parametrize("count", [80, 200])
+def test_lda_auto_shrinks_each_class_by_the_quadratic_formula(count: int) -> None:
     pairs = planted_pairs("lda", count, truth=1.0)
     truth = pairs.labels.numpy()
     readout = make("lda").fit(pairs, [0]).tensors()
     for layer, x in enumerate(differences_of(pairs)):
         means = np.stack([x[truth == label].mean(axis=0) for label in (0, 1)])
-        covariance, shrinkage = ledoit_wolf(x - means[truth], assume_centered=True)
-        assert 0 < shrinkage < 1
-        expected = np.linalg.solve(covariance, means[1] - means[0])
-        np.testing.assert_allclose(readout["weight"][0, layer, 1], expected, rtol=1e-4, atol=1e-6)
+        residuals = x - means[truth]
+        deviation = np.sqrt((residuals**2).mean(axis=0))
+        covariance = sum(
+            (truth == label).mean() * quadratic((residuals / deviation)[truth == label]) for label in (0, 1)
+        )
+        expected = np.linalg.solve(covariance, (means[1] - means[0]) / deviation) / deviation
+        np.testing.assert_allclose(readout["weight"][0, layer, 1], expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
+
+
+def test_lda_of_few_rows_shrinks_as_ledoit_and_wolf() -> None:
+    from sklearn.covariance import ledoit_wolf
+
+    pairs = planted_pairs("lda", 30, truth=1.0)
+    truth = pairs.labels.numpy()
+    readout = make("lda").fit(pairs, [0]).tensors()
+    for layer, x in enumerate(differences_of(pairs)):
+        means = np.stack([x[truth == label].mean(axis=0) for label in (0, 1)])
+        residuals = x - means[truth]
+        deviation = np.sqrt((residuals**2).mean(axis=0))
+        covariance = 0
+        for label in (0, 1):
+            own = (residuals / deviation)[truth == label]
+            # The share is that of the covariance with ÷ n; here it is ÷ n − 1, as the quadratic formula has it.
+            _, share = ledoit_wolf(own, assume_centered=True)
+            sample = own.T @ own / (len(own) - 1)
+            target = np.trace(sample) / sample.shape[0] * np.eye(sample.shape[0])
+            covariance = covariance + (truth == label).mean() * ((1 - share) * sample + share * target)
+        expected = np.linalg.solve(covariance, (means[1] - means[0]) / deviation) / deviation
+        np.testing.assert_allclose(readout["weight"][0, layer, 1], expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
+
+
+SPECTRA = {
+    "flat": lambda d: np.ones(d),
+    "power": lambda d: np.arange(1, d + 1) ** -1.0,
+    "steep": lambda d: np.arange(1, d + 1) ** -2.0 + 1e-4,
+    "spikes": lambda d: np.r_[np.full(3, 100.0), np.ones(d - 3)],
+}
+
+
+def classes(
+    spectrum: str, d: int, count: int, seed: int, distractor: float, uneven: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Two Gaussians two standard deviations apart in a random direction, beside a bit that has nothing to do with them: training
+    rows and labels, test rows and labels."""
+    random = np.random.default_rng(seed)
+    variance = SPECTRA[spectrum](d)
+    basis = np.linalg.qr(random.standard_normal((d, d)))[0]
+    apart, other = (one / np.linalg.norm(one) for one in random.standard_normal((2, d)))
+    scale = np.exp(random.standard_normal(d)) if uneven else np.ones(d)
+
+    def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(rows) % 2
+        bit = 2 * random.integers(0, 2, rows) - 1
+        noise = random.standard_normal((rows, d)) * np.sqrt(variance)
+        states = noise @ basis.T + np.outer(2 * labels - 1, basis @ (np.sqrt(variance) * apart))
+        return (states + distractor * np.sqrt(variance.mean()) * np.outer(bit, other)) * scale, labels
+
+    return *draw(count), *draw(1500)
+
+
+def test_lda_is_at_least_as_good_as_scikit_learns_shrinkages_and_better_beside_a_distractor() -> None:
+    """Mean AUROC on new rows over 4 spectra, 2 numbers of rows, 2 of dimensions, with dimensions on one scale or on many: 32 cells
+    without a distractor, 32 with one of eight standard deviations."""
+    from sklearn.covariance import OAS
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.metrics import roc_auc_score
+
+    theirs = {
+        "auto": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+        "oas": LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=OAS()),
+        "pseudo-inverse": LinearDiscriminantAnalysis(solver="svd"),
+    }
+    means = {}
+    for distractor in (0.0, 8.0):
+        found: dict[str, list[float]] = {name: [] for name in ("ours", *theirs)}
+        cells = [(s, n, d, u) for s in SPECTRA for n in (70, 160) for d in (30, 120) for u in (False, True)]
+        for seed, (spectrum, count, d, uneven) in enumerate(cells):
+            x, y, new, truth = classes(spectrum, d, count, seed, distractor, uneven)
+            states = torch.tensor(x, dtype=torch.float32)
+            pairs = Pairs(
+                torch.stack([0 * states, states], dim=1)[None],
+                torch.zeros(count, dtype=torch.int64),
+                labels=torch.tensor(y),
+            )
+            own = make("lda").fit(pairs, [0]).tensors()["weight"][0, 0, 1].double().numpy()
+            found["ours"].append(roc_auc_score(truth, new @ own))
+            for name, method in theirs.items():
+                found[name].append(roc_auc_score(truth, method.fit(x, y).decision_function(new)))
+        means[distractor] = {name: float(np.mean(scores)) for name, scores in found.items()}
+    best = {distractor: max(mean[name] for name in theirs) for distractor, mean in means.items()}
+    assert means[0.0]["ours"] > best[0.0]
+    assert means[8.0]["ours"] > best[8.0] + 0.005
 
 
 def test_lda_without_shrinkage_refuses_more_dimensions_than_rows() -> None:
@@ -407,11 +517,14 @@ def test_the_two_confidences_are_one_where_answers_are_consistent() -> None:
 
 def test_ccs_can_begin_at_principal_components() -> None:
     pairs = planted_pairs("ccs", 80)
-    readout = make("ccs", init="pca", restarts=4, epochs=1, learning_rate=1e-9, weight_decay=0.0).fit(pairs, [0, 1])
+    rule = AdamW(learning_rate=1e-9, weight_decay=0.0, epochs=1, tolerance=0.0)
+    objective = partial(Consistency, bias=True)
+    fits = descend_from_components(pairs, objective, 2, 4, bias=True, rule=rule, constant=1e9)
     for layer, x in enumerate(differences_of(pairs)):
         components = np.linalg.svd(x - x.mean(axis=0))[2][:4]
-        own = readout.restart_direction[:, :, layer].numpy()
+        own = fits.theta[layer, :, :64].unflatten(0, (2, 4)).numpy()
         np.testing.assert_allclose(abs((own * components).sum(axis=-1)), 1, atol=1e-4)
+    readout = make("ccs", init="pca", restarts=4).fit(pairs, [0, 1])
     assert torch.equal(readout.restart_direction[0], readout.restart_direction[1])
     with pytest.raises(UsageError, match="has 9 components to begin at"):
         make("ccs", init="pca", restarts=10).fit(planted_pairs("ccs", 10), [0])
@@ -423,7 +536,10 @@ def test_ccs_eigen_agrees_with_scipy(count: int) -> None:
 
     pairs = planted_pairs("ccs_eigen", count, truth=1.0)
     fits = {
-        contrast: make("ccs_eigen", contrast=contrast, ridge=0.3).fit(pairs, [0]).tensors()["weight"][0, :, 1].numpy()
+        contrast: make("ccs_eigen", contrast=contrast, **({"ridge": 0.3} if contrast == "ratio" else {}))
+        .fit(pairs, [0])
+        .tensors()["weight"][0, :, 1]
+        .numpy()
         for contrast in ("ratio", "difference")
     }
     for layer in range(4):
@@ -502,7 +618,7 @@ def test_crc_bss_minimises_what_the_paper_says() -> None:
 
 def test_rccs_begins_as_ccs_and_never_repeats_a_direction() -> None:
     pairs = planted_pairs("rccs", truth=1.0)
-    plain = make("ccs", optimizer="lbfgs", restarts=3, **SHORT["rccs"]).fit(pairs, [0, 1])
+    plain = make("ccs", optimizer="lbfgs", restarts=3, weight_decay=0.0, **SHORT["rccs"]).fit(pairs, [0, 1])
     first = make("rccs", nth=1, **SHORT["rccs"]).fit(pairs, [0, 1])
     torch.testing.assert_close(first.restart_loss, plain.restart_loss, atol=1e-5, rtol=1e-3)
     torch.testing.assert_close(first.restart_direction, plain.restart_direction, atol=1e-3, rtol=1e-3)
@@ -607,29 +723,98 @@ def test_ccs_stopping_early_changes_the_loss_by_less_than_it_says(made: dict[str
 @pytest.mark.parametrize("made", [{"truth": 4.0}, {"truth": 0.5}, {"truth": 0.0}])
 def test_lbfgs_reaches_losses_as_low_in_a_tenth_of_the_evaluations(made: dict[str, float]) -> None:
     pairs = planted_pairs("ccs", **made)
-    slow, fast = (make("ccs", optimizer=name).fit(pairs, [0, 1]) for name in ("adamw", "lbfgs"))
-    assert float(fast.restart_loss.median()) <= float(slow.restart_loss.median()) + 1e-3
-    few = make("ccs", epochs=100).fit(pairs, [0, 1])
+    slow, fast = (make("ccs", optimizer=name, weight_decay=0.0).fit(pairs, [0, 1]) for name in ("adamw", "lbfgs"))
+    assert float(fast.restart_loss.median()) <= float(slow.restart_loss.median()) + 2e-3
+    few = make("ccs", epochs=100, weight_decay=0.0).fit(pairs, [0, 1])
     assert float(fast.restart_loss.median()) < float(few.restart_loss.median())
 
 
 def test_lbfgs_stays_finite_where_losses_reach_zero() -> None:
     rows = world(60, 0, truth=8.0, d_model=128)
-    readout = make("ccs", optimizer="lbfgs", epochs=400).fit(normalised("burns", rows, rows), range(5))
+    readout = make("ccs", optimizer="lbfgs", epochs=400, weight_decay=0.0).fit(
+        normalised("burns", rows, rows), range(5)
+    )
     assert all(tensor.isfinite().all() for tensor in readout.tensors().values())
     assert float(readout.loss[:, 3].max()) < 1e-3
 
 
-def test_lbfgs_leaves_the_plateau_of_saturated_probabilities() -> None:
-    """States a hundred times too large for sigmoids: AdamW's gradients vanish, and with them its way out."""
-    train, test = world(200, 0), world(400, 1)
-    large = [each._replace(states=100 * each.states) for each in (train, test)]
-    fast, slow = (make("ccs", normalise="mean", optimizer=name, restarts=3) for name in ("lbfgs", "adamw"))
-    assert (accuracy(fast, *large, seeds=range(3))["truth"][:, 3] > 0.95).all()
-    pairs = normalised("mean", large[0], large[0])
-    assert float(slow.fit(pairs, [0]).restart_loss[..., 3].max()) > float(
-        fast.fit(pairs, [0]).restart_loss[..., 3].max()
+def saturating(scale: float) -> Pairs:
+    """Rows in which a feature that both members share dwarfs the rest: a first step towards it saturates every probability."""
+    rows = world(200, 0, truth=2.0)
+    way = torch.tensor(np.random.default_rng(9).standard_normal(64), dtype=torch.float32)
+    side = torch.tensor(2 * rows.factors["word"] - 1, dtype=torch.float32)
+    made = rows._replace(states=scale * (rows.states + 16 * side[:, None, None] * way))
+    return normalised("mean", made, made)
+
+
+STUCK = AdamW(learning_rate=0.01, weight_decay=0.01, epochs=1000, tolerance=0.0)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 1.24, 1.47, 10.0, 300.0])
+@pytest.mark.parametrize("optimizer", ["adamw", "lbfgs"])
+def test_no_fit_hangs_on_the_scale_of_the_states(scale: float, optimizer: str) -> None:
+    readout = make("ccs", normalise="mean", optimizer=optimizer, restarts=5).fit(saturating(scale), range(2))
+    assert float(readout.restart_loss[..., 3].max()) < nothing(FLOOR)
+    assert bool(readout.restart_direction[..., 3, :].any(dim=-1).all())
+
+
+def test_without_beginning_again_fits_stay_where_probabilities_saturate() -> None:
+    """The control: the recipe by itself. What does not stay there is the same to the last bit."""
+    states = saturating(1.0).states[3:]
+    start = starts(range(10), 1, 64, "sphere", bias=True)[:, 0]
+    alone, again = (
+        descend(states, partial(Consistency, bias=True), start, STUCK, constant) for constant in (None, FLOOR)
     )
+    stuck = alone.loss >= nothing(FLOOR)
+    assert bool(stuck.any())
+    assert not bool(stuck.all())
+    assert float(alone.loss.max()) > 1.4
+    assert float(again.loss.max()) < nothing(FLOOR)
+    assert torch.equal(alone.theta[~stuck], again.theta[~stuck])
+
+
+def test_a_fit_that_stays_no_better_than_a_constant_answers_nothing() -> None:
+    """One step leads nowhere: the loss is said, and the answer is 0."""
+    pairs = saturating(10.0)
+    readout = make("ccs", normalise="mean", epochs=1, learning_rate=1e-9).fit(pairs, [0])
+    assert float(readout.loss.min()) >= nothing(FLOOR)
+    assert not readout.answers(pairs).score.any()
+
+
+def test_no_fit_settles_on_a_plateau() -> None:
+    states = saturating(1.0).states[3:]
+    start = starts(range(40), 1, 64, "sphere", bias=True)[:, 0]
+    objective = partial(Consistency, bias=True)
+    hasty, early, whole = (
+        descend(states, objective, start, msgspec.structs.replace(STUCK, tolerance=tolerance), constant)
+        for tolerance, constant in ((1e-6, None), (1e-6, FLOOR), (0.0, FLOOR))
+    )
+    # The control: with nothing known of a constant probe, plateaus are taken for the end.
+    assert float(hasty.loss[hasty.steps < 1000].max()) > 1
+    assert float((early.loss - whole.loss).abs().max()) < 1e-4
+
+
+def test_weight_decay_of_lbfgs_is_a_term_of_what_is_minimised() -> None:
+    from scipy.optimize import minimize
+
+    pairs = planted_pairs("ccs", 150, truth=1.0, d_model=16)
+    for decay in (0.003, 0.03):
+        readout = make("ccs", optimizer="lbfgs", weight_decay=decay, epochs=400, restarts=1).fit(pairs, [3])
+        start = starts([3], 1, 16, "sphere", bias=True)[0, 0].double().numpy()
+        states = pairs.states[3].double().numpy()
+
+        def penalised(theta: np.ndarray, states: np.ndarray = states, decay: float = decay) -> float:
+            p = 1 / (1 + np.exp(-(states @ theta[:-1] + theta[-1])))
+            return float(((p.sum(axis=1) - 1) ** 2 + p.min(axis=1) ** 2).mean() + decay / 2 * theta @ theta)
+
+        oracle = minimize(penalised, start, method="L-BFGS-B", options={"maxiter": 2000})
+        own = np.append(readout.direction[0, 3].double().numpy(), float(readout.bias[0, 3]))
+        assert penalised(own) <= oracle.fun + 1e-4
+        # The loss that is kept is without the term.
+        assert float(readout.loss[0, 3]) == pytest.approx(penalised(own, decay=0.0), abs=1e-5)
+    free = make("ccs", optimizer="lbfgs", weight_decay=0.0, epochs=400, restarts=1).fit(pairs, [3])
+    assert float(free.direction[0, 3].norm()) > float(readout.direction[0, 3].norm())
+    assert float(free.loss[0, 3]) < float(readout.loss[0, 3])
 
 
 def test_ccs_keeps_every_restart_and_chooses_the_lowest_loss() -> None:

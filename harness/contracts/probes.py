@@ -38,6 +38,7 @@ class Pairs(WithAxes, frozen=True):
         "relations": ("relation", "member"),
         "log_odds": ("row",),
         "partial": (),
+        "grain": ("layer",),
     }
     numbered: ClassVar[Mapping[str, str]] = {"relations": "row"}
 
@@ -58,6 +59,9 @@ class Pairs(WithAxes, frozen=True):
     no language-model head."""
     partial: bool = False
     """Whether there are more layers than these, which are fitted apart. That nothing varies here is then no error."""
+    grain: Tensor | None = None
+    """Norm of what may be rounding in one state, (layer,), see `harness.maths.rounding`; of training pairs that were normalised. None
+    where it is that of the states as they are."""
 
 
 class Answers(WithAxes, frozen=True):

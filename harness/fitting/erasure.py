@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from harness.contracts import Erasure, Pairs, Probe, kind
 from harness.errors import DataError
 from harness.machine.threads import each
-from harness.maths.leace import oblique
+from harness.maths import rounding
+from harness.maths.leace import Oblique, oblique
 from harness.readouts.fitted_probes import LinearReadout
 from harness.readouts.normalisers import Erased
 
@@ -38,19 +39,26 @@ def fit_erasure(erasure: Erasure, pairs: Pairs, targets: Mapping[str, np.ndarray
         )
     labels = torch.tensor(np.asarray(targets[erasure.of], dtype=np.int64), device=pairs.states.device)
     centre = pairs.states.mean(dim=1, dtype=torch.float64).to(pairs.states.dtype)
-    left, right = _leace(pairs.states, centre, labels) if erasure.by == "leace" else _directions(erasure, pairs, labels)
+    left, right = _leace(pairs, centre, labels) if erasure.by == "leace" else _directions(erasure, pairs, labels)
     return Erased(left, right, centre, torch.zeros_like(centre), pairs.template.unique())
 
 
-def _leace(states: Tensor, centre: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """By layer, from statements and whether each agrees; both (layer, 1, d_model)."""
+def _leace(pairs: Pairs, centre: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """By layer, from statements and whether each agrees; both (layer, 1, d_model), zero where no more than rounding tells them apart."""
     import torch
 
     agrees = torch.stack([1 - labels, labels], dim=1).double()
     concept = (agrees - agrees.mean(dim=0)).flatten()[:, None]
-    found = each(
-        lambda layer: oblique((layer[0].double() - layer[1]).flatten(0, 1), concept), zip(states, centre, strict=True)
-    )
+    grains = rounding.grain_of(pairs.states) if pairs.grain is None else pairs.grain
+
+    def erased(layer: tuple[Tensor, Tensor, Tensor]) -> Oblique:
+        states, middle, grain = layer
+        if not bool(rounding.told_apart(states[:, 1] - states[:, 0], labels[None], 2**0.5 * grain)):
+            nothing = states.new_zeros(1, states.shape[-1], dtype=torch.float64)
+            return Oblique(nothing, nothing.clone())
+        return oblique((states.double() - middle).flatten(0, 1), concept)
+
+    found = each(erased, zip(pairs.states, centre, grains, strict=True))
     return torch.stack([one.left for one in found]), torch.stack([one.right for one in found])
 
 
@@ -73,11 +81,13 @@ def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> tuple[Tensor,
         assert isinstance(readout, LinearReadout)
         weight = readout.weight[0].double()
         new = weight[:, 1] - weight[:, 0]
+        whole = new.norm(dim=1, keepdim=True)
         # Twice: once leaves what rounding put along the earlier directions.
         for _ in range(2):
             new = new - torch.einsum("lk,lkd->ld", torch.einsum("ld,lkd->lk", new, basis), basis)
         size = new.norm(dim=1, keepdim=True)
-        new = torch.where(size > 0, new / size.clamp_min(1e-300), 0.0)
+        # What is left of a direction that the earlier ones span is rounding, and so is all of none.
+        new = torch.where(size > 1e-6 * whole, new / size.clamp_min(1e-300), 0.0)
         basis = torch.cat([basis, new[:, None]], dim=1)
         along = new.to(left.states.dtype)
         states = left.states - torch.einsum("lpad,ld->lpa", left.states, along)[..., None] * along[:, None, None]

@@ -13,6 +13,7 @@ import numpy as np
 from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout, kind
 from harness.errors import DataError
 from harness.fitting.erasure import fit_erasure
+from harness.fitting.grain import grain_after
 from harness.readouts.fitted_probes import RestartsReadout
 from harness.readouts.normalisers import Chain
 from harness.scoring.score import Labels, Scored, SplitName, accuracies, shuffled_labels
@@ -49,7 +50,11 @@ class Fitting:
             return self.states[part]
         key = (_space(probe), part)
         if key not in self._normalised:
-            self._normalised[key] = self.normaliser(probe)(self.states[part])
+            normaliser = self.normaliser(probe)
+            normalised = normaliser(self.states[part])
+            if part == "train":
+                normalised = msgspec.structs.replace(normalised, grain=grain_after(normaliser, self.states[part]))
+            self._normalised[key] = normalised
         return self._normalised[key]
 
     def apply(self, probe: Probe, pairs: Pairs) -> Pairs:

@@ -28,6 +28,7 @@ def spec_of(resolved: Resolved, file: str) -> Spec:
         conditions=conditions,
         distractors={name: made for name, made in resolved.distractors.items() if made is not None},
         probes=_probes(resolved),
+        added=tuple(resolved.added_baselines()),
         xors=tuple(resolved.xors()),
         transfer=resolved.all_transfers(),
         metrics=_metrics(resolved),

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def descend_from_components(
-    pairs: Pairs, objective: Callable[[Tensor], Objective], seeds: int, restarts: int, bias: bool, rule: AdamW | LBFGS
+    pairs: Pairs,
+    objective: Callable[[Tensor], Objective],
+    seeds: int,
+    restarts: int,
+    bias: bool,
+    rule: AdamW | LBFGS,
+    constant: float,
 ) -> Fits:
     """Fits as `descend` gives them, seed · restart on the fit axis; all seeds are the same.
 
@@ -32,7 +38,7 @@ def descend_from_components(
     for layer, rows in enumerate(difference):
         start = torch.nn.functional.pad(components(rows, restarts), (0, int(bias)))
         # Layer by layer, because each has a start of its own.
-        fits.append(descend(states[layer : layer + 1], objective, start, rule))
+        fits.append(descend(states[layer : layer + 1], objective, start, rule, constant))
     every = joined(fits, "layer")
     return Fits(*(part.repeat(1, seeds, *[1] * (part.ndim - 2)) for part in (every.theta, every.loss, every.steps)))
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FLOOR = 0.2
 """Loss of the best constant probe."""
+UNDECIDED = 0.25
+"""Loss of the probe that says ½ of everything."""
 
 
 class Consistency:

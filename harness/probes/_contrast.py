@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from harness.contracts import Pairs
 from harness.errors import ConstantStates, NumericalError
+from harness.maths import rounding
+from harness.maths.rounding import TIMES, varies
 from harness.readouts.fitted_probes import LinearReadout
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ROUNDING = 1e-6
-"""Differences that vary by at most this share of the largest state are rounding, not information (float32 keeps about
-seven digits)."""
 
 
 def check(pairs: Pairs) -> None:
@@ -29,11 +27,19 @@ def check(pairs: Pairs) -> None:
         low, high = pairs.states[layer].aminmax()
         if not bool((high - low).isfinite()):
             _raise_not_finite(pairs.states[layer], layer)
-    if not pairs.partial and not any(_varies(layer) for layer in pairs.states):
+    if not pairs.partial and not any(
+        varies(layer.flatten(1), 2**0.5 * grain) for layer, grain in zip(pairs.states, grain_of(pairs), strict=True)
+    ):
         raise ConstantStates(
             "the states are constant: no training pair differs from another at any layer that was given; choose deeper "
             "layers or another token (activations.layers, activations.token)"
         )
+
+
+def grain_of(pairs: Pairs) -> list[float]:
+    """What rounding may be of a state at each layer: that of the states before they were normalised, where it is known."""
+    grain = rounding.grain_of(pairs.states) if pairs.grain is None else pairs.grain
+    return [float(own) for own in grain]
 
 
 def _raise_not_finite(states: Tensor, layer: int) -> None:
@@ -46,31 +52,43 @@ def _raise_not_finite(states: Tensor, layer: int) -> None:
     raise NumericalError(f"states at layer index {layer} span more than float32 can hold; normalise them")
 
 
-def _varies(states: Tensor) -> bool:
-    """Whether the pairs of one layer, (pair, answer, d_model), differ from each other."""
-    spread = states.amax(dim=0) - states.amin(dim=0)
-    return bool(spread.max() > ROUNDING * states.abs().max())
-
-
 def differences(pairs: Pairs) -> Tensor:
     """x⁺ − x⁻ in float32, (layer, pair, d_model); exactly zero at layers where it does not vary.
 
     Zeros make every method score 0 there, which reads as chance, where rounding noise would be taken for a feature.
     """
-    import torch
-
     check(pairs)
     result = pairs.states[:, :, 1] - pairs.states[:, :, 0]
-    largest = torch.stack([layer.abs().max() for layer in pairs.states])
-    spread = (result.amax(dim=1) - result.amin(dim=1)).amax(dim=-1)
-    still = spread <= ROUNDING * largest
-    if bool(still.all()) and not pairs.partial:
+    still = [not varies(rows, grain) for rows, grain in zip(result, difference_grain(pairs), strict=True)]
+    if all(still) and not pairs.partial:
         raise ConstantStates(
             "x⁺ − x⁻ is constant: it is the same for all training pairs at every layer that was given; choose deeper "
             "layers or another token (activations.layers, activations.token)"
         )
-    result[still] = 0
+    for rows, fixed in zip(result, still, strict=True):
+        if fixed:
+            rows.zero_()
     return result
+
+
+def difference_grain(pairs: Pairs) -> list[float]:
+    """What rounding may be of x⁺ − x⁻ at each layer: both members round."""
+    return [2**0.5 * grain for grain in grain_of(pairs)]
+
+
+def silent(pairs: Pairs) -> Tensor:
+    """Layers at which x⁺ and x⁻ are one state, or no pair differs from another, up to rounding, bool, (layer,).
+
+    A probe that judges each member by itself has nothing to say there, however it is fitted.
+    """
+    import torch
+
+    check(pairs)
+    found = []
+    for layer, grain in zip(pairs.states, difference_grain(pairs), strict=True):
+        apart = (layer[:, 1] - layer[:, 0]).norm(dim=1).square().mean().sqrt()
+        found.append(not varies(layer.flatten(1), grain) or float(apart) <= TIMES * grain)
+    return torch.tensor(found, device=pairs.states.device)
 
 
 def pair_weight(direction: Tensor) -> Tensor:
@@ -103,6 +121,15 @@ def label_rows(pairs: Pairs) -> Tensor:
                 "balance the data or raise data.limit"
             )
     return labels
+
+
+def told_apart(rows: Tensor, labels: Tensor, pairs: Pairs) -> Tensor:
+    """Whether the class means of rows made of the pairs' states, (layer, pair, feature), differ by more than rounding, bool,
+    (labelling, layer). Where they do not, no linear probe finds anything, and answers 0 for all."""
+    import torch
+
+    found = [rounding.told_apart(own, labels, grain) for own, grain in zip(rows, difference_grain(pairs), strict=True)]
+    return torch.stack(found, dim=1)
 
 
 def per_seed(tensor: Tensor, seeds: int) -> Tensor:

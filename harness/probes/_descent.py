@@ -27,6 +27,12 @@ LOOK = 50
 PATIENCE = 4
 """Looks over which a settled loss stands still. Fewer mistake a plateau, which a fit can leave after a hundred steps,
 for the end."""
+AGAIN = 3
+"""Times that a fit which has found nothing is begun again."""
+GENTLER = 4.0
+"""How much nearer to zero it then begins, and how much shorter its steps are, each time."""
+CLOSE = 1e-3
+"""With weight decay, L-BFGS ends where the gradient is this share of the decay's own."""
 
 
 class Objective(Protocol):
@@ -54,14 +60,24 @@ class AdamW(msgspec.Struct, frozen=True):
     tolerance: float
     """A fit has settled when its loss has moved by less than this over PATIENCE looks; 0 for never."""
 
+    def gentler(self, times: float) -> AdamW:
+        """The same with shorter steps."""
+        return msgspec.structs.replace(self, learning_rate=self.learning_rate / times)
+
 
 class LBFGS(msgspec.Struct, frozen=True):
     """Limited-memory BFGS: fewer, longer steps that follow the loss's curvature."""
 
     evaluations: int
     """Losses and gradients that a fit may ask for."""
+    weight_decay: float
+    """λ of ½ λ ‖θ‖², which is added to what is minimised; `Fits.loss` is without it."""
     solved: float
-    """A fit with a loss below this has nothing left to gain."""
+    """A fit with less than this to minimise has nothing left to gain."""
+
+    def gentler(self, times: float) -> LBFGS:
+        """The same: its steps follow from the curvature."""
+        return self
 
 
 class Fits(WithAxes, frozen=True):
@@ -81,22 +97,73 @@ class Fits(WithAxes, frozen=True):
     """Steps that each took, int64, (layer, fit)."""
 
 
-def descend(states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: AdamW | LBFGS) -> Fits:
-    """Minimises `objective(states of some layers)` from the same starts, (fit, size), at all layers."""
+def descend(
+    states: Tensor,
+    objective: Callable[[Tensor], Objective],
+    start: Tensor,
+    rule: AdamW | LBFGS,
+    constant: float | None = None,
+) -> Fits:
+    """Minimises `objective(states of some layers)` from the same starts, (fit, size), at all layers.
 
+    `constant` is the loss of the best probe that says the same of every row, where the objective has one. A fit that ends no better
+    has saturated, mostly in its first steps, when all of them point one way: large states, or a feature that dwarfs the rest. It is
+    begun again, gentler and nearer to zero, in units of the states' size. All others are what the recipe gives, to the last bit.
+    """
+    import torch
+
+    fits = _descend(states, objective, start, rule, constant)
+    for again in range(1, AGAIN + 1):
+        stuck = fits.loss >= nothing(constant)
+        layers = stuck.any(dim=1).nonzero()[:, 0].tolist()
+        if not layers:
+            break
+
+        def anew(layer: int, times: float = GENTLER**again, stuck: Tensor = stuck) -> Fits:
+            own = states[layer : layer + 1]
+            times *= max(1.0, float(own.square().mean().sqrt()))
+            return _one_layer(own, objective, start[stuck[layer]] / times, rule.gentler(times), constant)
+
+        found = each(anew, layers) if states.device.type == "cpu" else [anew(layer) for layer in layers]
+        for layer, new in zip(layers, found, strict=True):
+            at = layer, stuck[layer].nonzero()[:, 0]
+            better = new.loss[0] < fits.loss[at]
+            fits.theta[at] = torch.where(better[:, None], new.theta[0], fits.theta[at])
+            fits.loss[at] = torch.where(better, new.loss[0], fits.loss[at])
+            fits.steps[at] += new.steps[0]
+    return fits
+
+
+def nothing(constant: float | None) -> float:
+    """The loss from which on a fit has found nothing: that of a constant probe, less what an end of the descent is off by."""
+    return float("inf") if constant is None else 0.999 * constant
+
+
+def _descend(
+    states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: AdamW | LBFGS, constant: float | None
+) -> Fits:
+    """Once, from each start."""
     if isinstance(rule, LBFGS):
         # A few large groups: steps are short, and threads that each take one layer wait for the interpreter instead.
         fits = each(
             lambda group: _descend_together(group, objective, start, rule), states.tensor_split(_threads(states))
         )
     elif states.device.type == "cpu":
-        fits = each(lambda group: _descend_group(objective(group), start[None], rule), states.split(1))
+        fits = each(lambda group: _one_layer(group, objective, start, rule, constant), states.split(1))
     else:
         fits = [
-            _descend_group(objective(group), start.expand(len(group), -1, -1), rule)
+            _descend_group(objective(group), start.expand(len(group), -1, -1), rule, constant)
             for group in states.split(_layers_at_once(states, len(start)))
         ]
     return joined(fits, "layer")
+
+
+def _one_layer(
+    states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: AdamW | LBFGS, constant: float | None
+) -> Fits:
+    if isinstance(rule, LBFGS):
+        return _descend_together(states, objective, start, rule)
+    return _descend_group(objective(states), start[None], rule, constant)
 
 
 def _threads(states: Tensor) -> int:
@@ -116,9 +183,9 @@ def _layers_at_once(states: Tensor, fits: int) -> int:
     return max(1, int(free * 0.7 / each))
 
 
-def _descend_group(objective: Objective, start: Tensor, rule: AdamW) -> Fits:
+def _descend_group(objective: Objective, start: Tensor, rule: AdamW, constant: float | None = None) -> Fits:
     """All fits of a few layers."""
-    batch = _Batch(objective, start, rule)
+    batch = _Batch(objective, start, rule, constant)
     for step in range(1, rule.epochs + 1):
         batch.step(step)
         if (step % LOOK == 0 or step == rule.epochs) and not batch.look(step):
@@ -128,43 +195,55 @@ def _descend_group(objective: Objective, start: Tensor, rule: AdamW) -> Fits:
 
 def _descend_together(states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: LBFGS) -> Fits:
     """All fits of some layers; those of one layer are evaluated together, while its states are in the cache."""
+    import torch
+
     layers = [objective(layer) for layer in states.split(1)]
-    problems = _Layered(layers, [len(start)] * len(layers), rule.solved)
+    problems = _Layered(layers, [len(start)] * len(layers), rule)
     found = minimise(problems, start.repeat(len(layers), 1), rule.evaluations)
     shape = (len(layers), len(start))
-    return Fits(found.parameters.unflatten(0, shape), found.loss.view(shape), found.evaluations.view(shape))
+    theta, loss = found.parameters.unflatten(0, shape), found.loss.view(shape)
+    if rule.weight_decay:
+        loss = torch.cat([layer.loss(own[None]) for layer, own in zip(layers, theta, strict=True)])
+    return Fits(theta, loss, found.evaluations.view(shape))
 
 
 class _Layered:
     """Fits of several layers, one after another, as rows."""
 
-    def __init__(self, layers: list[Objective], counts: list[int], solved: float):
+    def __init__(self, layers: list[Objective], counts: list[int], rule: LBFGS):
         self.layers = layers
         self.counts = counts
         """Fits of each layer that still go on."""
-        self.solved = solved
+        self.rule = rule
 
     def loss_and_gradient(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         import torch
 
         rows = parameters.split(self.counts)
         found = [layer.loss_and_gradient(own[None]) for layer, own in zip(self.layers, rows, strict=True) if len(own)]
-        return torch.cat([loss[0] for loss, _ in found]), torch.cat([gradient[0] for _, gradient in found])
+        loss, gradient = torch.cat([loss[0] for loss, _ in found]), torch.cat([gradient[0] for _, gradient in found])
+        if decay := self.rule.weight_decay:
+            loss = loss + decay / 2 * parameters.square().sum(dim=1)
+            gradient = gradient.add_(parameters, alpha=decay)
+        return loss, gradient
 
     def finished(self, parameters: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-        return loss < self.solved
+        at_rest = gradient.norm(dim=1) <= CLOSE * self.rule.weight_decay * parameters.norm(dim=1)
+        return (loss < self.rule.solved) | (at_rest & (self.rule.weight_decay > 0))
 
     def only(self, on: Tensor) -> _Layered:
-        return _Layered(self.layers, [int(part.sum()) for part in on.split(self.counts)], self.solved)
+        return _Layered(self.layers, [int(part.sum()) for part in on.split(self.counts)], self.rule)
 
 
 class _Batch:
     """Those fits of a group that still step. Fits that have settled are written to the result and leave."""
 
-    def __init__(self, objective: Objective, start: Tensor, rule: AdamW):
+    def __init__(self, objective: Objective, start: Tensor, rule: AdamW, constant: float | None):
         import torch
 
         self.objective, self.rule = objective, rule
+        self.plateau = float("inf") if constant is None else 1.01 * constant
+        """A loss above that of a constant probe stands still for hundreds of steps, and falls all the same: no fit has settled there."""
         self.theta = start.clone()
         self.first, self.second = torch.zeros_like(self.theta), torch.zeros_like(self.theta)
         self.buffer = torch.empty_like(self.theta)
@@ -213,7 +292,7 @@ class _Batch:
         self.history.append(loss)
         if len(self.history) <= PATIENCE:
             return loss.new_zeros(loss.shape).bool()
-        return (self.history.pop(0) - loss).abs() < self.rule.tolerance
+        return ((self.history.pop(0) - loss).abs() < self.rule.tolerance) & (loss < self.plateau)
 
     def _compact(self) -> bool:
         """Keeps, at each layer that has live fits, as many fits as the fullest layer has live ones."""

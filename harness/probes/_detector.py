@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from harness.contracts import Pairs, Probe
 from harness.errors import ConstantStates
-from harness.probes._contrast import ROUNDING, check
+from harness.maths.rounding import varies
+from harness.probes._contrast import check, difference_grain
 from harness.readouts.detectors import rows_at
 
 if TYPE_CHECKING:
@@ -66,10 +67,7 @@ def rows_of(pairs: Pairs, features: str) -> list[Tensor]:
     check(pairs)
     sides = sides_of(features)
     rows = [rows_at(pairs, sides, layer) for layer in range(len(pairs.states))]
-    still = [
-        bool((own.amax(dim=0) - own.amin(dim=0)).max() <= ROUNDING * states.abs().max())
-        for own, states in zip(rows, pairs.states, strict=True)
-    ]
+    still = [not varies(own, grain) for own, grain in zip(rows, difference_grain(pairs), strict=True)]
     if all(still) and not pairs.partial:
         raise ConstantStates(
             f"the pairs' {features} is constant: it is the same for all training pairs at every layer that was given; choose "

@@ -9,7 +9,8 @@ import msgspec
 from harness.contracts import Pairs
 from harness.machine.threads import each_stacked
 from harness.maths.leace import cells, oblique
-from harness.probes._contrast import differences, oriented
+from harness.maths.rounding import varies
+from harness.probes._contrast import difference_grain, differences, oriented, told_apart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,9 +40,14 @@ def invariant_directions(pairs: Pairs, weights: Weights, erase: bool, labels: Te
     Without labels its sign is a convention; with them the second class scores higher.
     """
     # Also refuses bad states, and says which layers do not vary.
-    still = ~differences(pairs).flatten(1).any(dim=1)
+    difference = differences(pairs)
+    still = ~difference.flatten(1).any(dim=1)
     rows = range(len(pairs.states))
     weight, bias = each_stacked(lambda layer: _layer(pairs, layer, weights, erase, labels, bool(still[layer])), rows)
+    if labels is not None:
+        # Without a difference of the class means neither the supervised term nor the sign says anything.
+        found = told_apart(difference, labels, pairs)
+        weight, bias = weight * found[..., None], bias * found
     return Directions(weight.float(), bias.float())
 
 
@@ -53,14 +59,18 @@ def _layer(
 
     states = pairs.states[layer].double()
     labellings = 1 if labels is None else len(labels)
+    nothing = states.new_zeros(labellings, states.shape[-1]), states.new_zeros(labellings)
     if still:
-        return states.new_zeros(labellings, states.shape[-1]), states.new_zeros(labellings)
+        return nothing
     eraser = _eraser(states, pairs.template) if erase else None
     if eraser is not None:
         mean = states.mean(dim=(0, 1))
         states = mean + (states - mean) @ eraser.T
-    matrix = _unsupervised(states, pairs.example, weights)
     difference = states[:, 1] - states[:, 0]
+    if not varies(difference, difference_grain(pairs)[layer]):
+        # Templates and answers were all that there was.
+        return nothing
+    matrix = _unsupervised(states, pairs.example, weights)
     if labels is None:
         top = oriented(torch.linalg.eigh(matrix).eigenvectors[:, -1])[None]
     else:

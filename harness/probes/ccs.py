@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
 from harness.probes._components import descend_from_components
-from harness.probes._consistency import Consistency
-from harness.probes._contrast import check
-from harness.probes._descent import LBFGS, AdamW, Objective, descend
+from harness.probes._consistency import FLOOR, UNDECIDED, Consistency
+from harness.probes._contrast import silent
+from harness.probes._descent import LBFGS, AdamW, Fits, Objective, descend, nothing
 from harness.probes._start import Init, starts
 from harness.probes._symmetrised import SymmetrisedConsistency
 from harness.readouts.fitted_probes import ConsistentReadout
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
     """Probabilities that are consistent, p(x⁺) = 1 − p(x⁻), and confident: contrast-consistent search, no labels.
 
-    The restart with the lowest loss answers; all restarts are kept. The best constant probe has loss 0.2, so a loss near
-    that has learnt nothing.
+    The restart with the lowest loss answers; all restarts are kept. The best constant probe has loss 0.2. A fit that ends no better,
+    as on the plateau of saturated probabilities (loss 1.5), is begun again from the same start, nearer to zero and with shorter
+    steps, thrice at most; one that is still no better has found nothing, and answers 0 for all.
     """
 
     normalise: str = "burns"
@@ -35,15 +36,17 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
     """Random starts for each seed, of which the lowest loss answers. 1 shows what a single run finds (Farquhar et al.);
     more make the fit surer to be the loss's minimum, which need not be the truth."""
     optimizer: Literal["adamw", "lbfgs"] = "adamw"
-    """`adamw` is the papers' recipe. `lbfgs` follows the loss's curvature: ten times faster, it also leaves the plateau of
-    saturated probabilities (loss 1.5) on which AdamW stays where states are large, and mostly ends at lower losses; but
+    """`adamw` is the papers' recipe. `lbfgs` follows the loss's curvature: several times faster, it seldom stays on the plateau of
+    saturated probabilities on which AdamW does where states are large. Without `weight_decay` it mostly ends at lower losses, but
     weights grow without bound where a loss of zero can be reached, so that more epochs fit more noise."""
     epochs: Annotated[int, Meta(ge=1)] | None = None
     """Full-batch evaluations of the loss; if empty, 1000 for `adamw` and 100 for `lbfgs`, where losses are about alike."""
-    learning_rate: Annotated[float, Meta(gt=0)] = 0.01
-    """AdamW's. Smaller ones need more epochs."""
+    learning_rate: Annotated[float, Meta(gt=0)] | None = None
+    """AdamW's; if empty, 0.01 (Burns et al.). Smaller ones need more epochs. `lbfgs` finds its steps itself and refuses it."""
     weight_decay: Annotated[float, Meta(ge=0)] = 0.01
-    """AdamW's, PyTorch's default, which the recipe uses; Farquhar et al. have 0."""
+    """λ. For `adamw` the decay of each step, decoupled from the loss: PyTorch's default, which the recipe uses; Farquhar et al. have
+    0. For `lbfgs` ½ λ ‖θ‖², bias included, is added to what is minimised, as in EleutherAI's elk; the loss that is reported and
+    that chooses the restart is without it. It decides whether the lowest loss is the better fit."""
     init: Literal[Init, "pca"] = "sphere"
     """`sphere`: direction and bias uniform with norm one (Burns et al.). `truncated_normal`: standard deviation 1/√d,
     cut at two of them, bias 0 (Farquhar et al.). `normal`: the same, not cut. `uniform`: direction and bias within ±1/√d
@@ -55,12 +58,19 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
     """The term that keeps p(x⁺) = p(x⁻) = ½ from being the answer. `min` is min(p⁺, p⁻)² (Burns et al.). `symmetrised` is
     min(p⁺, p⁻, 1 − p⁺, 1 − p⁻)², for which theorem 2 of Farquhar et al. holds: whatever answers a probe gives, another has the
     same loss and gives any others. Where answers are consistent both are the same."""
-    tolerance: Annotated[float, Meta(ge=0)] = 1e-6
-    """A fit stops before `epochs` when its loss moved by less than this over 200 steps, which leaves the loss where it
-    would have been to about as many digits; 0 runs all epochs. `lbfgs` stops at a loss of 0.001."""
+    tolerance: Annotated[float, Meta(ge=0)] | None = None
+    """AdamW's; if empty, 1e-6. A fit stops before `epochs` when its loss moved by less than this over 200 steps, which leaves the loss
+    where it would have been to about as many digits; 0 runs all epochs. None stops while a constant probe would be better. `lbfgs`
+    stops at a loss of 0.001, or at rest, and refuses it."""
 
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §2.2 and §3.1"
     seeded: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        given = {"learning_rate": self.learning_rate, "tolerance": self.tolerance}
+        for name, value in given.items():
+            if self.optimizer == "lbfgs" and value is not None:
+                raise ValueError(f"{name} is AdamW's, and means nothing with `optimizer: lbfgs`; take it out")
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         return self._search(pairs, seeds, self._contrast)
@@ -73,17 +83,19 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
         """The lowest loss of all restarts, for any objective of some layers' states."""
         import torch
 
-        check(pairs)
-        states = pairs.states.float()
-        width = states.shape[-1]
-        if self.init == "pca":
-            fits = descend_from_components(pairs, objective, len(seeds), self.restarts, self.bias, self._rule())
-        else:
-            start = starts(seeds, self.restarts, width, self.init, self.bias).flatten(0, 1).to(states.device)
-            fits = descend(states, objective, start, self._rule())
+        still = silent(pairs)
+        width = pairs.states.shape[-1]
+        theta = pairs.states.new_zeros(len(still), len(seeds) * self.restarts, width + self.bias)
+        # Layers with nothing to fit keep the probe that says ½ of everything.
+        loss = torch.full_like(theta[..., 0], UNDECIDED)
+        if not bool(still.all()):
+            some = pairs if not bool(still.any()) else pairs.at(layer=(~still).nonzero()[:, 0].tolist())
+            fits = self._fits(some, seeds, objective)
+            theta[~still] = fits.theta * (fits.loss < nothing(FLOOR))[..., None]
+            loss[~still] = fits.loss
         split = (len(seeds), self.restarts)
-        theta = fits.theta.unflatten(1, split).permute(1, 2, 0, 3)
-        loss = fits.loss.unflatten(1, split).permute(1, 2, 0).contiguous()
+        theta = theta.unflatten(1, split).permute(1, 2, 0, 3)
+        loss = loss.unflatten(1, split).permute(1, 2, 0).contiguous()
         return ConsistentReadout(
             restart_direction=theta[..., :width].contiguous(),
             restart_bias=theta[..., width].contiguous() if self.bias else torch.zeros_like(loss),
@@ -91,7 +103,19 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
             chosen=loss.argmin(dim=1).contiguous(),
         )
 
+    def _fits(self, pairs: Pairs, seeds: Sequence[int], objective: Callable[[Tensor], Objective]) -> Fits:
+        """Seed · restart on the fit axis."""
+        if self.init == "pca":
+            rule = self._rule()
+            return descend_from_components(pairs, objective, len(seeds), self.restarts, self.bias, rule, FLOOR)
+        start = starts(seeds, self.restarts, pairs.states.shape[-1], self.init, self.bias)
+        return descend(
+            pairs.states.float(), objective, start.flatten(0, 1).to(pairs.states.device), self._rule(), FLOOR
+        )
+
     def _rule(self) -> AdamW | LBFGS:
         if self.optimizer == "lbfgs":
-            return LBFGS(self.epochs or 100, solved=1e-3)
-        return AdamW(self.learning_rate, self.weight_decay, self.epochs or 1000, self.tolerance)
+            return LBFGS(self.epochs or 100, self.weight_decay, solved=1e-3)
+        rate = 0.01 if self.learning_rate is None else self.learning_rate
+        tolerance = 1e-6 if self.tolerance is None else self.tolerance
+        return AdamW(rate, self.weight_decay, self.epochs or 1000, tolerance)

@@ -36,11 +36,15 @@ class ContrastiveEigenproblem(Probe, frozen=True, kw_only=True):
 
     contrast: Literal["ratio", "difference"] = "ratio"
     """`ratio` finds consistent features that are small beside others; `difference` wants them large as well, like `crc_tpc`."""
-    ridge: Annotated[float, Meta(gt=0)] = 0.1
-    """ρ of `ratio`, in units of the mean variance of x⁺ + x⁻ per dimension. Without one the answer is noise where rows are few:
-    some direction has no inconsistency by chance. The larger, the more the answer is `crc_tpc`'s, its limit."""
+    ridge: Annotated[float, Meta(gt=0)] | None = None
+    """ρ of `ratio`; if empty, 0.1, in units of the mean variance of x⁺ + x⁻ per dimension. Without one the answer is noise where rows are few:
+    some direction has no inconsistency by chance. The larger, the more the answer is `crc_tpc`'s, its limit. `difference` inverts nothing and refuses it."""
 
     source: ClassVar[str] = "after Schouten & Bloem 2025 (arXiv 2511.02089), relative contrast; Emmons 2023"
+
+    def __post_init__(self) -> None:
+        if self.contrast == "difference" and self.ridge is not None:
+            raise ValueError("ridge is of `contrast: ratio`, and means nothing with `difference`; take it out")
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch
@@ -65,7 +69,7 @@ class ContrastiveEigenproblem(Probe, frozen=True, kw_only=True):
         size = inconsistency.diagonal().mean()
         if not float(size) > 0:
             return oriented(torch.linalg.eigh(contrast).eigenvectors[:, -1])
-        inconsistency.diagonal().add_(self.ridge * size)
+        inconsistency.diagonal().add_((0.1 if self.ridge is None else self.ridge) * size)
         factor = torch.linalg.cholesky(inconsistency)
         # L⁻¹ D L⁻ᵀ is symmetric with the same λ; w = L⁻ᵀ u.
         half = torch.linalg.solve_triangular(factor, contrast, upper=False)

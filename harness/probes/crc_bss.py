@@ -50,6 +50,7 @@ class BimodalSalienceSearch(Probe, frozen=True, kw_only=True):
         rule = AdamW(self.learning_rate, 0.0, self.epochs, self.tolerance)
         fits = descend(centred, Salience, start.to(centred.device), rule)
         weight = oriented(fits.theta / fits.theta.norm(dim=-1, keepdim=True))
+        weight = weight * difference.flatten(1).any(dim=1)[:, None, None]
         bias = -(weight.double() @ mean[..., None])[..., 0].float()
         split = (len(seeds), self.restarts)
         loss = fits.loss.unflatten(1, split).permute(1, 2, 0).contiguous()

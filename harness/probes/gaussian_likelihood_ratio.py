@@ -39,8 +39,8 @@ class GaussianLikelihoodRatio(Probe, frozen=True, kw_only=True):
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch
 
-        labels = label_rows(pairs).bool()
-        fits = each(lambda own: [self._classes(own, one) for one in labels], rows_of(pairs, self.features))
+        labels, rows = label_rows(pairs).bool(), rows_of(pairs, self.features)
+        fits = each(lambda own: [self._classes(own, one) for one in labels], rows)
         ones = labels.sum(dim=1).double()
         prior = torch.log(ones / (labels.shape[1] - ones))
         bias = torch.stack(
@@ -51,6 +51,8 @@ class GaussianLikelihoodRatio(Probe, frozen=True, kw_only=True):
             ],
             dim=1,
         )
+        # Where nothing varies there is nothing to say, not even which class has more rows.
+        bias = bias * torch.tensor([bool(own.any()) for own in rows], device=bias.device)
         rank = max(gaussian.axes.shape[0] for own in fits for both in own for gaussian in both)
 
         def part(name: str) -> Tensor:

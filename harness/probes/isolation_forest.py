@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+NEVER = 1e6
+"""Cuts after which 2^(−depth / usual) is zero."""
+
+
 class Heap(NamedTuple):
     """The trees of a forest, three arrays (tree, node); see `harness.readouts.detectors.IsolationReadout`."""
 
@@ -71,6 +75,10 @@ class Isolation(OfStates, frozen=True, kw_only=True):
 
         bias = torch.empty_like(readout.bias)
         for layer, own in enumerate(rows):
+            if not bool(own.any()):
+                # Nothing varies: however many cuts, no row is set apart, and the score is 0.
+                readout.depth[:, layer], bias[:, layer] = NEVER, 0.0
+                continue
             for seed in range(len(bias)):
                 new = ~seen[seed, layer]
                 depth = (readout.depths(seed, layer, own.cpu().float()) * new).sum(dim=0) / new.sum(dim=0)

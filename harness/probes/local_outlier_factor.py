@@ -58,9 +58,9 @@ class LocalOutlier(OfStates, frozen=True, kw_only=True):
         from sklearn.neighbors import LocalOutlierFactor
 
         if not bool(rows.any()):
-            # With reach and density 1 among rows that are all one, a factor of 1.
+            # Of no density, so that no row's neighbourhood is sparser than another's: the score is 0.
             ones = torch.ones(len(rows), dtype=torch.float64)
-            return {"reach": ones, "density": ones, "bias": ones.new_zeros(())}
+            return {"reach": ones, "density": 0 * ones, "bias": ones.new_ones(())}
         found = LocalOutlierFactor(n_neighbors=self.neighbours, novelty=True).fit(rows.float().cpu().numpy())
         # No training row is its own neighbour here, as if each were new.
         reach, density, factor = (

@@ -10,7 +10,7 @@ from msgspec import Meta
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
 from harness.machine.threads import each
-from harness.probes._contrast import check, differences, label_rows, pair_weight, per_seed
+from harness.probes._contrast import check, differences, label_rows, pair_weight, per_seed, told_apart
 from harness.probes._logistic import minimum
 from harness.readouts.fitted_probes import LinearReadout
 
@@ -42,13 +42,14 @@ class LogisticRegression(Probe, frozen=True, kw_only=True):
         else:
             check(pairs)
             rows = pairs.states.flatten(2)
+        found = told_apart(rows, labels, pairs)
         fits = each(lambda layer: minimum(layer.double(), labels, self.l2), rows)
-        if not all(bool(found.converged.all()) for found in fits):
-            number = next(number for number, found in enumerate(fits) if not bool(found.converged.all()))
+        if not all(bool(one.converged.all()) for one in fits):
+            number = next(number for number, one in enumerate(fits) if not bool(one.converged.all()))
             raise NumericalError(
                 f"logistic_regression did not converge at layer index {number}; use a larger l2, or `normalise: mean_std`"
             )
-        weight = torch.stack([found.weight for found in fits], dim=1).float()
-        bias = torch.stack([found.bias for found in fits], dim=1).float()
+        weight = (torch.stack([one.weight for one in fits], dim=1) * found[..., None]).float()
+        bias = (torch.stack([one.bias for one in fits], dim=1) * found).float()
         weight = pair_weight(weight) if self.features == "difference" else weight.unflatten(-1, (2, -1))
         return LinearReadout(per_seed(weight, len(seeds)), per_seed(bias, len(seeds)), calibrated=True)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from harness.contracts import Pairs, Readout
 from harness.errors import NumericalError
 from harness.machine.threads import each_stacked
-from harness.probes._contrast import differences, label_rows, pair_weight, per_seed
+from harness.probes._contrast import differences, label_rows, pair_weight, per_seed, told_apart
 from harness.probes._detector import Detector
 from harness.probes._gaussian import Shrinkage, ledoit_wolf
 from harness.probes._logistic import minimum
@@ -48,6 +48,8 @@ class MahalanobisLogOdds(Detector, frozen=True, kw_only=True):
         folds = self._folds(pairs, labels)
         # (labelling, layer, …) from here; intercepts are part of the mean.
         weight, bias, given = each_stacked(lambda layer: self._layer(layer.double(), labels, folds), rows)
+        found = told_apart(rows, labels, pairs)
+        weight, bias, given = weight * found[..., None], bias * found, given * found[..., None]
         mean = given.mean(dim=-1)
         whiten = torch.stack([self._whitening(own) for own in given - mean[..., None]])
         distance = 0.5 * (whiten @ (given - mean[..., None])).square().cumsum(dim=1)
@@ -93,6 +95,8 @@ class MahalanobisLogOdds(Detector, frozen=True, kw_only=True):
 
         scale = centred.square().mean(dim=1).sqrt()
         varies = scale > 1e-9 * scale.max()
+        if not bool(varies.any()):
+            return torch.zeros_like(scale).diag()
         inverse = torch.where(varies, 1 / scale, 0.0)
         standard = centred * inverse[:, None]
         share = ledoit_wolf(standard[varies].T) if self.shrinkage == "auto" else self.shrinkage

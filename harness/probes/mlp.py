@@ -71,14 +71,13 @@ class HiddenLayer(Probe, frozen=True, kw_only=True):
         """Both layers' weights and biases from features (pair, feature), labels (pair,) and a start (hidden, feature)."""
         import torch
 
-        count, ones = len(labels), labels.sum()
+        count = len(labels)
         mean = rows.mean(dim=0)
         scale = (rows - mean).square().mean().sqrt()
         first, hidden_bias = start.clone(), torch.zeros_like(start[:, 0])
         second, bias = start[:, 0].sign() * self.hidden**-0.5, torch.zeros_like(start[0, 0])
         if not float(scale) > 0:
-            # Nothing varies: the answer is the odds of the labels.
-            return torch.zeros_like(first), hidden_bias, torch.zeros_like(second), torch.log(ones / (count - ones))
+            return torch.zeros_like(first), hidden_bias, torch.zeros_like(second), bias
         inputs = (rows - mean) / scale
         parameters = [first, hidden_bias, second, bias]
         optimiser = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -24,13 +24,19 @@ class PromptEnsemble(Probe, frozen=True, kw_only=True):
     """`log_odds` lets a template count for as much as it is sure. `answers` counts each once: the share of templates that give
     answers[1] is the probability, so that consistency under paraphrase is the confidence."""
     normalise: str = "none"
-    """Of no effect: log-odds are not states."""
+    """Nothing else is possible: log-odds are not states."""
 
     source: ClassVar[str] = (
         "Burns et al. 2022 (arXiv 2212.03827), §3.1, calibrated zero-shot; Jiang et al. 2020, prompt ensembles"
     )
     reads: ClassVar = "log_odds"
     asks: ClassVar = "example"
+
+    def __post_init__(self) -> None:
+        if self.normalise != "none":
+            raise ValueError(
+                f"{self.kind()} reads no states, so that there is nothing to normalise; take `normalise` out"
+            )
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch

@@ -25,7 +25,7 @@ class RandomDirection(Probe, frozen=True, kw_only=True):
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch
 
-        layers, _, width = differences(pairs).shape
-        direction = starts(seeds, 1, width, "sphere", bias=False)
-        weight = pair_weight(direction.expand(-1, layers, -1)).to(pairs.states.device)
+        rows = differences(pairs)
+        direction = starts(seeds, 1, rows.shape[2], "sphere", bias=False).to(rows.device)
+        weight = pair_weight(direction * rows.flatten(1).any(dim=1)[:, None])
         return LinearReadout(weight.contiguous(), torch.zeros(weight.shape[:2], device=weight.device), calibrated=False)

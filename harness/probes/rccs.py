@@ -10,8 +10,9 @@ from msgspec import Meta
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import UsageError
 from harness.machine.threads import each
-from harness.probes._consistency import Consistency
-from harness.probes._contrast import check
+from harness.probes._consistency import FLOOR, Consistency
+from harness.probes._contrast import silent
+from harness.probes._descent import AGAIN, GENTLER, nothing
 from harness.probes._quasi_newton import minimise
 from harness.probes._start import Init, starts
 from harness.readouts.fitted_probes import ConsistentReadout
@@ -27,7 +28,8 @@ class RecursiveContrastConsistentSearch(Probe, frozen=True, kw_only=True):
     """The n-th of a row of CCS probes, each fitted orthogonal to the directions of all earlier ones (RCCS).
 
     If twenty probes that share no direction are about equally good, there is no single direction of truth. To report
-    several, list the kind several times: `{kind: rccs, name: fifth, nth: 5}`; the first is `ccs` by L-BFGS.
+    several, list the kind several times: `{kind: rccs, name: fifth, nth: 5}`; the first is `ccs` by L-BFGS without weight decay.
+    Where no more is found than a constant probe has, the answer is 0 for all.
     """
 
     normalise: str = "burns"
@@ -47,7 +49,7 @@ class RecursiveContrastConsistentSearch(Probe, frozen=True, kw_only=True):
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch
 
-        check(pairs)
+        still = silent(pairs)
         width = pairs.states.shape[-1]
         if self.nth > width:
             raise UsageError(f"rccs: no {self.nth} directions of {width} dimensions are orthogonal; lower `nth`")
@@ -56,6 +58,7 @@ class RecursiveContrastConsistentSearch(Probe, frozen=True, kw_only=True):
         start = start.unflatten(1, (self.nth, self.restarts)).transpose(0, 1)
         rows = each(lambda states: self._row(states[None], start), pairs.states.float())
         theta, loss = (torch.stack(parts, dim=2) for parts in zip(*rows, strict=True))
+        theta = theta * ((loss < nothing(FLOOR)) & ~still)[..., None]
         return ConsistentReadout(
             restart_direction=theta[..., :width].contiguous(),
             restart_bias=theta[..., width].contiguous(),
@@ -68,21 +71,34 @@ class RecursiveContrastConsistentSearch(Probe, frozen=True, kw_only=True):
         import torch
 
         objective = Consistency(states, bias=True)
+        scale = max(1.0, float(states.square().mean().sqrt()))
         _, seeds, restarts, size = start.shape
         # Orthonormal directions found so far; zero in the place of the bias.
         taken = start.new_zeros(seeds, 0, size)
         for first in start:
             basis = taken.repeat_interleave(restarts, dim=0)
-
-            found = minimise(_Remaining(objective, basis), first.flatten(0, 1), self.epochs)
+            parameters, loss = self._search(_Remaining(objective, basis), first.flatten(0, 1), scale)
             # Twice, so that what rounding put along the earlier directions is gone.
-            theta = _without(_without(found.parameters, basis), basis).unflatten(0, (seeds, restarts))
-            loss = found.loss.unflatten(0, (seeds, restarts))
+            theta = _without(_without(parameters, basis), basis).unflatten(0, (seeds, restarts))
+            loss = loss.unflatten(0, (seeds, restarts))
             best = theta[range(seeds), loss.argmin(dim=1)].clone()
             best[:, -1] = 0
             best = best / best.norm(dim=1, keepdim=True).clamp_min(1e-30)
             taken = torch.cat([taken, best[:, None]], dim=1)
         return theta, loss
+
+    def _search(self, problems: _Remaining, start: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        """Parameters and losses. What ends no better than a constant probe begins again nearer to zero, as in `ccs`."""
+        found = minimise(problems, start, self.epochs)
+        for again in range(1, AGAIN + 1):
+            stuck = found.loss >= nothing(FLOOR)
+            if not bool(stuck.any()):
+                break
+            new = minimise(problems.only(stuck), start[stuck] / (scale * GENTLER**again), self.epochs)
+            better = new.loss < found.loss[stuck]
+            at = stuck.nonzero()[:, 0][better]
+            found.parameters[at], found.loss[at] = new.parameters[better], new.loss[better]
+        return found.parameters, found.loss
 
 
 class _Remaining:

@@ -44,6 +44,10 @@ class InvariantContrast(Probe, frozen=True, kw_only=True):
         "VINC (EleutherAI blog, 2024), https://blog.eleuther.ai/vincs/; Belrose et al. 2023 (arXiv 2306.03819)"
     )
 
+    def __post_init__(self) -> None:
+        if not any((self.confidence, self.invariance, self.consistency)):
+            raise ValueError("all weights are 0, so that every direction is as good as any other; give one of them")
+
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         weights = Weights(self.confidence, self.invariance, self.consistency)
         found = invariant_directions(pairs, weights, self.leace, None)

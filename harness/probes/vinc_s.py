@@ -37,6 +37,10 @@ class SupervisedInvariantContrast(Probe, frozen=True, kw_only=True):
     source: ClassVar[str] = "VINC-S (EleutherAI blog, 2024), https://blog.eleuther.ai/vincs/"
     supervised: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if not any((self.confidence, self.invariance, self.consistency, self.supervision)):
+            raise ValueError("all weights are 0, so that every direction is as good as any other; give one of them")
+
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         weights = Weights(self.confidence, self.invariance, self.consistency, self.supervision)
         found = invariant_directions(pairs, weights, self.leace, label_rows(pairs))

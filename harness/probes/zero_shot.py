@@ -20,10 +20,16 @@ class ZeroShot(Probe, frozen=True, kw_only=True):
     """Put the threshold at the median log-odds of the training rows, so that both answers are given equally often. Needs
     no labels, but takes for granted that the data are balanced. Off, a model that prefers one word says it always."""
     normalise: str = "none"
-    """Of no effect: log-odds are not states."""
+    """Nothing else is possible: log-odds are not states."""
 
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §3.1, zero-shot and calibrated zero-shot"
     reads: ClassVar = "log_odds"
+
+    def __post_init__(self) -> None:
+        if self.normalise != "none":
+            raise ValueError(
+                f"{self.kind()} reads no states, so that there is nothing to normalise; take `normalise` out"
+            )
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch

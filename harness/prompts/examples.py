@@ -42,11 +42,37 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     place = source.title
     if data.half is not None and data.half not in answers:
         raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
-    decoded = decode(table, answers, place, source.labels_as_written)
     if data.where is not None:
-        shown = {factor.name: factor.values for factor in source.factors if factor.values}
-        decoded = rows_where(with_parts(decoded, data, place), data.where, shown, place)
+        decoded = chosen_rows(table, data, answers, source, place)
+    else:
+        decoded = decode(table, answers, place, source.labels_as_written)
     return arrange(decoded, data, place, None if data.half is None else answers.index(data.half))
+
+
+def chosen_rows(table: pl.DataFrame, data: Data, answers: tuple[str, ...], source: Source, place: str) -> pl.DataFrame:
+    """The rows that `data.where` keeps, each with its part of the split of all groups, and `label` an index. Raises DataError where one
+    that is kept has a label that is none of the answers; all others can be left out.
+    """
+    import polars as pl
+
+    assert data.where is not None
+    codes, written = _codes(table, answers, place, source.labels_as_written), table["label"].cast(pl.String)
+    others = sorted(written.filter(codes.is_null()).unique().drop_nulls())
+    numbered = written.replace_strict(
+        {name: len(answers) + k for k, name in enumerate(others)}, default=None, return_dtype=pl.Int64
+    )
+    spellings = {
+        f"{PART}index": codes.cast(pl.String),
+        f"{PART}answer": codes.replace_strict(dict(enumerate(answers)), default=None, return_dtype=pl.String),
+        f"{PART}written": written,
+    }
+    given = table.with_columns(codes.fill_null(numbered).alias("label"), **spellings).with_row_index(f"{PART}row")
+    shown = {factor.name: factor.values for factor in source.factors if factor.values}
+    divided = with_parts(given, data, place, range(len(answers)))
+    kept = rows_where(divided, data.where, shown, place, {"label": tuple(spellings)})
+    for row in kept.filter(pl.col("label") >= len(answers))[f"{PART}row"].head(1):
+        _refuse(table, row, answers, place, source.labels_as_written)
+    return kept.drop(f"{PART}row", *spellings)
 
 
 def fingerprint(data: Data, folder: Path) -> str:
@@ -76,6 +102,27 @@ def decode(table: pl.DataFrame, answers: Sequence[str], place: str, as_written: 
 
     `as_written`: integers, too, may be answers, as the same labels in a file of text may be.
     """
+    codes = _codes(table, answers, place, as_written)
+    if codes.null_count():
+        _refuse(table, codes.is_null().arg_max() or 0, answers, place, as_written)
+    return table.with_columns(codes.alias("label"))
+
+
+def _refuse(table: pl.DataFrame, row: int, answers: Sequence[str], place: str, as_written: bool) -> None:
+    """Raises DataError for a row of which the label is none of the answers."""
+    import polars as pl
+
+    label, names = str(table["label"].cast(pl.String)[row]), [name.strip() for name in answers]
+    made = table["label"].dtype.is_integer() and not as_written
+    known = [f"{index} ({name})" for index, name in enumerate(names)]
+    raise DataError(
+        f'{place}: row {row + 1}: the label "{label}" is neither an answer nor its index'
+        f"{'' if made else _near(label, names)}; labels are {', '.join(known)}"
+    )
+
+
+def _codes(table: pl.DataFrame, answers: Sequence[str], place: str, as_written: bool) -> pl.Series:
+    """The index of each label among the answers, null for one that is none of them. Raises DataError as `_meaning`."""
     import polars as pl
 
     labels = table["label"]
@@ -83,16 +130,7 @@ def decode(table: pl.DataFrame, answers: Sequence[str], place: str, as_written: 
     names = {name.strip(): index for index, name in enumerate(answers)}
     made = labels.dtype.is_integer() and not as_written
     meaning = indices if made else _meaning(set(labels.cast(pl.String)), names, indices, place)
-    texts = labels.cast(pl.String)
-    codes = texts.replace_strict(meaning, default=None, return_dtype=pl.Int64)
-    if codes.null_count():
-        row = codes.is_null().arg_max() or 0
-        known = [f"{index} ({name})" for name, index in names.items()]
-        raise DataError(
-            f'{place}: row {row + 1}: the label "{texts[row]}" is neither an answer nor its index'
-            f"{'' if made else _near(str(texts[row]), list(names))}; labels are {', '.join(known)}"
-        )
-    return table.with_columns(codes.alias("label"))
+    return labels.cast(pl.String).replace_strict(meaning, default=None, return_dtype=pl.Int64)
 
 
 def _meaning(present: set[str], names: dict[str, int], indices: dict[str, int], place: str) -> dict[str, int]:
@@ -167,11 +205,14 @@ def _once(table: pl.DataFrame) -> pl.DataFrame:
     return table.unique("example", keep="first", maintain_order=True)
 
 
-def with_parts(table: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
-    """All examples, with the split of their groups: which depends on the data set, its seed and the shares only."""
+def with_parts(table: pl.DataFrame, data: Data, place: str, answers: Sequence[int]) -> pl.DataFrame:
+    """All examples, with the split of their groups: which depends on the data set, its seed and the shares only.
+
+    Every part must have all of `answers`, which are some of the labels.
+    """
     # In another order than that in which groups are chosen: a small limit would else take training rows only.
     keyed = _keyed(_once(table), f"parts of {data.seed}")
-    return _split(keyed, data, place).rename({"split": PART}).drop("key", "group_key")
+    return _split(keyed, data, place, answers).rename({"split": PART}).drop("key", "group_key")
 
 
 def _first_groups(keyed: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:
@@ -213,8 +254,8 @@ def _keyed(table: pl.DataFrame, seed: int | str) -> pl.DataFrame:
     return table.with_columns(key.alias("key"), group_key.alias("group_key"))
 
 
-def _split(chosen: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
-    """The examples with `split`. Groups of the same make-up are divided in proportion; what is left over goes where it lacks most."""
+def _split(chosen: pl.DataFrame, data: Data, place: str, answers: Sequence[int] | None = None) -> pl.DataFrame:
+    """The examples with `split`; each part has each of the labels, or of those that are `answers`. Groups of the same make-up are divided in proportion; what is left over goes where it lacks most."""
     import polars as pl
 
     shares = [data.split.train, data.split.validation, data.split.test]
@@ -238,7 +279,7 @@ def _split(chosen: pl.DataFrame, data: Data, place: str) -> pl.DataFrame:
     groups = groups.with_columns(part.alias("split"))
     groups = _place_leftovers(groups, make_up, shares)
     divided = chosen.join(groups.select("group", "split"), on="group", how="left")
-    _check_parts(divided, data, labels, place)
+    _check_parts(divided, data, [label for label in labels if answers is None or label in answers], place)
     return divided
 
 

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 
 def rows_where(
-    table: pl.DataFrame, where: Mapping[str, Value | tuple[Value, ...]], shown: Mapping[str, Sequence[str]], place: str
+    table: pl.DataFrame,
+    where: Mapping[str, Value | tuple[Value, ...]],
+    shown: Mapping[str, Sequence[str]],
+    place: str,
+    spellings: Mapping[str, Sequence[str]] = {},
 ) -> pl.DataFrame:
-    """The rows whose columns have these values. `shown` are the names of a column's classes, index = value.
+    """The rows whose columns have these values. `shown` are the names of a column's classes, index = value. `spellings` are columns of
+    text in the place of another, for one whose values have several spellings, any of which may be named.
 
     Raises DataError with what there is for a column or a value that is not there.
     """
@@ -27,29 +32,31 @@ def rows_where(
     for name, wanted in where.items():
         if name not in columns:
             raise DataError(f'data.where: {place} has no column "{name}"{did_you_mean(name, columns)}')
-        cells = table[name]
-        names = shown.get(name, ())
         asked = [_text(value) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
-        if cells.dtype.is_integer() and names:
-            texts = _named(cells, names)
-        elif cells.dtype.is_numeric() or cells.dtype == pl.Boolean:
-            texts, asked = spelled(cells), spelled_all(value.lower() for value in asked)
+        if others := spellings.get(name):
+            texts = [table[other] for other in others]
         else:
-            texts = cells.cast(pl.String)
-        values = sorted(texts.unique().drop_nulls())
+            of_cells, asked = _texts(table[name], shown.get(name, ()), asked)
+            texts = [of_cells]
+        values = sorted({value for column in texts for value in column.unique().drop_nulls()})
         for value in asked:
             if value not in values:
                 some = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")
                 among = "" if name == next(iter(where)) else " of those that are left"
                 raise DataError(f'data.where.{name}: no row{among} has "{value}"; there is: {some}')
-        table = table.filter(texts.is_in(asked))
+        table = table.filter(pl.any_horizontal([column.is_in(asked).fill_null(value=False) for column in texts]))
     return table
 
 
-def _named(cells: pl.Series, names: Sequence[str]) -> pl.Series:
+def _texts(cells: pl.Series, names: Sequence[str], asked: list[str]) -> tuple[pl.Series, list[str]]:
+    """A column as texts, and the values asked for as they are spelled there."""
     import polars as pl
 
-    return cells.replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+    if cells.dtype.is_integer() and names:
+        return cells.replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String), asked
+    if cells.dtype.is_numeric() or cells.dtype == pl.Boolean:
+        return spelled(cells), spelled_all(value.lower() for value in asked)
+    return cells.cast(pl.String), asked
 
 
 def _text(value: Value) -> str:

@@ -116,6 +116,12 @@ class Scored(WithAxes, frozen=True, kw_only=True):
     restart_test: np.ndarray | None = None
     """Test accuracy of every restart, sign as fitted, (target, seed, restart, layer)."""
 
+    @property
+    def nothing(self) -> np.ndarray:
+        """Whether the fit found nothing, and answers 0 for all training rows, bool, (seed, layer)."""
+        found: np.ndarray = (self.train.score == 0).all(axis=-1)
+        return found
+
 
 class Score(msgspec.Struct, frozen=True):
     """One metric of one probe against one target: what a few rows of the tables are made from."""

@@ -70,7 +70,8 @@ class Data(Part, frozen=True, kw_only=True):
     where: dict[str, Value | tuple[Value, ...]] | None = None
     """Only rows whose columns have these values, as in `{who: Bob, difficulty: [easy, medium]}`; `{}` keeps all. The split is
     then made of all groups of the data set, before rows are chosen: a probe fitted on some rows of a group is never tested on
-    others of it, whatever the two conditions keep."""
+    others of it, whatever the two conditions keep. Rows are chosen before labels are read, so that those whose label is no answer
+    can be left out: `{label: ["yes", "no"]}`."""
     limit: Annotated[int, Meta(ge=4)] | None = 1000
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True

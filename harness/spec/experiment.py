@@ -40,6 +40,8 @@ class Spec(Part, frozen=True, kw_only=True):
     distractors: dict[str, Distractor]
     probes: tuple[Probe, ...]
     """Names are unique; baselines included."""
+    added: tuple[str, ...] = ()
+    """Names of the baselines among them that the spec did not ask for."""
     xors: tuple[tuple[str, ...], ...] = ()
     """Two factors each; see `harness.scoring.score.xor_name` for the name under which they are scored."""
     transfer: tuple[Transfer, ...]

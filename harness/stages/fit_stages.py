@@ -127,6 +127,7 @@ class Score(Stage[Scored], frozen=True, kw_only=True):
         asked = _missing(run, self)
         for stage in asked:
             _check_apart(run, self.fit.fit_on, stage.tested_on)
+            _check_spoken(run, stage)
         for condition in dict.fromkeys((self.fit.fit_on, *(stage.tested_on for stage in asked))):
             run.conditions.extracted(condition)
 
@@ -197,6 +198,23 @@ def fit_together(run: Run, work: Work, fits: Sequence[Fit], scores: Sequence[Sco
     job = run.share(scores[0], orders) if scores else OneProcessJob()
     said = layered.do(job, items, work.to)
     layered.finish(items, [each["seconds"] for each in said])
+
+
+def _check_spoken(run: Run, asked: Score) -> None:
+    """Raises DataError where the network's own answer is asked for, and an answer has no token before it."""
+    import polars as pl
+
+    probe = asked.fit.probe
+    if probe.reads != "log_odds":
+        return
+    for condition in dict.fromkeys((asked.fit.fit_on, asked.tested_on)):
+        first = run.conditions.table(condition).frame.filter(pl.col("answer_start") == 0)
+        if len(first):
+            remedy = "write `baselines: false`" if probe.title in run.plan.spec.added else f"take {probe.title} out"
+            raise DataError(
+                f'conditions.{condition}.prompt: the prompt of the example "{first["example"][0]}" begins with the answer, so that no '
+                f"token stands before it to predict it; put something before it, or {remedy}"
+            )
 
 
 def _check_apart(run: Run, fit_on: str, tested_on: str) -> None:

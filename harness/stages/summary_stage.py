@@ -10,8 +10,10 @@ import msgspec
 
 from harness.code.entries import kinds_of
 from harness.plan.stage import Stage
+from harness.report import found_nothing
 from harness.report.facts import data_facts, model_facts
 from harness.spec import Spec
+from harness.stages.fit_stages import Score
 from harness.stages.prompt_stage import Prompts
 from harness.stages.states_stage import States
 from harness.store import Artifact, content_key
@@ -27,7 +29,7 @@ class Summary(msgspec.Struct, frozen=True):
     facts: tuple[tuple[str, str], ...]
     """Model, data, split sizes, conventions: name and value."""
     findings: tuple[str, ...]
-    """What linting the prompts found, one sentence each."""
+    """What linting the prompts found, and which fits found nothing, one sentence each."""
 
 
 class Summarised(Stage[Summary], frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
     prompts: Mapping[str, Prompts]
     """By condition; so are the states."""
     states: Mapping[str, States]
+    scores: tuple[Score, ...]
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.prompts.values(), *dict.fromkeys(self.states.values()))
+        return (*self.prompts.values(), *dict.fromkeys(self.states.values()), *self.scores)
 
     def made_from(self) -> Mapping[str, str]:
         states = {name: stage.key_of(name) for name, stage in self.states.items()}
@@ -62,9 +65,10 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
         return (*super().runs, *kinds_of(one.subject for one in self.states.values()))
 
     def make(self, run: Run, work: Work) -> Summary:
+        linted = [finding for one in self.prompts.values() for finding in run.get(one).findings]
         return Summary(
             facts=tuple(model_facts(run) + data_facts(run)),
-            findings=tuple(finding for one in self.prompts.values() for finding in run.get(one).findings),
+            findings=(*linted, *found_nothing.sentences(run.conditions.all_scored().values())),
         )
 
     def save(self, made: Summary, folder: Path) -> Mapping[str, Any]:
