@@ -74,7 +74,7 @@ def complete(file: Path, said: Mapping[str, Any], tokenizer: PreTrainedTokenizer
                 f"{file}: tokenizer.ggml.add_space_prefix is false, which is not understood here; name the model's folder"
             )
         split = Split(begins=True)
-    elif kind == "gpt2" and pre in SPLITS:
+    elif kind == "gpt2" and isinstance(pre, str) and pre in SPLITS:
         split = SPLITS[pre]
         backend = tokenizer.backend_tokenizer
         pieces = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split.pattern is None)

@@ -34,7 +34,7 @@ def write(file: Path, folder: Path) -> None:
     """Write config.json, model.safetensors (float32) and the tokenizer into `folder`. Raises HarnessError."""
     import gguf
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
     from harness.models.quiet import quiet_transformers
 
@@ -47,6 +47,8 @@ def write(file: Path, folder: Path) -> None:
             check_names(file, said)
             tensors = {tensor.name: tensor for tensor in reader.tensors}
             tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
+            if not isinstance(tokenizer, PreTrainedTokenizerFast):
+                raise HarnessError(f"{file}: its tokenizer is none that the tokenizers library reads; name the model's folder")
             complete(file, said, tokenizer, _tokens(reader))
             config = AutoConfig.from_pretrained(file.parent, **where)
             complete_config(said, config)
