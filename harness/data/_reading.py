@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ def within(folder: Path, name: str) -> Path:
     A spec may come from a stranger and its report be published, so that it can read nothing else. Raises DataError.
     """
     try:
-        return below(folder, name)
+        # `data/../mine.csv` leads nowhere else than `mine.csv`, and people write it.
+        return below(folder, os.path.normpath(name))
     except LeadsOut as error:
         raise DataError(
             f'data.source: "{name}" does not lie below the folder of the spec; copy it there and name it by its path '
