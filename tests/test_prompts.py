@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from harness.contracts import Bed, Distractor, PromptTable, Source, kind
 from harness.errors import DataError
+from harness.prompts.chat import Chat
 from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
+from harness.untrusted.chat_template import ChatTemplate
 from harness.untrusted.template import MAX_CHARACTERS, Template
 
 HERE = Path()
@@ -34,6 +36,7 @@ class Words:
 
     has_chat = True
     context: int | None = None
+    control: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.known = {"<bos>": 0}
@@ -48,9 +51,9 @@ class Words:
             encoded.append(Encoded([0, *ids], [(0, 0), *(span for _, span in found)]))
         return encoded
 
-    def chat(self, user: str, assistant: str) -> tuple[str, int]:
-        opening = f"[user]{user}[model]"
-        return opening + assistant, len(opening)
+    def chat(self, options: Mapping[str, object]) -> Chat:
+        source = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[model]{% endif %}"
+        return Chat(ChatTemplate(source, {}), options)
 
     def decode(self, ids: Sequence[int]) -> str:
         words = list(self.known)

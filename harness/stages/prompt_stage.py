@@ -49,7 +49,7 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
             "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half, plain(data.where)),
             "template": content_key(prompt.template, prompt.templates),
             "answers": content_key(prompt.answers),
-            "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long),
+            "prompt options": content_key(prompt.chat, prompt.max_tokens, prompt.too_long, prompt.control_tokens),
             "distractors": content_key(
                 {name: plain(kind) for name, kind in distractors.items()}, condition.distractors
             ),
