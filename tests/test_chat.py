@@ -577,6 +577,44 @@ def test_options_of_a_chat_in_a_spec(tmp_path: Path) -> None:
     ]
 
 
+# Copies of one text
+
+NEAR = [
+    ("The river is far.", "the  river is FAR"),
+    ("The river is far.", "The river is far!"),
+    ("“Far”, she said", '"far" she said'),
+    ("ﬁne ①", "fine 1"),
+    ("far away", "far\u00a0a\u00adway"),
+]
+APART = [("1.5 is more", "15 is more"), ("-1 is less", "1 is less"), ("river", "rivers"), ("2 3", "23"), ("far", "fár")]
+
+
+def test_copies_across_the_split_are_found_whatever_their_spelling(tmp_path: Path) -> None:
+    for pairs, expected in ((NEAR, True), (APART, False)):
+        for one, other in pairs:
+            rows = [
+                {"text": text, "label": number % 2, "n": number}
+                for number in range(24)
+                for text in (f"{one} {number // 2 + 10} a",)
+            ]
+            for number in range(1, 24, 2):
+                rows[number]["text"] = f"{other} {number // 2 + 10} a"
+            found = "".join(prompts(None, tmp_path, rows, template="{{ text }} {{ answer }}").findings)
+            assert ("in other spellings" in found) == expected, (one, other, found)
+    # A copy to the letter is told as such.
+    rows = [{"text": f"n{number}", "show": f"river {number // 2}", "label": number % 2} for number in range(24)]
+    found = "".join(prompts(None, tmp_path, rows, template="{{ show }} {{ answer }}").findings)
+    assert "prompts stand in more than one part of the split under different groups" in found
+    assert "in other spellings" not in found
+    # A word that a distractor adds, or worked examples, make no other text of a copy.
+    rows = [
+        {"text": f"{'RIVER' if number % 2 else 'river'} {number // 2}", "label": number // 2 % 2}
+        for number in range(48)
+    ]
+    for options in ({"distractors": {"word": {}}}, {"shots": 2}):
+        assert "in other spellings" in "".join(prompts(None, tmp_path, rows, **options).findings)
+
+
 def test_a_real_folder_is_read_the_same_way(tiny_llama: Path) -> None:
     tokenizer = load_tokenizer(describe(Model(id=str(tiny_llama)), tiny_llama))
     assert tokenizer.control == ("<s>",)

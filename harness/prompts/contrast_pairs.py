@@ -101,7 +101,12 @@ def build(
     )
     findings += dropped + lint.control_findings(frame, condition.prompt.control_tokens == "allowed")
     findings += [] if chat is None else lint.chat_findings(frame, chat)
-    findings += lint.leak_findings(unaided) + lint.text_findings(frame) + lint.copy_findings(frame)
+    bare = frame
+    if edits or shots is not None:
+        rows = _rows(examples, templates, answers, choices, [], None, control)
+        kept = frame.select("example", "template").unique()
+        bare = in_chunks(rows, values, None, condition.prompt).join(kept, on=kept.columns, how="semi")
+    findings += lint.leak_findings(unaided) + lint.text_findings(frame) + lint.copy_findings(bare)
     findings += lint.label_findings(frame, factors, follow_truth)
     if source.lawful:
         frame = frame.with_columns(examples[name].gather(frame["number"]) for name in COLUMNS)

@@ -234,6 +234,34 @@ def _difference_outside(name: str, first: pl.DataFrame, second: pl.DataFrame) ->
     ]
 
 
+def _nearly_repeated(texts: pl.DataFrame) -> list[str]:
+    """Texts that stand in several parts of the split in several spellings. `texts` has each prompt of a template once."""
+    import polars as pl
+
+    alike = (
+        texts.filter(pl.col("splits") == 1)
+        .with_columns(spelling=_normalised(pl.col("text")))
+        .group_by("template", "spelling", maintain_order=True)
+        .agg(pl.col("text"), pl.col("split").n_unique())
+        .filter(pl.col("split") > 1)
+    )
+    if alike.is_empty():
+        return []
+    one, other = alike["text"][0][:2]
+    return [
+        f"{len(alike)} prompts stand in more than one part of the split in other spellings (case, spaces, punctuation, forms of "
+        f'letters), such as "{shortened(one)}" and "{shortened(other)}": what is learnt of them in training is scored in the test.'
+    ]
+
+
+def _normalised(text: pl.Expr) -> pl.Expr:
+    """Texts without what two copies of one text differ in: NFKC, case, invisible characters, spaces and punctuation, but for signs
+    before a digit: 1.5 is not 15, and -1 not 1."""
+    folded = text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\p{Cf}", "")
+    words = folded.str.replace_all(r"[\p{P}--[-.,:/]]", " ").str.replace_all(r"[-.,:/]+([^\d\-.,:/]|$)", " $1")
+    return words.str.replace_all(r"\s+", " ").str.strip_chars()
+
+
 def copy_findings(frame: pl.DataFrame) -> list[str]:
     """Prompts that come up more than once. `frame` has them without distractors, which make two of one text."""
     import polars as pl
@@ -247,7 +275,7 @@ def copy_findings(frame: pl.DataFrame) -> list[str]:
             pl.col("split").first(),
         )
     )
-    findings = []
+    findings = _nearly_repeated(texts)
     astride = texts.filter(pl.col("splits") > 1)
     if len(astride):
         findings.append(
