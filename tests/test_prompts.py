@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from harness.contracts import Bed, Distractor, PromptTable, Source, kind
 from harness.errors import DataError
+from harness.prompts.chat import Chat
 from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
+from harness.untrusted.chat_template import ChatTemplate
 from harness.untrusted.template import MAX_CHARACTERS, Template
 
 HERE = Path()
@@ -33,6 +35,7 @@ class Words:
     """A tokenizer of words, each with the space before it, behind a BOS; the ids are the order of first appearance."""
 
     has_chat = True
+    control: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.known = {"<bos>": 0}
@@ -47,9 +50,9 @@ class Words:
             encoded.append(Encoded([0, *ids], [(0, 0), *(span for _, span in found)]))
         return encoded
 
-    def chat(self, user: str, assistant: str) -> tuple[str, int]:
-        opening = f"[user]{user}[model]"
-        return opening + assistant, len(opening)
+    def chat(self, options: Mapping[str, object]) -> Chat:
+        source = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[model]{% endif %}"
+        return Chat(ChatTemplate(source, {}), options)
 
     def decode(self, ids: Sequence[int]) -> str:
         words = list(self.known)

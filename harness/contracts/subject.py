@@ -22,6 +22,34 @@ class Encoded(Protocol):
         """Characters of each token, end exclusive; (0, 0) for a special token that stands for none."""
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A chat up to the character at which the assistant's answer begins.
+
+    It is encoded as it is: special tokens that `encode` adds are not in it.
+    """
+
+    text: str
+    user: tuple[tuple[int, int], ...]
+    """Characters of the user's words, end exclusive; more than one stretch where the template repeats them."""
+    system: tuple[tuple[int, int], ...] = ()
+    """The same of the system's words."""
+
+
+class Chat(Protocol):
+    """A chat template with the options that a spec gives it."""
+
+    def ask(self, user: str) -> Asked:
+        """What the user says, in a chat. Raises UsageError where the template refuses, or the words do not come out."""
+
+    @property
+    def unwritten(self) -> str:
+        """What the template writes before an assistant's words and leaves out before the answer; empty if nothing."""
+
+    @property
+    def closes_thinking(self) -> str:
+        """The option, as a spec writes it, with which no think block is open before the answer, or left out; empty if there is none."""
+
+
 class Tokenizer(Protocol):
     """A tokenizer, as far as prompts need one."""
 
@@ -29,14 +57,21 @@ class Tokenizer(Protocol):
     def has_chat(self) -> bool:
         """Whether it has a chat template."""
 
+    @property
+    def control(self) -> Sequence[str]:
+        """The tokens that mark structure, such as the beginning of a turn."""
+
     def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
-        """Whole texts with the special tokens that the model expects."""
+        """Whole texts with the special tokens that the model expects. What is spelled as a control token becomes one."""
 
-    def chat(self, user: str, assistant: str) -> tuple[str, int]:
-        """A dialogue of one turn each, up to the assistant's last character, and the character at which its text begins.
+    def foreign(self, text: str, encoded: Encoded, own: Sequence[tuple[int, int]]) -> list[str]:
+        """The control tokens in an encoded text that are in none of the stretches `own` of it, in order."""
 
-        The text is encoded as it is: special tokens that `encode` adds are not in it.
-        """
+    def encode_as_text(self, texts: Sequence[str], own: Sequence[Sequence[tuple[int, int]]]) -> Sequence[Encoded]:
+        """The same as `encode`, but control tokens are only what lies in the stretches `own` of each text; elsewhere they are letters."""
+
+    def chat(self, options: Mapping[str, Any]) -> Chat:
+        """Its chat template with these options (`Prompt.chat`). Raises UsageError for one that it does not take."""
 
 
 class Devices(msgspec.Struct, frozen=True):

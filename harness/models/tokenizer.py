@@ -10,22 +10,30 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import msgspec
 
+from harness.code.code_version import code_of
 from harness.errors import HarnessError, UsageError
+from harness.models.as_text import Spelling, is_control, respelled, unknown_of
 from harness.models.identity import tokenizer_identity
-from harness.store import cache_folder
+from harness.store import cache_folder, content_key
+from harness.untrusted.files import read_ordinary
+from harness.untrusted.template import any_of
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from tokenizers import Encoding
+    from tokenizers import Tokenizer as Backend
 
+    from harness.contracts.subject import Encoded as AnyEncoded
     from harness.models.card import ModelCard
+    from harness.prompts.chat import Chat
+    from harness.untrusted.chat_template import ChatTemplate
 
 _PROBES = (
     "The city of Paris is in France.",
@@ -33,7 +41,7 @@ _PROBES = (
     "Between positive and negative: ",
     "ÉCOLE e\u0301 ｆｕｌｌ 東京 ½ 🍌",
 )
-_FIXED_DAY = date(2024, 7, 1)
+_LARGEST_TEMPLATE = 16 << 20
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -52,6 +60,10 @@ class About(msgspec.Struct, frozen=True):
     special: dict[str, str]
     """`bos_token`, `eos_token` … as a chat template may use them."""
     chat_template: str | None
+    control: dict[str, int] = {}
+    """Control tokens and their numbers: see `is_control`."""
+    unknown: str | None = None
+    """What a word becomes that the vocabulary has not."""
 
 
 class Tokenizer:
@@ -59,25 +71,51 @@ class Tokenizer:
 
     def __init__(self, folder: Path):
         """`folder` is what `prepare` returned."""
-        from tokenizers import Tokenizer as Backend
-
         self.about = msgspec.json.decode((folder / "about.json").read_bytes(), type=About)
-        self._backend = Backend.from_file(str(folder / "tokenizer.json"))
-        self._backend.no_padding()
-        self._backend.no_truncation()
+        self.control = tuple(self.about.control)
+        self._file = folder / "tokenizer.json"
+        self._backend = _whole(self._file.read_text(encoding="utf-8"))
+        self._named = {number: name for name, number in self.about.control.items()}
+        self._pattern = any_of(self.control)
+        self._copies: dict[int, Backend] = {}
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Tokens of each text, the model's own special tokens included."""
+        """Tokens of each text, the model's own special tokens included. What is spelled as a control token becomes one."""
+        return _encoded(self._backend, texts)
+
+    def foreign(self, text: str, encoded: AnyEncoded, own: Sequence[tuple[int, int]]) -> list[str]:
+        """The control tokens in an encoded text that are in none of the stretches `own` of it, in order."""
+        if self._named.keys().isdisjoint(encoded.ids):
+            return []
         return [
-            Encoded(
-                ids=found.ids,
-                offsets=[
-                    (0, 0) if special else place
-                    for place, special in zip(found.offsets, found.special_tokens_mask, strict=True)
-                ],
-            )
-            for found in self._backend.encode_batch(list(texts), add_special_tokens=True)
+            name
+            for start, end, name in self._control_in(text, encoded)
+            if not any(first <= start and end <= last for first, last in own)
         ]
+
+    def encode_as_text(self, texts: Sequence[str], own: Sequence[Sequence[tuple[int, int]]]) -> list[Encoded]:
+        """The same as `encode`, but control tokens are only what lies in the stretches `own` of each text; elsewhere they are letters.
+
+        Raises HarnessError where the tokenizer makes control tokens of letters nevertheless.
+        """
+        spelling = Spelling(self.control, texts)
+        places = [
+            [match.start() for first, last in stretches for match in self._pattern.finditer(text, first, last)]
+            for text, stretches in zip(texts, own, strict=True)
+        ]
+        written = [spelling.written(text, at) for text, at in zip(texts, places, strict=True)]
+        encoded = _encoded(self._copy(spelling), written)
+        for text, one, at in zip(texts, encoded, places, strict=True):
+            # An unknown word may be spelled like the token that it becomes.
+            found = [
+                start for start, _, name in self._control_in(text, one) if start in at or name != self.about.unknown
+            ]
+            if found != sorted(at):
+                raise HarnessError(
+                    f"the model's tokenizer does not read control tokens as text, as in {text[:60]!r}; take them out of the "
+                    "data, or write `prompt.control_tokens: allowed`"
+                )
+        return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._backend.decode(list(ids), skip_special_tokens=False))
@@ -86,54 +124,76 @@ class Tokenizer:
     def has_chat(self) -> bool:
         return self.about.chat_template is not None
 
-    def chat(self, user: str, assistant: str) -> tuple[str, int]:
-        """The conversation as one text, up to the assistant's last character, and where the assistant's words begin.
+    def chat(self, options: Mapping[str, Any]) -> Chat:
+        """The model's chat template with these options.
 
-        The text can be encoded as it is: a beginning-of-text token that encoding adds is left out of it.
-        Raises UsageError if the model has no chat template or the template refuses.
+        Raises UsageError if the model has none, if it cannot be used, or if it does not take an option.
         """
-        from harness.untrusted.jinja import FAULTS, Bounded
+        from harness.prompts.chat import Chat
 
-        template = self._chat
-        assert isinstance(template.environment, Bounded)
-        template.environment.start()
-        try:
-            text = template.render(
-                messages=[{"role": "user", "content": user}], add_generation_prompt=True, **self.about.special
-            )
-        except FAULTS as error:
-            raise UsageError(f"the model's chat template cannot be used: {error}") from error
-        bos = self.about.special.get("bos_token", "")
-        if self.about.adds_bos and bos and text.startswith(bos):
-            text = text[len(bos) :]
-        return text + assistant, len(text)
+        return Chat(self._template, options, self.about.special.get("bos_token", "") if self.about.adds_bos else "")
 
     @cached_property
-    def _chat(self) -> Template:
-        """The chat template in Jinja's sandbox, with what transformers gives to such templates."""
+    def _template(self) -> ChatTemplate:
+        from harness.untrusted.chat_template import ChatTemplate
+
         if self.about.chat_template is None:
             raise UsageError("this model has no chat template; leave out `chat: true`, or use a chat model")
-        from jinja2 import TemplateError
-        from jinja2.ext import loopcontrols
+        return ChatTemplate(self.about.chat_template, self.about.special)
 
-        from harness.untrusted.jinja import FAULTS, Bounded
+    def _control_in(self, text: str, encoded: AnyEncoded) -> list[tuple[int, int, str]]:
+        """First character, last and name of each control token in a text, but for those that encoding added."""
+        found = []
+        for number, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            name = self._named.get(number)
+            if name is None or start == end:
+                continue
+            piece = text[start:end]
+            if name in piece:
+                # The token may have taken the blanks beside it.
+                start += piece.index(name)
+                found.append((start, start + len(name), name))
+            elif name != self.about.unknown:
+                found.append((start, end, name))
+        return found
 
-        def refuse(message: str) -> None:
-            raise TemplateError(message)
+    def _copy(self, spelling: Spelling) -> Backend:
+        """The tokenizer whose control tokens are spelled otherwise."""
+        if spelling.start not in self._copies:
+            copy = _whole(respelled(self._file.read_text(encoding="utf-8"), self.control, spelling))
+            changed = [
+                name for name, number in self.about.control.items() if copy.token_to_id(spelling(name)) != number
+            ]
+            if changed:
+                raise HarnessError(
+                    f"the model's tokenizer cannot be told to read {changed[0]} as text; take control tokens out of the data, "
+                    "or write `prompt.control_tokens: allowed`"
+                )
+            self._copies[spelling.start] = copy
+        return self._copies[spelling.start]
 
-        def tojson(value: Any, indent: int | None = None, **_: Any) -> str:
-            return json.dumps(value, ensure_ascii=False, indent=indent)
 
-        environment = Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        environment.filters["tojson"] = tojson
-        environment.globals["raise_exception"] = refuse
-        # A prompt that carries today's date would be another prompt tomorrow.
-        environment.globals["strftime_now"] = lambda pattern: _FIXED_DAY.strftime(pattern)
-        try:
-            code = environment.compiled(self.about.chat_template, "<chat template>")
-        except (*FAULTS, SyntaxError) as error:
-            raise UsageError(f"the model's chat template cannot be used: {error}") from error
-        return environment.template_class.from_code(environment, code, environment.make_globals(None))
+def _whole(backend: str) -> Backend:
+    from tokenizers import Tokenizer as Backend
+
+    made = Backend.from_str(backend)
+    made.no_padding()
+    made.no_truncation()
+    return made
+
+
+def _encoded(backend: Backend, texts: Sequence[str]) -> list[Encoded]:
+    found: list[Encoding] = backend.encode_batch(list(texts), add_special_tokens=True)
+    return [
+        Encoded(
+            ids=one.ids,
+            offsets=[
+                (0, 0) if special else place
+                for place, special in zip(one.offsets, one.special_tokens_mask, strict=True)
+            ],
+        )
+        for one in found
+    ]
 
 
 def load_tokenizer(card: ModelCard) -> Tokenizer:
@@ -146,10 +206,11 @@ def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Pat
 
     Raises HarnessError when there is no fast tokenizer, or the folder's is another than that of `identity`.
     """
-    place = cache_folder() / "tokenizers" / identity
+    made_by = (version("transformers"), code_of(_write, About))
+    place = cache_folder() / "tokenizers" / content_key(identity, *made_by)
     if (place / "about.json").is_file():
         return place
-    draft = place.with_name(f"{identity}~{os.getpid()}-{uuid4().hex[:8]}")
+    draft = place.with_name(f"{place.name}~{os.getpid()}-{uuid4().hex[:8]}")
     try:
         draft.mkdir(parents=True)
         _write(folder, draft, trust_remote_code)
@@ -188,8 +249,15 @@ def _write(folder: Path, draft: Path, trust_remote_code: bool) -> None:
     # Encoding nothing shows which special tokens are added, whatever the configuration claims.
     added = found("").input_ids
     adds_bos = bool(added) and found.bos_token_id is not None and added[0] == found.bos_token_id
-    about = About(adds_bos=adds_bos, special=special, chat_template=_chat_template(found.chat_template))
-    found.backend_tokenizer.save(str(draft / "tokenizer.json"))
+    template = _chat_template(found.chat_template) or _template_of_processor(folder)
+    control = {
+        str(token.content): number
+        for number, token in found.added_tokens_decoder.items()
+        if is_control(str(token.content), token.special, template or "")
+    }
+    backend = found.backend_tokenizer.to_str()
+    about = About(adds_bos, special, template, control, unknown_of(backend))
+    (draft / "tokenizer.json").write_text(backend, encoding="utf-8")
     _check_kept(folder, found, draft)
     (draft / "about.json").write_bytes(msgspec.json.encode(about))
 
@@ -210,7 +278,19 @@ def _check_kept(folder: Path, found: Any, draft: Path) -> None:
             )
 
 
-def _chat_template(found: str | Mapping[str, str] | None) -> str | None:
+def _chat_template(found: Any) -> str | None:
     if isinstance(found, Mapping):
         return found.get("default")
-    return found
+    return found if isinstance(found, str) else None
+
+
+def _template_of_processor(folder: Path) -> str | None:
+    """The chat template in a file beside the tokenizer, where models that read images as well used to keep it."""
+    file = folder / "chat_template.json"
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(read_ordinary(file, _LARGEST_TEMPLATE))
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{file}: its chat template cannot be read: {error}") from error
+    return _chat_template(content.get("chat_template") if isinstance(content, dict) else None)

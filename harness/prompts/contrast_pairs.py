@@ -5,6 +5,7 @@ A pair is (example, template); its two members differ in the answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,13 @@ from harness.contracts.subject import Tokenizer
 from harness.errors import DataError
 from harness.maths.draws import balanced, draw
 from harness.prompts import lint
-from harness.prompts.encoding import as_chat, frame_of, in_chunks, without_too_long
+from harness.prompts.control import flat, own_places
+from harness.prompts.encoding import as_chat, chat_of, frame_of, in_chunks, without_too_long
 from harness.prompts.examples import arrange, data_set, sample, source_of
 from harness.prompts.relations import COLUMNS
 from harness.prompts.shots import Shots
 from harness.spec import Condition, Prompt
-from harness.untrusted.template import Rendered, Template, shared_start
+from harness.untrusted.template import OWN, Rendered, Template, any_of, shared_start
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,15 +81,19 @@ def build(
     names = tuple(answers) if len(answers) == 2 else ("first choice", "second choice")
     factors = _factors(names, known, distractors)
 
-    templates = _templates(condition.prompt, source)
+    names_of_control = () if tokenizer is None else tokenizer.control
+    templates = _templates(condition.prompt, source, names_of_control)
+    control = any_of(names_of_control)
     edits = [(name, distractors[name], values[name]) for name in condition.distractors]
     shots = None
     if condition.prompt.shots is not None:
         shots = Shots(condition.prompt.shots, examples, templates, choices, truth, answers, condition.data.seed)
-    rows = _rows(examples, templates, answers, choices, edits, shots)
-    if condition.prompt.chat:
-        rows = (as_chat(row, tokenizer) for row in rows)
-    frame, dropped = without_too_long(in_chunks(rows, values, tokenizer), condition.prompt, context)
+    rows = _rows(examples, templates, answers, choices, edits, shots, control)
+    chat = chat_of(condition.prompt, tokenizer)
+    if chat is not None:
+        rows = (as_chat(row, chat) for row in rows)
+    encoded = in_chunks(rows, values, tokenizer, condition.prompt)
+    frame, dropped = without_too_long(encoded, condition.prompt, context)
     lint.check_pairs(frame)
     follow_truth = {name for name, distractor in distractors.items() if distractor.follows_truth}
     # Whether a label leaks is asked of the prompts without those distractors that are there to tell it.
@@ -95,9 +101,16 @@ def build(
     unaided = (
         frame
         if innocent == edits
-        else frame_of(list(_rows(examples, templates, answers, choices, innocent, shots)), values)
+        else frame_of(list(_rows(examples, templates, answers, choices, innocent, shots, control)), values)
     )
-    findings += dropped + lint.leak_findings(unaided) + lint.text_findings(frame)
+    findings += dropped + lint.control_findings(frame, condition.prompt.control_tokens == "allowed")
+    findings += [] if chat is None else lint.chat_findings(frame, chat)
+    bare = frame
+    if edits or shots is not None:
+        rows = _rows(examples, templates, answers, choices, [], None, control)
+        kept = frame.select("example", "template").unique()
+        bare = in_chunks(rows, values, None, condition.prompt).join(kept, on=kept.columns, how="semi")
+    findings += lint.leak_findings(unaided) + lint.text_findings(frame) + lint.copy_findings(bare)
     findings += lint.label_findings(frame, factors, follow_truth)
     if source.lawful:
         frame = frame.with_columns(examples[name].gather(frame["number"]) for name in COLUMNS)
@@ -106,7 +119,7 @@ def build(
     return PromptTable(frame.select(columns), factors, names, tuple(findings), data_set(condition, folder))
 
 
-def _templates(prompt: Prompt, source: Source) -> list[Template]:
+def _templates(prompt: Prompt, source: Source, control: Sequence[str]) -> list[Template]:
     if prompt.templates and prompt.template is not None:
         raise DataError("prompt: give either `template` or `templates`, not both")
     sources = prompt.templates or {ONLY_TEMPLATE: prompt.template or source.template}
@@ -115,7 +128,7 @@ def _templates(prompt: Prompt, source: Source) -> list[Template]:
             f"prompt.template: {source.title} has no template of its own; write one, "
             "with the fields of the data and {{ answer }}"
         )
-    return [Template(name, source) for name, source in sources.items()]
+    return [Template(name, source, control) for name, source in sources.items()]
 
 
 def _known_factors(declared: Sequence[Factor], examples: pl.DataFrame) -> tuple[tuple[Factor, ...], list[str]]:
@@ -206,9 +219,11 @@ def _rows(
     answers: Sequence[str],
     choices: Sequence[tuple[int, int]],
     edits: Sequence[_Edit],
-    shots: Shots | None = None,
+    shots: Shots | None,
+    control: re.Pattern[str],
 ) -> Iterator[dict[str, Any]]:
-    """Every prompt as text, with the characters of its answer; `number` is the example's place in `examples`."""
+    """Every prompt as text, with the characters of its answer; `number` is the example's place in `examples`, `own` are the
+    places of the template's own control tokens."""
     for number, row in enumerate(examples.iter_rows(named=True)):
         fields = {name: value for name, value in row.items() if name not in _NOT_FIELDS}
         pair = [answers[label] for label in choices[number]]
@@ -218,7 +233,7 @@ def _rows(
                 _check_edits(template, fields, pair, answers, edits, row["example"])
             if shots is not None:
                 members = [shots.before(member, index, row["group"]) for member in members]
-            for answer, member in enumerate(members):
+            for answer, (member, own) in enumerate(own_places(member, control) for member in members):
                 yield {
                     "number": number,
                     "pair": number * len(templates) + index,
@@ -231,6 +246,7 @@ def _rows(
                     "text": member.text,
                     "start": member.start,
                     "end": member.end,
+                    "own": flat(own),
                 }
 
 
@@ -255,6 +271,10 @@ def _edited(
 
 def _moved(member: Rendered, text: str, name: str) -> Rendered:
     """The edited text with the answer's new place."""
+    if text.count(OWN) > member.text.count(OWN):
+        raise DataError(
+            f"distractors.{name}: it adds the private-use character U+{ord(OWN):04X}; take it out of the words"
+        )
     if text.startswith(member.text) or shared_start(member.text, text) >= member.end:
         return Rendered(text, member.start, member.end)
     shift = len(text) - len(member.text)

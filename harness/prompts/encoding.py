@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness.contracts.subject import Tokenizer
-from harness.errors import DataError
+from harness.contracts.subject import Chat, Tokenizer
+from harness.errors import DataError, UsageError
+from harness.prompts.chat import open_block, outside
+from harness.prompts.control import flat, paired, shifted
 from harness.spec import Prompt
 
 if TYPE_CHECKING:
@@ -20,33 +22,61 @@ _AT_ONCE = 2000
 """Prompts that are written and tokenised at a time."""
 
 
-def as_chat(row: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """What precedes the answer is the user's turn; the answer and what follows it, the assistant's."""
+def chat_of(prompt: Prompt, tokenizer: Tokenizer | None) -> Chat | None:
+    """The chat that a spec asks for; None where it asks for none. Raises DataError, and UsageError for its options."""
+    if prompt.chat_options is None:
+        return None
     assert tokenizer is not None, "a chat needs a tokenizer"
     if not tokenizer.has_chat:
         raise DataError(
             "prompt.chat: this model has no chat template; write `chat: false`, or use a model tuned for chat"
         )
+    return tokenizer.chat(prompt.chat_options)
+
+
+def as_chat(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
+    """What precedes the answer is the user's turn; the answer and what follows it, the assistant's.
+
+    `own` and `unclosed` are about the chat as it came out: where control tokens are the template's, and the think block that is
+    open before the answer. Raises DataError with the row where the template refuses it.
+    """
+    text, start = row["text"], row["start"]
     # The space between the turns belongs to neither: chat templates strip it, or add their own.
-    user = row["text"][: row["start"]].strip()
+    user = text[:start].strip()
     if not user:
         raise DataError(
             f"prompt.chat: template {row['template']} begins with the answer, so that the user says nothing"
         )
-    text, begins = tokenizer.chat(user, row["text"][row["start"] :])
-    length = row["end"] - row["start"]
-    return {**row, "text": text, "start": begins, "end": begins + length}
+    try:
+        asked = chat.ask(user)
+    except UsageError as error:
+        raise DataError(f'prompt.chat: template {row["template"]}, example "{row["example"]}": {error}') from error
+    begins = len(asked.text)
+    written = outside(begins, (*asked.user, *asked.system))
+    skipped = len(text[:start]) - len(text[:start].lstrip())
+    own = [*written, *shifted(paired(row["own"]), begins - start, start, len(text))]
+    for first, last in asked.user:
+        if asked.text[first:last] == user:
+            own += shifted(paired(row["own"]), first - skipped, skipped, skipped + len(user))
+    return {
+        **row,
+        "text": asked.text + text[start:],
+        "start": begins,
+        "end": begins + row["end"] - start,
+        "own": flat(own),
+        "unclosed": open_block("".join(asked.text[first:last] for first, last in written)),
+    }
 
 
 def in_chunks(
-    rows: Iterator[dict[str, Any]], values: Mapping[str, Sequence[int]], tokenizer: Tokenizer | None
+    rows: Iterator[dict[str, Any]], values: Mapping[str, Sequence[int]], tokenizer: Tokenizer | None, prompt: Prompt
 ) -> pl.DataFrame:
     """The frame of all rows. Encodings and rows as dictionaries take fifty times the memory of the frame that they become."""
     import polars as pl
 
     frames = []
     while chunk := list(islice(rows, _AT_ONCE)):
-        frames.append(_tokenised(frame_of(chunk, values), tokenizer))
+        frames.append(_tokenised(frame_of(chunk, values), tokenizer, prompt.control_tokens == "allowed"))
     return pl.concat(frames)
 
 
@@ -54,24 +84,36 @@ def frame_of(rows: Sequence[Mapping[str, Any]], values: Mapping[str, Sequence[in
     import polars as pl
 
     frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("pair").cast(pl.UInt32))
+    if "own" in frame.columns:
+        # Where no row has a place of its own, the column has no type either.
+        frame = frame.with_columns(pl.col("own").cast(pl.List(pl.Int64)))
     factors = [pl.Series(name, column, dtype=pl.Int64).gather(frame["number"]) for name, column in values.items()]
     return frame.with_columns(factors)
 
 
-def _tokenised(frame: pl.DataFrame, tokenizer: Tokenizer | None) -> pl.DataFrame:
-    """The frame with `tokens`, `answer_start` and `answer_end`."""
+def _tokenised(frame: pl.DataFrame, tokenizer: Tokenizer | None, allowed: bool) -> pl.DataFrame:
+    """The frame with `tokens`, `answer_start` and `answer_end`, and `foreign`: the control tokens that came with the data."""
     import polars as pl
 
     if tokenizer is None:
         nothing = pl.lit(0, dtype=pl.Int64)
         tokens = pl.lit([], dtype=pl.List(pl.UInt32))
-        return frame.with_columns(tokens=tokens, answer_start=nothing, answer_end=nothing)
-    encoded = tokenizer.encode(frame["text"].to_list())
+        foreign = pl.lit([], dtype=pl.List(pl.String))
+        return frame.with_columns(tokens=tokens, answer_start=nothing, answer_end=nothing, foreign=foreign)
+    texts, own = frame["text"].to_list(), [paired(ends) for ends in frame["own"]]
+    encoded = list(tokenizer.encode(texts))
+    found = [tokenizer.foreign(*each) for each in zip(texts, encoded, own, strict=True)] if tokenizer.control else []
+    rows = [] if allowed else [row for row, names in enumerate(found) if names]
+    # Rows without control tokens of the data are as they were encoded.
+    again = tokenizer.encode_as_text([texts[row] for row in rows], [own[row] for row in rows]) if rows else []
+    for row, one in zip(rows, again, strict=True):
+        encoded[row] = one
     spans = [_span(e.offsets, start, end) for e, start, end in zip(encoded, frame["start"], frame["end"], strict=True)]
     return frame.with_columns(
         pl.Series("tokens", [e.ids for e in encoded], dtype=pl.List(pl.UInt32)),
         pl.Series("answer_start", [start for start, _ in spans], dtype=pl.Int64),
         pl.Series("answer_end", [end for _, end in spans], dtype=pl.Int64),
+        pl.Series("foreign", found or [[]] * len(texts), dtype=pl.List(pl.String)),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.contracts import Factor
+from harness.contracts.subject import Chat
 from harness.errors import DataError
 from harness.maths.association import association
 from harness.prompts.examples import PARTS
@@ -23,6 +25,12 @@ LEAK_REACH = 0.1
 
 P_VALUE = 0.01
 """Below it, truth and a distractor are said to go together."""
+
+MOST_SHOWN = 8
+"""Control tokens that a finding names."""
+
+AROUND = 40
+"""Characters that a finding shows of what stands before and after an answer."""
 
 BALANCE = 0.05
 """How far the share of a class may be from one half."""
@@ -73,7 +81,51 @@ def text_findings(frame: pl.DataFrame) -> list[str]:
     findings = []
     for name, first, second in _by_template(frame):
         findings += _difference_outside(name, first, second)
-    return findings + _repeated(frame)
+    return findings
+
+
+def control_findings(frame: pl.DataFrame, allowed: bool) -> list[str]:
+    """How many examples have control tokens in what came with the data; `frame` has `foreign`, their names."""
+    import polars as pl
+
+    with_them = frame.filter(pl.col("foreign").list.len() > 0)
+    if with_them.is_empty():
+        return []
+    names = with_them["foreign"].explode().unique().sort().to_list()
+    shown = ", ".join(names[:MOST_SHOWN]) + (", …" if len(names) > MOST_SHOWN else "")
+    count = with_them["example"].n_unique()
+    hold = f"{count} text{'s hold' if count > 1 else ' holds'} control tokens of this tokenizer ({shown})"
+    if allowed:
+        return [f"{hold}, and they are tokens, as the spec asks: with them a text can end its turn or forge another."]
+    return [f"{hold}: outside the template they are read as letters."]
+
+
+def chat_findings(frame: pl.DataFrame, chat: Chat) -> list[str]:
+    """What stands around the answers of a chat, and what does not; `frame` has `unclosed`, the tag of a think block that is open."""
+    findings = []
+    for name, first, _ in _by_template(frame):
+        before, after = next(_outside(first))
+        begins = f"{'…' if len(before) > AROUND else ''}{before[-AROUND:]}"
+        ends = f"{after[:AROUND]}{'…' if len(after) > AROUND else ''}"
+        findings.append(
+            f"In the chat of template {name} the answer stands after {_quoted(begins)} and "
+            + (f"before {_quoted(ends)}." if after else "at the end.")
+        )
+    open_ones = frame.filter(frame["unclosed"] != "")
+    if len(open_ones):
+        tag = open_ones["unclosed"][0]
+        remedy = f"{{{chat.closes_thinking}}}" if chat.closes_thinking else "{opening: …} with what closes it"
+        findings.append(
+            f"In {len(open_ones)} of {len(frame)} prompts the answer stands inside a think block, after an open {tag}: the "
+            f"network is read where it would still be thinking. Write prompt.chat: {remedy}."
+        )
+    if chat.unwritten:
+        findings.append(
+            f"The chat template writes {_quoted(chat.unwritten)} before an assistant's words, and not before these answers: "
+            "the network is read where no answer would stand. Write prompt.chat: "
+            + (f"{{{chat.closes_thinking}}}." if chat.closes_thinking else f"{{opening: {_quoted(chat.unwritten)}}}.")
+        )
+    return findings
 
 
 def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], follow_truth: Collection[str] = ()) -> list[str]:
@@ -123,6 +175,11 @@ def _by_template(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame, pl.Da
     """Each template's name with the first and the second members of its pairs."""
     for name in frame["template"].unique(maintain_order=True):
         yield name, *_members(frame.filter(frame["template"] == name))
+
+
+def _quoted(text: str) -> str:
+    """Text in double quotes, as YAML and JSON write it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _members(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -177,15 +234,48 @@ def _difference_outside(name: str, first: pl.DataFrame, second: pl.DataFrame) ->
     ]
 
 
-def _repeated(frame: pl.DataFrame) -> list[str]:
+def _nearly_repeated(texts: pl.DataFrame) -> list[str]:
+    """Texts that stand in several parts of the split in several spellings. `texts` has each prompt of a template once."""
+    import polars as pl
+
+    alike = (
+        texts.filter(pl.col("splits") == 1)
+        .with_columns(spelling=_normalised(pl.col("text")))
+        .group_by("template", "spelling", maintain_order=True)
+        .agg(pl.col("text"), pl.col("split").n_unique())
+        .filter(pl.col("split") > 1)
+    )
+    if alike.is_empty():
+        return []
+    one, other = alike["text"][0][:2]
+    return [
+        f"{len(alike)} prompts stand in more than one part of the split in other spellings (case, spaces, punctuation, forms of "
+        f'letters), such as "{shortened(one)}" and "{shortened(other)}": what is learnt of them in training is scored in the test.'
+    ]
+
+
+def _normalised(text: pl.Expr) -> pl.Expr:
+    """Texts without what two copies of one text differ in: NFKC, case, invisible characters, spaces and punctuation, but for signs
+    before a digit: 1.5 is not 15, and -1 not 1."""
+    folded = text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\p{Cf}", "")
+    words = folded.str.replace_all(r"[\p{P}--[-.,:/]]", " ").str.replace_all(r"[-.,:/]+([^\d\-.,:/]|$)", " $1")
+    return words.str.replace_all(r"\s+", " ").str.strip_chars()
+
+
+def copy_findings(frame: pl.DataFrame) -> list[str]:
+    """Prompts that come up more than once. `frame` has them without distractors, which make two of one text."""
     import polars as pl
 
     texts = (
         frame.filter(pl.col("answer") == 0)
-        .group_by("template", "text")
-        .agg(pl.col("split").n_unique().alias("splits"), pl.col("truth").n_unique().alias("truths"), pl.len())
+        .group_by("template", "text", maintain_order=True)
+        .agg(
+            pl.col("split").n_unique().alias("splits"),
+            pl.col("truth").n_unique().alias("truths"),
+            pl.col("split").first(),
+        )
     )
-    findings = []
+    findings = _nearly_repeated(texts)
     astride = texts.filter(pl.col("splits") > 1)
     if len(astride):
         findings.append(

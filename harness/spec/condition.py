@@ -13,6 +13,9 @@ from harness.contracts import Bed, Distractor, Source
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$(?!\n)")]
 
 
+Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$(?!\n)")]
+"""A name that a template can have for a variable."""
+
 Value = str | int | float | bool
 """A cell of a table, as a spec writes it."""
 
@@ -102,12 +105,35 @@ class Prompt(Part, frozen=True, kw_only=True):
     """So many solved training examples before every question, in its own form and with the right answers: a few-shot prompt.
     Half of them have each answer, and none is about the question's own group. More teach the task better and make every prompt
     longer, of which what is shared is forwarded once."""
-    chat: bool = False
-    """Wrap in the model's chat template: what precedes the answer is the user's turn, the answer the assistant's."""
+    chat: bool | dict[Variable, Value | None] = False
+    """Wrap in the model's chat template: what precedes the answer is the user's turn, the answer the assistant's. A mapping is
+    what the template is given besides, as in `{enable_thinking: false}`; two keys are ours: `system` is what the system says,
+    and `opening` what the assistant's turn begins with before the answer, as in `{opening: "</think>"}`. A template that
+    writes the date writes 1 July 2024, unless it takes another: a prompt is the same tomorrow."""
+    control_tokens: Literal["as_text", "allowed"] = "as_text"
+    """What control tokens of the tokenizer are that stand in data, answers, distractors or the system's words: `as_text` reads
+    `<|im_end|>` as the letters that it is made of; `allowed` takes it for the token, with which a text can end its turn or
+    forge another. Those that a template writes itself are always tokens."""
     max_tokens: Annotated[int, Meta(ge=4)] | None = None
     """Longest prompt; the model's context if empty."""
     too_long: Literal["error", "drop"] = "error"
     """What to do with an example whose prompt is longer. Prompts are never cut."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.chat.items() if isinstance(self.chat, dict) else ():
+            if name in ("messages", "add_generation_prompt"):
+                raise ValueError(f"chat: `{name}` is made of the prompt; take it out")
+            if name in ("tools", "documents") and value is not None:
+                raise ValueError(f"chat: every prompt is asked without {name}; write null, or take it out")
+            if name in ("system", "opening") and (not isinstance(value, str) or not value.strip()):
+                raise ValueError(f"chat: `{name}` is a text; write it in quotes, or take it out")
+
+    @property
+    def chat_options(self) -> dict[str, Value | None] | None:
+        """What the chat template is given; None where there is no chat."""
+        if isinstance(self.chat, bool):
+            return {} if self.chat else None
+        return {name: value for name, value in self.chat.items() if name not in ("tools", "documents")}
 
 
 class Activations(Part, frozen=True, kw_only=True):

@@ -45,6 +45,8 @@ def spec_content(spec: Spec) -> Any:
         for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
             if condition[part].get(name) is None:
                 condition[part].pop(name, None)
+        if condition["prompt"]["control_tokens"] == "as_text":
+            del condition["prompt"]["control_tokens"]
     return content
 
 

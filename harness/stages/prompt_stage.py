@@ -51,7 +51,7 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
             "sample": content_key(data.limit, data.balance, plain(data.split), data.seed, data.half, plain(data.where)),
             "template": content_key(prompt.template, list(prompt.templates.items())),
             "answers": content_key(prompt.answers),
-            "prompt options": content_key(prompt.chat, prompt.too_long),
+            "prompt options": content_key(prompt.chat, prompt.too_long, prompt.control_tokens),
             "longest prompt": str(longest_of(prompt, self.subject.context)),
             "distractors": content_key(
                 [[name, plain(kind)] for name, kind in distractors.items()], condition.distractors

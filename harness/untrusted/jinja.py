@@ -104,6 +104,8 @@ class Bounded(ImmutableSandboxedEnvironment):
     """Jinja's sandbox with a budget. `start` begins a new one; every rendering must call it."""
 
     intercepted_binops = frozenset(["+", "-", "*", "/", "//", "%", "**"])
+    recursive_loops = False
+    """Whether loops may call themselves; what they are called with must then be counted as well."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -240,7 +242,7 @@ class _Guard(NodeTransformer):
         self._environment = environment
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
-        if node.recursive:
+        if node.recursive and not self._environment.recursive_loops:
             raise TemplateSyntaxError("recursive loops are not allowed; write the loop out", node.lineno)
         size = _size(node)
         self.generic_visit(node)

@@ -5,17 +5,18 @@ and string methods, and a budget for each rendering (see `harness.untrusted.jinj
 
 The answer is found by marking it, not by searching for it: "true" may stand in the text as well. It goes into the
 template as a string of a class of its own, and what Jinja prints of exactly that value is put between two characters
-that occur nowhere else, which are taken out again.
+that occur nowhere else, which are taken out again. In the same way, control tokens of a tokenizer that the template itself
+writes are told from those that come with the data: a character stands before each until the prompt is whole.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import LoopContext, Macro
 
@@ -42,6 +43,8 @@ METHODS = frozenset(
 # Private-use characters at the very end of Unicode; the first two that the example does not use are the marks.
 _MARKS = [chr(code) for code in range(0x10FFFD, 0x10FF00, -1)]
 
+OWN = chr(0x10FF00)
+"""Stands before each control token that a template writes itself."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -57,9 +60,10 @@ class Rendered(msgspec.Struct, frozen=True):
 class Template:
     """A compiled template. Raises DataError, naming the line, for what Jinja cannot read or the sandbox does not allow."""
 
-    def __init__(self, name: str, source: str):
+    def __init__(self, name: str, source: str, control: Collection[str] = ()):
+        """`control` are the tokenizer's control tokens; OWN comes out before each that stands in the source as text to print."""
         self.name = name
-        self._environment = _Sandbox()
+        self._environment = _Sandbox(control)
         # Named in the traceback's frames, which is how an error finds its line.
         self._filename = f"<template {name}>"
         try:
@@ -83,7 +87,15 @@ class Template:
         # An empty cell is as good as missing; printed, it would read "None".
         given = {name: value for name, value in fields.items() if value is not None}
         given |= {"choices": tuple(choices), "label_names": tuple(label_names)}
-        marks = self._marks([*given.values(), *choices, *label_names])
+        texts_given = [*given.values(), *choices, *label_names]
+        if any(OWN in value for value in texts_given if isinstance(value, str)):
+            raise DataError(
+                f"{self._place()}"
+                + (f', example "{example}"' if example else "")
+                + f": the text has the private-use character U+{ord(OWN):04X}, which marks the template's own control "
+                "tokens here; take it out of the data"
+            )
+        marks = self._marks(texts_given)
         texts = []
         for index, choice in enumerate(choices):
             own = {"answer": _Answer(choice, marks), "answer_number": _Number(index + 1, marks)}
@@ -206,14 +218,44 @@ def _widened(text: str, head: int, tail: int) -> Rendered:
     return Rendered(text, start, end)
 
 
-class _Sandbox(Bounded):
-    """The sandbox with a short list of what may be used, and answers that are marked."""
+def any_of(names: Collection[str]) -> re.Pattern[str]:
+    """A pattern that finds the longest of some texts, or none where there are none."""
+    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or "(?!)")
 
-    def __init__(self) -> None:
+
+class _Sandbox(Bounded):
+    """The sandbox with a short list of what may be used, and answers and control tokens that are marked."""
+
+    def __init__(self, control: Collection[str] = ()) -> None:
         super().__init__(undefined=StrictUndefined, autoescape=False)
+        self._control = any_of(control)
         self.globals.clear()
         ours = ("counted", "limited", "weighed", "join", "replace")
         self.filters = {name: function for name, function in self.filters.items() if name in FILTERS or name in ours}
+
+    def parse(self, *args: Any, **kwargs: Any) -> nodes.Template:
+        tree = super().parse(*args, **kwargs)
+        for output in tree.find_all(nodes.Output):
+            for node in output.nodes:
+                self._mark(node)
+        for assignment in tree.find_all(nodes.Assign):
+            self._mark(assignment.node)
+        return tree
+
+    def _mark(self, node: nodes.Node) -> None:
+        """Marks the control tokens in what is printed as it stands: not in what the data are compared with, or searched for."""
+        if isinstance(node, nodes.TemplateData):
+            node.data = self._control.sub(OWN + r"\g<0>", node.data)
+        elif isinstance(node, nodes.Const) and isinstance(node.value, str):
+            node.value = self._control.sub(OWN + r"\g<0>", node.value)
+        elif isinstance(node, nodes.Concat | nodes.Add | nodes.CondExpr):
+            parts = [
+                part
+                for part in node.iter_child_nodes()
+                if not isinstance(node, nodes.CondExpr) or part is not node.test
+            ]
+            for part in parts:
+                self._mark(part)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         known = isinstance(obj, LoopContext) or (isinstance(obj, str) and attr in METHODS)

@@ -99,6 +99,23 @@ CHATS = [
     "{{ raise_exception.__globals__['json'] }}",
     "{{ messages[0].pop('role') }}",
     "{{ 'x' * 10000000000 }}",
+    "{% set a = [1] %}" + "{% set a = [a, a] %}" * 40 + "{{ a | tojson }}",
+    "{% set a = ['x' * 1000] * 1000 %}{{ a | tojson(indent=99999) }}",
+    "{{ '%0999999999d' | format(1) }}",
+    "{{ '%*d' % (999999999, 1) }}",
+    "{{ ('%s' * 900) % (('x' * 9000,) * 900) }}",
+    "{{ '{:{}}'.format('x', 999999999) }}",
+    "{{ ('{0}' * 9000).format('x' * 9000) }}",
+    "{{ 'x'.zfill(999999999) }}",
+    "{{ ('\t' * 9999).expandtabs(99999) }}",
+    "{{ ('a\n' * 99999) | indent(99999) }}",
+    "{{ ('a ' * 99999) | wordwrap(1, true, 'x' * 99999) }}",
+    "{{ 64 ** 64 ** 64 }}",
+    "{{ ['x'] * 999999999 }}",
+    "{% for a in range(999) recursive %}{{ loop(range(999)) }}{% endfor %}",
+    "{{ namespace(_x=1) }}",
+    "{% set n = namespace() %}{% set n._x = 1 %}",
+    "{{ '{0.__class__.__name__}'.format(1) }}",
 ]
 
 
@@ -112,5 +129,5 @@ def test_chat_templates_from_strangers(scene: Scene, template: str, tiny_llama: 
     about = About(adds_bos=False, special={}, chat_template=template)
     scene.write("about.json", msgspec.json.encode(about))
     with soon(), scene.watched(), pytest.raises(UsageError, match="chat template"):
-        Tokenizer(scene.inside).chat("hello", "yes")
+        Tokenizer(scene.inside).chat({}).ask("hello")
     scene.assert_untouched()

@@ -1,0 +1,42 @@
+"""Control tokens in prompts: those that a template writes are structure, those that came with the data are text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from harness.untrusted.template import OWN, Rendered
+
+Places = list[tuple[int, int]]
+"""Stretches of characters, end exclusive."""
+
+
+def own_places(member: Rendered, control: re.Pattern[str]) -> tuple[Rendered, Places]:
+    """A prompt without the marks of its template, and the control tokens that they stood before."""
+    if OWN not in member.text:
+        return member, []
+    pieces = member.text.split(OWN)
+    text = "".join(pieces)
+    places, at = [], 0
+    for piece in pieces[:-1]:
+        at += len(piece)
+        # None where a filter has changed what the template writes.
+        if found := control.match(text, at):
+            places.append(found.span())
+    start, end = (place - member.text.count(OWN, 0, place) for place in (member.start, member.end))
+    return Rendered(text, start, end), places
+
+
+def shifted(places: Sequence[tuple[int, int]], by: int, start: int, end: int) -> Places:
+    """Those of the places that lie within start…end, moved."""
+    return [(a + by, b + by) for a, b in places if start <= a and b <= end]
+
+
+def flat(places: Sequence[tuple[int, int]]) -> list[int]:
+    """Places as a column of a frame keeps them."""
+    return [end for place in places for end in place]
+
+
+def paired(ends: Sequence[int]) -> Places:
+    """What `flat` made flat."""
+    return list(zip(ends[::2], ends[1::2], strict=True))
