@@ -24,7 +24,7 @@ from harness.contracts.subject import Subject
 from harness.errors import HarnessError, NumericalError
 from harness.machine import stopping
 from harness.machine.jobs import Job, OneProcessJob
-from harness.machine.resources import Resources
+from harness.machine.resources import Resources, memory_ran_out
 from harness.models.card import ModelCard
 from harness.models.questions import Row
 from harness.store import content_key
@@ -328,6 +328,9 @@ class ModelForwarding(Forwarding):
         if self.card.shape.window is not None and reach > self.card.shape.window:
             # A tree mask of ours has no window in it.
             possible = tuple(way for way in possible if way not in ("grafted", "packed"))
+        if self.card.shape.chosen is not None and reach > self.card.shape.chosen:
+            # Many scores are zero, and which of equal ones are chosen depends on how many tokens there are.
+            possible = ("single",)
         return possible, groups, stem
 
     def _sample(self) -> tuple[list[list[Row]], int]:
@@ -356,14 +359,6 @@ def _from_bits(text: str) -> set[int]:
     import numpy as np
 
     return set(np.flatnonzero(np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))).tolist())
-
-
-def memory_ran_out(error: Exception) -> bool:
-    """Whether an error says that memory ran out, of a device or of the machine; libraries say so in several ways."""
-    import torch
-    from accelerate.utils.memory import should_reduce_batch_size
-
-    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error)
 
 
 def _halves(batch: Batch) -> tuple[Batch, Batch] | None:

@@ -36,6 +36,9 @@ class Tokenizer(Protocol):
     def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
         """Whole texts with the special tokens that the model expects."""
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some tokens."""
+
     def chat(self, user: str, assistant: str) -> tuple[str, int]:
         """A dialogue of one turn each, up to the assistant's last character, and the character at which its text begins.
 
@@ -119,6 +122,11 @@ class Subject(msgspec.Struct, frozen=True):
     @property
     def tokenizer(self) -> str | None:
         """Content hash of its tokenizer; None where prompts are token ids or rows of a table, and no text."""
+        return None
+
+    @property
+    def vocab(self) -> int | None:
+        """Tokens that it has a row of an embedding for, from 0 on; None where it has none."""
         return None
 
     def load_tokenizer(self) -> Tokenizer | None:

@@ -11,10 +11,11 @@ import msgspec
 from harness.errors import UsageError
 from harness.models import adapter, gguf, precision
 from harness.models.adapter import Adapter
+from harness.models.architecture import shape_of
 from harness.models.fingerprint import combined, meaning
 from harness.models.locate import Located, ModelMissing, Progress, locate
 from harness.models.model_folder import check_files, count_parameters, header_of, tokenizer_files, weight_files
-from harness.models.shape import Shape, read_config, shape
+from harness.models.shape import Shape, Stacks, read_config
 from harness.spec import Model
 from harness.store import content_key
 
@@ -37,8 +38,6 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     shape: Shape
     parameters: int
     """All weights."""
-    body_parameters: int
-    """Weights without embeddings and language-model head: what a token is multiplied with."""
     dtype: precision.Dtype
     """In which the forward pass computes, and in which states are stored."""
     weights: Literal["pretrained", "random"]
@@ -52,7 +51,12 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What is laid over the weights."""
 
     @property
-    def stacks(self) -> str:
+    def body_parameters(self) -> int:
+        """What a token is multiplied with: weights without embeddings, head, and what reads images or sound."""
+        return self.shape.body_parameters
+
+    @property
+    def stacks(self) -> Stacks:
         return self.shape.stacks
 
     @property
@@ -95,12 +99,11 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     place = locate(model, folder, bring, progress)
     check_files(place.folder)
     config = read_config(place.folder)
-    sizes = shape(config, place.folder, model.side)
+    sizes = shape_of(config, place.folder, model.side, model.trust_remote_code)
     weights = weight_files(place.folder, model)
     tokens = tokenizer_files(place.folder)
     if not tokens:
         raise UsageError(f"model.id: {place.folder} has no tokenizer (tokenizer.json and tokenizer_config.json)")
-    count, body = count_parameters(weights, sizes)
     over = None if model.adapter is None else _adapter(model, model.adapter, folder, weights)
     side: Literal["decoder", "encoder"] = (
         "encoder" if sizes.stacks == "encoder-only" or model.side == "encoder" else "decoder"
@@ -112,8 +115,7 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
         path=place.folder,
         revision=place.revision,
         shape=sizes,
-        parameters=count,
-        body_parameters=body,
+        parameters=count_parameters(weights, sizes),
         dtype=precision.choose(model.dtype),
         weights=model.weights,
         weights_seed=model.weights_seed if model.weights == "random" else 0,

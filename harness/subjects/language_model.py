@@ -60,6 +60,10 @@ class LanguageModel(Subject, frozen=True):
     def tokenizer(self) -> str | None:
         return self.card.tokenizer_identity
 
+    @property
+    def vocab(self) -> int | None:
+        return self.card.shape.vocab
+
     def load_tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.card)
 
