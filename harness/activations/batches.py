@@ -84,12 +84,15 @@ class Cost(msgspec.Struct, frozen=True):
     tokens_unshared: int
     """Tokens if every prompt were forwarded whole."""
     passes: int
-    flops: float
+    flops: float | None
+    """None where a size that it depends on is unknown."""
     weight_bytes: int
-    peak_bytes: int
-    """Weights, the largest batch's intermediate values, and one shard of states."""
+    peak_bytes: int | None
+    """Weights, the largest batch's intermediate values, and one shard of states; None where a size is unknown."""
     stored_bytes: int
     """Size of the states in the store."""
+    unknown: tuple[str, ...] = ()
+    """Sizes of the network that the cost depends on and nobody can say."""
 
 
 def lay_out(
@@ -164,12 +167,13 @@ def cost(batches: Sequence[Batch], table: RowTable, card: ModelCard, layers: int
     rows = [table.rows[index] for batch in batches for index in batch.rows]
     tokens = tokens_of(batches, table)
     square = sum(batch.longest * (batch.longest + batch.stem) * len(batch.groups) for batch in batches)
-    width = card.shape.heads * card.shape.head_dim
-    flops = 2.0 * card.body_parameters * tokens + 4.0 * card.blocks * width * square
-    if card.has_head:
+    width = card.shape.attention_width
+    flops = None if width is None else 2.0 * card.body_parameters * tokens + 4.0 * card.blocks * width * square
+    if flops is not None and card.has_head:
         flops += 2.0 * card.shape.vocab * card.d_model * sum(row.end - row.start for row in rows)
     element = BYTES[card.dtype]
     stored = len(rows) * layers * card.d_model * element
+    working = [_working_bytes(batch, card, element) for batch in batches]
     return Cost(
         rows=len(rows),
         tokens=tokens,
@@ -177,16 +181,19 @@ def cost(batches: Sequence[Batch], table: RowTable, card: ModelCard, layers: int
         passes=len(batches),
         flops=flops,
         weight_bytes=card.weight_bytes,
-        peak_bytes=card.weight_bytes + max((_working_bytes(batch, card, element) for batch in batches), default=0),
+        peak_bytes=None if None in working else card.weight_bytes + max(filter(None, working), default=0),
         stored_bytes=stored,
+        unknown=card.shape.unknown,
     )
 
 
-def _working_bytes(batch: Batch, card: ModelCard, element: int) -> int:
-    """Intermediate values of one block, the mask, and the head's logits at the answers."""
+def _working_bytes(batch: Batch, card: ModelCard, element: int) -> int | None:
+    """Intermediate values of one block, the mask, and the head's logits at the answers; None where a size is unknown."""
     padded = batch.longest * len(batch.groups)
     shape = card.shape
-    block = padded * (6 * shape.d_model + 3 * shape.d_mlp + 4 * shape.heads * shape.head_dim) * element
+    if shape.d_mlp is None or shape.attention_width is None:
+        return None
+    block = padded * (6 * shape.d_model + 3 * shape.d_mlp + 4 * shape.attention_width) * element
     mask = padded * batch.longest
     logits = 3 * len(batch.groups) * shape.vocab * 4 if card.has_head else 0
     return block + mask + logits
@@ -268,7 +275,8 @@ def _split(
     """
     tokens = [table.rows[index].tokens for index in family]
     per_token = 2.0 * card.body_parameters / max(card.blocks, 1)
-    per_place = 4.0 * card.shape.heads * card.shape.head_dim
+    # Where there are no heads there is no square of places to be saved.
+    per_place = 4.0 * (card.shape.attention_width or 0)
     groups: list[Group] = []
     members: list[int] = []
     size = 0

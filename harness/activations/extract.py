@@ -15,7 +15,7 @@ from harness.activations.batches import Cost
 from harness.activations.chosen import forwarding
 from harness.activations.forwarding import Begin, Done, Progress
 from harness.activations.layers import resolve
-from harness.activations.rows import RowTable, row_table
+from harness.activations.rows import RowTable, check_tokens, row_table
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS
 from harness.contracts import Pairs, PromptTable
@@ -193,6 +193,7 @@ def _prepare(
         raise UsageError(f"activations.token: {activations.token}: a test bed gives the states of the last token only")
     if activations.site not in subject.sites:
         raise UsageError(f"activations.site: {activations.site}: {subject.name} has {', '.join(subject.sites)} only")
+    check_tokens(tables, subject)
     # At the last layer the answers' probabilities are nearly free; kept always, they are there when they are wanted.
     wanted = subject.says and (log_odds or layers[-1] == subject.layers - 1)
     return row_table(tables, activations.token), Bank(store, bank_key(subject), layers, wanted), layers

@@ -23,7 +23,7 @@ from harness.contracts.subject import Subject
 from harness.errors import MemoryRanOut, NumericalError
 from harness.machine import stopping
 from harness.machine.jobs import Job, OneProcessJob
-from harness.machine.resources import Resources
+from harness.machine.resources import Resources, memory_ran_out
 from harness.models.card import ModelCard
 from harness.models.lengths import lengths
 
@@ -310,7 +310,10 @@ class ModelForwarding(Forwarding):
 
         cuts = sample.cuts(self.extents, lengths(network.model.config.to_dict()))
         reach = max(len(row.tokens) for row in self.table.rows)
-        window = self.card.shape.window
+        window, chosen = self.card.shape.window, self.card.shape.chosen
+        if chosen is not None and reach > chosen:
+            # Many scores are zero, and which of equal ones are chosen depends on how many tokens there are.
+            return
         for way in ways(self.card):
             # A tree mask of ours has no window in it.
             if way == "single" or (way in ("grafted", "packed") and window is not None and reach > window):
@@ -347,14 +350,6 @@ def _from_bits(text: str) -> set[int]:
     import numpy as np
 
     return set(np.flatnonzero(np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))).tolist())
-
-
-def memory_ran_out(error: Exception) -> bool:
-    """Whether an error says that memory ran out, of a device or of the machine; libraries say so in several ways."""
-    import torch
-    from accelerate.utils.memory import should_reduce_batch_size
-
-    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error)
 
 
 def _halves(batch: Batch) -> tuple[Batch, Batch] | None:

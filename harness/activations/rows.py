@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.contracts import PromptTable
+from harness.contracts.subject import Subject
+from harness.errors import UsageError
 from harness.models.questions import Row, Rule
 
 
@@ -22,6 +24,26 @@ class RowTable(msgspec.Struct, frozen=True):
     """The example that each row came from, for messages."""
     tables: tuple[tuple[int, ...], ...]
     """For each table, the row (by index) that each line of its frame became."""
+
+
+def check_tokens(tables: Sequence[PromptTable], subject: Subject) -> None:
+    """Raises UsageError for a token that the subject's embedding has no row for: on a GPU it would end the whole process."""
+    vocab = subject.vocab
+    if vocab is None:
+        return
+    for table in tables:
+        largest = table.frame["tokens"].list.max()
+        beyond = (largest >= vocab).arg_max()
+        if beyond is None or largest[beyond] < vocab:
+            continue
+        token = int(largest[beyond])
+        tokenizer = subject.load_tokenizer()
+        word = "" if tokenizer is None else f' ("{tokenizer.decode([token])}")'
+        raise UsageError(
+            f'{subject.name}: token {token}{word} in a prompt of example "{table.frame["example"][beyond]}" is none of the '
+            f"{vocab:,} that its embedding has rows for; give it more rows and save it again (transformers: "
+            "model.resize_token_embeddings(len(tokenizer))), or leave out what brings the token in, such as prompt.chat"
+        )
 
 
 def row_table(tables: Sequence[PromptTable], rule: Rule) -> RowTable:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.activations.batches import Batch
-from harness.activations.forwarding import Begin, ModelForwarding, Orders, memory_ran_out
+from harness.activations.forwarding import Begin, ModelForwarding, Orders
 from harness.errors import MemoryRanOut, UsageError
 from harness.machine.jobs import Job
+from harness.machine.resources import memory_ran_out
 from harness.machine.team import SharedJob
 from harness.models.tensor_parallel import SplitNetwork, load_split
 

@@ -73,8 +73,10 @@ def _cost(cost: Cost) -> str:
     if cost.tokens is not None and cost.passes is not None:
         parts[0] += f", {cost.rows_to_do:,} to do"
         parts.append(f"{cost.tokens:,} tokens; as whole prompts {cost.tokens_unshared:,}")
-        parts.append(f"{cost.tflops:,.1f} TFLOP in {cost.passes} passes on {cost.where}")
-        parts.append(f"{cost.stored_mib:,.0f} MiB kept, {cost.peak_mib:,.0f} MiB at the peak")
+        work = "" if cost.tflops is None else f"{cost.tflops:,.1f} TFLOP in "
+        parts.append(f"{work}{cost.passes} passes on {cost.where}")
+        peak = "" if cost.peak_mib is None else f", {cost.peak_mib:,.0f} MiB at the peak"
+        parts.append(f"{cost.stored_mib:,.0f} MiB kept{peak}")
     if cost.note:
         parts.append(cost.note)
     return "\n".join(parts)

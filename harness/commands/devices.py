@@ -34,13 +34,14 @@ class Foreseen(msgspec.Struct, frozen=True):
     """In words; or why it cannot be placed."""
     weights_mib: tuple[float, ...] = ()
     """On each device of a replica."""
-    activations_mib: float = 0.0
-    """Intermediate values of the largest forward pass, on each device."""
+    activations_mib: float | None = 0.0
+    """Intermediate values of the largest forward pass, on each device; None where the network's sizes do not tell."""
     states_mib: float = 0.0
     """States that wait for their shard to be full, on each device of a replica."""
     tokens_per_device: int = 0
     """Tokens left to forward, for each replica."""
-    seconds: float = 0.0
+    seconds: float | None = 0.0
+    """None where the network's sizes do not tell how many operations there are."""
     rate: str = ""
     """What the time rests on."""
 
@@ -73,11 +74,12 @@ def _foresee(
     )
     if found.todo is None or found.whole is None:
         return Foreseen(group, "test bed", subject.placed(devices, 0, tensor_parallel).where)
-    working = found.whole.peak_bytes - found.whole.weight_bytes
+    peak, flops = found.whole.peak_bytes, found.todo.flops
+    working = None if peak is None else peak - found.whole.weight_bytes
     waiting = found.whole.stored_bytes * min(found.rows, 2 * batches.SHARD_ROWS) // max(found.rows, 1)
     network = f"{subject.name}, {subject.dtype}"
     try:
-        placed = subject.placed(devices, working + waiting, tensor_parallel)
+        placed = subject.placed(devices, (working or 0) + waiting, tensor_parallel)
     except UsageError as error:
         return Foreseen(group, network, str(error))
     return Foreseen(
@@ -85,10 +87,10 @@ def _foresee(
         network=network,
         placement=placed.where,
         weights_mib=tuple(_mib(share) for share in placed.weight_bytes),
-        activations_mib=_mib(working),
+        activations_mib=None if working is None else _mib(working),
         states_mib=_mib(waiting),
         tokens_per_device=-(-found.todo.tokens // placed.replicas),
-        seconds=round(found.todo.flops / (rate * 1e12 * placed.at_once), 1),
+        seconds=None if flops is None else round(flops / (rate * 1e12 * placed.at_once), 1),
         rate=said + placed.note,
     )
 
@@ -134,8 +136,10 @@ def as_table(found: list[Foreseen], devices: Devices) -> Table:
         memory = time_ = ""
         if one.weights_mib:
             shares = "\n".join(f"{number}: {share:,.0f} MiB weights" for number, share in enumerate(one.weights_mib))
-            memory = f"{shares}\n+ {one.activations_mib:,.0f} MiB activations\n+ {one.states_mib:,.0f} MiB states"
-            time_ = f"{one.tokens_per_device:,} tokens per replica,\nabout {_span(one.seconds)}"
+            working = "unknown" if one.activations_mib is None else f"{one.activations_mib:,.0f} MiB"
+            memory = f"{shares}\n+ {working} activations\n+ {one.states_mib:,.0f} MiB states"
+            span = "unknown" if one.seconds is None else f"about {_span(one.seconds)}"
+            time_ = f"{one.tokens_per_device:,} tokens per replica,\n{span}"
             table.caption = f"times {one.rate}"
         where = f"{', '.join(one.conditions)}\n{one.network}"
         table.add_row(*(Text(cell) for cell in (where, one.placement, memory, time_)))

@@ -64,6 +64,9 @@ class Tokenizer(Protocol):
     def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
         """Whole texts with the special tokens that the model expects. What is spelled as a control token becomes one."""
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some tokens."""
+
     def foreign(self, text: str, encoded: Encoded, own: Sequence[tuple[int, int]]) -> list[str]:
         """The control tokens in an encoded text that are in none of the stretches `own` of it, in order."""
 
@@ -155,6 +158,11 @@ class Subject(msgspec.Struct, frozen=True):
     @property
     def context(self) -> int | None:
         """The most tokens that it reads; None if there is no limit."""
+        return None
+
+    @property
+    def vocab(self) -> int | None:
+        """Tokens that it has a row of an embedding for, from 0 on; None where it has none."""
         return None
 
     def load_tokenizer(self) -> Tokenizer | None:

@@ -102,3 +102,11 @@ def give_back_freed() -> None:
 
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def memory_ran_out(error: Exception) -> bool:
+    """Whether an error says that memory ran out, of a device or of the machine; libraries say so in several ways."""
+    import torch
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error)

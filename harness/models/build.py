@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.models.architecture import class_named, with_attention, without_weights
 from harness.models.card import ModelCard
 
 if TYPE_CHECKING:
@@ -11,40 +12,20 @@ if TYPE_CHECKING:
 
 
 def build(card: ModelCard, make: Any) -> PreTrainedModel:
-    """Scaled-dot-product attention where the architecture offers it, the plain one where it does not."""
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    auto = {
-        "decoder-only": AutoModelForCausalLM,
-        "encoder-only": AutoModel,
-        "encoder-decoder": AutoModelForSeq2SeqLM,
-    }[card.stacks]
-    try:
-        return make(auto, "sdpa")
-    except (ValueError, ImportError) as error:
-        if "attention" not in str(error).lower() and "sdpa" not in str(error).lower():
-            raise
-        return make(auto, "eager")
+    """What `make` gives for the class that reads the card's network and the kind of attention that it has."""
+    auto = class_named(card.shape.loader)
+    return with_attention(lambda attention: make(auto, attention))
 
 
 def empty(card: ModelCard) -> PreTrainedModel:
     """The architecture in the card's number format, with weights that take no memory."""
     import torch
-    from accelerate import init_empty_weights
     from transformers import AutoConfig
 
     from harness.models.quiet import quiet_transformers
 
-    with quiet_transformers(), init_empty_weights():
+    with quiet_transformers():
         config = AutoConfig.from_pretrained(card.path, local_files_only=True, trust_remote_code=card.trust_remote_code)
-        model = build(
-            card,
-            lambda auto, attention: auto.from_config(
-                config,
-                dtype=getattr(torch, card.dtype),
-                attn_implementation=attention,
-                trust_remote_code=card.trust_remote_code,
-            ),
-        )
+        model = without_weights(config, card.shape.loader, card.trust_remote_code)
     model.tie_weights()
-    return model
+    return model.to(getattr(torch, card.dtype))

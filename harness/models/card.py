@@ -10,6 +10,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.models import adapter, precision
 from harness.models.adapter import Adapter
+from harness.models.architecture import shape_of
 from harness.models.identity import folder_identity, tokenizer_identity
 from harness.models.locate import ModelMissing, Progress, locate
 from harness.models.model_folder import (
@@ -20,7 +21,7 @@ from harness.models.model_folder import (
     tokenizer_files,
     weight_files,
 )
-from harness.models.shape import Shape, read_config, shape
+from harness.models.shape import Shape, Stacks, read_config
 from harness.models.understood import check_understood
 from harness.spec import Model
 from harness.store import content_key
@@ -46,8 +47,6 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     shape: Shape
     parameters: int
     """All weights."""
-    body_parameters: int
-    """Weights without embeddings and language-model head: what a token is multiplied with."""
     dtype: precision.Dtype
     """In which the forward pass computes, and in which states are stored."""
     weights: Literal["pretrained", "random"]
@@ -61,7 +60,12 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What is laid over the weights."""
 
     @property
-    def stacks(self) -> str:
+    def body_parameters(self) -> int:
+        """What a token is multiplied with: weights without embeddings, head, and what reads images or sound."""
+        return self.shape.body_parameters
+
+    @property
+    def stacks(self) -> Stacks:
         return self.shape.stacks
 
     @property
@@ -111,11 +115,10 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     check_files(place.folder)
     config = read_config(place.folder)
     check_understood(place.folder, config, model.weights == "pretrained")
-    sizes = shape(config, place.folder, model.side)
+    sizes = shape_of(config, place.folder, model.side, model.trust_remote_code)
     weights = weight_files(place.folder, model)
     if not tokenizer_files(place.folder):
         raise UsageError(f"model.id: {place.folder} has no tokenizer (tokenizer.json and tokenizer_config.json)")
-    count, body = count_parameters(weights, sizes)
     over = None if model.adapter is None else _adapter(model, model.adapter, folder, weights)
     base = folder_identity(place.folder, model)
     side: Literal["decoder", "encoder"] = (
@@ -129,8 +132,7 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
         path=place.folder,
         revision=place.revision,
         shape=sizes,
-        parameters=count,
-        body_parameters=body,
+        parameters=count_parameters(weights, sizes),
         dtype=precision.choose(model.dtype),
         weights=model.weights,
         weights_seed=model.weights_seed if model.weights == "random" else 0,

@@ -48,7 +48,9 @@ def write(file: Path, folder: Path) -> None:
             tensors = {tensor.name: tensor for tensor in reader.tensors}
             tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
             if not isinstance(tokenizer, PreTrainedTokenizerFast):
-                raise HarnessError(f"{file}: its tokenizer is none that the tokenizers library reads; name the model's folder")
+                raise HarnessError(
+                    f"{file}: its tokenizer is none that the tokenizers library reads; name the model's folder"
+                )
             complete(file, said, tokenizer, _tokens(reader))
             config = AutoConfig.from_pretrained(file.parent, **where)
             complete_config(said, config)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError, UsageError
 from harness.machine.resources import physical_memory
 from harness.models.adapter import lay_over
+from harness.models.architecture import reason
 from harness.models.build import build
 from harness.models.card import ModelCard
 from harness.models.placement import Devices, place
@@ -42,6 +43,9 @@ def load(card: ModelCard) -> Network:
             check_loaded(card, model)
             if card.adapter is not None:
                 lay_over(card.adapter, model)
+            network = Network(model.eval().requires_grad_(False), card)
+            network.check_layers()
+            return network
         # A stranger's configuration or weights can make the library stumble anywhere.
         except Exception as error:
             if isinstance(error, HarnessError):
@@ -51,9 +55,7 @@ def load(card: ModelCard) -> Network:
                     f"{card.name}: its weights ({card.weight_bytes / 2**30:.1f} GiB) do not fit on {device}; "
                     "set model.dtype: bfloat16, or hide the GPU (CUDA_VISIBLE_DEVICES=)"
                 ) from error
-            reason = f"{type(error).__name__}: {error}"
-            raise HarnessError(f"{card.name}: transformers cannot load it from {card.path}: {reason}") from error
-    return Network(model.eval().requires_grad_(False), card)
+            raise HarnessError(f"{card.name}: transformers cannot load it from {card.path}: {reason(error)}") from error
 
 
 def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:

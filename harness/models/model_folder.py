@@ -166,18 +166,17 @@ def shapes_of(files: Iterable[Path]) -> dict[str, list[int]]:
     return found
 
 
-def count_parameters(weights: list[Path], sizes: Shape) -> tuple[int, int]:
-    """All weights and those without embeddings: counted from the files' headers, or by the usual formula."""
+def count_parameters(weights: list[Path], sizes: Shape) -> int:
+    """All weights, counted from the files' headers; where there are none, those of the built network."""
     counted = [file for file in weights if file.suffix == ".safetensors"]
     if not counted:
-        embeddings = sizes.vocab * sizes.d_model * (1 if sizes.tied else 2)
-        return sizes.body_parameters + embeddings, sizes.body_parameters
-    count = body = 0
-    for name, dimensions in shapes_of(counted).items():
-        size = math.prod(dimensions)
-        count += size
-        body += 0 if _EMBEDDING.search(name) else size
-    return count, body
+        return sizes.parameters
+    return sum(math.prod(dimensions) for dimensions in shapes_of(counted).values())
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a weight of this name belongs to an embedding or a language-model head."""
+    return _EMBEDDING.search(name) is not None
 
 
 def header_of(file: Path) -> dict[str, list[int]]:

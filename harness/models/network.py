@@ -16,7 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
+from harness.machine.resources import memory_ran_out
+from harness.models.architecture import reason
 from harness.models.card import ModelCard
+from harness.models.quiet import quiet_transformers
+from harness.models.stack import blocks_of, text_body, text_stack
 from harness.models.unchanged import unchanged
 
 if TYPE_CHECKING:
@@ -30,6 +34,10 @@ Past = list[tuple[Tensor, Tensor]]
 """Keys and values of tokens that were forwarded before, for each block, (text, head, token, d_head)."""
 
 
+_TRIED = 4
+"""Tokens on which a network is tried when it has been loaded."""
+
+
 class _Deep(Exception):
     """Ends a forward pass early, once all wanted layers are read; raised in a hook, no error."""
 
@@ -40,6 +48,8 @@ class Read:
     def __init__(self, layers: Sequence[int]):
         self.layers = tuple(layers)
         self.found: dict[int, Tensor] = {}
+        self.passed_by: set[int] = set()
+        """Layers after blocks that text does not pass."""
         self.logits: Tensor | None = None
         """At the places asked for, (place, vocabulary)."""
 
@@ -55,19 +65,23 @@ class Network:
     def __init__(self, model: PreTrainedModel, card: ModelCard):
         self.model = model
         self.card = card
-        self.stack = _stack(model, card)
+        self.stack = text_stack(model, card.stacks, card.side == "encoder")
         self.blocks = _blocks(self.stack, card)
-        self.head = model.get_output_embeddings() if card.has_head else None
+        self.head = _head(model, card) if card.has_head else None
         self.device = next(model.parameters()).device
         self.dtype = next(model.parameters()).dtype
         self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         self.bidirectional = card.stacks == "encoder-only"
         self.two_stacks = card.stacks == "encoder-decoder" and card.side == "decoder"
+        self.tokens_first: bool | None = None
+        """Whether its blocks pass on (token, batch, d_model), as XLNet's; found out when it has been loaded."""
         self.cache_argument = cache_argument(model)
         self.adds_mask = getattr(model.config, "_attn_implementation", "sdpa") == "eager"
-        self.pad_token = _token(model, "pad_token_id") or 0
+        pad = _token(model, "pad_token_id") or 0
+        # What is padded is not looked at, so that any row of the embedding will do.
+        self.pad_token = pad if 0 <= pad < card.shape.vocab else 0
         self.eos_token = _token(model, "eos_token_id")
-        self.decoder_start = _token(model, "decoder_start_token_id") or 0
+        self.decoder_start = _decoder_start(model, card) if self.two_stacks else 0
 
     def read(
         self,
@@ -82,8 +96,12 @@ class Network:
         """
         out = Read(layers)
         whole = heads_at is not None and self.head is not None
-        deepest = None if whole else max(layers)
-        with torch.inference_mode(), unchanged(self.model), self._listening(out, gather, deepest):
+        with (
+            self._passing(),
+            torch.inference_mode(),
+            unchanged(self.model),
+            self._listening(out, gather, None if whole else max(layers), self._grid(inputs)),
+        ):
             try:
                 if not whole:
                     body = self._body()
@@ -105,7 +123,12 @@ class Network:
         from transformers import DynamicCache
 
         cache, out, body = DynamicCache(), Read(layers), self._body()
-        with torch.inference_mode(), unchanged(self.model), self._listening(out, lambda states: states, None):
+        with (
+            self._passing(),
+            torch.inference_mode(),
+            unchanged(self.model),
+            self._listening(out, lambda states: states, None, self._grid(inputs)),
+        ):
             body(**inputs, use_cache=True, **{cache_argument(body): cache})
         # The layers of a cache without a configuration are plain ones, and filled.
         return [(layer.keys, layer.values) for layer in cache.layers], out  # type: ignore[misc, union-attr]
@@ -137,33 +160,110 @@ class Network:
         """What to call when no logits are wanted."""
         if self.card.stacks == "encoder-decoder":
             return self.stack if self.card.side == "encoder" else self.model
-        return self.model.base_model
+        return text_body(self.model, self.stack) if self.bidirectional else self.model.base_model
+
+    def check_layers(self) -> None:
+        """Forwards a few tokens and holds what is read against what transformers calls the hidden states of the layers.
+
+        Raises HarnessError where they are others: the blocks that were found are then not those of this architecture.
+        """
+        tokens = torch.arange(_TRIED, device=self.device)[None] % self.card.shape.vocab
+        inputs = {"input_ids": tokens} | ({"decoder_input_ids": tokens} if self.two_stacks else {})
+        out, body = Read(range(self.card.layers)), self._body()
+        with (
+            self._passing(),
+            torch.inference_mode(),
+            unchanged(self.model),
+            self._listening(out, lambda states: states, None, tokens.shape),
+        ):
+            said = body(**inputs, **_switches(body), output_hidden_states=True)
+        named = "decoder_hidden_states" if self.two_stacks else "hidden_states"
+        theirs = [self._stream(states, tokens.shape) for states in getattr(said, named, None) or ()]
+        ours = [out.found.get(layer) for layer in out.layers if layer not in out.passed_by]
+        # Mamba's kind leave out what goes into the first block. The last one of all is after the final norm.
+        if not any(_same(own, theirs[:-1]) for own in (ours[:-1], ours[1:])):
+            raise HarnessError(
+                f"{self.card.name}: what is read at its {self.card.blocks} blocks is not what transformers calls its hidden "
+                f"states; this architecture ({self.card.family}) is not supported"
+            )
+
+    def _grid(self, inputs: dict[str, Any]) -> torch.Size:
+        """(batch, token) of the stack that is read."""
+        grid: torch.Size = inputs["decoder_input_ids" if self.two_stacks else "input_ids"].shape
+        return grid
+
+    def _stream(self, states: Tensor, grid: torch.Size) -> Tensor:
+        """The residual stream, (batch, token, d_model); of several streams side by side the first, which Gemma 3n calls active.
+
+        Tokens that a network puts behind for itself, as Longformer fills up its windows, are left out.
+        """
+        batch, tokens = grid
+        *_, sequences, places, width = (0, 0, 0, *states.shape)
+        if (sequences, width) != (batch, self.card.d_model) or places < tokens:
+            raise HarnessError(
+                f"{self.card.name}: its blocks pass on {tuple(states.shape)} for {tuple(grid)} tokens, not one state of width "
+                f"{self.card.d_model} for each; this architecture ({self.card.family}) is not supported"
+            )
+        return states[(0,) * (states.dim() - 3)][:, :tokens]
+
+    def for_callers(self, error: Exception) -> bool:
+        """Whether callers know what to do about an error of a pass."""
+        return isinstance(error, HarnessError) or memory_ran_out(error)
 
     @contextmanager
-    def _listening(self, out: Read, gather: Gather, deepest: int | None) -> Iterator[None]:
-        """Hooks on the wanted layers, taken away again at the end."""
+    def _passing(self) -> Iterator[None]:
+        """Errors of the library in a pass become one sentence. A stranger's network can make it stumble anywhere."""
+        try:
+            with quiet_transformers():
+                yield
+        except Exception as error:
+            if self.for_callers(error):
+                raise
+            raise HarnessError(
+                f"{self.card.name}: its forward pass failed in transformers ({reason(error)}); this architecture "
+                f"({self.card.family}), or its configuration, is not supported"
+            ) from error
+
+    @contextmanager
+    def _listening(self, out: Read, gather: Gather, deepest: int | None, grid: torch.Size) -> Iterator[None]:
+        """Hooks on the wanted layers, taken away again at the end. `grid` is (batch, token) of what is forwarded."""
 
         def keep(layer: int, states: Tensor) -> None:
-            out.found[layer] = gather(states)
+            if self.tokens_first is None:
+                self.tokens_first = states.dim() == 3 and states.shape[:2] == grid[::-1] != grid
+            if self.tokens_first:
+                states = states.transpose(-3, -2)
+            out.found[layer] = gather(self._stream(states, grid))
             if layer == deepest:
                 raise _Deep
 
-        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            keep(0, args[0] if args else kwargs["hidden_states"])
+        number_of = {id(block): number for number, block in enumerate(self.blocks)}
+        each_once = len(number_of) == self.card.blocks
+        reached = -1
 
-        def after(layer: int) -> Callable[[nn.Module, Any, Any], None]:
-            def hook(_: nn.Module, args: Any, output: Any) -> None:
-                keep(layer, output if isinstance(output, Tensor) else output[0])
+        def before(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            nonlocal reached
+            entered = number_of[id(block)] if each_once else max(reached, 0)
+            # Layer 0, and layers after blocks that text does not pass, such as those that look at images: the stream is as it was.
+            for layer in range(reached + 1, entered + 1):
+                if layer:
+                    out.passed_by.add(layer)
+                if layer in out.layers:
+                    keep(layer, args[0] if args else kwargs["hidden_states"])
+            reached = entered
 
-            return hook
+        def after(block: nn.Module, args: Any, output: Any) -> None:
+            nonlocal reached
+            # A block whose weights are shared is passed several times.
+            reached = 1 + (number_of[id(block)] if each_once else reached)
+            if reached in out.layers:
+                keep(reached, output if isinstance(output, Tensor) else output[0])
 
         hooks = []
         try:
-            for layer in out.layers:
-                if layer == 0:
-                    hooks.append(self.blocks[0].register_forward_pre_hook(before, with_kwargs=True))
-                else:
-                    hooks.append(self.blocks[layer - 1].register_forward_hook(after(layer)))
+            for block in self.blocks:
+                hooks.append(block.register_forward_pre_hook(before, with_kwargs=True))
+                hooks.append(block.register_forward_hook(after))
             yield
         finally:
             for hook in hooks:
@@ -198,12 +298,37 @@ class Network:
                     head.forward = kept
 
 
+def _same(ours: Sequence[Tensor | None], theirs: Sequence[Tensor]) -> bool:
+    """Whether the states of all layers are equal up to rounding."""
+    if len(ours) != len(theirs):
+        return False
+    return all(
+        own is not None
+        and own.shape == other.shape
+        and torch.allclose(own, other, rtol=1e-3, atol=1e-5, equal_nan=True)
+        for own, other in zip(ours, theirs, strict=True)
+    )
+
+
 def cache_argument(module: nn.Module) -> str:
     """The name under which a network takes keys and values of earlier tokens.
 
     It is `cache` in recent versions of transformers and `past_key_values` in earlier ones, which recent ones warn of.
     """
     return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
+
+
+def _head(model: PreTrainedModel, card: ModelCard) -> Any:
+    """The language-model head, which a model of several senses may have in a part of it."""
+    from transformers import PreTrainedModel
+
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel) and isinstance(head := part.get_output_embeddings(), nn.Module):
+            return head
+    raise HarnessError(
+        f"{card.name}: a {type(model).__name__} has no language-model head, so that it says nothing of answers; this architecture "
+        f"({card.family}) is not supported"
+    )
 
 
 def _token(model: PreTrainedModel, name: str) -> int | None:
@@ -217,28 +342,31 @@ def _token(model: PreTrainedModel, name: str) -> int | None:
     return None
 
 
+def _decoder_start(model: PreTrainedModel, card: ModelCard) -> int:
+    """The token with which a decoder begins: as its configurations say, or as transformers puts it before what is to be learnt."""
+    found = _token(model, "decoder_start_token_id")
+    if found is not None:
+        return found
+    shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    if shifted is None:
+        raise HarnessError(
+            f"{card.name}: its configuration does not say with which token its decoder begins; add decoder_start_token_id to "
+            "config.json"
+        )
+    return int(shifted(labels=torch.zeros(1, 1, dtype=torch.int64, device=model.device))[0, 0])
+
+
 def _switches(module: nn.Module) -> dict[str, bool]:
     # A cache is of no use in one pass, and filling it costs memory.
     return {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}
 
 
-def _stack(model: PreTrainedModel, card: ModelCard) -> nn.Module:
-    """The part of the model that holds the blocks which are read."""
-    if card.stacks != "encoder-decoder":
-        return model
-    return model.get_encoder() if card.side == "encoder" else model.get_decoder()
-
-
 def _blocks(stack: nn.Module, card: ModelCard) -> nn.ModuleList:
-    """The outermost list of as many modules as the configuration has blocks."""
-    found = [
-        (name.count("."), name, module)
-        for name, module in stack.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == card.blocks
-    ]
-    if not found:
+    """The blocks of a stack: as many as the configuration says, or a part of them that is passed several times."""
+    found = blocks_of(stack, card.blocks)
+    if found is None:
         raise HarnessError(
             f"{card.name}: cannot find its {card.blocks} blocks in a {type(stack).__name__}; this architecture "
             f"({card.family}) is not supported"
         )
-    return min(found, key=lambda entry: entry[:2])[2]
+    return found

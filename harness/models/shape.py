@@ -1,7 +1,7 @@
-"""Sizes of a network, read from its config.json.
+"""Sizes of a network: what config.json says, as transformers reads it, and what was counted in the network built without weights.
 
-Every family has its own names for the same things; the lists below are those of transformers. A configuration that
-leaves its defaults out is completed by transformers itself, which costs a slow import.
+Every family has its own names for the same things; the lists below are those of transformers. A size that only costs depend on may
+be unknown: then the cost is.
 """
 
 from __future__ import annotations
@@ -14,70 +14,69 @@ from typing import Any, Literal
 import msgspec
 
 from harness.errors import UsageError
-from harness.models.lengths import window
 from harness.untrusted.files import read_ordinary
 
 Stacks = Literal["decoder-only", "encoder-only", "encoder-decoder"]
-
-_ENCODERS = {
-    "albert", "bert", "big_bird", "camembert", "convbert", "deberta", "deberta-v2", "distilbert", "electra", "ernie",
-    "esm", "eurobert", "flaubert", "funnel", "ibert", "layoutlm", "longformer", "luke", "mobilebert", "modernbert",
-    "mpnet", "mra", "nomic_bert", "nystromformer", "rembert", "roberta", "roberta-prelayernorm", "roformer",
-    "squeezebert", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod",
-}  # fmt: skip
-
-# RoBERTa and its kin start counting positions after the padding index.
-_OFFSET_POSITIONS = {
-    "roberta",
-    "camembert",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "roberta-prelayernorm",
-    "longformer",
-    "xmod",
-}
 
 LARGEST_CONFIG = 16 * 2**20
 LARGEST = 10**8
 """A larger size is that of no network."""
 MOST_BLOCKS = 10_000
 
-_NAMES: dict[str, tuple[str, ...]] = {
-    "blocks": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
-    "d_model": ("hidden_size", "n_embd", "d_model", "dim"),
-    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"),
-    "vocab": ("vocab_size",),
-}
+BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
+DECODER_BLOCKS = ("num_decoder_layers", "decoder_layers")
+WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
+_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
+_KV_HEADS = ("num_key_value_heads", "num_kv_heads")
+_HEAD_DIM = ("head_dim", "d_kv")
+_D_MLP = ("intermediate_size", "n_inner", "ffn_dim", "d_ff", "hidden_dim", "encoder_ffn_dim", "ffn_hidden_size")
+_VOCAB = ("vocab_size",)
+CHOSEN = ("index_topk",)
+_POSITIONS = (
+    "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len",
+    "max_encoder_position_embeddings", "max_decoder_position_embeddings", "max_target_positions",
+)  # fmt: skip
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """The sizes of a network that costs and hooks depend on."""
+    """The sizes of a network that costs and hooks depend on, and the class that reads it."""
 
     family: str
     """transformers' model_type."""
+    loader: str
+    """The class of transformers that builds it, by name."""
     stacks: Stacks
     blocks: int
     """Of the stack that is read."""
     d_model: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    d_mlp: int
     vocab: int
+    """Rows of the token embedding: no token of a prompt may be as large."""
+    parameters: int
+    """All weights of the built network."""
+    body_parameters: int
+    """Weights without embeddings, language-model head and what reads images or sound: what a token is multiplied with."""
     context: int | None
     """Longest sequence; None where the positions have no end (relative ones)."""
     window: int | None
     """The shortest window of the attention (sliding, local or in chunks), in tokens; None without one."""
-    gated: bool
-    """Whether the MLP has a gate (three matrices instead of two). A guess by activation function, for costs only."""
-    tied: bool
-    """Whether the language-model head is the embedding matrix."""
+    chosen: int | None
+    """The number of tokens that the attention chooses by score and looks at; None where it looks at all."""
+    heads: int | None
+    """None where there are none, or as many in every block; so are the next three, which only costs depend on."""
+    kv_heads: int | None
+    head_dim: int | None
+    d_mlp: int | None
 
     @property
-    def body_parameters(self) -> int:
-        """Weights in the blocks by the usual formula, for costs where the real count is not known."""
-        attention = self.d_model * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        return self.blocks * (attention + (3 if self.gated else 2) * self.d_model * self.d_mlp)
+    def attention_width(self) -> int | None:
+        """Numbers of a token's queries, in all heads of a block."""
+        return None if self.heads is None or self.head_dim is None else self.heads * self.head_dim
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Sizes that costs depend on and nobody can say, in words."""
+        sizes = {"attention heads": self.attention_width, "width of the MLP": self.d_mlp}
+        return tuple(name for name, size in sizes.items() if size is None)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -94,95 +93,61 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def shape(config: Mapping[str, Any], folder: Path, side: Literal["auto", "decoder", "encoder"]) -> Shape:
-    """The sizes of the stack that is read. Raises UsageError for a side that the model does not have."""
-    text = _text_part(config)
-    stacks = _stacks(text, config)
-    if (side, stacks) in (("encoder", "decoder-only"), ("decoder", "encoder-only")):
-        raise UsageError(f"model.side: {side}: this model ({text['model_type']}) is {stacks}; leave `side` out")
-    if any(_get(text, *names) is None for names in _NAMES.values()):
-        text = _text_part(_completed(folder))
-
-    def size(*names: str, most: int = LARGEST) -> int | None:
-        return _whole(text, folder, names, most)
-
-    sizes = {name: size(*names) for name, names in _NAMES.items()}
-    missing = [name for name, value in sizes.items() if value is None]
-    if missing:
-        raise UsageError(f"{folder}/config.json: cannot find the network's {', '.join(missing)} in it")
-    d_model, heads, blocks, vocab = (sizes[name] or 0 for name in ("d_model", "heads", "blocks", "vocab"))
-    if stacks == "encoder-decoder" and side != "encoder":
-        blocks = size("num_decoder_layers", "decoder_layers") or blocks
-    if blocks > MOST_BLOCKS:
-        raise UsageError(f"{folder}/config.json: {blocks:,} blocks are those of no network; at most {MOST_BLOCKS:,}")
-    kv_heads = size("num_key_value_heads", "num_kv_heads")
-    return Shape(
-        family=text["model_type"],
-        stacks=stacks,
-        blocks=blocks,
-        d_model=d_model,
-        heads=heads,
-        kv_heads=1 if text.get("multi_query") else kv_heads or heads,
-        head_dim=size("head_dim", "d_kv") or d_model // heads,
-        d_mlp=size("intermediate_size", "n_inner", "ffn_dim", "d_ff", "hidden_dim", "encoder_ffn_dim") or 4 * d_model,
-        vocab=vocab,
-        context=_context(text, folder),
-        window=window(text),
-        gated=any(word in str(_get(text, "hidden_act", "hidden_activation", "feed_forward_proj", "activation_function"))
-                  for word in ("silu", "swiglu", "gated", "gelu_pytorch_tanh")),
-        tied=bool(text.get("tie_word_embeddings", True)),
-    )  # fmt: skip
-
-
-def _text_part(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The language model inside a model of several senses."""
+def check_sizes(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuses sizes of no network before anything is built of them. Raises UsageError."""
     text = config.get("text_config")
-    return {**config, **text} if isinstance(text, dict) else dict(config)
+    for part in (config, text if isinstance(text, dict) else {}):
+        for names in (WIDTH, _HEADS, _KV_HEADS, _VOCAB):
+            _check(part, folder, names, LARGEST)
+        for names in (BLOCKS, DECODER_BLOCKS):
+            _check(part, folder, names, LARGEST)
+            blocks = _get(part, names)
+            if isinstance(blocks, int) and blocks > MOST_BLOCKS:
+                raise UsageError(
+                    f"{folder}/config.json: {blocks:,} blocks are those of no network; at most {MOST_BLOCKS:,}"
+                )
+        _check(part, folder, _POSITIONS, 2**62)
 
 
-def _stacks(text: Mapping[str, Any], config: Mapping[str, Any]) -> Stacks:
-    if text.get("is_encoder_decoder") or text["model_type"] in ("t5", "mt5", "umt5", "bart", "mbart", "pegasus"):
-        return "encoder-decoder"
-    built_as = str(config.get("architectures"))
-    if "ForCausalLM" in built_as or "LMHeadModel" in built_as or text.get("is_decoder"):
-        return "decoder-only"
-    if text["model_type"] in _ENCODERS or "ForMaskedLM" in built_as:
-        return "encoder-only"
-    return "decoder-only"
+def size(text: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    """The size that stands under one of these names; None where there is none, or another one in every block."""
+    value = _get(text, names)
+    if isinstance(value, list | tuple) and len(set(map(str, value))) == 1:
+        value = value[0]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _context(text: Mapping[str, Any], folder: Path) -> int | None:
-    found = _whole(text, folder, ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"), 2**62)
-    if found is None or text["model_type"] in ("t5", "mt5", "umt5"):
-        return None
-    return found - (2 if text["model_type"] in _OFFSET_POSITIONS else 0)
+def only_for_costs(text: Mapping[str, Any], d_model: int) -> dict[str, int | None]:
+    """Heads and widths that nothing but costs depends on."""
+    heads = size(text, _HEADS)
+    kv_heads = 1 if text.get("multi_query") else size(text, _KV_HEADS) or heads
+    head_dim = size(text, _HEAD_DIM) or (d_model // heads if heads else None)
+    d_mlp = size(text, _D_MLP)
+    if d_mlp is None and "n_inner" in text:
+        # GPT-2's way to say four times the width.
+        d_mlp = 4 * d_model
+    return {"heads": heads, "kv_heads": kv_heads, "head_dim": head_dim, "d_mlp": d_mlp}
 
 
-def _get(text: Mapping[str, Any], *names: str) -> Any:
+def positions(text: Mapping[str, Any]) -> int | None:
+    """The number of positions that the configuration gives."""
+    return size(text, _POSITIONS)
+
+
+def _get(text: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((text[name] for name in names if text.get(name) is not None), None)
 
 
-def _whole(text: Mapping[str, Any], folder: Path, names: Sequence[str], most: int) -> int | None:
-    """A size; None where there is none of these names. Raises UsageError for what is no size."""
-    value = _get(text, *names)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= most:
-        name = next(name for name in names if text.get(name) is not None)
-        raise UsageError(f"{folder}/config.json: {name} is {str(value)[:40]!r}, not a whole number from 1 to {most:,}")
-    return value
-
-
-def _completed(folder: Path) -> dict[str, Any]:
-    from transformers import AutoConfig
-
-    from harness.models.quiet import quiet_transformers
-
-    with quiet_transformers():
-        try:
-            return dict(AutoConfig.from_pretrained(folder, local_files_only=True).to_dict())
-        # A stranger's configuration can make the library stumble anywhere.
-        except Exception as error:
-            raise UsageError(f"{folder}: transformers cannot read its config.json: {error}") from error
+def _check(text: Mapping[str, Any], folder: Path, names: Sequence[str], most: int) -> None:
+    """Raises UsageError for what is no size. A list has one for every block."""
+    for name in names:
+        value = text.get(name)
+        for one in value if isinstance(value, list) and value else [value]:
+            if isinstance(one, float) and one.is_integer():
+                one = int(one)
+            if one is not None and (isinstance(one, bool) or not isinstance(one, int) or not 0 < one <= most):
+                raise UsageError(
+                    f"{folder}/config.json: {name} is {str(value)[:40]!r}, not a whole number from 1 to {most:,}"
+                )

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from harness.errors import HarnessError, UsageError
 from harness.machine.resources import physical_memory
+from harness.models.architecture import reason
 from harness.models.build import build, empty
 from harness.models.card import ModelCard
 from harness.models.load import check_complete, check_consumed, untrained
@@ -69,6 +70,9 @@ class SplitNetwork(Network):
         with self._exchanging():
             return super().remember(inputs, layers)
 
+    def for_callers(self, error: Exception) -> bool:
+        return is_of_exchange(error) or super().for_callers(error)
+
     @contextmanager
     def _exchanging(self) -> Iterator[None]:
         try:
@@ -112,7 +116,7 @@ def load_split(card: ModelCard, number: int, processes: int) -> SplitNetwork:
                     "model.dtype: bfloat16"
                 ) from error
             raise HarnessError(
-                f"{card.name}: transformers cannot split it over {processes} processes: {type(error).__name__}: {error}"
+                f"{card.name}: transformers cannot split it over {processes} processes: {reason(error)}"
             ) from error
     return SplitNetwork(model.eval().requires_grad_(False), card)
 
@@ -160,6 +164,11 @@ def place_split(card: ModelCard, devices: Devices, working_bytes: int) -> Split:
 
 def _check_heads(card: ModelCard, processes: int) -> None:
     heads, kv_heads = card.shape.heads, card.shape.kv_heads
+    if heads is None or kv_heads is None:
+        raise UsageError(
+            f"{card.name}: its config.json does not say how many heads every block has, so that they cannot be dealt to "
+            f"{processes} processes; leave --tensor-parallel out"
+        )
     if heads % processes == 0 and kv_heads % processes == 0:
         return
     both = gcd(heads, kv_heads)

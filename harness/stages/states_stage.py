@@ -135,12 +135,19 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
             tokens=todo.tokens,
             tokens_unshared=todo.tokens_unshared,
             passes=todo.passes,
-            tflops=round(todo.flops / 1e12, 3),
+            tflops=None if todo.flops is None else round(todo.flops / 1e12, 3),
             stored_mib=round(found.whole.stored_bytes / 2**20, 1),
-            peak_mib=round(todo.peak_bytes / 2**20, 1),
+            peak_mib=None if todo.peak_bytes is None else round(todo.peak_bytes / 2**20, 1),
             where=device(),
-            note=f"{subject.name}, {subject.dtype}",
+            note=f"{subject.name}, {subject.dtype}{_unknown(todo.unknown)}",
         )
+
+
+def _unknown(sizes: Sequence[str]) -> str:
+    """What is unknown of a cost, in a line of its own."""
+    if not sizes:
+        return ""
+    return f"\ncost unknown: the network's configuration does not say its {' and its '.join(sizes)}"
 
 
 def read_from(condition: Condition, subject: Subject, training: Training | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.activations.rows import check_tokens
 from harness.errors import DataError
 from harness.models.precision import device
 from harness.models.questions import Question, taught
@@ -73,7 +74,9 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
             raise DataError(
                 f'elicit.target: {self.on} has no "{self.elicit.target}"; it has {", ".join(sorted(right))}'
             )
-        rows = run.conditions.table(self.on).frame.filter(split="train")
+        table = run.conditions.table(self.on)
+        check_tokens([table], self.base)
+        rows = table.frame.filter(split="train")
         return taught(rows, right[self.elicit.target].tolist(), self.on)
 
     def load(self, artifact: Artifact) -> LanguageModel:

@@ -64,6 +64,10 @@ class LanguageModel(Subject, frozen=True):
     def context(self) -> int | None:
         return self.card.context
 
+    @property
+    def vocab(self) -> int | None:
+        return self.card.shape.vocab
+
     def load_tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.card)
 
