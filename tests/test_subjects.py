@@ -85,14 +85,14 @@ def test_a_subject_that_nobody_foresaw_is_read_planned_and_kept(tmp_path: Path) 
     assert extract(Stored(other), [table], Activations(), store).done.rows == 12, "other states are of another subject"
     with pytest.raises(UsageError, match="last token only"):
         extract(subject, [table], Activations(token="mean"), store)
-    assert not (subject.says or subject.alterable or subject.untrained or subject.tokenizer)
+    assert not (subject.says or subject.alterable or subject.tokenizer)
     assert subject.untrainable
 
 
 def test_a_formula_says_only_what_it_has() -> None:
     subject = Formula(Planted(layers=5, d_model=16))
     assert (subject.layers, subject.d_model, subject.dtype, subject.tokenizer) == (5, 16, "float32", None)
-    assert not (subject.says or subject.alterable or subject.untrained)
+    assert not (subject.says or subject.alterable)
     assert "formula" in subject.untrainable
     assert subject.about == "test bed planted, 5 layers of width 16"
     assert subject.provenance()["bed"]["kind"] == "planted"

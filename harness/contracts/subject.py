@@ -184,11 +184,6 @@ class Subject(msgspec.Struct, frozen=True):
         """Why it cannot be trained to answer; empty where it can."""
         return "its states are given, so that nothing can be trained"
 
-    @property
-    def untrained(self) -> bool:
-        """Whether its weights are random."""
-        return False
-
     def ingredients(self) -> dict[str, str]:
         """The ingredients of the key of its states, each under a name that a person understands; our code aside."""
         raise NotImplementedError

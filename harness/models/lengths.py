@@ -21,7 +21,7 @@ _NO_LENGTH = re.compile(
 )
 """Names whose numbers are no lengths. A length that were among them would go untested; a number too many costs a few passes."""
 
-_NO_TEXT = re.compile(r"^(vision|audio|image|video|speech|vae|vq)_\w*config$|^(label2id|id2label|quantization_config)$")
+NO_TEXT = re.compile(r"^(vision|audio|image|video|speech|vae|vq)_\w*config$|^(label2id|id2label|quantization_config)$")
 """Parts of a configuration that say nothing of texts."""
 
 _WINDOW = re.compile(r"(^|_)(window|windows|local_attention|chunk)(_|$)")
@@ -51,7 +51,7 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, int]]:
     """Whole numbers with their names, from the shortest length on; a list's numbers have the name of the list."""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            if not _NO_TEXT.search(str(key)):
+            if not NO_TEXT.search(str(key)):
                 yield from _numbers(part, str(key))
     elif isinstance(value, list | tuple):
         for part in value:

@@ -347,13 +347,17 @@ def _decoder_start(model: PreTrainedModel, card: ModelCard) -> int:
     found = _token(model, "decoder_start_token_id")
     if found is not None:
         return found
-    shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    if shifted is None:
+    try:
+        shifted = model.prepare_decoder_input_ids_from_labels(  # type: ignore[operator]
+            labels=torch.zeros(1, 1, dtype=torch.int64, device=model.device)
+        )
+    # T5's kind has the method, which asks the configuration for the same token.
+    except (AttributeError, ValueError, TypeError) as error:
         raise HarnessError(
             f"{card.name}: its configuration does not say with which token its decoder begins; add decoder_start_token_id to "
             "config.json"
-        )
-    return int(shifted(labels=torch.zeros(1, 1, dtype=torch.int64, device=model.device))[0, 0])
+        ) from error
+    return int(shifted[0, 0])
 
 
 def _switches(module: nn.Module) -> dict[str, bool]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.models.lengths import NO_TEXT
 from harness.untrusted.files import read_ordinary
 
 _ALWAYS = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
@@ -74,7 +75,8 @@ def check_understood(folder: Path, config: Mapping[str, Any], pretrained: bool) 
     for where, part in _parts(config, ""):
         if pretrained:
             _check_plain(folder, where, part)
-        _check_rotary(folder, where, part, str(config.get("model_type")))
+        if not any(NO_TEXT.search(name) for name in where.split(".")):
+            _check_rotary(folder, where, part, str(config.get("model_type")))
     _check_tokenizer(folder / "tokenizer_config.json")
 
 

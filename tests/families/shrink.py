@@ -59,6 +59,7 @@ _UNSET = {
 """Sizes that a default configuration leaves open and its network needs."""
 
 _SCAN = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_expand": 2, "mamba_d_ssm": 64}
+_BEGINNING = {"decoder_start_token_id": 0}
 
 _OWN: dict[str, dict[str, Any]] = {
     "bamba": _SCAN,
@@ -71,8 +72,11 @@ _OWN: dict[str, dict[str, Any]] = {
     "gemma3n_text": {"num_kv_shared_layers": 2},
     "granitemoehybrid": _SCAN,
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
+    "longt5": _BEGINNING,
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 2},
     "mllama": {"text_config": {"cross_attention_layers": [1]}},
+    "switch_transformers": _BEGINNING,
+    "t5": _BEGINNING,
     "xlnet": {"d_head": 8},
     "zamba2": {"n_mamba_heads": 8, "mamba_headdim": 8, "mamba_ngroups": 1},
     "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16},
