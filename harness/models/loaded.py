@@ -41,7 +41,7 @@ def check_loaded(card: ModelCard, model: PreTrainedModel) -> None:
             own = _of_name(name, tensor, parameters, model.base_model_prefix)
             if own is None:
                 apart.append((torch.Size(tensor.shape), numbers))
-            elif torch.equal(numbers.to(own.dtype), _pieces(own).cpu()):
+            elif _holds(own, numbers):
                 held += 1
             else:
                 raise HarnessError(
@@ -88,6 +88,11 @@ def _pieces(parameter: torch.Tensor) -> torch.Tensor:
     return torch.cat([flat[begin:end] for begin, end in _places(len(flat))])
 
 
+def _holds(parameter: nn.Parameter, numbers: torch.Tensor) -> bool:
+    """Whether a parameter's pieces are these numbers. Those that are none are equal: the forward pass names the layer that they spoil."""
+    return torch.allclose(numbers.to(parameter.dtype), _pieces(parameter).cpu(), rtol=0, atol=0, equal_nan=True)
+
+
 def _of_name(name: str, tensor: Tensor, parameters: dict[str, nn.Parameter], prefix: str) -> nn.Parameter | None:
     """The parameter of a tensor's name and shape that has numbers in this process. Files of a body and of a whole differ by a prefix."""
     for known in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
@@ -103,7 +108,4 @@ def _is_whole(parameter: nn.Parameter) -> bool:
 
 
 def _is_held(shape: torch.Size, numbers: torch.Tensor, parameters: dict[str, nn.Parameter]) -> bool:
-    return any(
-        own.shape == shape and _is_whole(own) and torch.equal(numbers.to(own.dtype), _pieces(own).cpu())
-        for own in parameters.values()
-    )
+    return any(own.shape == shape and _is_whole(own) and _holds(own, numbers) for own in parameters.values())
