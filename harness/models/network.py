@@ -113,6 +113,11 @@ class Network:
                         out.logits = self.model(**inputs, **_switches(self.model)).logits[0]
             except _Deep:
                 pass
+        if out.logits is not None and heads_at is not None and out.logits.shape[:-1] != heads_at.shape:
+            raise HarnessError(
+                f"{self.card.name}: its head gives logits of shape {tuple(out.logits.shape)} for {len(heads_at)} tokens, not one row for "
+                f"each; this architecture ({self.card.family}) is not supported"
+            )
         missing = [layer for layer in layers if layer not in out.found]
         if missing:
             raise HarnessError(f"{self.card.name}: the forward pass never reached layer {missing[0]}")
