@@ -259,7 +259,7 @@ def test_signs_on_rows_where_a_factor_agrees_are_a_matter_of_scores_only(tmp_pat
     plan = pipeline.planned(language.read(path, ["data.sign_on=word"]), tmp_path, store)
     found = plan.stored(store)
     missing = {stage.kind for stage in plan.stages if not found[stage.key].cached}
-    assert missing == {"score", "tables", "layers", "checks", "figures", "report"}
+    assert missing == {"score", "tables", "layers", "summary", "checks", "figures", "report"}
     assert found[plan.find("score", "main", "main", "crc_tpc").key].reason == "changed: sign"
     conditions = Run(plan, store).conditions
     train = conditions.labels("main", "train")

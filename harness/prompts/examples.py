@@ -87,7 +87,8 @@ def data_set(condition: Condition, folder: Path) -> str:
     """
     source, bed = condition.data.source, condition.bed
     named = None if source is None else {**plain(source), **source.contents(folder)}
-    return content_key(named, plain(condition.own_rows), *([] if bed is None else [bed.name, bed.revision]))
+    # A bed's own rows are known by the bed; those of a file are the file's, wherever the bed lies.
+    return content_key(named, plain(condition.own_rows), *([bed.name, bed.revision] if bed and source is None else []))
 
 
 def source_of(data: Data) -> Source:
