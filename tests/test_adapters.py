@@ -286,6 +286,9 @@ def test_a_head_that_is_the_embedding_is_refused(tmp_path: Path, tiny_llama: Pat
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "tied" / name).write_bytes((tiny_llama / name).read_bytes())
     folder = saved(tmp_path / "tied", tmp_path / "own", target_modules=["lm_head"])
+    whole = plain(tmp_path / "tied")
+    if whole.lm_head.weight is not whole.model.embed_tokens.weight:
+        pytest.skip("this transformers ties no weights that the files hold twice")
     with pytest.raises(HarnessError, match="shares its weight with another module"):
         load(card_of(tmp_path / "tied", folder))
 

@@ -59,6 +59,7 @@ def write(file: Path, folder: Path) -> None:
             check_values(file, said, config)
             with torch.device("meta"):
                 empty = AutoModelForCausalLM.from_config(config)
+            empty.tie_weights()
             names = parameters_by_tensor(file, said, tensors, dict(empty.named_parameters()))
             model = AutoModelForCausalLM.from_pretrained(file.parent, config=config, dtype=torch.float32, **where)
         # A stranger's file can make the libraries stumble anywhere.
