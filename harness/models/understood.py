@@ -53,7 +53,7 @@ _QUANTISED = ("quantization_config", "compression_config")
 TOKENIZER = frozenset({
     # What it is and what its vocabulary is.
     "added_tokens_decoder", "additional_special_tokens", "auto_map", "backend", "extra_special_tokens", "fast_tokenizer_files", "is_local",
-    "local_files_only", "model_specific_special_tokens", "name_or_path", "processor_class", "tokenizer_class", "use_fast", "vocab_size",
+    "local_files_only", "model_specific_special_tokens", "model_type", "name_or_path", "processor_class", "tokenizer_class", "use_fast", "vocab_size",
     # How text becomes tokens.
     "add_prefix_space", "clean_text", "do_basic_tokenize", "do_lower_case", "do_lowercase", "errors", "extra_ids",
     "fix_mistral_regex", "from_slow", "handle_chinese_chars", "keep_accents", "lang_codes", "language", "language_codes", "legacy",
