@@ -107,9 +107,12 @@ def fit_about(readout: Readout, normaliser: Normaliser | None) -> dict[str, Any]
 
 
 def load_fit(artifact: Artifact) -> tuple[Readout, Normaliser | None]:
+    """A fitted probe as it was saved, with the normalisation of its states."""
     from safetensors.torch import load_file
 
-    tensors = load_file(artifact / "fit.safetensors")
+    # Copied, for a file's tensors begin anywhere: products sum in another order where an operand does not begin at a multiple of 16
+    # bytes, and a fit that was stored would give other last digits than one that was just made.
+    tensors = {name: tensor.clone() for name, tensor in load_file(artifact / "fit.safetensors").items()}
     own = {name.removeprefix("readout."): tensor for name, tensor in tensors.items() if name.startswith("readout.")}
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("readout.")}
     form = artifact.meta["normaliser"]

@@ -44,7 +44,9 @@ def load_scored(artifact: Artifact, place: tuple[str, str, str]) -> Scored:
     fields["layers"] = tuple(fields["layers"])
     fields["restart_targets"] = tuple(fields["restart_targets"])
     answers: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in load_file(artifact / SCORED).items():
+    for name, mapped in load_file(artifact / SCORED).items():
+        # Copied, so that it begins where an array that was just made does: see `harness.readouts.stored_readouts.load_fit`.
+        array = mapped.copy()
         field, _, part = name.partition(".")
         if part:
             answers.setdefault(field, {})[part] = array
