@@ -1,7 +1,6 @@
 """The whole program on one page: spec → prompts → (training) → states → fits → scores → checks, analyses → report.
 
-`planned` says of every stage what it is made from; `run` asks for the last one, which asks for those before it. Each line
-leads to the file of a stage, and that to the folder that does the work.
+`planned` says of every stage what it is made from; `run` asks for the last one, which asks for those before it.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from harness.stages.fit_stages import fits_asked, scores_asked
 from harness.stages.layer_stage import Layers
 from harness.stages.prompt_stage import prompts_asked
 from harness.stages.report_stage import Rendered
+from harness.stages.rows_stage import Rows
 from harness.stages.states_stage import states_read
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
@@ -64,10 +64,11 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     layers = plan.add(Layers(spec=spec, scores=scores))
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
+    rows = plan.add(Rows(spec=spec, prompts=prompts, scores=scores, layers=layers, tables=tables))
     figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
-        claims=[*left_out, *bed_claims.sentences(plan, store)],
+        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, rows=rows, figures=figures,
+        looks=looks, claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan
 
@@ -138,7 +139,6 @@ class Outcome(msgspec.Struct, frozen=True):
     """What a run ended with."""
 
     folder: Path
-    """Where the report is."""
     checks: pl.DataFrame
     """The columns of checks.csv."""
     cached: bool

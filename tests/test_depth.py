@@ -98,9 +98,9 @@ def test_the_report_shows_depth_where_there_is_an_auroc(tmp_path: Path, metrics:
     text = (folder / "report.md").read_text()
     if "auroc" not in metrics:
         assert "## Depth" not in text
-        assert not (folder / "depth.csv").exists()
+        assert not (folder / "depth.parquet").exists()
         return
-    depth = pl.read_csv(folder / "depth.csv")
+    depth = pl.read_csv(folder / "depth.parquet")
     by_name = {(row["probe"], row["target"]): row for row in depth.iter_rows(named=True)}
     truth = by_name["mean_difference", "truth"]
     assert 1 <= truth["low"] <= truth["layer"] <= truth["high"] <= 6

@@ -164,7 +164,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_has_the_geometry_of_a_planted_world(run: Path) -> None:
-    frame = pl.read_csv(run / "planted" / "geometry.csv")
+    frame = pl.read_csv(run / "planted" / "geometry.parquet")
 
     def mean(measure: str, a: str, b: str | None) -> float:
         other = pl.col("b").is_null() if b is None else pl.col("b") == b
@@ -177,10 +177,10 @@ def test_the_report_has_the_geometry_of_a_planted_world(run: Path) -> None:
     assert mean("cosine", "random", "random") < 0.5
     assert mean("confidence", "crc_tpc", None) + mean("consistency", "crc_tpc", None) == pytest.approx(1, abs=2e-4)
     assert mean("consistency", "crc_tpc", None) > 0.4, "the word stands in both members, turned round"
-    fits = pl.read_csv(run / "planted" / "fits.csv")
+    fits = pl.read_csv(run / "planted" / "fits.parquet")
     assert fits.filter(probe="ccs", target="truth").height == 12
     assert fits.filter(probe="single", target="truth").height == 4
-    states = pl.read_csv(run / "planted" / "states.csv")
+    states = pl.read_csv(run / "planted" / "states.parquet")
     assert states.height == 64
     apart = states.group_by("factor_word").agg(pl.col("pc1").mean())["pc1"]
     assert abs(apart[0] - apart[1]) > 4 * states["pc1"].std() / 2**1.5, "the first component is the word"
@@ -192,14 +192,14 @@ def test_the_report_has_the_geometry_of_a_planted_world(run: Path) -> None:
 
 
 def test_the_same_bytes_from_the_store(run: Path) -> None:
-    for name in ("geometry.csv", "states.csv", "fits.csv", "report.md", "figures/losses.svg", "figures/states.svg"):
+    for name in ("geometry.parquet", "states.parquet", "fits.parquet", "report.md", "figures/losses.svg", "figures/states.svg"):
         assert (run / "planted" / name).read_bytes() == (run / "again" / "planted" / name).read_bytes()
 
 
 def test_a_run_without_it_leaves_none_of_its_files(run: Path) -> None:
     (run / "spec.yaml").write_text(SPEC.replace("GEOMETRY", "false"))
     outcome = pipeline.run(run / "spec.yaml", out=run / "again", store=Store(run / "store"), page=False)
-    assert not any((outcome.folder / name).exists() for name in ("geometry.csv", "states.csv", "fits.csv"))
+    assert not any((outcome.folder / name).exists() for name in ("geometry.parquet", "states.parquet", "fits.parquet"))
     assert "geometry" not in (outcome.folder / "report.md").read_text()
 
 

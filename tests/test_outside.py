@@ -126,7 +126,7 @@ def test_the_spec_of_the_page_runs(installed: Path, tmp_path: Path) -> None:
     assert {"median_difference", "mean_difference", "random"} <= scores
     distances = {
         row["probe"]: (float(row["distance"]), row["apart"])
-        for row in csv.DictReader((tmp_path / "reports/outside/separation.csv").open())
+        for row in csv.DictReader((tmp_path / "reports/outside/separation.parquet").open())
     }
     assert set(distances) == scores
     assert distances["median_difference"][0] > 1.5 > distances["random"][0]
@@ -345,7 +345,7 @@ def test_tables_of_analyses_have_plain_names_of_their_own(tmp_path: Path) -> Non
         "spaced": "a b.csv",
         "other": "table.txt",
         "scores": "results.csv",
-        "as_ours": "geometry.csv",
+        "as_ours": "geometry.parquet",
         "first": "same.csv",
         "second": "same.csv",
     }
@@ -362,7 +362,7 @@ def test_tables_of_analyses_have_plain_names_of_their_own(tmp_path: Path) -> Non
         f'the analysis "spaced" {head}"a b.csv" {plainly} spaced.csv',
         f'the analysis "other" {head}"table.txt" {plainly} other.csv',
         f'the analysis "scores" {head}every report has a table results.csv already; choose another name, such as scores.csv',
-        f'the analysis "as_ours" {head}the analysis geometry has a table geometry.csv already; choose another name',
+        f'the analysis "as_ours" {head}the analysis geometry has a table geometry.parquet already; choose another name',
     )
     for line in refused:
         assert line in shown, line

@@ -268,7 +268,7 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
 
     assert found.strip() == str(digests(make_report()))
     other = digests(make_report(seed=1))
-    assert all(digest not in found for name, digest in other.items() if name not in ("checks.csv", "restarts.csv"))
+    assert all(digest not in found for name, digest in other.items() if name not in ("checks.csv", "restarts.parquet"))
 
 
 def test_figures_are_sound_and_small(rendered: dict[str, bytes]) -> None:
@@ -317,17 +317,17 @@ def test_without_results_there_is_still_a_report(report: Report) -> None:
 def test_writes_whole_and_takes_the_old_away(report: Report, rendered: dict[str, bytes], tmp_path: Path) -> None:
     folder = tmp_path / "banana-shed"
     (folder / "figures").mkdir(parents=True)
-    for name in ("figures/old.svg", "restarts.csv", "report.html", "notes.txt", "figures/mine.png"):
+    for name in ("figures/old.svg", "restarts.parquet", "report.html", "notes.txt", "figures/mine.png"):
         (folder / name).write_text("old")
     without = msgspec.structs.replace(report, restarts=None)
     paths = write(without, folder, page=False)
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     written = {path.relative_to(folder).as_posix() for path in paths}
     assert there == written | {"notes.txt", "figures/mine.png"}
-    assert written == (rendered.keys() - {"restarts.csv"}) | {"manifest.json"}
+    assert written == (rendered.keys() - {"restarts.parquet"}) | {"manifest.json"}
     # The control: with restarts and the page, both are there, and what was rendered before is written as it is.
     write(report, folder, rendered=rendered)
-    assert (folder / "restarts.csv").is_file()
+    assert (folder / "restarts.parquet").is_file()
     assert (folder / "report.html").is_file()
     assert all((folder / name).read_bytes() == content for name, content in rendered.items())
 
@@ -573,9 +573,9 @@ def test_states_are_drawn_where_there_are_some(report: Report) -> None:
         )
         condition = {"condition": pl.String}
         tables = {
-            "geometry.csv": pl.DataFrame(schema=condition | dict(MEASURES)),
-            "states.csv": states,
-            "fits.csv": pl.DataFrame(schema=condition | dict(FITS)),
+            "geometry.parquet": pl.DataFrame(schema=condition | dict(MEASURES)),
+            "states.parquet": states,
+            "fits.parquet": pl.DataFrame(schema=condition | dict(FITS)),
         }
         return render(msgspec.structs.replace(report, looks=[Look(Geometry(), tables)]))
 

@@ -40,7 +40,7 @@ sample_efficiency:
 def run(folder: Path, text: str = SPEC, **options: Any) -> pl.DataFrame:
     (folder / "curve.yaml").write_text(text)
     found = pipeline.run(folder / "curve.yaml", out=folder, page=False, **options).folder
-    return pl.read_csv(found / "samples.csv", schema_overrides={"layer": pl.String})
+    return pl.read_csv(found / "samples.parquet", schema_overrides={"layer": pl.String})
 
 
 def line(samples: pl.DataFrame, probe: str, target: str = "truth") -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def samples_of(folder: Path) -> pl.DataFrame:
-    return pl.read_csv(folder / "curve" / "samples.csv", schema_overrides={"layer": pl.String})
+    return pl.read_csv(folder / "curve" / "samples.parquet", schema_overrides={"layer": pl.String})
 
 
 # ---- which rows
@@ -141,7 +141,7 @@ def test_scores_are_those_of_a_plain_loop(folder: Path) -> None:
 
 def test_the_same_bytes_again_and_nothing_is_fitted_twice(folder: Path, tmp_path: Path) -> None:
     run(tmp_path, store=Store(tmp_path / "store"))
-    for name in ("samples.csv", "report.md", "figures/samples.svg"):
+    for name in ("samples.parquet", "report.md", "figures/samples.svg"):
         assert (tmp_path / "curve" / name).read_bytes() == (folder / "curve" / name).read_bytes()
     # Another spec with the same curves under another name of the probe takes them from the store.
     renamed = SPEC.replace("- mean_difference\n", "- {kind: mean_difference, name: means}\n").replace(
@@ -176,7 +176,7 @@ def test_without_curves_there_is_no_table_and_an_old_one_goes(tmp_path: Path) ->
     run(tmp_path, SPEC.replace("draws: 6", "draws: 2"))
     (tmp_path / "curve.yaml").write_text(SPEC.split("sample_efficiency")[0])
     made = pipeline.run(tmp_path / "curve.yaml", out=tmp_path, page=False).folder
-    assert not (made / "samples.csv").exists()
+    assert not (made / "samples.parquet").exists()
     assert "Sample efficiency" not in (made / "report.md").read_text()
 
 

@@ -90,7 +90,7 @@ def test_an_xor_that_comes_later_makes_only_scores_and_report_anew(tmp_path: Pat
     path.write_text(path.read_text() + "xors: [[truth, word]]\n")
     outcome = pipeline.run(path, out=tmp_path / "reports", page=False)
     # Restarts are scored where they are fitted: without a new score they would know nothing of the XOR.
-    assert "truth^word" in pl.read_csv(outcome.folder / "restarts.csv")["target"].to_list()
+    assert "truth^word" in pl.read_csv(outcome.folder / "restarts.parquet")["target"].to_list()
     manifest = (outcome.folder / "manifest.json").read_text()
     assert '"cached": true' in manifest, "prompts, states and fits are kept"
 

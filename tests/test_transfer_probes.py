@@ -51,8 +51,8 @@ def test_what_is_not_named_is_not_fitted(tmp_path: Path) -> None:
     # The control: without a list, all are, baselines included.
     assert found["b"] == {"mean_difference", "logistic_regression", "mahalanobis", "random"}
     # What looks at the other conditions passes over what is not there.
-    assert set(pl.read_csv(folder / "autopsy.csv")["fit_on"]) == {"b"}
-    assert set(pl.read_csv(folder / "geometry.csv", infer_schema_length=None)["condition"]) == {"a", "b"}
+    assert set(pl.read_csv(folder / "autopsy.parquet")["fit_on"]) == {"b"}
+    assert set(pl.read_csv(folder / "geometry.parquet", infer_schema_length=None)["condition"]) == {"a", "b"}
     assert "| `logistic_regression` |" in (folder / "report.md").read_text()
 
 

@@ -39,6 +39,7 @@ def spec_of(resolved: Resolved, file: str) -> Spec:
         geometry=_geometry(resolved),
         sample_efficiency=resolved.sample_efficiency,
         analyses=tuple(analysis for _, analysis in resolved.analyses if analysis is not None),
+        rows=_written(resolved, "rows") is not False,
         file=file,
     )
 

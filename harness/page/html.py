@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DIGITS = 4
-_STATES = "states.csv"
-_GEOMETRY = "geometry.csv"
+_STATES = "states.parquet"
+_GEOMETRY = "geometry.parquet"
 _FACTOR = "factor_"
 EXTRA = (*read.AUTOPSY, _GEOMETRY, _STATES)
 """Files of the report that the page shows where they are there."""

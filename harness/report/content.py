@@ -23,6 +23,18 @@ class SummaryLayer(msgspec.Struct, frozen=True):
     """In words: `best validation accuracy`."""
 
 
+class Example(msgspec.Struct, frozen=True):
+    """A prompt as the network reads it."""
+
+    condition: str
+    text: str
+    """Both members of the pair on one line: what they share once, and [one/other] where they differ."""
+    right: str
+    """The right answer."""
+    factors: Mapping[str, str] = {}
+    """What else is so of it, by factor."""
+
+
 class Look(msgspec.Struct, frozen=True):
     """One analysis, and the tables that it made."""
 
@@ -47,6 +59,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """How the restarts of all seeds spread, by layer and target: see `harness.scoring.tables`; None if no probe has restarts."""
     depth: pl.DataFrame | None = None
     """The earliest informative layer of every probe and target: see `harness.scoring.tables`; None if there are no layers."""
+    rows: pl.DataFrame | None = None
+    """Every scored row at the summary layers; None where the spec keeps none. See `harness.scoring.rows`, as for the next."""
+    influence: pl.DataFrame | None = None
+    """What each test row adds to each score at the summary layers."""
+    example: Example | None = None
+    """A prompt, where rows are kept."""
     summary_layers: Mapping[tuple[str, str], SummaryLayer] = {}
     """By (fit_on, probe). A probe with one layer only needs no entry."""
     facts: Sequence[tuple[str, str]] = ()

@@ -32,15 +32,15 @@ SEEDS = (*KEY, "seed", "value", "low", "high", "n")
 CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
 
 AUTOPSY = {
-    "autopsy_solutions.csv": (
+    "autopsy_solutions.parquet": (
         *("fit_on", "tested_on", "probe", "layer", "solution", "seeds", "latched_on", "meaning", "association", "p"),
         *("explained_by_it", "explained_by_all", "yes", "named", "tested"),
         *("share_question", "share_answer", "share_both"),
     ),
-    "autopsy.csv": (
+    "autopsy.parquet": (
         *("fit_on", "tested_on", "probe", "layer", "solution", "feature", "family", "association", "p", "same_as"),
     ),
-    "autopsy_rows.csv": (
+    "autopsy_rows.parquet": (
         *("fit_on", "tested_on", "probe", "layer", "solution", "list", "place", "score", "answer", "truth", "text"),
     ),
 }

@@ -63,6 +63,8 @@ class Spec(Part, frozen=True, kw_only=True):
     """Further analyses, those that have no key of their own."""
     leaderboard: bool = False
     """Whether the report has one table of all methods and conditions, and of what survives what."""
+    rows: bool = True
+    """Whether files hold single rows: their texts, labels and answers."""
     file: str = ""
     """Where it was read from; not part of any key."""
 

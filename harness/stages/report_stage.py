@@ -18,6 +18,7 @@ from harness.spec.plain import as_yaml, spec_content
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import Pictured
 from harness.stages.layer_stage import Layers
+from harness.stages.rows_stage import Rows
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
@@ -41,6 +42,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     layers: Layers
     summary: Summarised
     verdicts: Verdicts
+    rows: Rows
     figures: tuple[Pictured, ...]
     looks: tuple[tuple[Analysis, tuple[Stage[Any], ...]], ...]
     """The analyses that the spec asks for, with their stages."""
@@ -54,7 +56,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        return (self.tables, self.layers, self.summary, self.verdicts, *looked, *self.figures)
+        return (self.tables, self.layers, self.summary, self.verdicts, self.rows, *looked, *self.figures)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -81,7 +83,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             there = now
 
     def make(self, run: Run, work: Work) -> Written:
-        tables, summary = run.get(self.tables), run.get(self.summary)
+        tables, summary, scored = run.get(self.tables), run.get(self.summary), run.get(self.rows)
         report = Report(
             spec=self.spec,
             spec_text=as_yaml(self.spec),
@@ -90,6 +92,9 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             checks=run.get(self.verdicts),
             restarts=tables.restarts,
             depth=tables.depth,
+            rows=scored.rows,
+            influence=scored.influence,
+            example=summary.example,
             summary_layers={(one.fit_on, one.probe): one.layer for one in run.get(self.layers)},
             facts=summary.facts,
             findings=[*summary.findings, *self.claims],

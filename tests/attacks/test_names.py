@@ -135,7 +135,7 @@ def test_data_come_alive_nowhere(scene: Scene, tiny_llama: Path) -> None:
     assert said.code == 0, said.err
     folder = scene.inside / "reports" / "x"
     assert_tame(folder)
-    assert "onerror" in (folder / "autopsy_rows.csv").read_text(), "the text itself is still there"
+    assert "onerror" in (folder / "autopsy_rows.parquet").read_text(), "the text itself is still there"
     for figure in (folder / "figures").glob("*.svg"):
         assert not {tag for tag, _ in Alive(figure.read_text()).tags} & {"img", "script", "a"}
     tags = Alive((folder / "report.html").read_text()).tags

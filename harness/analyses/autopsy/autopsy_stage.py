@@ -13,11 +13,11 @@ from harness.analyses.autopsy.features import TRUTH, library
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
+from harness.prompts.pair_text import line_of
 from harness.scoring.evidence import Evidence
 from harness.spec import Autopsy, Spec
 from harness.spec.plain import probe_name
 from harness.store import Artifact, content_key, reading
-from harness.untrusted.template import shared_start
 
 if TYPE_CHECKING:
     import polars as pl
@@ -126,21 +126,5 @@ def _body(run: Run, evidence: Evidence, stage: Autopsied) -> Body:
         group=labels.group,
         features=features,
         answer_names=(names[0], names[1]),
-        texts=[_line(*pair) for pair in zip(first["text"], second["text"], strict=True)],
+        texts=[line_of(*pair, ENDS) for pair in zip(first["text"], second["text"], strict=True)],
     )
-
-
-def _line(first: str, second: str) -> str:
-    """Both members of a pair as one line: what they share once, and [one/other] where they differ."""
-    texts = [" ".join(text.split()) for text in (first, second)]
-    start = shared_start(*texts)
-    end = min(shared_start(*(text[::-1] for text in texts)), min(map(len, texts)) - start)
-    # Whole words: "negative" and "positive" end alike.
-    while start and not texts[0][start - 1].isspace():
-        start -= 1
-    while end and texts[0][-end].isalnum():
-        end -= 1
-    middle = "/".join(text[start : len(text) - end] for text in texts)
-    line = f"{texts[0][:start]}[{middle}]{texts[0][len(texts[0]) - end :]}"
-    head, tail = ENDS
-    return line if len(line) <= head + tail else f"{line[:head]} … {line[-tail:]}"

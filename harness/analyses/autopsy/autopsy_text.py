@@ -114,7 +114,7 @@ def _rest(found: Sequence[Row]) -> str:
         [f"{count} × {name}" for name, count in sorted(latched.items(), key=lambda item: (-item[1], item[0]))]
     )
     plural = "solution is" if len(found) == 1 else "solutions are"
-    return f"{len(found)} further {plural} in autopsy_solutions.csv: {what}."
+    return f"{len(found)} further {plural} in autopsy_solutions.parquet: {what}."
 
 
 def _name(row: Row) -> str:

@@ -87,7 +87,7 @@ def _panel(axes: Axes, scatter: Scatter, labels: Sequence[str], size: tuple[floa
 
 
 def scatters(states: pl.DataFrame) -> dict[str, Scatter]:
-    """The rows of states.csv by condition."""
+    """The rows of states.parquet by condition."""
     from harness.analyses.geometry.measures import COORDINATES, FACTOR
 
     result = {}

@@ -1,4 +1,4 @@
-"""The tables of the geometry, made from the rows of geometry.csv; the same for report.md and the page."""
+"""The tables of the geometry, made from the rows of geometry.parquet; the same for report.md and the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOW_TO_READ = (
     "rows. In d dimensions, unrelated directions have a |cos| of about 0.8/√d. Confidence and consistency are the shares of a "
     "score's variance (medians over seeds) that come from each member by itself and from both varying against each "
     "other: one half each where they are exact opposites. The last columns are rank correlations of loss with accuracy over all fits: below zero "
-    "where a lower loss is more accurate. All layers are in geometry.csv."
+    "where a lower loss is more accurate. All layers are in geometry.parquet."
 )
 
 Row = Mapping[str, Any]

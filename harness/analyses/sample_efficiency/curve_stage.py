@@ -60,7 +60,7 @@ class Draw:
 
 
 class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
-    """The rows of samples.csv of one probe that is fitted on one condition."""
+    """The rows of samples.parquet of one probe that is fitted on one condition."""
 
     kind: ClassVar[str] = "samples"
     unit: ClassVar[str] = "fits"

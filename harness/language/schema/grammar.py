@@ -114,5 +114,8 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     conditions that are fitted on."""
     sample_efficiency: SampleEfficiency | None = None
     """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""
+    rows: bool = True
+    """Keep every scored row (its text, its labels, what each probe answers) beside the report. `false` for data that must not be
+    shown: then no file has a row's text."""
     analyses: tuple[Analysis, ...] = ()
     """Further analyses, which installed packages have: `harness list analyses`. Those above have keys of their own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from harness.contracts.analysis import Drawn
 from harness.errors import UsageError
 from harness.report.content import Look
+from harness.report.folder import MOST_FIGURES
 from harness.report.figures import by_layer, canvas, overview, seeds
 from harness.report.scores import Scores
 
@@ -63,6 +64,12 @@ def pictured(scores: Scores, draw: Callable[[Scores], Iterable[Drawn]]) -> dict[
         if odd := [one.name for one in drawn if not _NAME.fullmatch(one.name)]:
             raise UsageError(f'"{odd[0]}" is no name for a figure; an analysis gives it one of a-z, 0-9, - and _')
         return gathered({f"{one.name}.svg": Picture(canvas.to_svg(one.figure), one.caption)} for one in drawn)
+
+
+def shown(pictures: Mapping[str, Picture]) -> dict[str, Picture]:
+    """Those that stand in the report's folder: the first of all, and of those that analyses drew as many as there is place for. The
+    page shows what the others would."""
+    return dict(list(pictures.items())[:MOST_FIGURES])
 
 
 def gathered(parts: Iterable[dict[str, Picture]]) -> dict[str, Picture]:

@@ -25,7 +25,7 @@ class Separation(Analysis, frozen=True):
     """From which distance on the report calls the classes apart."""
 
     source: ClassVar[str] = "Green and Swets 1966"
-    files: ClassVar[tuple[str, ...]] = ("separation.csv",)
+    files: ClassVar[tuple[str, ...]] = ("separation.parquet",)
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from outside_kinds.separation.separated import Separated
@@ -34,7 +34,7 @@ class Separation(Analysis, frozen=True):
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
         (stage,) = stages
-        return {"separation.csv": run.get(stage)}
+        return {"separation.parquet": run.get(stage)}
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
         from harness.report.markup import table
@@ -44,14 +44,14 @@ class Separation(Analysis, frozen=True):
         yield f"Distance between the mean scores of both classes (d′) on the test rows; apart from {self.apart:g} on."
         rows = (
             [*map(text.markdown, names), text.code(probe), f"{distance:.2f}", "yes" if apart else "no"]
-            for *names, probe, distance, apart in tables["separation.csv"].iter_rows()
+            for *names, probe, distance, apart in tables["separation.parquet"].iter_rows()
         )
         yield table(("fitted on", "tested on", "method", "d′", "apart"), rows)
 
     def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
         from harness.report.figures import canvas
 
-        rows = tables["separation.csv"].rows(named=True)
+        rows = tables["separation.parquet"].rows(named=True)
         figure = canvas.new_figure(6, 0.6 + 0.25 * len(rows))
         axes = figure.subplots()
         names = [canvas.label(f"{row['probe']} ({row['fit_on']} → {row['tested_on']})", 60) for row in rows]
