@@ -192,7 +192,14 @@ def test_the_report_has_the_geometry_of_a_planted_world(run: Path) -> None:
 
 
 def test_the_same_bytes_from_the_store(run: Path) -> None:
-    for name in ("geometry.parquet", "states.parquet", "fits.parquet", "report.md", "figures/losses.svg", "figures/states.svg"):
+    for name in (
+        "geometry.parquet",
+        "states.parquet",
+        "fits.parquet",
+        "report.md",
+        "figures/losses.svg",
+        "figures/states.svg",
+    ):
         assert (run / "planted" / name).read_bytes() == (run / "again" / "planted" / name).read_bytes()
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from harness.contracts.analysis import Analysis, Drawn
 from harness.contracts.checks import (
+    ALL_LAYERS,
     Check,
     ConditionName,
     Finding,
@@ -41,6 +42,7 @@ from harness.contracts.data import Bed, Distractor, Factor, PromptTable, Source
 from harness.contracts.probes import Answers, Erasure, Fitted, Normalisation, Normaliser, Pairs, Probe, Readout
 
 __all__ = [
+    "ALL_LAYERS",
     "Analysis",
     "Answers",
     "Bed",

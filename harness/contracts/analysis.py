@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
 
-OF_EVERY_REPORT = ("results.parquet", "seeds.parquet", "restarts.parquet", "depth.parquet", "rows.parquet", "influence.parquet")
+OF_EVERY_REPORT = (
+    "results.parquet",
+    "seeds.parquet",
+    "restarts.parquet",
+    "depth.parquet",
+    "rows.parquet",
+    "influence.parquet",
+)
 """Tables of a report that no analysis makes."""
 
 _FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\.parquet")

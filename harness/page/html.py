@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.analyses.autopsy import autopsy_text
-from harness.analyses.geometry import geometry_tables
+from harness.analyses.geometry import STATES
+from harness.contracts import kind
+from harness.contracts.analysis import Analysis
 from harness.errors import UsageError
+from harness.page.from_markdown import as_html
 from harness.report import read
+from harness.report.content import Look
 from harness.report.outline import Outline, from_manifest
 from harness.report.scores import Scores, Transfer
+from harness.report.sections import Beside, sections
 from harness.report.verdicts import headline, verdicts
 from harness.report.wording import evidence, number
 from harness.untrusted import text as plain
@@ -31,11 +34,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DIGITS = 4
-_STATES = "states.parquet"
-_GEOMETRY = "geometry.parquet"
 _FACTOR = "factor_"
-EXTRA = (*read.AUTOPSY, _GEOMETRY, _STATES)
-"""Files of the report that the page shows where they are there."""
+_COORDINATES = ("pc1", "pc2", "pc3")
 
 
 def render(
@@ -44,15 +44,17 @@ def render(
     seeds: pl.DataFrame,
     checks: pl.DataFrame,
     manifest: Mapping[str, Any],
-    tables: Mapping[str, bytes] = MappingProxyType({}),
+    beside: Beside | None = None,
+    spec_text: str = "",
     made_from: str = "",
 ) -> bytes:
-    """The page, about 5 MB, most of it plotly.js. `tables` are those CSV files of the report that not every one has, `made_from` a
-    key of all that it is made from."""
+    """The page, about 5 MB, most of it plotly.js. `made_from` is a key of all that it is made from."""
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    scores = Scores(outline, results, seeds)
+    scores, beside = Scores(outline, results, seeds), beside or Beside()
+    clouds = _clouds(next((look.tables[STATES] for look in beside.looks if STATES in look.tables), None))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("harness.page").joinpath("page.jinja").read_text("utf-8"))
     provenance = {name: value for name, value in manifest.items() if name != "report"}
@@ -63,10 +65,8 @@ def render(
         summaries=[(transfer, scores.summaries(transfer)) for transfer in scores.transfers],
         verdicts=verdicts(checks, outline.claims),
         headline=headline(checks),
-        examined=_examined(tables),
-        how_to_read_autopsies=autopsy_text.HOW_TO_READ,
-        geometry=_geometry(tables, clouds := _clouds(tables)),
-        how_to_read_geometry=geometry_tables.HOW_TO_READ,
+        spec_text=spec_text,
+        more=Markup(as_html(sections(scores, beside))),
         has_clouds=any(cloud["factors"] for cloud in clouds),
         manifest=plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
         data=_embedded({**chart_data(scores), "clouds": clouds}),
@@ -82,7 +82,10 @@ def render(
 
 def from_folder(folder: Path) -> Path:
     """Renders the page again from a report's own files and puts it beside them. Raises UsageError, HarnessError."""
-    from harness.report.folder import PAGE, place_page
+    import polars as pl
+
+    from harness.report.folder import PAGE, SPEC, place_page
+    from harness.scoring.tables import RESULTS, SEEDS
 
     name = plain.line(str(folder / "manifest.json"))
     manifest = read.decoded_manifest(read.file_bytes(folder / "manifest.json"), name)
@@ -90,15 +93,46 @@ def from_folder(folder: Path) -> Path:
     checks = _table(folder / "checks.csv", read.CHECKS)
     if checks.height != len(outline.claims):
         raise UsageError(f"{name} and checks.csv are of different runs; make both again with harness run")
+
+    def content_of(name: str) -> bytes | None:
+        return read.file_bytes(folder / name) if (folder / name).exists() else None
+
+    results, seeds = content_of("results.parquet"), content_of("seeds.parquet")
     content = render(
         outline,
-        _table(folder / "results.csv", read.RESULTS),
-        _table(folder / "seeds.csv", read.SEEDS),
+        _table(folder / "results.csv", read.RESULTS) if results is None else _full(results, "results.parquet", RESULTS),
+        pl.DataFrame(schema=SEEDS) if seeds is None else _full(seeds, "seeds.parquet", SEEDS),
         checks,
         manifest,
-        {name: read.file_bytes(folder / name) for name in EXTRA if (folder / name).exists()},
+        beside_of(content_of),
+        (content_of(SPEC) or b"").decode(errors="replace"),
     )
     return place_page(folder / PAGE, content)
+
+
+def _full(content: bytes, name: str, schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    """A table with every layer. Raises UsageError."""
+    import polars as pl
+
+    try:
+        return read.full_table(content, name, schema).select(*schema).cast(dict(schema))
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"{name} is not the table of a report: {plain.line(str(error), 120)}") from error
+
+
+def beside_of(content_of: Callable[[str], bytes | None]) -> Beside:
+    """The other tables of a report, and the analyses of which all tables are there. Raises UsageError."""
+
+    def table(name: str) -> pl.DataFrame | None:
+        return None if (content := content_of(name)) is None else read.full_table(content, name)
+
+    found: list[Look] = []
+    for name in kind.loadable("analyses"):
+        analysis: type[Analysis] = kind.find("analyses", name)  # type: ignore[assignment]
+        tables = {file: frame for file in analysis.files if (frame := table(file)) is not None}
+        if analysis.files and set(tables) == set(analysis.files):
+            found.append(Look(analysis(), tables))
+    return Beside(table("restarts.parquet"), table("depth.parquet"), tuple(found))
 
 
 def chart_data(scores: Scores) -> dict[str, Any]:
@@ -148,56 +182,31 @@ def _seeds(scores: Scores, transfer: Transfer) -> list[Any]:
     ]
 
 
-def _examined(tables: Mapping[str, bytes]) -> list[autopsy_text.ProbeText]:
-    """The autopsies in words; nothing without their tables."""
-    if not set(tables) >= set(read.AUTOPSY):
-        return []
-    rows = (
-        [dict(zip(columns, row, strict=True)) for row in read.rows(tables[name], columns, name)]
-        for name, columns in read.AUTOPSY.items()
-    )
-    return autopsy_text.texts_of(*rows)
-
-
-def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
+def _clouds(states: pl.DataFrame | None) -> list[dict[str, Any]]:
     """For each condition, three coordinates of every row and its class by each factor, as small numbers."""
-    if _STATES not in tables:
+    if states is None:
         return []
-    head = read.columns(tables[_STATES], _STATES)
-    factors = [name for name in head if name.startswith(_FACTOR)]
-    by_condition: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-    for row in read.rows(tables[_STATES], (*read.STATES, *factors), _STATES):
-        by_condition.setdefault((str(row[0]), str(row[1])), []).append(row[2:])
+    factors = [name for name in states.columns if name.startswith(_FACTOR)]
     clouds = []
-    for (condition, layer), rows in by_condition.items():
-        columns = list(zip(*rows, strict=True))
-        classes = {name: sorted(set(column)) for name, column in zip(factors, columns[3:], strict=True)}
+    for (condition, layer), rows in states.group_by("condition", "layer", maintain_order=True):
+        classes = {name: sorted({text or "" for text in rows[name]}) for name in factors}
         clouds.append(
             {
-                "condition": plain.line(condition),
-                "layer": plain.line(layer),
-                "places": [[_short(value) for value in column] for column in columns[:3]],
+                "condition": plain.line(str(condition)),
+                "layer": plain.line(str(layer)),
+                "places": [[_short(float(value)) for value in rows[name]] for name in _COORDINATES],
                 "factors": [
                     {
                         "name": plain.line(name.removeprefix(_FACTOR)),
                         "classes": [plain.line(text) for text in classes[name]],
-                        "of": [classes[name].index(text) for text in column],
+                        "of": [classes[name].index(text or "") for text in rows[name]],
                     }
-                    for name, column in zip(factors, columns[3:], strict=True)
+                    for name in factors
                     if classes[name] != [""]
                 ],
             }
         )
     return clouds
-
-
-def _geometry(tables: Mapping[str, bytes], clouds: list[dict[str, Any]]) -> list[geometry_tables.ConditionTables]:
-    if _GEOMETRY not in tables:
-        return []
-    rows = [
-        dict(zip(read.GEOMETRY, row, strict=True)) for row in read.rows(tables[_GEOMETRY], read.GEOMETRY, _GEOMETRY)
-    ]
-    return geometry_tables.tables_of(rows, {cloud["condition"]: cloud["layer"] for cloud in clouds})
 
 
 def _short(value: float) -> float | None:

@@ -88,7 +88,6 @@ def manifest_of(run: Run) -> dict[str, Any]:
     ]
     return {
         "spec_hash": content_key(spec_content(plan.spec)),
-        "plan": {"keys": sorted({f"{stage.kind}/{stage.key}" for stage in plan.stages})},
         "stages": lines,
         "models": msgspec.to_builtins({name: one.provenance() for name, one in run.conditions.subjects().items()}),
         "data": {stage.place[0]: stage.ingredients["data"] for stage in plan.of("prompts")},
@@ -165,7 +164,9 @@ def hardware() -> dict[str, Any]:
     return found
 
 
+@cache
 def _processor() -> str:
+    """Looked up once: it is asked for each artifact that is written."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

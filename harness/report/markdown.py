@@ -56,7 +56,9 @@ def made_from_changes(text: str, manifest: Mapping[str, Any]) -> str:
     if not dirty:
         return text
     commits = listed([plain.code(commit) for commit in dirty])
-    warning = f"⚠ Made by a program or a spec with changes that are in no commit, beside {commits}; see `manifest.json`."
+    warning = (
+        f"⚠ Made by a program or a spec with changes that are in no commit, beside {commits}; see `manifest.json`."
+    )
     lead, mark, rest = text.partition("\n\n**")
     return f"{lead}\n\n{warning}{mark}{rest}"
 
@@ -118,20 +120,24 @@ def _found(scores: Scores) -> Iterable[str]:
         if (sentence := found_sentence(summaries))
     ]
     if sentences:
-        more = [f"- and {len(sentences) - _MOST_SENTENCES} more pairs of conditions"] if len(sentences) > _MOST_SENTENCES else []
+        more = (
+            [f"- and {len(sentences) - _MOST_SENTENCES} more pairs of conditions"]
+            if len(sentences) > _MOST_SENTENCES
+            else []
+        )
         yield "\n".join([*sentences[:_MOST_SENTENCES], *more])
     if board := list(leaderboard.section(scores)):
         yield from board[1:]
         return
     chance = "" if scores.chance is None else f"; an uninformed answer scores {number(scores.chance)}"
-    what = f"The {plain.code(scores.headline)} of each method's answers on the test rows at its summary layer{chance}"
+    what = f"The {plain.code(scores.headline)} of each method's answers on the test rows at its summary layer"
     if sum(map(len, found.values())) <= _MOST_SUMMARIES:
-        yield f"{what}, against the truth and every other factor. Values in bold are clear of chance."
+        yield f"{what}, against the truth and every other factor{chance}. Values in bold are clear of chance."
         yield _summary_table(scores, found)
         yield from _rules([summary for summaries in found.values() for summary in summaries])
     else:
         yield (
-            f"{what}, against the truth. Values in bold are clear of chance; intervals and other factors are in `results.csv`."
+            f"{what}, against the truth{chance}. Values in bold are clear of chance; intervals and other factors are in `results.csv`."
         )
         yield _matrix(scores, found)
 

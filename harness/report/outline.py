@@ -47,7 +47,9 @@ class ProbeOutline(msgspec.Struct, frozen=True):
         return self.role if self.target == TRUTH else f"{self.role} of {self.target}"
 
 
-class ChosenLayer(msgspec.Struct, frozen=True):
+class ChosenLayer(msgspec.Struct, frozen=True, array_like=True):
+    """As a list in the manifest, for there are many."""
+
     fit_on: str
     probe: str
     layer: str
@@ -60,7 +62,6 @@ class Outline(msgspec.Struct, frozen=True):
     name: str
     about: str
     file: str
-    spec_text: str
     metrics: tuple[MetricOutline, ...]
     """The first is the one in tables and figures."""
     transfers: tuple[tuple[str, str], ...]
@@ -89,7 +90,6 @@ def of(report: Report) -> Outline:
         name=spec.name,
         about=spec.about,
         file=_file(spec.file or f"specs/{spec.name}.yaml"),
-        spec_text=report.spec_text,
         metrics=tuple(_metric(name, spec.metrics) for name in _in_order(wanted, results["metric"].unique())),
         transfers=tuple(_in_order(transfers, results.select("fit_on", "tested_on").unique().rows())),
         # XORs last, in the order of the spec: they say little without the factors that they are made from.

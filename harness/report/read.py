@@ -1,4 +1,4 @@
-"""A report's tables, read back from CSV that a stranger may have written: strictly, and never with a traceback."""
+"""A report's tables, read back from CSV and parquet that a stranger may have written: strictly, and never with a traceback."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.contracts import ALL_LAYERS
 from harness.errors import UsageError
 from harness.untrusted import text as plain
 
@@ -28,46 +29,9 @@ MOST_ROWS = 1_000_000
 
 KEY = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
 RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
-SEEDS = (*KEY, "seed", "value", "low", "high", "n")
 CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
 
-AUTOPSY = {
-    "autopsy_solutions.parquet": (
-        *("fit_on", "tested_on", "probe", "layer", "solution", "seeds", "latched_on", "meaning", "association", "p"),
-        *("explained_by_it", "explained_by_all", "yes", "named", "tested"),
-        *("share_question", "share_answer", "share_both"),
-    ),
-    "autopsy.parquet": (
-        *("fit_on", "tested_on", "probe", "layer", "solution", "feature", "family", "association", "p", "same_as"),
-    ),
-    "autopsy_rows.parquet": (
-        *("fit_on", "tested_on", "probe", "layer", "solution", "list", "place", "score", "answer", "truth", "text"),
-    ),
-}
-GEOMETRY = ("condition", "layer", "measure", "a", "b", "mean", "p10", "p50", "p90", "n")
-STATES = ("condition", "layer", "pc1", "pc2", "pc3")
-"""Further columns are factors."""
-
-NUMBERS = frozenset(
-    {
-        "value",
-        "low",
-        "high",
-        "n",
-        "seeds",
-        "seed",
-        "threshold",
-        "loss",
-        "solution",
-        "association",
-        "p",
-        "place",
-        "score",
-        "yes",
-    }
-    | {"pc1", "pc2", "pc3", "mean", "p10", "p50", "p90"}
-    | {"explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"}
-)
+NUMBERS = frozenset({"layer", "value", "low", "high", "n", "seeds", "seed", "threshold"})
 
 
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
@@ -121,20 +85,9 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
                 continue
             if len(cells) != len(head):
                 raise UsageError(f"{name}:{line}: {len(cells)} cells, but the first line names {len(head)} columns")
-            yield tuple(
-                _number(cells[i], column, name, line) if column in NUMBERS else _text(cells[i])
-                for i, column in zip(places, columns, strict=True)
-            )
+            yield tuple(_cell(cells[i], column, name, line) for i, column in zip(places, columns, strict=True))
     except csv.Error as error:
         raise UsageError(f"{name}:{max(line, reader.line_num)}: not CSV: {error}") from error
-
-
-def columns(content: bytes, name: str) -> list[str]:
-    """What the first line names. Raises UsageError."""
-    try:
-        return next(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{name}:1: not a report's CSV: {error}") from error
 
 
 def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) -> int:
@@ -142,6 +95,13 @@ def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) 
         fault = "named twice" if column in head else "missing"
         raise UsageError(f"{name}:1: column {column} is {fault}; a report has {','.join(columns)}")
     return head.index(column)
+
+
+def _cell(cell: str, column: str, name: str, line: int) -> str | float:
+    if column == "layer":
+        # Nothing for what has no layers; a former version wrote the word.
+        return ALL_LAYERS if cell in ("", ALL_LAYERS) else _text(cell)
+    return _number(cell, column, name, line) if column in NUMBERS else _text(cell)
 
 
 def _number(cell: str, column: str, name: str, line: int) -> float:
@@ -167,8 +127,28 @@ def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFram
     import polars as pl
 
     found = list(rows(content, columns, name))
-    schema = {name: pl.Float64 if name in NUMBERS else pl.String for name in columns}
+    schema = {name: pl.Float64 if name in NUMBERS - {"layer"} else pl.String for name in columns}
     return pl.DataFrame(found, schema=schema, orient="row")
+
+
+def full_table(content: bytes, name: str, columns: Iterable[str] = ()) -> pl.DataFrame:
+    """A parquet table from beside a report, layers as the program has them, with `columns` at least. Raises UsageError."""
+    import polars as pl
+
+    from harness.scoring.tables import untyped
+
+    try:
+        count = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
+        if count > MOST_ROWS:
+            raise UsageError(f"{name} has more than {MOST_ROWS:,} rows; that is no report of this program")
+        frame = untyped(pl.read_parquet(io.BytesIO(content)))
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise UsageError(
+            f"{name} is no parquet table ({plain.line(str(error), 120)}); make it again with harness report --full"
+        ) from error
+    if lacking := sorted(set(columns) - set(frame.columns)):
+        raise UsageError(f"{name} lacks the column {lacking[0]}; make it again with harness report --full")
+    return frame
 
 
 def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:

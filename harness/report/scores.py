@@ -21,7 +21,6 @@ from harness.report.outline import Outline, Role
 if TYPE_CHECKING:
     import polars as pl
 
-ALL_LAYERS = "all"
 NEITHER = "none"
 UNCLEAR = "unclear"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.contracts.analysis import Analysis
+from harness.errors import UsageError
 from harness.report import depths, leaderboard
 from harness.report.content import Look
 from harness.report.markup import folded, table
@@ -28,16 +28,23 @@ class Beside(msgspec.Struct, frozen=True):
     looks: tuple[Look, ...] = ()
 
 
-def sections(scores: Scores, beside: Beside, drawn: tuple[type[Analysis], ...] = ()) -> str:
-    """Markdown; the analyses that are `drawn` have parts of their own in the page."""
-    parts = [
-        *leaderboard.section(scores),
-        *(part for look in beside.looks if not isinstance(look.analysis, drawn) for part in look.analysis.section(look.tables, scores)),
-        *_other_metrics(scores),
-        *depths.section(beside.depth, scores),
-        *_restarts(beside.restarts, scores),
-    ]
-    return "\n\n".join(parts)
+def sections(scores: Scores, beside: Beside) -> str:
+    """Markdown. Raises UsageError for tables that no run of this program has made."""
+    try:
+        return "\n\n".join(_sections(scores, beside))
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, StopIteration) as error:
+        raise UsageError(
+            f"the tables beside the report are not of one run ({type(error).__name__}: {error}); make them again with harness report --full"
+        ) from error
+
+
+def _sections(scores: Scores, beside: Beside) -> Iterable[str]:
+    yield from leaderboard.section(scores)
+    for look in beside.looks:
+        yield from look.analysis.section(look.tables, scores)
+    yield from _other_metrics(scores)
+    yield from depths.section(beside.depth, scores)
+    yield from _restarts(beside.restarts, scores)
 
 
 def _other_metrics(scores: Scores) -> Iterable[str]:

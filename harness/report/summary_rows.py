@@ -48,7 +48,9 @@ def summary_rows(scores: Scores, results: pl.DataFrame) -> SummaryRows:
         schema={"tested_on": pl.String, "target": pl.String},
         orient="row",
     )
-    there = pl.struct("tested_on", "target").is_in(standing.select(pl.struct("tested_on", "target")).to_series().implode())
+    there = pl.struct("tested_on", "target").is_in(
+        standing.select(pl.struct("tested_on", "target")).to_series().implode()
+    )
     metric = scores.headline
     tiers = (
         (pl.lit(value=True), "every metric on every factor"),

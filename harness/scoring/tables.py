@@ -10,13 +10,11 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from harness.contracts import Check, Finding, Judgement
+from harness.contracts import ALL_LAYERS, Check, Finding, Judgement
 from harness.maths.estimate import Estimates
 from harness.scoring.score import RunLabels, Score, Scored, restart_accuracy
 
 DECIMALS = 4
-NO_LAYERS = "all"
-"""Stands for the layer of what has none, in frames; files have nothing there."""
 
 Verdict = Literal["as_expected", "unexpected", "not_judged"]
 
@@ -150,14 +148,14 @@ def typed(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame as files have it: a layer is a number, and nothing for what has no layers."""
     if frame.schema.get("layer") != pl.String:
         return frame
-    return frame.with_columns(pl.col("layer").replace(NO_LAYERS, None).cast(pl.Int64))
+    return frame.with_columns(pl.col("layer").replace(ALL_LAYERS, None).cast(pl.Int64))
 
 
 def untyped(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame as the program has it, of one read from a file: a layer is text, and `all` for what has no layers."""
     if "layer" not in frame.columns:
         return frame
-    return frame.with_columns(pl.col("layer").cast(pl.String).fill_null(NO_LAYERS))
+    return frame.with_columns(pl.col("layer").cast(pl.String).fill_null(ALL_LAYERS))
 
 
 def _dangerous(name: str) -> pl.Expr:
@@ -210,7 +208,7 @@ def _restarts(one: Scored, target: str, accuracy: np.ndarray, loss: np.ndarray) 
 
 
 def _layer_names(layers: tuple[int, ...]) -> list[str]:
-    return [str(layer) for layer in layers] or [NO_LAYERS]
+    return [str(layer) for layer in layers] or [ALL_LAYERS]
 
 
 def _sorted(frames: list[pl.DataFrame], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:

@@ -74,7 +74,11 @@ class Rows(Stage[ScoredRows], frozen=True, kw_only=True):
         evidence = evidence_of(run)
         layers = {(shown.fit_on, shown.probe): shown.layer.layer for shown in run.get(self.layers)}
         measured: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-        asked = run.get(self.tables).results.select("fit_on", "tested_on", "probe", "target", "metric").unique(maintain_order=True)
+        asked = (
+            run.get(self.tables)
+            .results.select("fit_on", "tested_on", "probe", "target", "metric")
+            .unique(maintain_order=True)
+        )
         for *place, target, metric in asked.iter_rows():
             measured.setdefault(tuple(place), []).append((target, metric))
         rows, influence = [], [pl.DataFrame(schema=dict(INFLUENCE))]

@@ -12,8 +12,8 @@ import msgspec
 from harness.contracts.analysis import Drawn
 from harness.errors import UsageError
 from harness.report.content import Look
-from harness.report.folder import MOST_FIGURES
 from harness.report.figures import by_layer, canvas, overview, seeds
+from harness.report.folder import MOST_FIGURES
 from harness.report.scores import Scores
 
 if TYPE_CHECKING:

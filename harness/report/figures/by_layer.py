@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.contracts import ALL_LAYERS
 from harness.report.figures import canvas
-from harness.report.scores import ALL_LAYERS, Scores, Transfer
+from harness.report.scores import Scores, Transfer
 from harness.report.wording import listed
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from harness.contracts import ALL_LAYERS
 from harness.report.figures import canvas
-from harness.report.scores import ALL_LAYERS, Scores, Transfer
+from harness.report.scores import Scores, Transfer
 from harness.report.wording import listed
 
 if TYPE_CHECKING:
