@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from harness.commands.options import Out
+from harness.commands.options import Out, StoreRoot, chosen_store
 from harness.untrusted.text import printable
 
 
@@ -82,12 +82,59 @@ def compare(
 def report(
     name: Annotated[str, typer.Argument(help="Name of a report, or its folder.", show_default=False)],
     out: Out = Path("reports"),
+    full: Annotated[
+        bool, typer.Option("--full", help="Also write every layer, seed and row beside it, as the store has them.")
+    ] = False,
+    store: StoreRoot = None,
 ) -> None:
     """Renders report.html again from the tables in reports/NAME.
 
-    Example: `harness report banana-shed`
+    Example: `harness report banana-shed --full`
     """
     from harness.page.html import from_folder
+    from harness.report.beside import write_full
 
-    folder = Path(name) if (Path(name) / "results.csv").is_file() else out / name
+    folder = _folder(name, out)
+    if full:
+        written = write_full(folder, chosen_store(store))
+        print(printable(f"wrote {len(written)} files beside {folder / 'report.md'}"))
     print(printable(f"wrote {from_folder(folder)}"))
+
+
+def rows(
+    name: Annotated[str, typer.Argument(help="Name of a report, or its folder.", show_default=False)],
+    probe: Annotated[str | None, typer.Option(help="Only this method.")] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="[FIT_ON:]TESTED_ON", help="Only this condition, or pair of conditions.")
+    ] = None,
+    wrong: Annotated[bool, typer.Option("--wrong", help="Only rows that most seeds get wrong.")] = False,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="FACTOR=VALUE", help="Only rows with this label, e.g. `word=Banana`.")
+    ] = None,
+    sort: Annotated[
+        Literal["confidence", "score", "right", "example"], typer.Option(help="What comes first: the most of this.")
+    ] = "confidence",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Rows to print.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, all rows.")] = False,
+    out: Out = Path("reports"),
+    store: StoreRoot = None,
+) -> None:
+    """Prints the test rows of a report: what each is, what a method answers at its summary layer, how sure it is.
+
+    Example: `harness rows banana-shed --probe ccs --wrong`
+    """
+    from rich.console import Console
+
+    from harness.report.beside import rows_of
+    from harness.report.row_list import Asked, as_lines, as_table, chosen
+
+    found = rows_of(_folder(name, out), chosen_store(store))
+    kept = chosen(found, Asked(probe=probe, on=on, wrong=wrong, where=tuple(where or ()), sort=sort))
+    if as_json:
+        print(as_lines(kept), end="")
+    else:
+        Console().print(as_table(kept, count))
+
+
+def _folder(name: str, out: Path) -> Path:
+    return Path(name) if (Path(name) / "results.csv").is_file() else out / name

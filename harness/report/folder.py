@@ -80,15 +80,20 @@ def place_page(path: Path, content: bytes) -> Path:
         raise _explain(error, path.parent) from error
 
 
+def place_beside(files: Mapping[str, bytes], folder: Path) -> list[Path]:
+    """Puts files beside a report that is there already, and leaves the others as they are. Raises as `place`."""
+    _check(files, folder)
+    try:
+        return [_put_changed(folder / name, content) for name, content in files.items()]
+    except OSError as error:
+        raise _explain(error, folder) from error
+
+
 def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     """Puts the files into the folder, then removes those of a former report that are not among them. Raises ValueError for a
     name that no file of a report has."""
-    if others := [name for name in files if not is_file_of_report(name)]:
-        raise ValueError(f"{others[0]} is no file of a report")
+    _check(files, folder)
     drawer = folder / FIGURES
-    for link in (folder, drawer):
-        if link.is_symlink():
-            raise UsageError(f"{link} is a symbolic link; a report is not written through it: remove it")
     try:
         drawer.mkdir(parents=True, exist_ok=True)
         paths = [_put_changed(folder / name, content) for name, content in files.items()]
@@ -99,6 +104,14 @@ def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     except OSError as error:
         raise _explain(error, folder) from error
     return paths
+
+
+def _check(files: Mapping[str, bytes], folder: Path) -> None:
+    if others := [name for name in files if not is_file_of_report(name)]:
+        raise ValueError(f"{others[0]} is no file of a report")
+    for link in (folder, folder / FIGURES):
+        if link.is_symlink():
+            raise UsageError(f"{link} is a symbolic link; a report is not written through it: remove it")
 
 
 def _put_changed(path: Path, content: bytes) -> Path:

@@ -264,7 +264,9 @@ def _example(report: Report) -> Iterable[str]:
 
 
 def _figures(figures: Mapping[str, Picture]) -> Iterable[str]:
-    for name, picture in list(figures.items())[:_MOST_FIGURES]:
+    """The first two, and the last: what an analysis shows, where there is one."""
+    named = list(figures.items())
+    for name, picture in [*named[: _MOST_FIGURES - 1], *named[_MOST_FIGURES - 1 :][-1:]]:
         yield f"![{plain.markdown(picture.caption.split(':')[0])}](figures/{name})"
         yield f"*{plain.markdown(picture.caption)}*"
 

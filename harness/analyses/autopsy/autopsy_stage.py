@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import numpy as np
 
 from harness.analyses.autopsy.examine import Body, examine
@@ -61,9 +62,14 @@ class Autopsied(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
             "scores": content_key([[name, stage.key] for name, stage in self.scores.items()]),
             "prompts": self.prompts[0].key,
             "training prompts": self.prompts[1].key,
-            "options": content_key(asked.permutations, asked.agreement, asked.rows),
+            "options": content_key(asked.permutations, asked.agreement, self._rows),
             "layer rule": str(self.spec.layer),
         }
+
+    @property
+    def _rows(self) -> int:
+        """Rows that are shown of each solution: none where the spec keeps no rows."""
+        return self.autopsy.rows if self.spec.rows else 0
 
     def make(self, run: Run, work: Work) -> dict[str, pl.DataFrame]:
         from harness.analyses.autopsy.findings import framed
@@ -72,7 +78,8 @@ class Autopsied(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         body = _body(run, evidence, self)
         work.counts["rows"] = len(body.truth)
         layer = evidence.of(self.autopsy.probe, self.tested_on, fit_on=self.fit_on).layer.layer
-        return framed(examine(body, self.autopsy), "all" if layer is None else str(layer))
+        settings = msgspec.structs.replace(self.autopsy, rows=self._rows)
+        return framed(examine(body, settings), "all" if layer is None else str(layer))
 
     def save(self, made: dict[str, pl.DataFrame], folder: Path) -> Mapping[str, Any]:
         return reading.save_frames(made, folder)
