@@ -30,6 +30,7 @@ from harness.models.questions import Question, questions_of
 from harness.report.compare import ReportFolder, compare, exit_code
 from harness.spec import Model
 from harness.store import Store
+from tests.report_tables import full_table
 
 WIDTH = 16
 WORD, ANSWER, READ, UNREAD, SAID, NOISE = 0, 1, 2, 3, 4, 5
@@ -129,7 +130,7 @@ def found(world: Path) -> dict[str, pipeline.Outcome]:
 
 
 def table(outcome: pipeline.Outcome, **where: object) -> pl.DataFrame:
-    return pl.read_csv(outcome.folder / "interventions.parquet", infer_schema_length=None).filter(**where)
+    return full_table(outcome.folder, "interventions").filter(**where)
 
 
 # ---------------------------------------------------------------- what acts and what does not

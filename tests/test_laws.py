@@ -27,6 +27,7 @@ from harness.maths.laws import LAWS, violation
 from harness.probes._consistency import Consistency
 from harness.probes._lawful import Lawful, Together
 from harness.prompts.relations import examples, relations
+from tests.report_tables import full_table
 
 HERE = Path()
 
@@ -415,7 +416,7 @@ def run(tmp_path: Path, model: Path, templates: str, check: str) -> pipeline.Out
 def test_laws_go_through_the_pipeline(tmp_path: Path, tiny_llama: Path) -> None:
     outcome = run(tmp_path, tiny_llama, BOTH, "invariant_to_prompt")
     assert outcome.checks["finding"].is_in(["pass", "fail", "inconclusive"]).all()
-    results = pl.read_csv(outcome.folder / "results.csv", schema_overrides={"layer": pl.String})
+    results = full_table(outcome.folder, "results")
     broken = results.filter(pl.col("metric").str.starts_with("violation"), probe="consistency", layer="2")
     assert set(broken["metric"]) == {"violation", *(f"violation_{law}" for law in LAWS)}
     assert set(broken["target"]) == {"truth"}

@@ -64,7 +64,15 @@ def by_one(spec: Path) -> dict[str, bytes]:
     assert done.returncode == 0, done.stderr
     found = same(spec.parent / "out-1")
     names = {name.removeprefix("colours/") for name in found}
-    assert names > {"report.md", "results.csv", "seeds.csv", "checks.csv", "autopsy.parquet", "geometry.parquet"}
+    assert names > {
+        "report.md",
+        "results.csv",
+        "seeds.parquet",
+        "rows.parquet",
+        "checks.csv",
+        "autopsy.parquet",
+        "geometry.parquet",
+    }
     assert "interventions.parquet" in names
     return found
 

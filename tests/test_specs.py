@@ -12,6 +12,7 @@ import pytest
 from harness import language, pipeline
 from harness.data.hub import Hub
 from harness.prompts import contrast_pairs
+from harness.report.folder import COMMITTED
 from harness.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +60,7 @@ def test_shipped_specs_are_valid_and_have_a_committed_report(path: Path) -> None
         assert spec.name.startswith("hub-"), "where no Hub can be reached, there is no report to commit"
         return
     report = ROOT / "reports" / spec.name
-    for name in ("report.md", "results.csv", "seeds.csv", "checks.csv", "manifest.json"):
+    for name in COMMITTED:
         assert (report / name).is_file(), f"{report / name} is not committed"
     assert ",unexpected," not in (report / "checks.csv").read_text()
 

@@ -63,7 +63,7 @@ class Analysis(Kind, frozen=True):
             if not _FILE.fullmatch(name):
                 return f'"{name}" is no name for a table; write one of a-z, 0-9, - and _ that ends in .parquet, such as {cls.kind()}.parquet'
             if name in taken:
-                return f"{taken[name]} has a table {name} already; choose another name, such as {cls.kind()}.csv"
+                return f"{taken[name]} has a table {name} already; choose another name, such as {cls.kind()}.parquet"
         return ""
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:

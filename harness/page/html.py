@@ -123,8 +123,8 @@ def _full(content: bytes, name: str, schema: Mapping[str, type[pl.DataType]]) ->
 def beside_of(content_of: Callable[[str], bytes | None]) -> Beside:
     """The other tables of a report, and the analyses of which all tables are there. Raises UsageError."""
 
-    def table(name: str) -> pl.DataFrame | None:
-        return None if (content := content_of(name)) is None else read.full_table(content, name)
+    def table(name: str, *, deep: bool = True) -> pl.DataFrame | None:
+        return None if (content := content_of(name)) is None else read.full_table(content, name, deep=deep)
 
     found: list[Look] = []
     for name in kind.loadable("analyses"):
@@ -132,7 +132,7 @@ def beside_of(content_of: Callable[[str], bytes | None]) -> Beside:
         tables = {file: frame for file in analysis.files if (frame := table(file)) is not None}
         if analysis.files and set(tables) == set(analysis.files):
             found.append(Look(analysis(), tables))
-    return Beside(table("restarts.parquet"), table("depth.parquet"), tuple(found))
+    return Beside(table("restarts.parquet"), table("depth.parquet", deep=False), tuple(found))
 
 
 def chart_data(scores: Scores) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def key_of(manifest: dict[str, Any], kind: str, name: str) -> str:
 
 
 def rows_of(folder: Path, store: Store) -> pl.DataFrame:
-    """Every scored row of a report; see `harness.scoring.rows`. Raises UsageError."""
-    from harness.scoring.rows import ROWS
+    """Every scored row of a report; see `harness.scoring.scored_rows`. Raises UsageError."""
+    from harness.scoring.scored_rows import ROWS
 
     if (path := folder / "rows.parquet").exists():
         return read.full_table(read.file_bytes(path), plain.line(str(path)), ROWS)

@@ -60,7 +60,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     depth: pl.DataFrame | None = None
     """The earliest informative layer of every probe and target: see `harness.scoring.tables`; None if there are no layers."""
     rows: pl.DataFrame | None = None
-    """Every scored row at the summary layers; None where the spec keeps none. See `harness.scoring.rows`, as for the next."""
+    """Every scored row at the summary layers; None where the spec keeps none. See `harness.scoring.scored_rows`, as for the next."""
     influence: pl.DataFrame | None = None
     """What each test row adds to each score at the summary layers."""
     example: Example | None = None

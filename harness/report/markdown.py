@@ -223,29 +223,34 @@ def _rules(summaries: Iterable[Summary]) -> Iterable[str]:
 
 
 def _looks(report: Report, scores: Scores) -> Iterable[str]:
-    """The sections of the analyses, each as far as there is place: what unfolds stands in the page only."""
+    """The sections of the analyses, each as far as there is place: what unfolds only where the rest leaves some."""
     for look in report.looks:
         parts = list(look.analysis.section(look.tables, scores))
-        if not parts:
-            continue
-        most = _MOST_OF_ANALYSES // len(report.looks)
-        kept, lines = [], 0
-        for part in (part for part in parts if not part.startswith("<details")):
-            own = part.split("\n")
-            if lines + len(own) > most:
-                kept += ["\n".join(own[: max(0, most - lines)])] if len(own) > 3 and most - lines > 3 else []
-                break
-            kept.append(part)
-            lines += len(own) + 1
-        # A heading with nothing under it says nothing.
-        while kept and kept[-1].startswith("#"):
-            kept.pop()
-        if not kept:
-            continue
+        kept = _fitting(parts, _MOST_OF_ANALYSES // len(report.looks))
         yield from kept
-        if len(kept) < len(parts):
+        if kept and len(kept) < len(parts):
             named = listed([plain.code(name) for name in look.analysis.files])
             yield f"More of this is in `report.html`{f' and {named}' if named else ''}."
+
+
+def _fitting(parts: Sequence[str], most: int) -> list[str]:
+    """The paragraphs that fit into so many lines, in their order; what is always seen is chosen before what unfolds."""
+    chosen: set[int] = set()
+    for folds in (False, True):
+        for place, part in enumerate(parts):
+            lines = part.count("\n") + 2
+            if part.startswith("<details") == folds:
+                if lines > most:
+                    break
+                chosen.add(place)
+                most -= lines
+    kept = [parts[place] for place in sorted(chosen)]
+    # A heading with nothing under it says nothing.
+    return [
+        part
+        for part, after in zip(kept, [*kept[1:], "#"], strict=True)
+        if not (part.startswith("#") and after.startswith("#"))
+    ]
 
 
 def _example(report: Report) -> Iterable[str]:

@@ -131,8 +131,9 @@ def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFram
     return pl.DataFrame(found, schema=schema, orient="row")
 
 
-def full_table(content: bytes, name: str, columns: Iterable[str] = ()) -> pl.DataFrame:
-    """A parquet table from beside a report, layers as the program has them, with `columns` at least. Raises UsageError."""
+def full_table(content: bytes, name: str, columns: Iterable[str] = (), *, deep: bool = True) -> pl.DataFrame:
+    """A parquet table from beside a report, with `columns` at least. If it is `deep`, its layers are those that rows are of, and
+    become text. Raises UsageError."""
     import polars as pl
 
     from harness.scoring.tables import untyped
@@ -141,7 +142,8 @@ def full_table(content: bytes, name: str, columns: Iterable[str] = ()) -> pl.Dat
         count = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
         if count > MOST_ROWS:
             raise UsageError(f"{name} has more than {MOST_ROWS:,} rows; that is no report of this program")
-        frame = untyped(pl.read_parquet(io.BytesIO(content)))
+        frame = pl.read_parquet(io.BytesIO(content))
+        frame = untyped(frame) if deep else frame
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise UsageError(
             f"{name} is no parquet table ({plain.line(str(error), 120)}); make it again with harness report --full"

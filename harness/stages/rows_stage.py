@@ -1,4 +1,4 @@
-"""Every scored row at the layers that summaries show; see `harness.scoring.rows`."""
+"""Every scored row at the layers that summaries show; see `harness.scoring.scored_rows`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ScoredRows(msgspec.Struct, frozen=True):
-    """The tables of `harness.scoring.rows`."""
+    """The tables of `harness.scoring.scored_rows`."""
 
     rows: pl.DataFrame | None
     """None where the spec says that rows are not to be kept."""
@@ -69,7 +69,7 @@ class Rows(Stage[ScoredRows], frozen=True, kw_only=True):
     def make(self, run: Run, work: Work) -> ScoredRows:
         import polars as pl
 
-        from harness.scoring.rows import INFLUENCE, influence_of, rows_of
+        from harness.scoring.scored_rows import INFLUENCE, influence_of, rows_of
 
         evidence = evidence_of(run)
         layers = {(shown.fit_on, shown.probe): shown.layer.layer for shown in run.get(self.layers)}
@@ -104,7 +104,7 @@ class Rows(Stage[ScoredRows], frozen=True, kw_only=True):
         return {**reading.save_frames(frames, folder), "kept": made.rows is not None}
 
     def load(self, artifact: Artifact) -> ScoredRows:
-        from harness.scoring.rows import INFLUENCE, ROWS
+        from harness.scoring.scored_rows import INFLUENCE, ROWS
 
         columns: dict[str, Any] = {"influence": INFLUENCE, **({"rows": ROWS} if artifact.meta["kept"] else {})}
         found = reading.load_frames(artifact, columns)

@@ -137,7 +137,7 @@ def test_stores_from_strangers(
     scene.assert_unharmed(said)
     assert said.code == 0, said.err
     assert "damaged in the store" in said.err
-    for name in ("results.csv", "checks.csv", "seeds.csv"):
+    for name in ("results.csv", "checks.csv", "seeds.parquet"):
         new = scene.inside / "reports" / "x" / name
         assert new.read_bytes() == (honest / "reports" / "x" / name).read_bytes()
 
