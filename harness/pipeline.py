@@ -28,6 +28,7 @@ from harness.spec import Spec
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
+from harness.stages.headline_stage import headlines_asked
 from harness.stages.layer_stage import Layers
 from harness.stages.prompt_stage import prompts_asked
 from harness.stages.report_stage import Rendered
@@ -62,11 +63,12 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))
     tables = plan.add(Tables(spec=spec, scores=scores))
     layers = plan.add(Layers(spec=spec, scores=scores))
+    headlines = tuple(plan.add(one) for one in headlines_asked(spec, scores))
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
-    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
+    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headlines, looks))
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
+        spec=spec, tables=tables, layers=layers, headlines=headlines, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
         claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan
@@ -104,8 +106,7 @@ def run(
     execution = Run(plan, store, reporter, resources, team)
     with Lease(store, plan.uses):
         report, files = execution.get(plan.last)
-    report = msgspec.structs.replace(report, manifest=manifest_of(execution))
-    write(report, out / spec.name, page=page, rendered=files)
+    write(msgspec.structs.replace(report, manifest=manifest_of(execution)), out / spec.name, page=page, rendered=files)
     plan.remember(store)
     if team is not None:
         team.begin({"do": "end"})

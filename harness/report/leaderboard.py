@@ -114,7 +114,7 @@ def _baseline(scores: Scores, transfer: Transfer, layer: str | None) -> Score:
 
 
 def _at(scores: Scores, transfer: Transfer, probe: str, target: str, layer: str | None) -> Score | None:
-    return scores.by_layer(transfer, probe, target).get(layer or "")
+    return scores.headline_score(transfer, probe, target, layer)
 
 
 def _floor(scores: Scores) -> str:

@@ -221,7 +221,9 @@ def _other_metrics(scores: Scores) -> Iterable[str]:
         for target in scores.targets:
             rows = []
             for summary in scores.summaries(transfer):
-                cells = [scores.by_layer(transfer, summary.probe, target, m).get(summary.layer) for m in scores.metrics]
+                cells = [
+                    scores.headline_score(transfer, summary.probe, target, summary.layer, m) for m in scores.metrics
+                ]
                 if any(cells):
                     rows.append((plain.code(summary.probe), *("–" if c is None else evidence(c) for c in cells)))
             if rows:
