@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from harness.code.entries import every, kinds_of, probe_code
-from harness.errors import DataError, NumericalError
 from harness.execution.controls import evidence_of
-from harness.fitting.refit import Refit, Refitting
-from harness.maths.estimate import Measured, Spread, cluster_count, cluster_sums, over_seeds, seed_mean, seed_variance
+from harness.fitting.refit import Refitting, spread_of
+from harness.maths.estimate import Measured, Spread, cluster_sums, over_seeds, seed_mean, seed_variance
 from harness.maths.estimate import clustered_variance as variance_of_rows
-from harness.maths.halves import LEAST_GROUPS, halves, spread
 from harness.plan.stage import Stage
 from harness.scoring.score import TRUTH, Labels, measurable, measure, with_beside
 from harness.spec import Condition, Spec
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
 
     from harness.execution.record import Work
     from harness.execution.run import Run
-
-MOST_SEEDS = 3
-"""Seeds with which each half is fitted; what so few add is taken off again."""
 
 _TABLE = "headline"
 
@@ -141,7 +136,11 @@ class _Halves:
             tests={tested: conditions.pairs(tested, "test", layers) for tested in stage.scores},
             test_labels=self.test_labels,
         )
-        self.refits = _on_halves(again, spec.condition(fit_on), stage.fit.seeds, len(at) > 1, work)
+        condition = spec.condition(fit_on)
+        work.total(again.probe.halves)
+        self.refits = again.on_halves(
+            (TRUTH, *condition.distractors), condition.data.seed, stage.fit.seeds, partial=len(at) > 1, tell=work.to
+        )
         self.drawn = stage.fit.probe.seeded
 
     def rows(self, tested: str) -> Iterator[dict[str, Any]]:
@@ -160,7 +159,7 @@ class _Halves:
                     "target": target,
                     "metric": metric.title,
                     "sample": self.sample,
-                    **self._evidence(found, _spread(found, again)),
+                    **self._evidence(found, spread_of(found, again)),
                 }
 
     def _evidence(self, found: Measured, training: Spread | None) -> dict[str, Any]:
@@ -185,29 +184,3 @@ def sample_of(labels: Labels, condition: Condition) -> str:
     order = np.argsort(labels.row)
     drawn = [labels.targets[name] for name in (TRUTH, *condition.distractors) if name in labels.targets]
     return hashlib.blake2b(np.stack([labels.row, *drawn])[:, order].tobytes(), digest_size=6).hexdigest()
-
-
-def _on_halves(again: Refitting, condition: Condition, seeds: range, partial: bool, work: Work) -> list[Refit]:
-    """The fits on halves; none where there are too few groups, or a half of them is not enough for the method."""
-    if cluster_count(again.labels.group) < LEAST_GROUPS:
-        return []
-    targets = again.labels.targets
-    alike = [targets[name] for name in (TRUTH, *condition.distractors) if name in targets]
-    masks = halves(again.labels.group, alike, again.probe.halves, condition.data.seed)
-    work.total(len(masks))
-    found = []
-    for done, mask in enumerate(masks, 1):
-        try:
-            found.append(again.on(np.flatnonzero(mask), seeds[:MOST_SEEDS], partial=partial))
-        except (NumericalError, DataError):
-            return []
-        work.to(done)
-    return found
-
-
-def _spread(found: Measured, again: Sequence[Measured | None]) -> Spread | None:
-    """What the training sample adds; None where a half has no score."""
-    values = [one.value[:, 0] for one in again if one is not None]
-    if not values or len(values) < len(again) or not np.isfinite(values).all():
-        return None
-    return spread(float(seed_mean(found.value)[0]), np.stack(values))
