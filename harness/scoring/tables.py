@@ -42,6 +42,7 @@ SOURCES = ("rows", "seeds", "training")
 HEADLINE = {
     **RESULTS,
     **dict.fromkeys((f"se_{source}" for source in SOURCES), pl.Float64),
+    "sd_draws": pl.Float64,
     "covers": pl.String,
     "sample": pl.String,
 }
@@ -132,8 +133,9 @@ def depth_table(scores: Iterable[Score]) -> pl.DataFrame | None:
 
 
 def headline_table(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """headline.csv: the rows of results.csv at the summary layers, with intervals of all that varies, and the standard error by
-    each source; `sample` tells training samples apart."""
+    """headline.csv: the rows of results.csv at the summary layers, with intervals of all that varies, the standard error by each
+    source, and the standard deviation between draws of sample and split where there are several; `sample` tells training samples
+    apart."""
     return _sorted([frame.select(list(HEADLINE)) for frame in frames], HEADLINE)
 
 

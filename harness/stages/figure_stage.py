@@ -20,8 +20,8 @@ from harness.report.scores import Scores
 from harness.scoring.tables import headline_table
 from harness.spec import Spec
 from harness.spec.plain import spec_content
-from harness.stages.headline_stage import Headline
 from harness.stages.layer_stage import Layers
+from harness.stages.repeat_stage import Headlined
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
 
@@ -46,8 +46,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     tables: Tables
     layers: Layers | None
     """None for a figure that does not show which layers were chosen."""
-    headlines: tuple[Headline, ...]
-    """Those of the summary layers; none for a figure that shows all layers alike."""
+    headline: Headlined | None
+    """Of the summary layers; None for a figure that shows all layers alike."""
     draws: Drawing | Look
 
     @property
@@ -57,7 +57,7 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = () if isinstance(self.draws, Drawing) else self.draws[1]
-        return (self.tables, *(() if self.layers is None else (self.layers,)), *self.headlines, *looked)
+        return (self.tables, *(one for one in (self.layers, self.headline) if one is not None), *looked)
 
     def made_from(self) -> Mapping[str, str]:
         return {"content": self.content, **{stage.title: stage.key for stage in self.inputs}}
@@ -102,7 +102,7 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
             checks=pl.DataFrame(),
             summary_layers=chosen,
         )
-        headline = headline_table([run.get(one) for one in self.headlines]) if self.headlines else None
+        headline = None if self.headline is None else headline_table([run.get(self.headline)])
         return Scores(outline.of(report), report.results, report.seeds, headline)
 
     def save(self, made: dict[str, Picture], folder: Path) -> Mapping[str, Any]:
@@ -123,7 +123,7 @@ def shown_of(spec: Spec) -> Spec:
 
 
 def figures_asked(
-    spec: Spec, tables: Tables, layers: Layers, headlines: tuple[Headline, ...], looks: Sequence[Look]
+    spec: Spec, tables: Tables, layers: Layers, headline: Headlined, looks: Sequence[Look]
 ) -> Iterator[Pictured]:
     """In the order of the report."""
     spec = shown_of(spec)
@@ -132,10 +132,10 @@ def figures_asked(
         chosen = layers if drawing.layers else None
         yield Pictured(
             name=drawing.name, spec=spec, content=content, tables=tables, layers=chosen,
-            headlines=headlines if drawing.headline else (), draws=drawing,
+            headline=headline if drawing.headline else None, draws=drawing,
         )  # fmt: skip
     for look in looks:
         if type(look[0]).figures is not Analysis.figures:
             yield Pictured(
-                name=look[0].kind(), spec=spec, content=content, tables=tables, layers=layers, headlines=(), draws=look
+                name=look[0].kind(), spec=spec, content=content, tables=tables, layers=layers, headline=None, draws=look
             )

@@ -172,6 +172,7 @@ class _Halves:
             "se_rows": math.sqrt(float(variance_of_rows(seed_mean(found.influence), found.group)[0])),
             "se_seeds": math.sqrt(float(seed_variance(found.value)[0])),
             "se_training": None if training is None else math.sqrt(float(training.variance[0])),
+            "sd_draws": None,
             "covers": ", ".join(covers),
             "group": ids.tolist(),
             "influence": (sums / rows).tolist(),

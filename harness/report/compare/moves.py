@@ -19,7 +19,8 @@ import msgspec
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED
 from harness.maths import discoveries
-from harness.report.compare.rows import Key, covariance
+from harness.maths.pairing import covariance
+from harness.report.compare.rows import Key
 from harness.report.compare.source import CheckRow, ReportFolder
 from harness.report.intervals import Score, reach
 from harness.report.verdicts import UNEXPECTED
@@ -155,6 +156,9 @@ def _correlation(key: Key, old: ReportFolder, new: ReportFolder, resampled: bool
     if any(abs(one.rows[key].value - one.results[key].value) > _ROUNDING for one in (old, new)):
         return None
     heads = old.headline[key], new.headline[key]
+    if resampled and any(head.several for head in heads):
+        # Means over draws, of which each has test rows of its own.
+        return None
     own = [math.hypot(head.se_rows, head.se_seeds, head.se_training if resampled else 0.0) for head in heads]
     scale = own[0] * own[1]
     if not scale > 0:

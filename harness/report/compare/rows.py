@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from harness.maths.pairing import Rows
 from harness.report.read import KEY, decoded_manifest
 from harness.store import Artifact, Store, reading
 
@@ -21,23 +21,6 @@ Key = tuple[str, ...]
 _KIND = "headline"
 _COLUMNS = (*KEY, "value", "group", "influence")
 _HASH = re.compile(r"[0-9a-f]{8,64}")
-
-
-class Rows(msgspec.Struct, frozen=True):
-    """A score, and what each group of test rows adds to it."""
-
-    value: float
-    group: np.ndarray
-    """Ids of the groups, int64, each once; equal ids are one group also across two runs."""
-    influence: np.ndarray
-    """(group,), the sum over its rows, divided by the number of all."""
-
-
-def covariance(a: Rows, b: Rows) -> float:
-    """The covariance of two scores by the groups of test rows that they share."""
-    _, at_a, at_b = np.intersect1d(a.group, b.group, return_indices=True)
-    groups = len(a.group) + len(b.group) - len(at_a)
-    return float(a.influence[at_a] @ b.influence[at_b]) * groups / max(groups - 1, 1)
 
 
 def stored_rows(manifest: bytes, name: str, store: Store) -> dict[Key, Rows]:

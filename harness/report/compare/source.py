@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from harness.errors import UsageError
+from harness.maths.pairing import Rows
 from harness.report import read
-from harness.report.compare.rows import Key, Rows, stored_rows
+from harness.report.compare.rows import Key, stored_rows
 from harness.report.intervals import Score
 from harness.store import Store
 from harness.untrusted import git
@@ -38,7 +39,12 @@ class Headline(msgspec.Struct, frozen=True):
     se_training: float
     """NaN where the interval leaves out that the training sample was drawn."""
     sample: str
-    """Tells training samples apart."""
+    """Tells training samples apart; of several draws one behind the other."""
+
+    @property
+    def several(self) -> bool:
+        """Whether it is a mean over several draws of sample and split."""
+        return " " in self.sample
 
 
 class ReportFolder(msgspec.Struct, frozen=True):
