@@ -17,7 +17,7 @@ from harness.maths.estimate import over_seeds, row_mean
 from harness.maths.halves import halves, spread
 from harness.report import coverage
 from harness.report.compare import ReportFolder, compare, exit_code
-from harness.scoring.draws import over_draws
+from harness.scoring.over_draws import over_draws
 from harness.stages.headline_stage import stored_columns
 
 SPEC = """

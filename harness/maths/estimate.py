@@ -164,7 +164,7 @@ def over_seeds(
     parts = [(of_rows, basis.t), (of_seeds, _t_quantile(max(seeds - 1, 1), confidence))]
     if training is not None:
         parts.append((training.variance, _t_quantile(training.degrees, confidence)))
-    variance = sum(part for part, _ in parts)
+    variance = np.sum([part for part, _ in parts], axis=0)
     found = basis.estimates(seed_mean(measured.value), variance, _joint_t(parts), seeds)
     why = found.why or _few(measured)
     if not why:

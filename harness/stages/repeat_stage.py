@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.execution.run import Run
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
-from harness.scoring.draws import over_draws
+from harness.scoring.over_draws import over_draws
 from harness.spec import Spec
 from harness.stages.fit_stages import Score
 from harness.stages.headline_stage import Headline, headlines_asked, stored_columns

@@ -6,7 +6,7 @@ What is true is the mean over all runs; an interval covers if it holds it, and t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import msgspec
@@ -96,7 +96,11 @@ def of_probe(name: str, draws: int) -> list[Found]:
     """What holds of one probe's rows in so many runs."""
     probe = find("probes", name)()
     assert isinstance(probe, Probe)
-    runs = [drawn(probe, 1000 + seed) for seed in range(draws // 5 if name in COSTLY else draws)]
+    return held_against(name, [drawn(probe, 1000 + seed) for seed in range(draws // 5 if name in COSTLY else draws)])
+
+
+def held_against(name: str, runs: Sequence[Mapping[Row, Run]]) -> list[Found]:
+    """Each run of a probe against the mean of all, and against those that follow."""
     found = []
     for row in runs[0]:
         values = np.array([run[row].whole.value for run in runs])

@@ -20,7 +20,7 @@ import msgspec
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED
 from harness.maths import discoveries
 from harness.maths.pairing import covariance
-from harness.report.compare.rows import Key
+from harness.report.compare.paired_rows import Key
 from harness.report.compare.source import CheckRow, ReportFolder
 from harness.report.intervals import Score, reach
 from harness.report.verdicts import UNEXPECTED

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.errors import EXIT_EXPECTED
 from harness.report.compare.moves import CheckMoved, Difference, Moved, exit_code
-from harness.report.compare.rows import Key
+from harness.report.compare.paired_rows import Key
 from harness.report.compare.source import CheckRow
 from harness.report.intervals import Score
 from harness.report.scores import Transfer

@@ -12,7 +12,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.maths.pairing import Rows
 from harness.report import read
-from harness.report.compare.rows import Key, stored_rows
+from harness.report.compare.paired_rows import Key, stored_rows
 from harness.report.intervals import Score
 from harness.store import Store
 from harness.untrusted import git
@@ -165,9 +165,10 @@ def _headline(content: bytes, name: str) -> dict[Key, Headline]:
     columns = (*read.KEY, "value", "low", "high", "se_rows", "se_seeds", "se_training", "sample")
     found = {}
     for row in read.rows(content, columns, name):
-        *numbers, sample = row[6:]
-        value, low, high, *errors = (float(cell) for cell in numbers)
-        found[tuple(str(cell) for cell in row[:6])] = Headline(Score(value, low, high), *errors, str(sample))
+        value, low, high, rows, seeds, training = (float(cell) for cell in row[6:12])
+        found[tuple(str(cell) for cell in row[:6])] = Headline(
+            Score(value, low, high), rows, seeds, training, sample=str(row[12])
+        )
     return found
 
 
