@@ -190,7 +190,7 @@ class Probe(Kind, frozen=True):
     no layer is chosen by what it is scored against, because rows like those that it was fitted on have no unusual one."""
 
     halves: ClassVar[int] = 20
-    """Halves of its training rows on which it is fitted again at the summary layer, an even number: how far its scores move with
+    """Halves of its training rows on which it is fitted again at the summary layer: how far its scores move with
     the training sample. Fewer where a fit is a long descent, or grows many trees; intervals are wider then."""
     directed: ClassVar[bool] = True
     """Whether its score is a linear map of the pair's states, so that it has a direction."""

@@ -19,18 +19,19 @@ LEAST_GROUPS = 8
 
 
 def halves(group: np.ndarray, alike: Sequence[np.ndarray], count: int, seed: int) -> np.ndarray:
-    """Which rows each of `count` halves has, bool, (half, row); groups stay whole, and the second of each two is what the first lacks.
+    """Which rows each of `count` halves has (one more where that is odd), bool, (half, row); groups stay whole, and the second of each two is what the first lacks.
 
     `alike` are labels of the rows, each (row,), by which the sample was balanced when it was drawn: groups with the same labels are
     shared out evenly, as a new sample would be balanced, too.
     """
     _, of = np.unique(group, return_inverse=True)
     groups = int(of.max()) + 1
-    make_up = np.zeros((groups, 2 ** len(alike)), dtype=np.int64)
-    np.add.at(make_up, (of, sum((np.asarray(one) << place for place, one in enumerate(alike)), np.zeros_like(of))), 1)
+    cells, cell = np.unique(np.stack([np.zeros_like(of), *alike]), axis=1, return_inverse=True)
+    make_up = np.zeros((groups, cells.shape[1]), dtype=np.int64)
+    np.add.at(make_up, (of, cell.ravel()), 1)
     _, kind = np.unique(make_up, axis=0, return_inverse=True)
-    found = np.empty((count, len(group)), dtype=bool)
-    for number in range(0, count, 2):
+    found = np.empty((count + count % 2, len(group)), dtype=bool)
+    for number in range(0, len(found), 2):
         random = np.random.default_rng([0x4A1F, seed, number])
         # Two that follow each other are of one make-up, wherever there are two.
         order = np.lexsort((random.permutation(groups), kind.ravel()))

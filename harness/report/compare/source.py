@@ -163,12 +163,13 @@ def _results(content: bytes, name: str) -> dict[Key, Score]:
 
 def _headline(content: bytes, name: str) -> dict[Key, Headline]:
     columns = (*read.KEY, "value", "low", "high", "se_rows", "se_seeds", "se_training", "sample")
-    found = {}
+    found: dict[Key, Headline] = {}
     for row in read.rows(content, columns, name):
         value, low, high, rows, seeds, training = (float(cell) for cell in row[6:12])
-        found[tuple(str(cell) for cell in row[:6])] = Headline(
-            Score(value, low, high), rows, seeds, training, sample=str(row[12])
-        )
+        key = tuple(str(cell) for cell in row[:6])
+        if key in found:
+            raise UsageError(f"{name}: two rows for {plain.line(', '.join(key), 120)}")
+        found[key] = Headline(Score(value, low, high), rows, seeds, training, sample=str(row[12]))
     return found
 
 
