@@ -26,7 +26,7 @@ SAME_IN_EVERY_RUN = (
     "results.parquet",
     "seeds.parquet",
     "rows.parquet",
-    "influence.parquet",
+    "headline.parquet",
     "checks.csv",
 )
 
@@ -167,7 +167,7 @@ def test_stages_are_shown_one_after_another_and_noted_in_the_order_of_the_plan(t
     path.write_text(path.read_text() + "autopsy: [{probe: ccs}]\ngeometry: true\n")
     outcome = pipeline.run(path, out=tmp_path / "reports", page=False, reporter=shown)
     before, looks = ["prompts", "activations", "fit"], ["autopsy", "geometry", "components"]
-    after = ["tables", "layers", "summary", "checks"]
+    after = ["tables", "layers", "headline", "draws", "summary", "checks"]
     assert list(dict.fromkeys(shown.kinds)) == [*before, *after, "refit", "rows", *looks, "figures", "report"]
     noted = [stage["kind"] for stage in json.loads((outcome.folder / "manifest.json").read_text())["stages"]]
     assert list(dict.fromkeys(noted)) == [*before, "score", *looks, *after, "rows", "figures", "report"]
@@ -267,7 +267,18 @@ def test_signs_on_rows_where_a_factor_agrees_are_a_matter_of_scores_only(tmp_pat
     plan = pipeline.planned(language.read(path, ["data.sign_on=word"]), tmp_path, store)
     found = plan.stored(store)
     missing = {stage.kind for stage in plan.stages if not found[stage.key].cached}
-    assert missing == {"score", "tables", "layers", "summary", "checks", "rows", "figures", "report"}
+    assert missing == {
+        "score",
+        "tables",
+        "layers",
+        "headline",
+        "draws",
+        "summary",
+        "checks",
+        "rows",
+        "figures",
+        "report",
+    }
     assert found[plan.find("score", "main", "main", "crc_tpc").key].reason == "changed: sign"
     conditions = Run(plan, store).conditions
     train = conditions.labels("main", "train")

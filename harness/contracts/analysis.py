@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 OF_EVERY_REPORT = (
     "results.parquet",
+    "headline.parquet",
     "seeds.parquet",
     "restarts.parquet",
     "depth.parquet",
     "rows.parquet",
-    "influence.parquet",
 )
 """Tables of a report that no analysis makes."""
 

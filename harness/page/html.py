@@ -53,7 +53,8 @@ def render(
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    scores, beside = Scores(outline, results, seeds), beside or Beside()
+    beside = beside or Beside()
+    scores = Scores(outline, results, seeds, beside.headline)
     clouds = _clouds(next((look.tables[STATES] for look in beside.looks if STATES in look.tables), None))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("harness.page").joinpath("page.jinja").read_text("utf-8"))
@@ -115,7 +116,7 @@ def _full(content: bytes, name: str, schema: Mapping[str, type[pl.DataType]]) ->
     import polars as pl
 
     try:
-        return read.full_table(content, name, schema).select(*schema).cast(dict(schema))
+        return read.full_table(content, name, schema).select(*schema).cast(pl.Schema(schema))
     except pl.exceptions.PolarsError as error:
         raise UsageError(f"{name} is not the table of a report: {plain.line(str(error), 120)}") from error
 
@@ -132,7 +133,9 @@ def beside_of(content_of: Callable[[str], bytes | None]) -> Beside:
         tables = {file: frame for file in analysis.files if (frame := table(file)) is not None}
         if analysis.files and set(tables) == set(analysis.files):
             found.append(Look(analysis(), tables))
-    return Beside(table("restarts.parquet"), table("depth.parquet", deep=False), tuple(found))
+    return Beside(
+        table("headline.parquet"), table("restarts.parquet"), table("depth.parquet", deep=False), tuple(found)
+    )
 
 
 def chart_data(scores: Scores) -> dict[str, Any]:

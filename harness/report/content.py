@@ -55,14 +55,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The same per seed, with a column `seed`."""
     checks: pl.DataFrame
     """check, probe, condition, finding, expect, verdict, value, low, high, threshold, why."""
+    headline: pl.DataFrame | None = None
+    """The rows at the summary layers, with intervals of all that varies: see `harness.scoring.tables`."""
     restarts: pl.DataFrame | None = None
     """How the restarts of all seeds spread, by layer and target: see `harness.scoring.tables`; None if no probe has restarts."""
     depth: pl.DataFrame | None = None
     """The earliest informative layer of every probe and target: see `harness.scoring.tables`; None if there are no layers."""
     rows: pl.DataFrame | None = None
-    """Every scored row at the summary layers; None where the spec keeps none. See `harness.scoring.scored_rows`, as for the next."""
-    influence: pl.DataFrame | None = None
-    """What each test row adds to each score at the summary layers."""
+    """Every scored row at the summary layers; None where the spec keeps none. See `harness.scoring.scored_rows`."""
     example: Example | None = None
     """A prompt, where rows are kept."""
     summary_layers: Mapping[tuple[str, str], SummaryLayer] = {}

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.maths.estimate import CONFIDENCE
-from harness.report import leaderboard
+from harness.maths.estimate import CONFIDENCE, share_of_seeds
+from harness.report import coverage, leaderboard
 from harness.report.intervals import Score
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
@@ -36,7 +36,7 @@ def render(report: Report, scores: Scores, figures: Mapping[str, Picture], kept:
     """The whole of report.md. `figures` are by the name of their file, `kept` the rows of results.csv."""
     judged = verdicts(report.checks, scores.outline.claims)
     parts = [
-        *_head(report),
+        *_head(report, scores),
         *_checks(report, judged),
         *_found(scores),
         *_figures(figures),
@@ -63,10 +63,11 @@ def made_from_changes(text: str, manifest: Mapping[str, Any]) -> str:
     return f"{lead}\n\n{warning}{mark}{rest}"
 
 
-def _head(report: Report) -> Iterable[str]:
+def _head(report: Report, scores: Scores) -> Iterable[str]:
     yield f"# {plain.markdown(report.spec.name)}"
     if report.spec.about.strip():
         yield f"> {plain.markdown(report.spec.about)}"
+    yield from coverage.sentences(scores)
 
 
 def _checks(report: Report, judged: Sequence[Verdict]) -> Iterable[str]:
@@ -206,7 +207,12 @@ def _emphasised(scores: Scores, score: Score | None, *, alone: bool = False) -> 
 
 
 def _seeds(summary: Summary) -> str:
-    return ", ".join(f"{count} {plain.markdown(factor) or '–'}" for factor, count in summary.seeds.items()) or "–"
+    """`48 truth (0.96 [0.87, 0.99] of all), 2 word`: where seeds are of several kinds, how many others would be of the first."""
+    counts = [f"{count} {plain.markdown(factor) or '–'}" for factor, count in summary.seeds.items()]
+    if len(counts) > 1:
+        share = share_of_seeds(next(iter(summary.seeds.values())), sum(summary.seeds.values()))
+        counts[0] += f" ({evidence(Score(share.value, share.low, share.high))} of all)"
+    return ", ".join(counts) or "–"
 
 
 def _rules(summaries: Iterable[Summary]) -> Iterable[str]:
@@ -307,8 +313,9 @@ def _how_to_read(scores: Scores) -> Iterable[str]:
     yield "\n".join(
         (
             f"- `0.85 [0.81, 0.88]` is a value with its {percent} interval, clustered by group: all prompts made from one "
-            "example are one piece of evidence. A mean over seeds has the seeds' variance in it as well. Intervals are "
-            "not corrected for the number of comparisons.",
+            "example are one piece of evidence. A mean over seeds has the seeds' variance in it as well, and at the summary layer that "
+            "of the training sample (`results.csv` has the standard error by each). Intervals are not corrected for the number of "
+            "comparisons; what the leaderboard and `harness diff` mark is.",
             "- Statistics, signs and thresholds come from training rows. The sign of a method without labels is "
             "resolved on training labels, for each factor by itself; one with labels keeps its own against the truth.",
             "- *follows*: the factor whose score is above chance and apart from the others' (the interval of the difference, "

@@ -21,6 +21,11 @@ from harness.untrusted import text as plain
 if TYPE_CHECKING:
     import polars as pl
 
+
+class Missing(UsageError):
+    """There is no such file in the report."""
+
+
 LARGEST_BYTES = 256 * 2**20
 """A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
 
@@ -29,9 +34,13 @@ MOST_ROWS = 1_000_000
 
 KEY = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
 RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
+HEADLINE = (*RESULTS, "se_rows", "se_seeds", "se_training", "sample")
+"""Those of results.csv; a report of a former version has the first ones only."""
 CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
 
-NUMBERS = frozenset({"layer", "value", "low", "high", "n", "seeds", "seed", "threshold"})
+NUMBERS = frozenset(
+    {"layer", "value", "low", "high", "n", "seeds", "seed", "threshold", "se_rows", "se_seeds", "se_training"}
+)
 
 
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
@@ -45,7 +54,7 @@ def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
             # What is asked for is set aside at once, so not more than there is.
             content = file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
     except FileNotFoundError as error:
-        raise UsageError(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
+        raise Missing(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{_shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return within(content, _shown(path), largest)
@@ -88,6 +97,15 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
             yield tuple(_cell(cells[i], column, name, line) for i, column in zip(places, columns, strict=True))
     except csv.Error as error:
         raise UsageError(f"{name}:{max(line, reader.line_num)}: not CSV: {error}") from error
+
+
+def columns_of(content: bytes, name: str) -> tuple[str, ...]:
+    """The columns of a results.csv: `HEADLINE`, or `RESULTS` of a former version's. Raises UsageError."""
+    try:
+        head = next(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{name}:1: not UTF-8 text, or no CSV: {error}") from error
+    return HEADLINE if set(HEADLINE) <= set(head) else RESULTS
 
 
 def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) -> int:

@@ -18,17 +18,17 @@ def render(report: Report, pictures: Mapping[str, figures.Picture] | None = None
     """Relative path → bytes of every file that is the same in every honest run. `pictures` are its figures, if drawn already."""
     from harness.scoring.tables import to_csv, to_parquet
 
-    scores = Scores(outline.of(report), report.results, report.seeds)
+    scores = Scores(outline.of(report), report.results, report.seeds, report.headline)
     pictures = figures.render(scores, report.looks) if pictures is None else pictures
     pictures = figures.shown(pictures)
-    kept = summary_rows(scores, report.results)
+    kept = summary_rows(scores, report.results if report.headline is None else report.headline)
     beside = {
         "results.parquet": report.results,
+        "headline.parquet": report.headline,
         "seeds.parquet": report.seeds,
         "restarts.parquet": report.restarts,
         "depth.parquet": report.depth,
         "rows.parquet": report.rows,
-        "influence.parquet": report.influence,
     }
     for look in report.looks:
         beside |= {name: frame for name, frame in look.tables.items() if name in look.analysis.files}

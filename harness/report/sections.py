@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Beside(msgspec.Struct, frozen=True):
     """Tables of a report besides results, seeds and checks."""
 
+    headline: pl.DataFrame | None = None
     restarts: pl.DataFrame | None = None
     depth: pl.DataFrame | None = None
     looks: tuple[Look, ...] = ()
@@ -55,7 +56,9 @@ def _other_metrics(scores: Scores) -> Iterable[str]:
         for target in scores.targets:
             rows = []
             for summary in scores.summaries(transfer):
-                cells = [scores.by_layer(transfer, summary.probe, target, m).get(summary.layer) for m in scores.metrics]
+                cells = [
+                    scores.headline_score(transfer, summary.probe, target, summary.layer, m) for m in scores.metrics
+                ]
                 if any(cells):
                     rows.append((plain.code(summary.probe), *("–" if c is None else evidence(c) for c in cells)))
             if rows:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.report.outline import TRUTH
+from harness.report.read import HEADLINE
 from harness.report.scores import Scores
 
 if TYPE_CHECKING:
     import polars as pl
 
-MOST = 900
-"""Rows: about 70 KB."""
+MOST = 700
+"""Rows: about 80 KB."""
 
 
 class SummaryRows(msgspec.Struct, frozen=True):
@@ -25,7 +26,7 @@ class SummaryRows(msgspec.Struct, frozen=True):
 
 
 def summary_rows(scores: Scores, results: pl.DataFrame) -> SummaryRows:
-    """Every metric on every factor at the summary layers; where that is too much, less, by what the spec asks for and no number:
+    """Those of `results`, or of the headline, whose intervals are of all that varies. Every metric on every factor at the summary layers; where that is too much, less, by what the spec asks for and no number:
     the first metric only, then only on the truth and what stands in the prompts, then only on the truth."""
     import polars as pl
 
@@ -58,8 +59,8 @@ def summary_rows(scores: Scores, results: pl.DataFrame) -> SummaryRows:
         (first & (truth | there), f"{metric} on the truth and on what stands in the prompts"),
         (first & truth, f"{metric} on the truth"),
     )
-    for wanted, which in tiers:
-        found = rows.filter(wanted)
-        if found.height <= MOST:
-            return SummaryRows(found, which)
-    return SummaryRows(found, which)
+    found, which = next(
+        ((found, which) for wanted, which in tiers if (found := rows.filter(wanted)).height <= MOST),
+        (rows.filter(tiers[-1][0]), tiers[-1][1]),
+    )
+    return SummaryRows(found.select(name for name in HEADLINE if name in found.columns), which)

@@ -1,8 +1,4 @@
-"""Every scored row: what it is, what each probe says of it at the summary layer, and what it adds to each score.
-
-rows.parquet is for people: the text, its labels, the answer, whether that is right. influence.parquet is for comparing two runs
-row by row (`harness diff`): what each test row adds to each metric, mean over seeds, as `harness.maths.estimate` has it.
-"""
+"""Every scored row, for people: its text, its labels, what each probe answers at the summary layer, whether that is right."""
 
 from __future__ import annotations
 
@@ -29,14 +25,6 @@ ROWS: Mapping[str, pl.DataType | type[pl.DataType]] = {
 """Further columns are factors. `right` is the share of seeds whose answer is right, ½ counted for none; the answer is that of
 most seeds, empty where they are divided; `score`, `probability` (of the second answer) and `confidence` (how far from ½ that is, times two)
 are means over seeds. `own_answer` is the network's own, where it was asked."""
-
-INFLUENCE: Mapping[str, pl.DataType | type[pl.DataType]] = {
-    **dict.fromkeys(("fit_on", "tested_on", "probe", "layer", "target", "metric"), pl.String),
-    "row": pl.List(pl.Int64),
-    "group": pl.List(pl.Int64),
-    "influence": pl.List(pl.Float32),
-}
-"""`row` and `group` are the ids of `harness.scoring.score.Labels`: equal ones are the same row, or group, of the same data."""
 
 
 def rows_of(
@@ -72,28 +60,6 @@ def rows_of(
     return frame.with_columns(
         *(pl.Series(f"{FACTOR}{name}", words, dtype=pl.String) for name, words in asked.items())
     ).with_columns(pl.col(pl.Float64).fill_nan(None).round(4))
-
-
-def influence_of(
-    place: tuple[str, str, str], layer: str, evidence: ProbeEvidence, scores: Sequence[tuple[str, str]]
-) -> pl.DataFrame:
-    """What each test row adds to each of the scores (target, metric) of a probe at its summary layer."""
-    found = []
-    for target, metric in scores:
-        measured = evidence.measure(metric=metric, target=target)
-        if np.isfinite(measured.value).all():
-            found.append((target, metric, measured.influence[:, 0].mean(axis=0, dtype=np.float64).astype(np.float32)))
-    rows, groups = evidence.rows, evidence.groups
-    columns = {
-        **{name: [value] * len(found) for name, value in zip(("fit_on", "tested_on", "probe"), place, strict=True)},
-        "layer": [layer] * len(found),
-        "target": [target for target, _, _ in found],
-        "metric": [metric for _, metric, _ in found],
-        "row": [rows.tolist()] * len(found),
-        "group": [groups.tolist()] * len(found),
-        "influence": [influence.tolist() for _, _, influence in found],
-    }
-    return pl.DataFrame(columns, schema=dict(INFLUENCE))
 
 
 def _most(score: np.ndarray, names: Sequence[str]) -> list[str | None]:

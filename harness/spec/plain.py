@@ -35,6 +35,8 @@ def spec_content(spec: Spec) -> Any:
             del content[name]
     if content["rows"]:
         del content["rows"]
+    if content["repeats"] == 1:
+        del content["repeats"]
     for transfer in content["transfer"]:
         if transfer["probes"] is None:
             del transfer["probes"]

@@ -13,11 +13,13 @@ from harness.report.content import Look, Report
 from harness.report.figures import gathered
 from harness.report.rendering import render
 from harness.report.stored_reports import load, save
+from harness.scoring.tables import headline_table
 from harness.spec import Spec
 from harness.spec.plain import as_yaml, spec_content
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import Pictured
 from harness.stages.layer_stage import Layers
+from harness.stages.repeat_stage import Headlined
 from harness.stages.rows_stage import Rows
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
@@ -40,6 +42,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     spec: Spec
     tables: Tables
     layers: Layers
+    headline: Headlined
     summary: Summarised
     verdicts: Verdicts
     rows: Rows
@@ -56,7 +59,8 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        return (self.tables, self.layers, self.summary, self.verdicts, self.rows, *looked, *self.figures)
+        own = (self.tables, self.layers, self.headline, self.summary, self.verdicts, self.rows)
+        return (*own, *looked, *self.figures)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -89,11 +93,11 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             spec_text=as_yaml(self.spec),
             results=tables.results,
             seeds=tables.seeds,
+            headline=headline_table([run.get(self.headline)]),
             checks=run.get(self.verdicts),
             restarts=tables.restarts,
             depth=tables.depth,
-            rows=scored.rows,
-            influence=scored.influence,
+            rows=scored if self.spec.rows else None,
             example=summary.example,
             summary_layers={(one.fit_on, one.probe): one.layer for one in run.get(self.layers)},
             facts=summary.facts,
