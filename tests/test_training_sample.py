@@ -19,6 +19,7 @@ from harness.report import coverage
 from harness.report.compare import ReportFolder, compare, exit_code
 from harness.scoring.over_draws import over_draws
 from harness.stages.headline_stage import stored_columns
+from tests.report_tables import full_table
 
 SPEC = """
 harness: 1
@@ -100,12 +101,12 @@ def tour(folder: Path) -> Path:
     return run(folder)
 
 
-def table(report: Path, name: str = "headline.csv") -> pl.DataFrame:
-    return pl.read_csv(report / name, schema_overrides={"layer": pl.String})
+def table(report: Path, name: str = "headline") -> pl.DataFrame:
+    return full_table(report, name)
 
 
 def test_rows_at_summary_layers_have_every_source(tour: Path) -> None:
-    head, whole = table(tour), table(tour, "results.csv")
+    head, whole = table(tour), table(tour, "results")
     both = head.join(whole, on=("fit_on", "tested_on", "probe", "layer", "target", "metric"), suffix="_plain")
     assert both.height == head.height > 0
     assert (both["value"] == both["value_plain"]).all()

@@ -17,10 +17,16 @@ def diff(
     ],
     new: Annotated[str, typer.Argument(help="The same, to compare with.")],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every row.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show every row that moved.")] = False,
+    only: Annotated[Literal["checks"] | None, typer.Option(help="Show these only.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Changes up to this are none.")] = 0.0,
+    figure: Annotated[
+        Path | None, typer.Option("--figures", metavar="FILE", help="Also draw old and new into this SVG.")
+    ] = None,
     root: StoreRoot = None,
 ) -> None:
-    """Compares two reports: what moved, and whether beyond its interval (then the exit code is 1).
+    """Compares two reports: why they differ, what moved, and whether beyond its interval (then the exit code is 1).
 
     Of many rows, those that are beyond are false in 5 % at most. Where the store has both runs, test rows are paired.
 
@@ -31,13 +37,19 @@ def diff(
     from harness.report import compare as comparison
 
     store = chosen_store(root)
-    difference = comparison.compare(*(comparison.ReportFolder.open(one, store) for one in (old, new)))
+    before, after = (comparison.ReportFolder.open(one, store) for one in (old, new))
+    difference = comparison.compare(before, after, tolerance)
+    if figure is not None:
+        from harness.report.compare.picture import as_svg
+
+        figure.write_bytes(as_svg(difference))
     if as_json:
         print(comparison.as_json(difference))
     elif markdown:
-        print(comparison.as_markdown(difference))
+        print(comparison.as_markdown(difference, every=every, only_checks=only is not None), end="")
     else:
-        Console().print(comparison.as_text(difference))
+        console = Console()
+        console.print(comparison.as_text(difference, width=console.width, every=every, only_checks=only is not None))
     raise typer.Exit(comparison.exit_code(difference))
 
 

@@ -21,6 +21,8 @@ import psutil
 from harness.execution.record import Took
 from harness.execution.run import Run
 from harness.machine.resources import cores
+from harness.plan.stage import Stage
+from harness.report.asked import asked
 from harness.spec.plain import spec_content
 from harness.store import content_key
 from harness.untrusted import git
@@ -88,6 +90,8 @@ def manifest_of(run: Run) -> dict[str, Any]:
     ]
     return {
         "spec_hash": content_key(spec_content(plan.spec)),
+        "asked": asked(plan.spec),
+        "code": _code(plan.stages),
         "stages": lines,
         "models": msgspec.to_builtins({name: one.provenance() for name, one in run.conditions.subjects().items()}),
         "data": {stage.place[0]: stage.ingredients["data"] for stage in plan.of("prompts")},
@@ -99,6 +103,15 @@ def manifest_of(run: Run) -> dict[str, Any]:
             "seconds": round(sum(line["seconds"] for line in lines), 3),
         },
     }
+
+
+def _code(stages: Sequence[Stage[Any]]) -> dict[str, str]:
+    """A hash of the code of all stages of a kind, by the kind."""
+    by_kind: dict[str, set[str]] = {}
+    for stage in stages:
+        if code := stage.ingredients.get("code"):
+            by_kind.setdefault(stage.kind, set()).add(code)
+    return {kind: content_key(sorted(codes)) for kind, codes in by_kind.items()}
 
 
 def _runs(makers: Sequence[RunOf]) -> list[RunOf]:

@@ -22,7 +22,8 @@ from harness.maths import discoveries
 from harness.maths.pairing import covariance
 from harness.report.compare.paired_rows import Key
 from harness.report.compare.source import CheckRow, ReportFolder
-from harness.report.intervals import Score, reach
+from harness.report.compare.why import causes
+from harness.report.intervals import Score, apart, reach
 from harness.report.verdicts import UNEXPECTED
 
 _ROUNDING = 1e-4
@@ -81,31 +82,42 @@ class Difference(msgspec.Struct, frozen=True):
     removed: tuple[Key, ...]
     resampled: tuple[str, ...] = ()
     """Conditions of which both reports say that they learn from different rows."""
+    deeper: tuple[Moved, ...] = ()
+    """Rows of other layers than those that summaries show, where both have them."""
+    compared_deeper: int = 0
+    values: tuple[CheckMoved, ...] = ()
+    """Checks that found the same, and whose value moved beyond its interval."""
+    why: tuple[str, ...] = ()
+    """What differs in how the two were made, one phrase each."""
     unknown: bool = False
     """Whether one of them does not say which rows it learnt from."""
 
     @property
     def nothing(self) -> bool:
-        return not (self.checks or self.moved or self.added or self.removed)
+        return not (self.checks or self.moved or self.deeper or self.added or self.removed)
 
     @property
     def beyond(self) -> tuple[Moved, ...]:
-        return tuple(moved for moved in self.moved if moved.beyond)
+        """Those of other layers included."""
+        return tuple(moved for moved in (*self.moved, *self.deeper) if moved.beyond)
 
     @property
     def unjudged(self) -> tuple[Moved, ...]:
         return tuple(moved for moved in self.moved if moved.beyond is None)
 
 
-def compare(old: ReportFolder, new: ReportFolder) -> Difference:
-    """Rows are matched by fit_on, tested_on, probe, layer, target and metric; checks by name, probe and condition."""
-    both = [key for key in old.results if key in new.results]
+def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Difference:
+    """Rows are matched by fit_on, tested_on, probe, layer, target and metric; checks by name, probe and condition. A change of at
+    most `tolerance` is none."""
+    shown = [key for key in old.results if key in new.results]
+    deeper = [key for key in old.deeper if key in new.deeper and key not in old.results and key not in new.results]
+    both = [*shown, *deeper]
     samples = old.samples, new.samples
     resampled = [name for name in samples[0] if name in samples[1] and samples[0][name] != samples[1][name]]
-    judged = {key: _judged(key, old, new, key[0] in resampled) for key in both if _moved(key, old, new)}
+    judged = {key: _judged(key, old, new, key[0] in resampled) for key in both if _moved(key, old, new, tolerance)}
     found = dict(zip(judged, discoveries.found([chance for _, chance in judged.values()]), strict=True))
     moved = [
-        Moved(key, old.results[key], new.results[key], None if math.isnan(chance) else found[key], way)
+        Moved(key, old.score(key), new.score(key), None if math.isnan(chance) else found[key], way)
         for key, (way, chance) in judged.items()
     ]
     keys = [*old.checks, *(key for key in new.checks if key not in old.checks)]
@@ -113,9 +125,13 @@ def compare(old: ReportFolder, new: ReportFolder) -> Difference:
     return Difference(
         old=old.name,
         new=new.name,
-        compared=len(both),
+        compared=len(shown),
         checks=tuple(sorted((check for check in checks if _differs(check)), key=_gravity)),
-        moved=tuple(sorted(moved, key=_importance)),
+        moved=tuple(sorted((row for row in moved if row.key in old.results), key=_importance)),
+        deeper=tuple(sorted((row for row in moved if row.key not in old.results), key=_importance)),
+        compared_deeper=len(deeper),
+        values=tuple(check for check in checks if not _differs(check) and _value_moved(check, tolerance)),
+        why=tuple(causes(old.made, new.made)),
         added=tuple(key for key in new.results if key not in old.results),
         removed=tuple(key for key in old.results if key not in new.results),
         resampled=tuple(resampled),
@@ -129,14 +145,27 @@ def exit_code(difference: Difference) -> int:
     return EXIT_UNEXPECTED if alarming else EXIT_EXPECTED
 
 
-def _moved(key: Key, old: ReportFolder, new: ReportFolder) -> bool:
-    was, is_now = old.results[key].value, new.results[key].value
-    return was != is_now and not (math.isnan(was) and math.isnan(is_now))
+def _moved(key: Key, old: ReportFolder, new: ReportFolder, tolerance: float) -> bool:
+    was, is_now = old.score(key).value, new.score(key).value
+    # Four decimals of a sum of binary ones.
+    return (
+        was != is_now
+        and not (math.isnan(was) and math.isnan(is_now))
+        and not abs(was - is_now) <= tolerance + 1e-9 * (tolerance > 0)
+    )
+
+
+def _value_moved(check: CheckMoved, tolerance: float) -> bool:
+    """Whether the value of a check moved beyond the interval of the change, by both intervals; no rows are at hand for it."""
+    if check.old is None or check.new is None or check.resampled:
+        return False
+    was, is_now = check.old.score, check.new.score
+    return apart(was, is_now) and abs(was.value - is_now.value) > tolerance
 
 
 def _judged(key: Key, old: ReportFolder, new: ReportFolder, resampled: bool) -> tuple[Way, float]:
     """How a row is judged, and the probability of such a change where there is none; NaN where it cannot be judged."""
-    was, is_now = old.results[key], new.results[key]
+    was, is_now = old.score(key), new.score(key)
     if resampled:
         heads = old.headline.get(key), new.headline.get(key)
         if heads[0] is None or heads[1] is None or math.isnan(heads[0].se_training + heads[1].se_training):

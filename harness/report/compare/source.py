@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from harness.errors import UsageError
 from harness.maths.pairing import Rows
 from harness.report import read
 from harness.report.compare.paired_rows import Key, stored_rows
+from harness.report.compare.why import Made, made_of
 from harness.report.intervals import Score
 from harness.store import Store
 from harness.untrusted import git
@@ -58,6 +60,13 @@ class ReportFolder(msgspec.Struct, frozen=True):
     """Empty for a report of an earlier version."""
     rows: Mapping[Key, Rows] = {}
     """What each group of test rows adds to a headline row, where the store has it."""
+    deeper: Mapping[Key, Score] = {}
+    """The results at all layers, where they lie beside the report."""
+    made: Made = Made()
+
+    def score(self, key: Key) -> Score:
+        """A result, at a summary layer or at another."""
+        return self.results[key] if key in self.results else self.deeper[key]
 
     @classmethod
     def open(cls, text: str, store: Store | None = None) -> ReportFolder:
@@ -66,13 +75,16 @@ class ReportFolder(msgspec.Struct, frozen=True):
         name = plain.line(text)
         read_file = reader(text)
         results, where = read_file("results.csv"), f"{name}/results.csv"
-        manifest = None if store is None else optional(read_file, "manifest.json")
+        manifest = optional(read_file, "manifest.json")
+        whole = optional(read_file, "results.parquet")
         return cls(
             name,
             _results(results, where),
             check_rows(read_file("checks.csv"), f"{name}/checks.csv"),
             _headline(results, where) if read.columns_of(results, where) == read.HEADLINE else {},
             {} if store is None or manifest is None else stored_rows(manifest, name, store),
+            {} if whole is None else _deeper(whole, f"{name}/results.parquet"),
+            Made() if manifest is None else made_of(read.decoded_manifest(manifest, f"{name}/manifest.json")),
         )
 
     @property
@@ -159,6 +171,18 @@ def _results(content: bytes, name: str) -> dict[Key, Score]:
             raise UsageError(f"{name}: two rows for {plain.line(', '.join(key), 120)}")
         found[key] = Score(*(float(cell) for cell in row[6:]))
     return found
+
+
+def _deeper(content: bytes, name: str) -> dict[Key, Score]:
+    frame = read.full_table(content, name, (*read.KEY, "value", "low", "high"))
+    rows = frame.select(*read.KEY, "value", "low", "high").iter_rows()
+    try:
+        return {
+            tuple(map(str, row[:6])): Score(*(math.nan if cell is None else float(cell) for cell in row[6:]))
+            for row in rows
+        }
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} is not the table of a report: {error}") from error
 
 
 def _headline(content: bytes, name: str) -> dict[Key, Headline]:
