@@ -16,7 +16,9 @@ def sentences(scores: Scores) -> Iterable[str]:
     """Nothing where nothing was measured."""
     if not scores.covers:
         return
-    there = [part for part in _PARTS if any(part in covers.split(", ") for covers in scores.covers.values())]
+    said = {part for covers in scores.covers.values() for part in covers.split(", ")}
+    there = [part for part in _PARTS if part in said]
+    there += [f"{part} of sample and split" for part in sorted(said - {*_PARTS})]
     without = sorted({probe for (_, probe), covers in scores.covers.items() if _TRAINING not in covers})
     left_out = f"; without the {_TRAINING}: {listed([plain.code(probe) for probe in without])}" if without else ""
     elsewhere = ", at other layers and in checks test rows and seeds"
