@@ -134,7 +134,9 @@ def test_json_and_markdown_say_the_same(tmp_path: Path) -> None:
     assert data["moved"][0]["new"] == {"value": 0.52, "low": 0.47, "high": 0.57}
     assert data["moved"][1]["new"]["value"] is None
     text = as_markdown(found)
-    assert "| `ccs` | banana, layer 24 | word | accuracy | 0.95 [0.93, 0.97] | 0.52 [0.47, 0.57] | −0.43 | yes |" in text
+    assert (
+        "| `ccs` | banana, layer 24 | word | accuracy | 0.95 [0.93, 0.97] | 0.52 [0.47, 0.57] | −0.43 | yes |" in text
+    )
     assert data["summary"] in text
 
 
