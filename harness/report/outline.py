@@ -47,9 +47,7 @@ class ProbeOutline(msgspec.Struct, frozen=True):
         return self.role if self.target == TRUTH else f"{self.role} of {self.target}"
 
 
-class ChosenLayer(msgspec.Struct, frozen=True, array_like=True):
-    """As a list in the manifest, for there are many."""
-
+class ChosenLayer(msgspec.Struct, frozen=True):
     fit_on: str
     probe: str
     layer: str
