@@ -109,8 +109,9 @@ class Difference(msgspec.Struct, frozen=True):
 def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Difference:
     """Rows are matched by fit_on, tested_on, probe, layer, target and metric; checks by name, probe and condition. A change of at
     most `tolerance` is none."""
-    shown = [key for key in old.results if key in new.results]
-    deeper = [key for key in old.deeper if key in new.deeper and key not in old.results and key not in new.results]
+    shown = {key: None for key in old.results if key in new.results}
+    # A former version's results.csv has all layers.
+    deeper = [key for key in {**old.deeper, **old.results} if new.has(key) and key not in shown]
     both = [*shown, *deeper]
     samples = old.samples, new.samples
     resampled = [name for name in samples[0] if name in samples[1] and samples[0][name] != samples[1][name]]
@@ -127,13 +128,13 @@ def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Dif
         new=new.name,
         compared=len(shown),
         checks=tuple(sorted((check for check in checks if _differs(check)), key=_gravity)),
-        moved=tuple(sorted((row for row in moved if row.key in old.results), key=_importance)),
-        deeper=tuple(sorted((row for row in moved if row.key not in old.results), key=_importance)),
+        moved=tuple(sorted((row for row in moved if row.key in shown), key=_importance)),
+        deeper=tuple(sorted((row for row in moved if row.key not in shown), key=_importance)),
         compared_deeper=len(deeper),
         values=tuple(check for check in checks if not _differs(check) and _value_moved(check, tolerance)),
         why=tuple(causes(old.made, new.made)),
-        added=tuple(key for key in new.results if key not in old.results),
-        removed=tuple(key for key in old.results if key not in new.results),
+        added=tuple(key for key in new.results if not old.has(key)),
+        removed=tuple(key for key in old.results if not new.has(key)),
         resampled=tuple(resampled),
         unknown=not all(samples),
     )

@@ -64,6 +64,10 @@ class ReportFolder(msgspec.Struct, frozen=True):
     """The results at all layers, where they lie beside the report."""
     made: Made = Made()
 
+    def has(self, key: Key) -> bool:
+        """Whether a result is at hand, at a summary layer or at another."""
+        return key in self.results or key in self.deeper
+
     def score(self, key: Key) -> Score:
         """A result, at a summary layer or at another."""
         return self.results[key] if key in self.results else self.deeper[key]
