@@ -8,8 +8,12 @@ for any metric in one way, clustered by group, because ten templates of one revi
 Differences between probes, targets or conditions use the covariance of both sides' group sums, so that paired
 comparisons cost nothing extra and need no random numbers (a bootstrap would).
 
+A metric with bounds has the interval of a share (`harness.maths.shares`), any other one Student's.
+
 Seeds and rows are crossed: every seed answers the same rows. The variance of a mean over seeds is that of the rows
 plus that of the seeds; what both share is counted twice, which makes intervals slightly too wide, never too narrow.
+Seeds may be of two kinds, such as those that find the truth and those that do not; a few that are alike say little of
+how the others are, whatever their variance.
 """
 
 from __future__ import annotations
@@ -23,10 +27,16 @@ import msgspec
 import numpy as np
 
 from harness.maths.axes import WithAxes
+from harness.maths.shares import share_interval, unseen
 
 CONFIDENCE = 0.95
 
+LEAST_SEEDS = 6
+"""Seeds from which on something is said of others. Of seeds that find one of two things equally often, five are all alike
+one time in sixteen, and six one time in 32."""
+
 ONE_GROUP = "one group only: no interval can be computed"
+ONE_GROUP_OF_A_CLASS = "too few groups: one class is in one group only"
 UNDEFINED = "the value is not defined on these rows"
 
 
@@ -83,7 +93,9 @@ class Measured(WithAxes, frozen=True):
         "group": ("row",),
         "low_bound": (),
         "high_bound": (),
-        "weakest": (),
+        "pieces": (),
+        "degrees": (),
+        "drawn": (),
     }
 
     value: np.ndarray
@@ -93,9 +105,13 @@ class Measured(WithAxes, frozen=True):
     low_bound: float = -math.inf
     """Smallest value that the metric can take; with `high_bound` it decides the kind of interval."""
     high_bound: float = math.inf
-    weakest: int | None = None
-    """Clusters that the value rests on where no row differs from it: those of the rarer class for the AUROC. All
-    clusters if empty."""
+    pieces: float | None = None
+    """Pieces of evidence where nothing varies: one over the most that one more cluster of the mean size can change the value
+    by. That of a mean over rows if empty."""
+    degrees: float | None = None
+    """Degrees of freedom of the variance; 0 where it cannot be had. Those of a mean over rows if empty: clusters less one."""
+    drawn: bool = False
+    """Whether a claim about it is one about other seeds too, so that a few of them are not enough."""
 
 
 def row_mean(rows: np.ndarray, group: np.ndarray, low: float = -math.inf, high: float = math.inf) -> Measured:
@@ -118,20 +134,38 @@ def clustered_variance(influence: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 def per_seed(measured: Measured) -> Estimates:
     """Every seed and layer by itself, shape (seed, layer)."""
-    clusters = cluster_count(measured.group)
+    evidence = _Evidence(measured, CONFIDENCE)
     variance = clustered_variance(measured.influence, measured.group)
-    t = np.full(variance.shape, _t_quantile(max(clusters - 1, 1), CONFIDENCE))
-    return _estimates(measured, measured.value, variance, t, clusters, seeds=1)
+    return evidence.estimates(measured.value, variance, np.full(variance.shape, evidence.t), seeds=1)
 
 
 def over_seeds(measured: Measured, confidence: float = CONFIDENCE) -> Estimates:
     """The mean over seeds, shape (layer,), with the variance of rows and of seeds."""
-    clusters, seeds = cluster_count(measured.group), len(measured.value)
+    evidence, seeds = _Evidence(measured, confidence), len(measured.value)
     of_rows = clustered_variance(_seed_mean(measured.influence), measured.group)
     of_seeds = _seed_variance(measured.value)
-    row_t, seed_t = (_t_quantile(max(count - 1, 1), confidence) for count in (clusters, seeds))
-    t = _joint_t(of_rows, row_t, of_seeds, seed_t)
-    return _estimates(measured, _seed_mean(measured.value), of_rows + of_seeds, t, clusters, seeds)
+    t = _joint_t(of_rows, evidence.t, of_seeds, _t_quantile(max(seeds - 1, 1), confidence))
+    found = evidence.estimates(_seed_mean(measured.value), of_rows + of_seeds, t, seeds)
+    why = found.why or _few(measured)
+    if not why:
+        return found
+    nothing = np.full(found.value.shape, math.nan)
+    return msgspec.structs.replace(found, low=nothing, high=nothing, why=why)
+
+
+def share_of_seeds(count: int, seeds: int) -> Estimate:
+    """The share of seeds that do something, with the interval of how many others would."""
+    share = np.array([count / seeds])
+    low, high = share_interval(share, np.array([float(seeds)]), CONFIDENCE)
+    return Estimate(float(share[0]), min(float(low[0]), float(share[0])), max(float(high[0]), float(share[0])), seeds)
+
+
+def _few(measured: Measured) -> str:
+    """Why nothing is said of other seeds; empty where it is, or where nobody asks."""
+    seeds = len(measured.value)
+    if not measured.drawn or seeds >= LEAST_SEEDS:
+        return ""
+    return f"{seeds} of the {LEAST_SEEDS} seeds that it takes to say something of others; raise `seeds`"
 
 
 def difference(a: Measured, b: Measured) -> Estimate:
@@ -174,8 +208,9 @@ def linearised(value: float, sides: Sequence[tuple[float, Measured]]) -> Estimat
     n = max(side.influence.shape[-1] for _, side in sides)
     most = max(len(side.value) for _, side in sides)
     groups = len(sums)
-    if groups < 2:
-        return Estimate(value, math.nan, math.nan, n, most, ONE_GROUP)
+    why = next(filter(None, (_few(side) for _, side in sides)), ONE_GROUP if groups < 2 else "")
+    if why:
+        return Estimate(value, math.nan, math.nan, n, most, why)
     variance = math.fsum(one * one for one in sums.values()) * groups / (groups - 1)
     half = _t_quantile(groups - 1, CONFIDENCE) * math.sqrt(variance + seeds)
     return Estimate(value, value - half, value + half, n, most)
@@ -206,44 +241,64 @@ def _correlation(a: Measured, b: Measured) -> float:
     return min(max(covariance / scale, -1.0), 1.0)
 
 
-def _estimates(
-    measured: Measured, value: np.ndarray, variance: np.ndarray, t: np.ndarray, clusters: int, seeds: int
-) -> Estimates:
-    n = measured.influence.shape[-1]
-    if clusters < 2:
-        nothing = np.full(value.shape, math.nan)
-        return Estimates(value, nothing, nothing, n, seeds, ONE_GROUP)
-    low, high = measured.low_bound, measured.high_bound
-    if math.isfinite(low) and math.isfinite(high):
-        rest = clusters if measured.weakest is None else measured.weakest
-        ends = _score_interval((value - low) / (high - low), variance / (high - low) ** 2, t, rest)
-        return Estimates(value, low + (high - low) * ends[0], low + (high - low) * ends[1], n, seeds)
-    half = t * np.sqrt(variance)
-    return Estimates(value, value - half, value + half, n, seeds)
+class _Evidence:
+    """What the intervals of a measurement rest on, whichever seeds they are of."""
 
+    def __init__(self, measured: Measured, confidence: float):
+        self._measured = measured
+        self._confidence = confidence
+        self._rows = measured.influence.shape[-1]
+        self._sizes = np.unique(measured.group, return_counts=True)[1]
+        clusters = len(self._sizes)
+        degrees = max(clusters - 1, 1) if measured.degrees is None else measured.degrees
+        self.why = ONE_GROUP if clusters < 2 else ONE_GROUP_OF_A_CLASS if not degrees else ""
+        self.t = _t_quantile(degrees or 1, confidence)
 
-def _score_interval(p: np.ndarray, variance: np.ndarray, t: np.ndarray, rest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval in [0, 1] on the effective sample size n = p(1 − p)/variance.
+    def estimates(self, value: np.ndarray, variance: np.ndarray, t: np.ndarray, seeds: int) -> Estimates:
+        """Intervals of values with their variances and Student's quantiles."""
+        if self.why:
+            nothing = np.full(value.shape, math.nan)
+            return Estimates(value, nothing, nothing, self._rows, seeds, self.why)
+        low, high = self._measured.low_bound, self._measured.high_bound
+        if math.isfinite(low) and math.isfinite(high):
+            ends = self._within_bounds((value - low) / (high - low), variance / (high - low) ** 2, t, seeds)
+            return Estimates(value, low + (high - low) * ends[0], low + (high - low) * ends[1], self._rows, seeds)
+        half = t * np.sqrt(variance)
+        return Estimates(value, value - half, value + half, self._rows, seeds)
 
-    It never has zero width at p = 1 and never leaves the bounds (for the AUROC: Kottas, Kuss & Zapf 2014). Where
-    nothing varies, n is `rest`.
-    """
-    p = np.clip(p, 0.0, 1.0)
-    spread = p * (1 - p)
-    # What rounding leaves of a variance that is zero must not count as certainty.
-    varies = (variance > 1e-12) & (spread > 1e-12)
-    n = np.maximum(np.where(varies, spread / np.where(varies, variance, 1.0), rest), 1.0)
-    square = t * t / n
-    centre = (p + square / 2) / (1 + square)
-    half = t / (1 + square) * np.sqrt(spread / n + square / (4 * n))
-    # Rounding must not put a value of exactly 0 or 1 outside its own interval.
-    return np.minimum(np.maximum(centre - half, 0.0), p), np.maximum(np.minimum(centre + half, 1.0), p)
+    def _within_bounds(
+        self, share: np.ndarray, variance: np.ndarray, t: np.ndarray, seeds: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The interval in [0, 1] of a share with its variance."""
+        share = np.clip(share, 0.0, 1.0)
+        spread = share * (1 - share)
+        # What rounding leaves of a variance that is zero must not count as certainty.
+        varies = (variance > 1e-12) & (spread > 1e-12)
+        at_bounds = self._measured.pieces or float(self._rows**2 / np.sum(self._sizes.astype(np.float64) ** 2))
+        # Student's quantile widens as far as the variance is known less well than that of a binomial share.
+        if self._measured.degrees is None:
+            spread, plain = spread * self._rows / max(self._rows - 1, 1), _t_quantile(self._rows - 1, self._confidence)
+        else:
+            plain = _t_quantile(math.inf, self._confidence)
+        pieces = np.where(varies, spread / np.where(varies, variance, 1.0) * (plain / t) ** 2, at_bounds)
+        low, high = share_interval(share, pieces, self._confidence)
+        # No evidence is better than that nothing failed: what is missing to its width goes to the side of the failures.
+        missing = np.maximum(unseen(at_bounds, self._confidence) - (high - low), 0.0)
+        low, high = low - share * missing, high + (1 - share) * missing
+        if 1 < seeds < LEAST_SEEDS:
+            others = unseen(seeds, self._confidence)
+            low, high = np.minimum(low, share * (1 - others)), np.maximum(high, 1 - (1 - share) * (1 - others))
+        # Rounding must not put a value of exactly 0 or 1 outside its own interval.
+        return np.minimum(np.maximum(low, 0.0), share), np.maximum(np.minimum(high, 1.0), share)
 
 
 @lru_cache(maxsize=1024)
-def _t_quantile(degrees: int, confidence: float) -> float:
-    """Two-sided Student quantile."""
-    from scipy.special import stdtrit
+def _t_quantile(degrees: float, confidence: float) -> float:
+    """Two-sided Student quantile; the normal one with infinitely many degrees of freedom."""
+    from scipy.special import ndtri, stdtrit
+
+    if math.isinf(degrees):
+        return float(ndtri(0.5 + confidence / 2))
 
     return float(stdtrit(degrees, 0.5 + confidence / 2))
 

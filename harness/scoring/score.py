@@ -199,7 +199,9 @@ def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterat
             found = _measured(metric, answers if metric.labelled else one.test, test, target)
             if found is None:
                 continue
-            each, mean = per_seed(found), over_seeds(found)
+            each = per_seed(found)
+            mean = each[0] if len(each) == 1 else over_seeds(found)
+            assert isinstance(mean, Estimates), "one seed of several layers"
             deep = metric.title == "auroc" and len(one.layers) > 1
             depth = earliest(Curve(one.layers, found)) if deep else None
             yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.title, each, mean, depth)
