@@ -176,6 +176,8 @@ class Probe(Kind, frozen=True):
     """Whether `fit` is handed labels."""
     seeded: ClassVar[bool] = False
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
+    unfitted: ClassVar[bool] = False
+    """Whether its direction is drawn and looks at no state, so that hundreds of seeds cost one matrix product."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
     asks: ClassVar[Literal["pair", "example"]] = "pair"

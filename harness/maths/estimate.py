@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import product
 from typing import ClassVar
 
 import msgspec
@@ -134,18 +135,18 @@ def clustered_variance(influence: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 def per_seed(measured: Measured) -> Estimates:
     """Every seed and layer by itself, shape (seed, layer)."""
-    evidence = _Evidence(measured, CONFIDENCE)
+    basis = _Basis(measured, CONFIDENCE)
     variance = clustered_variance(measured.influence, measured.group)
-    return evidence.estimates(measured.value, variance, np.full(variance.shape, evidence.t), seeds=1)
+    return basis.estimates(measured.value, variance, np.full(variance.shape, basis.t), seeds=1)
 
 
 def over_seeds(measured: Measured, confidence: float = CONFIDENCE) -> Estimates:
     """The mean over seeds, shape (layer,), with the variance of rows and of seeds."""
-    evidence, seeds = _Evidence(measured, confidence), len(measured.value)
+    basis, seeds = _Basis(measured, confidence), len(measured.value)
     of_rows = clustered_variance(_seed_mean(measured.influence), measured.group)
     of_seeds = _seed_variance(measured.value)
-    t = _joint_t(of_rows, evidence.t, of_seeds, _t_quantile(max(seeds - 1, 1), confidence))
-    found = evidence.estimates(_seed_mean(measured.value), of_rows + of_seeds, t, seeds)
+    t = _joint_t(of_rows, basis.t, of_seeds, _t_quantile(max(seeds - 1, 1), confidence))
+    found = basis.estimates(_seed_mean(measured.value), of_rows + of_seeds, t, seeds)
     why = found.why or _few(measured)
     if not why:
         return found
@@ -162,8 +163,12 @@ def share_of_seeds(count: int, seeds: int) -> Estimate:
 
 def _few(measured: Measured) -> str:
     """Why nothing is said of other seeds; empty where it is, or where nobody asks."""
-    seeds = len(measured.value)
-    if not measured.drawn or seeds >= LEAST_SEEDS:
+    return few_seeds(len(measured.value)) if measured.drawn else ""
+
+
+def few_seeds(seeds: int) -> str:
+    """Why so few seeds say nothing of others; empty where they are enough."""
+    if seeds >= LEAST_SEEDS:
         return ""
     return f"{seeds} of the {LEAST_SEEDS} seeds that it takes to say something of others; raise `seeds`"
 
@@ -191,29 +196,41 @@ def difference(a: Measured, b: Measured) -> Estimate:
     return Estimate(value, value - down, value + up, n, max(left.seeds, right.seeds), why)
 
 
-def linearised(value: float, sides: Sequence[tuple[float, Measured]]) -> Estimate:
-    """A smooth function of several means at one layer, by its derivative with respect to each: (derivative, side).
+def ratio(above: Sequence[tuple[float, Measured]], below: Sequence[tuple[float, Measured]]) -> Estimate:
+    """Σ factor · value of `above` over that of `below`, at one layer, with Fieller's interval (1954, JRSS B 16).
 
-    Rows are paired through the groups that sides share, as in `difference`; each side's seeds are taken as drawn by
-    themselves. The interval is symmetric (the delta method).
+    It holds the ratios r at which above − r · below is not apart from zero; the linear approximation is too short where
+    `below` is small. That must be apart from zero itself. Rows are paired through the groups that sides share, as in
+    `difference`; each side's seeds are taken as drawn by themselves.
     """
-    sums: dict[int, float] = {}
-    seeds = 0.0
-    for derivative, side in sides:
-        assert side.value.shape[1] == 1, "one layer on each side"
-        ids, added = _cluster_sums(_seed_mean(side.influence)[0], side.group)
-        for group, one in zip(ids.tolist(), added / side.influence.shape[-1], strict=True):
-            sums[group] = sums.get(group, 0.0) + derivative * float(one)
-        seeds += derivative**2 * float(_seed_variance(side.value)[0])
-    n = max(side.influence.shape[-1] for _, side in sides)
-    most = max(len(side.value) for _, side in sides)
-    groups = len(sums)
-    why = next(filter(None, (_few(side) for _, side in sides)), ONE_GROUP if groups < 2 else "")
+    sides = [side for _, side in (*above, *below)]
+    assert all(side.value.shape[1] == 1 for side in sides), "one layer on each side"
+    added: dict[int, np.ndarray] = {}
+    values, seeds = np.zeros(2), np.zeros((2, 2))
+    for place, terms in enumerate((above, below)):
+        for factor, side in terms:
+            ids, sums = _cluster_sums(_seed_mean(side.influence)[0], side.group)
+            for group, one in zip(ids.tolist(), sums / side.influence.shape[-1], strict=True):
+                added.setdefault(group, np.zeros(2))[place] += factor * one
+            values[place] += factor * float(side.value[:, 0].mean())
+    for one, other in product((*((f, s, 0) for f, s in above), *((f, s, 1) for f, s in below)), repeat=2):
+        if one[1] is other[1]:
+            seeds[one[2], other[2]] += one[0] * other[0] * float(_seed_variance(one[1].value)[0])
+    n, most = max(side.influence.shape[-1] for side in sides), max(len(side.value) for side in sides)
+    value, groups = float(values[0] / values[1]), len(added)
+    why = next(filter(None, map(_few, sides)), ONE_GROUP if groups < 2 else "")
     if why:
         return Estimate(value, math.nan, math.nan, n, most, why)
-    variance = math.fsum(one * one for one in sums.values()) * groups / (groups - 1)
-    half = _t_quantile(groups - 1, CONFIDENCE) * math.sqrt(variance + seeds)
-    return Estimate(value, value - half, value + half, n, most)
+    rows = np.stack(list(added.values()))
+    variance = rows.T @ rows * groups / (groups - 1) + seeds
+    # Of rows and of seeds, the part that is known less well.
+    square = _t_quantile(min(groups, most if most > 1 else groups) - 1, CONFIDENCE) ** 2
+    # (above − r below)² = t² (v₀₀ − 2 r v₀₁ + r² v₁₁), a quadratic in r.
+    a, b, c = (values[1] ** 2, values[0] * values[1], values[0] ** 2) - square * variance[[1, 0, 0], [1, 1, 0]]
+    if not a > 0:
+        return Estimate(value, math.nan, math.nan, n, most, "what it is divided by is not apart from zero")
+    half = math.sqrt(max(b * b - a * c, 0.0))
+    return Estimate(value, float(b - half) / a, float(b + half) / a, n, most)
 
 
 def _joined(left: float, right: float, rho: float) -> float:
@@ -241,7 +258,7 @@ def _correlation(a: Measured, b: Measured) -> float:
     return min(max(covariance / scale, -1.0), 1.0)
 
 
-class _Evidence:
+class _Basis:
     """What the intervals of a measurement rest on, whichever seeds they are of."""
 
     def __init__(self, measured: Measured, confidence: float):
@@ -282,14 +299,17 @@ class _Evidence:
             plain = _t_quantile(math.inf, self._confidence)
         pieces = np.where(varies, spread / np.where(varies, variance, 1.0) * (plain / t) ** 2, at_bounds)
         low, high = share_interval(share, pieces, self._confidence)
+        low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
         # No evidence is better than that nothing failed: what is missing to its width goes to the side of the failures.
         missing = np.maximum(unseen(at_bounds, self._confidence) - (high - low), 0.0)
-        low, high = low - share * missing, high + (1 - share) * missing
+        above = np.minimum((1 - share) * missing, 1 - high)
+        low, high = low - (missing - above), high + above
+        low, high = np.maximum(low, 0.0), high - np.minimum(low, 0.0)
         if 1 < seeds < LEAST_SEEDS:
             others = unseen(seeds, self._confidence)
             low, high = np.minimum(low, share * (1 - others)), np.maximum(high, 1 - (1 - share) * (1 - others))
         # Rounding must not put a value of exactly 0 or 1 outside its own interval.
-        return np.minimum(np.maximum(low, 0.0), share), np.maximum(np.minimum(high, 1.0), share)
+        return np.minimum(low, share), np.maximum(high, share)
 
 
 @lru_cache(maxsize=1024)
@@ -299,7 +319,6 @@ def _t_quantile(degrees: float, confidence: float) -> float:
 
     if math.isinf(degrees):
         return float(ndtri(0.5 + confidence / 2))
-
     return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 

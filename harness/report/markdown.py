@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.maths.estimate import CONFIDENCE
+from harness.maths.estimate import CONFIDENCE, share_of_seeds
 from harness.report import depths, leaderboard
 from harness.report.intervals import Score
 from harness.report.markup import folded as _folded
@@ -149,7 +149,12 @@ def _emphasised(scores: Scores, score: Score | None) -> str:
 
 
 def _seeds(summary: Summary) -> str:
-    return ", ".join(f"{count} {plain.markdown(factor) or '–'}" for factor, count in summary.seeds.items()) or "–"
+    """`48 truth (0.96 [0.87, 0.99] of all), 2 word`: where seeds are of several kinds, how many others would be of the first."""
+    counts = [f"{count} {plain.markdown(factor) or '–'}" for factor, count in summary.seeds.items()]
+    if len(counts) > 1:
+        share = share_of_seeds(next(iter(summary.seeds.values())), sum(summary.seeds.values()))
+        counts[0] += f" ({evidence(Score(share.value, share.low, share.high))} of all)"
+    return ", ".join(counts) or "–"
 
 
 def _rules(summaries: Sequence[Summary]) -> Iterable[str]:
