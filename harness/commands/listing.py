@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.commands.error_rates import error_rates
 from harness.contracts import Analysis, Check, Metric, Probe, kind
 from harness.contracts.network_bed import NetworkBed, Recipe
 from harness.errors import UsageError, did_you_mean
@@ -114,7 +115,7 @@ def _facts(cls: type[kind.Kind]) -> list[str]:
     if issubclass(cls, Metric) and (beside := cls().beside):
         facts.append(f"Always reported together with {', '.join(beside)}.")
     if issubclass(cls, Check) and cls.claim:
-        facts.append(f"Claim: {cls.claim}.")
+        facts += [f"Claim: {cls.claim}.", *error_rates(cls.kind())]
     if issubclass(cls, NetworkBed):
         facts += _of_network(cls())
     for what in ("answers", "template"):

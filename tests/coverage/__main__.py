@@ -1,0 +1,115 @@
+"""Simulates how often intervals cover and how often checks pass: `python -m tests.coverage`, or with some of rows, seeds,
+checks named. With `--write`, the tables of specs/INTERVALS.md and those of `harness list checks NAME` are made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from tests.coverage.cases import CASES
+from tests.coverage.intervals import SHAPES, VALUES, Coverage, of_rows, of_seeds
+from tests.coverage.rates import Setting, rates, runs_of
+
+HOUSE = Path(__file__).parents[2]
+PAGE = HOUSE / "specs" / "INTERVALS.md"
+RATES = HOUSE / "harness" / "checks" / "error_rates.csv"
+PARTS = ("rows", "seeds", "checks")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.coverage", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--trials", type=int, default=1000, help="of each interval")
+    parser.add_argument("--runs", type=int, default=300, help="of each check")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--write", action="store_true", help="into the page and the package")
+    given = parser.parse_args()
+    for part in given.parts:
+        start = time.monotonic()
+        if part == "rows":
+            lines = list(_rows(given.trials, given.processes))
+        elif part == "seeds":
+            lines = list(_seeds(of_seeds(given.trials)))
+        else:
+            found = rates(CASES, given.runs, given.processes)
+            lines = list(_checks(found))
+            if given.write:
+                _write_rates(found, given.runs)
+        print("\n".join(lines), f"\n({part}: {time.monotonic() - start:.0f} s)\n", flush=True)
+        if given.write:
+            _write_page(part, lines)
+
+
+def _of_shape(shape: tuple[int, int], trials: int) -> list[Coverage]:
+    return list(of_rows(trials, shapes=(shape,)))
+
+
+def _rows(trials: int, processes: int) -> Iterator[str]:
+    # The longest first, so that both processes end together.
+    shapes = sorted(SHAPES, reverse=True)
+    with ProcessPoolExecutor(processes) as pool:
+        found = [one for several in pool.map(_of_shape, shapes, [trials] * len(shapes)) for one in several]
+    yield f"| nominal 95 % is, in % | {' | '.join(f'{value:g}' for value in VALUES)} |"
+    yield "| --- |" + " --- |" * len(VALUES)
+    for statistic in ("accuracy", "AUROC"):
+        for rows, size in SHAPES:
+            cells = []
+            for value in VALUES:
+                own = [
+                    100 * one.covered
+                    for one in found
+                    if (one.statistic, one.rows, one.size, one.truth) == (statistic, rows, size, value)
+                ]
+                low, high = round(min(own)), round(max(own))
+                cells.append(f"{low}" if low == high else f"{low}–{high}")
+            groups = "" if size == 1 else f" in groups of {size}"
+            yield f"| {statistic}, {rows} rows{groups} | {' | '.join(cells)} |"
+
+
+def _seeds(found: Iterable[Coverage]) -> Iterator[str]:
+    yield "| statistic | seeds | nominal 95 % is, in % | mean width |"
+    yield "| --- | --- | --- | --- |"
+    for one in found:
+        yield f"| {one.statistic} | {one.case} | {100 * one.covered:.0f} | {one.width:.2f} |"
+
+
+def _checks(found: Mapping[Setting, float]) -> Iterator[str]:
+    columns = [("one fit", 1), ("alike", 10), ("alike", 50), ("two kinds", 10), ("two kinds", 50)]
+    heads = [f"{fits}" if fits == "one fit" else f"{seeds} seeds {fits}" for fits, seeds in columns]
+    yield f"| check | passes at its threshold, in %: {' | '.join(heads)} | power, in %: {' | '.join(heads[:3])} | effect |"
+    yield "| --- |" + " --- |" * 9
+    for name, case in CASES.items():
+        cells = [
+            "–" if (rate := found.get((name, fits, seeds, effect))) is None else f"{100 * rate:.1f}"
+            for effect, some in ((False, columns), (True, columns[:3]))
+            for fits, seeds in some
+        ]
+        yield f"| `{name}` | {' | '.join(cells)} | {case.effect} |"
+
+
+def _write_page(part: str, lines: list[str]) -> None:
+    marks = f"<!-- {part} -->\n", f"<!-- end of {part} -->"
+    text = PAGE.read_text(encoding="utf-8")
+    made = re.sub(f"{marks[0]}.*?{marks[1]}", lambda _: marks[0] + "\n".join(lines) + "\n" + marks[1], text, flags=re.S)
+    PAGE.write_text(made, encoding="utf-8")
+
+
+def _write_rates(found: Mapping[Setting, float], runs: int) -> None:
+    with RATES.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("check", "fits", "seeds", "false_pass", "power", "effect", "runs"))
+        for (name, fits, seeds, effect), rate in found.items():
+            if not effect:
+                power = found.get((name, fits, seeds, True))
+                made = runs_of((name, fits, seeds, False), runs)
+                writer.writerow((name, fits, seeds, rate, "" if power is None else power, CASES[name].effect, made))
+
+
+if __name__ == "__main__":
+    main()
