@@ -154,7 +154,7 @@ TABLE |= {
     "not_xor": (
         NotXor(probe="p", over="truth^word"),
         World().add("p", truth=2.0, xor=0.2),
-        World().add("p", xor=[3.0] * 5),
+        World().add("p", xor=[3.0] * 6),
         World().add("p", truth=1.0, xor=1.0),
     ),
     "as_good_as": (
@@ -380,7 +380,7 @@ def test_one_label_among_the_test_rows_is_inconclusive_and_says_why() -> None:
 
 def test_the_layer_of_the_probe_is_the_layer_of_what_it_is_compared_with() -> None:
     world = World(layer="validation")
-    world.add("p", truth=[[2.0, 0.0]]).add("random", truth=[[0.0, 2.0]] * 5)
+    world.add("p", truth=[[2.0, 0.0]]).add("random", truth=[[0.0, 2.0]] * 6)
     judgement = world.decide(BeatsRandom(probe="p"))
     assert judgement.finding == "pass"
     assert "layer 3 (best validation AUROC)" in judgement.why

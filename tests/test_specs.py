@@ -11,6 +11,7 @@ import pytest
 
 from harness import language, pipeline
 from harness.data.hub import Hub
+from harness.maths.estimate import LEAST_SEEDS
 from harness.prompts import contrast_pairs
 from harness.store import Store
 
@@ -62,6 +63,14 @@ def test_shipped_specs_are_valid_and_have_a_committed_report(path: Path) -> None
     for name in ("report.md", "results.csv", "seeds.csv", "checks.csv", "manifest.json"):
         assert (report / name).is_file(), f"{report / name} is not committed"
     assert ",unexpected," not in (report / "checks.csv").read_text()
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_what_shipped_specs_claim_of_a_method_that_draws_has_the_seeds_for_it(path: Path) -> None:
+    spec = language.read(path)
+    drawing = {probe.title for probe in spec.probes if probe.seeded}
+    few = [check.title for check in spec.checks if check.probe in drawing and spec.seeds < LEAST_SEEDS]
+    assert not few, "whatever they find, these are inconclusive"
 
 
 @pytest.mark.real

@@ -89,7 +89,7 @@ def judged(estimate: Estimate, rule: Rule, threshold: float, statement: str, dra
 
 def decided(measured: Measured, rule: Rule, threshold: float, statement: str, draws: str = "seeds") -> Judgement:
     """A judgement of the mean over seeds at one layer; see `judged` and `of_most_seeds`."""
-    judgement = judged(over_seeds(measured).one(0), rule, threshold, statement, draws)
+    judgement = judged(over_seeds(measured, exact=True).one(0), rule, threshold, statement, draws)
     if not measured.drawn:
         return judgement
     each = per_seed(measured)

@@ -39,7 +39,7 @@ class StableAcrossSeeds(Check, frozen=True, kw_only=True):
         if seeds < LEAST_SEEDS:
             why = f"{few_seeds(seeds)}, or name a probe that draws random numbers"
             return judged(missing(why, rows, seeds), at_least, self.threshold, statement)
-        agreement = over_seeds(pairwise_agreement(score, own.groups)).one(0)
+        agreement = over_seeds(pairwise_agreement(score, own.groups), exact=True).one(0)
         return judged(agreement, at_least, self.threshold, statement)
 
 

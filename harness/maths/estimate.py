@@ -140,9 +140,13 @@ def per_seed(measured: Measured) -> Estimates:
     return basis.estimates(measured.value, variance, np.full(variance.shape, basis.t), seeds=1)
 
 
-def over_seeds(measured: Measured, confidence: float = CONFIDENCE) -> Estimates:
-    """The mean over seeds, shape (layer,), with the variance of rows and of seeds."""
-    basis, seeds = _Basis(measured, confidence), len(measured.value)
+def over_seeds(measured: Measured, confidence: float = CONFIDENCE, *, exact: bool = False) -> Estimates:
+    """The mean over seeds, shape (layer,), with the variance of rows and of seeds.
+
+    The `exact` interval of a bounded metric is a little wider; verdicts rest on it, which must not be passed by chance more
+    often than they say.
+    """
+    basis, seeds = _Basis(measured, confidence, exact), len(measured.value)
     of_rows = clustered_variance(_seed_mean(measured.influence), measured.group)
     of_seeds = _seed_variance(measured.value)
     t = _joint_t(of_rows, basis.t, of_seeds, _t_quantile(max(seeds - 1, 1), confidence))
@@ -185,7 +189,7 @@ def difference(a: Measured, b: Measured) -> Estimate:
     when no row differs at all.
     """
     assert a.value.shape[1] == b.value.shape[1] == 1, "one layer on each side"
-    left, right = over_seeds(a).one(0), over_seeds(b).one(0)
+    left, right = over_seeds(a, exact=True).one(0), over_seeds(b, exact=True).one(0)
     value = left.value - right.value
     same_rows = np.array_equal(a.group, b.group)
     n = left.n if same_rows else left.n + right.n
@@ -261,9 +265,10 @@ def _correlation(a: Measured, b: Measured) -> float:
 class _Basis:
     """What the intervals of a measurement rest on, whichever seeds they are of."""
 
-    def __init__(self, measured: Measured, confidence: float):
+    def __init__(self, measured: Measured, confidence: float, exact: bool = False):
         self._measured = measured
         self._confidence = confidence
+        self._exact = exact
         self._rows = measured.influence.shape[-1]
         self._sizes = np.unique(measured.group, return_counts=True)[1]
         clusters = len(self._sizes)
@@ -298,7 +303,7 @@ class _Basis:
         else:
             plain = _t_quantile(math.inf, self._confidence)
         pieces = np.where(varies, spread / np.where(varies, variance, 1.0) * (plain / t) ** 2, at_bounds)
-        low, high = share_interval(share, pieces, self._confidence)
+        low, high = share_interval(share, pieces, self._confidence, exact=self._exact)
         low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
         # No evidence is better than that nothing failed: what is missing to its width goes to the side of the failures.
         missing = np.maximum(unseen(at_bounds, self._confidence) - (high - low), 0.0)

@@ -22,22 +22,34 @@ FEW = 20
 """Right or wrong answers below which the expansion is off by 1 % of an interval's half and more."""
 
 
-def share_interval(share: np.ndarray, pieces: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Both ends of the mid-P interval of `share` among `pieces`, which need not be whole numbers; arrays of one shape."""
+def share_interval(
+    share: np.ndarray, pieces: np.ndarray, confidence: float, *, exact: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of the mid-P interval of `share` among `pieces`, which need not be whole numbers; arrays of one shape.
+
+    The `exact` interval is Clopper and Pearson's own, which misses on neither side more often than it says; where the
+    expansion stands for it, half a piece of evidence is added.
+    """
     tail = (1 - confidence) / 2
     low, high = _expansion(share, pieces, tail)
+    if exact:
+        low, high = low - 0.5 / pieces, high + 0.5 / pieces
     right, wrong = share * pieces, (1 - share) * pieces
     few = np.minimum(right, wrong) < FEW
     if few.any():
         right, wrong = right[few], wrong[few]
-        low[few], high[few] = 1 - _upper(wrong, right, tail), _upper(right, wrong, tail)
+        low[few], high[few] = 1 - _upper(wrong, right, tail, exact), _upper(right, wrong, tail, exact)
     return low, high
 
 
 def unseen(pieces: T, confidence: float) -> T:
-    """Width of the interval where nothing failed: the share of failures of which none need be among so many pieces, 3/n for
-    many of them at 95 %."""
-    return 1 - (1 - confidence) ** (1 / pieces)
+    """Width of the interval where nothing failed: the share of failures of which none need be among so many pieces.
+
+    For many pieces at 95 % it is 3.3/n, where the interval of seven failures begins in the shortest ones that always cover
+    (Crow & Gardner 1959, Biometrika 46: 3.285). With 3/n no interval covers a little more than three failures well: either
+    none are seen, or seven.
+    """
+    return 1 - (0.75 * (1 - confidence)) ** (1 / pieces)
 
 
 def _expansion(share: np.ndarray, pieces: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +65,7 @@ def _expansion(share: np.ndarray, pieces: np.ndarray, tail: float) -> tuple[np.n
     return centre - half, centre + half
 
 
-def _upper(events: np.ndarray, others: np.ndarray, tail: float) -> np.ndarray:
+def _upper(events: np.ndarray, others: np.ndarray, tail: float, exact: bool) -> np.ndarray:
     """The share at which so few events or fewer have the probability `tail`, those as many as were seen counted half.
 
     Between the beta quantiles that count them fully and not at all; the place between both was fitted to the exact one,
@@ -62,9 +74,9 @@ def _upper(events: np.ndarray, others: np.ndarray, tail: float) -> np.ndarray:
     from scipy.special import betaincinv
 
     shift = 0.5 + 0.2 / (1 + 0.5 * events) + np.minimum(0.35 / np.maximum(others, 0.7), 0.5)
-    shift = np.minimum(shift, 1.0)
+    shift = np.ones_like(shift) if exact else np.minimum(shift, 1.0)
     below = np.maximum(others + 1 - shift, 1e-9)
     end = np.where(others > 0, betaincinv(events + shift, below, 1 - tail), 1.0)
     none = events <= 0
-    end[none] = unseen(others[none], 1 - 2 * tail)
+    end[none] = 1 - tail ** (1 / others[none]) if exact else unseen(others[none], 1 - 2 * tail)
     return end

@@ -1,20 +1,22 @@
 """Simulates how often intervals cover and how often checks pass: `python -m tests.coverage`, or with some of rows, seeds,
-checks named. With `--write`, the tables of specs/INTERVALS.md and those of `harness list checks NAME` are made anew.
+checks named; `--check NAME` for one check. With `--write`, the tables of specs/INTERVALS.md and what
+`harness list checks NAME` says are made anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tests.coverage.cases import CASES
 from tests.coverage.intervals import SHAPES, VALUES, Coverage, of_rows, of_seeds
-from tests.coverage.rates import Setting, rates, runs_of
+from tests.coverage.rates import rates, runs_of
 
 HOUSE = Path(__file__).parents[2]
 PAGE = HOUSE / "specs" / "INTERVALS.md"
@@ -25,8 +27,11 @@ PARTS = ("rows", "seeds", "checks")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.coverage", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS)
-    parser.add_argument("--trials", type=int, default=1000, help="of each interval")
-    parser.add_argument("--runs", type=int, default=300, help="of each check")
+    parser.add_argument("--trials", type=int, default=2000, help="of each interval")
+    parser.add_argument("--runs", type=int, default=1000, help="of each check")
+    parser.add_argument(
+        "--check", action="append", choices=list(CASES), help="leave the others as they are", default=[]
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="into the page and the package")
     given = parser.parse_args()
@@ -37,13 +42,15 @@ def main() -> None:
         elif part == "seeds":
             lines = list(_seeds(of_seeds(given.trials)))
         else:
-            found = rates(CASES, given.runs, given.processes)
+            found = _rates(given.check or list(CASES), given.runs, given.processes)
             lines = list(_checks(found))
             if given.write:
-                _write_rates(found, given.runs)
+                kept = [row for row in told() if row["check"] not in given.check] if given.check else []
+                found = sorted(kept + found, key=lambda row: list(CASES).index(row["check"]))
+                _write_rates(found)
         print("\n".join(lines), f"\n({part}: {time.monotonic() - start:.0f} s)\n", flush=True)
         if given.write:
-            _write_page(part, lines)
+            _write_page(part, list(_checks(found)) if part == "checks" else lines)
 
 
 def _of_shape(shape: tuple[int, int], trials: int) -> list[Coverage]:
@@ -65,6 +72,7 @@ def _rows(trials: int, processes: int) -> Iterator[str]:
                     100 * one.covered
                     for one in found
                     if (one.statistic, one.rows, one.size, one.truth) == (statistic, rows, size, value)
+                    and not math.isnan(one.width)
                 ]
                 low, high = round(min(own)), round(max(own))
                 cells.append(f"{low}" if low == high else f"{low}–{high}")
@@ -79,18 +87,43 @@ def _seeds(found: Iterable[Coverage]) -> Iterator[str]:
         yield f"| {one.statistic} | {one.case} | {100 * one.covered:.0f} | {one.width:.2f} |"
 
 
-def _checks(found: Mapping[Setting, float]) -> Iterator[str]:
-    columns = [("one fit", 1), ("alike", 10), ("alike", 50), ("two kinds", 10), ("two kinds", 50)]
+def _rates(names: list[str], runs: int, processes: int) -> list[dict[str, str]]:
+    """Rows of the table of rates."""
+    found = rates(names, runs, processes)
+    return [
+        {
+            "check": name,
+            "fits": fits,
+            "seeds": f"{seeds}",
+            "false_pass": f"{rate:.4f}",
+            "power": "" if (power := found.get((name, fits, seeds, True))) is None else f"{power:.4f}",
+            "effect": CASES[name].effect,
+            "runs": f"{runs_of((name, fits, seeds, effect), runs)}",
+        }
+        for (name, fits, seeds, effect), rate in found.items()
+        if not effect
+    ]
+
+
+def told() -> list[dict[str, str]]:
+    """The rows that `harness list checks NAME` speaks of."""
+    with RATES.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _checks(rows: list[dict[str, str]]) -> Iterator[str]:
+    columns = [("one fit", "1"), ("alike", "10"), ("alike", "50"), ("two kinds", "10"), ("two kinds", "50")]
     heads = [f"{fits}" if fits == "one fit" else f"{seeds} seeds {fits}" for fits, seeds in columns]
     yield f"| check | passes at its threshold, in %: {' | '.join(heads)} | power, in %: {' | '.join(heads[:3])} | effect |"
     yield "| --- |" + " --- |" * 9
-    for name, case in CASES.items():
+    by_setting = {(row["check"], row["fits"], row["seeds"]): row for row in rows}
+    for name in dict.fromkeys(row["check"] for row in rows):
         cells = [
-            "–" if (rate := found.get((name, fits, seeds, effect))) is None else f"{100 * rate:.1f}"
-            for effect, some in ((False, columns), (True, columns[:3]))
-            for fits, seeds in some
+            f"{100 * float(row[which]):.1f}" if (row := by_setting.get((name, *column))) and row[which] else "–"
+            for which, some in (("false_pass", columns), ("power", columns[:3]))
+            for column in some
         ]
-        yield f"| `{name}` | {' | '.join(cells)} | {case.effect} |"
+        yield f"| `{name}` | {' | '.join(cells)} | {CASES[name].effect} |"
 
 
 def _write_page(part: str, lines: list[str]) -> None:
@@ -100,15 +133,11 @@ def _write_page(part: str, lines: list[str]) -> None:
     PAGE.write_text(made, encoding="utf-8")
 
 
-def _write_rates(found: Mapping[Setting, float], runs: int) -> None:
+def _write_rates(rows: list[dict[str, str]]) -> None:
     with RATES.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("check", "fits", "seeds", "false_pass", "power", "effect", "runs"))
-        for (name, fits, seeds, effect), rate in found.items():
-            if not effect:
-                power = found.get((name, fits, seeds, True))
-                made = runs_of((name, fits, seeds, False), runs)
-                writer.writerow((name, fits, seeds, rate, "" if power is None else power, CASES[name].effect, made))
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,16 @@ def passing(setting: Setting, runs: int) -> float:
 
 
 def runs_of(setting: Setting, runs: int) -> int:
-    """How many of `runs` are made of a setting."""
-    name, fits, seeds, _ = setting
+    """How many of `runs` are made of a setting: fewer where passing is common, and where a run takes longer."""
+    name, fits, seeds, effect = setting
     if fits != "one fit" and seeds < LEAST_SEEDS:
         return FEW_RUNS
-    return runs // 6 if CASES[name].slow else runs
+    return (
+        runs
+        // (8 if effect else 4 if fits == "two kinds" else 1)
+        // (2 if seeds > 10 else 1)
+        // (6 if CASES[name].slow else 1)
+    )
 
 
 def rates(names: Iterable[str], runs: int, processes: int) -> Mapping[Setting, float]:
