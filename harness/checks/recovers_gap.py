@@ -21,7 +21,7 @@ class RecoversGap(Check, frozen=True, kw_only=True):
     Statistic: the performance gap recovered, (AUROC − floor) / (ceiling − floor), all against the truth. The floor is what is
     found on the same rows by a probe that was fitted on what the network says there (write one with `target: bob`), or by
     the network's own answer (`floor: zero_shot`). The ceiling is a probe with labels on honest rows. Test: the 95 % interval
-    of the ratio (Fieller 1954), clustered by group. Threshold: `least`, a convention of ours. Without a gap
+    of the ratio (Fieller's, from the joined intervals of all three), clustered by group. Threshold: `least`, a convention of ours. Without a gap
     between floor and ceiling, nothing can be decided.
     """
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import product
 from typing import ClassVar
 
 import msgspec
@@ -201,40 +200,43 @@ def difference(a: Measured, b: Measured) -> Estimate:
 
 
 def ratio(above: Sequence[tuple[float, Measured]], below: Sequence[tuple[float, Measured]]) -> Estimate:
-    """Σ factor · value of `above` over that of `below`, at one layer, with Fieller's interval (1954, JRSS B 16).
+    """Σ factor · value of `above` over that of `below`, which is positive, at one layer; a side may stand in both.
 
-    It holds the ratios r at which above − r · below is not apart from zero; the linear approximation is too short where
-    `below` is small. That must be apart from zero itself. Rows are paired through the groups that sides share, as in
-    `difference`; each side's seeds are taken as drawn by themselves.
+    The interval holds the ratios r at which above − r · below is not apart from zero (Fieller 1954, JRSS B 16), by the sides'
+    own intervals joined as in `difference`; the linear approximation is too short where `below` is small.
     """
-    sides = [side for _, side in (*above, *below)]
+    sides = list({id(side): side for _, side in (*above, *below)}.values())
     assert all(side.value.shape[1] == 1 for side in sides), "one layer on each side"
-    added: dict[int, np.ndarray] = {}
-    values, seeds = np.zeros(2), np.zeros((2, 2))
-    for place, terms in enumerate((above, below)):
-        for factor, side in terms:
-            ids, sums = _cluster_sums(_seed_mean(side.influence)[0], side.group)
-            for group, one in zip(ids.tolist(), sums / side.influence.shape[-1], strict=True):
-                added.setdefault(group, np.zeros(2))[place] += factor * one
-            values[place] += factor * float(side.value[:, 0].mean())
-    for one, other in product((*((f, s, 0) for f, s in above), *((f, s, 1) for f, s in below)), repeat=2):
-        if one[1] is other[1]:
-            seeds[one[2], other[2]] += one[0] * other[0] * float(_seed_variance(one[1].value)[0])
-    n, most = max(side.influence.shape[-1] for side in sides), max(len(side.value) for side in sides)
-    value, groups = float(values[0] / values[1]), len(added)
-    why = next(filter(None, map(_few, sides)), ONE_GROUP if groups < 2 else "")
-    if why:
-        return Estimate(value, math.nan, math.nan, n, most, why)
-    rows = np.stack(list(added.values()))
-    variance = rows.T @ rows * groups / (groups - 1) + seeds
-    # Of rows and of seeds, the part that is known less well.
-    square = _t_quantile(min(groups, most if most > 1 else groups) - 1, CONFIDENCE) ** 2
-    # (above − r below)² = t² (v₀₀ − 2 r v₀₁ + r² v₁₁), a quadratic in r.
-    a, b, c = (values[1] ** 2, values[0] * values[1], values[0] ** 2) - square * variance[[1, 0, 0], [1, 1, 0]]
-    if not a > 0:
-        return Estimate(value, math.nan, math.nan, n, most, "what it is divided by is not apart from zero")
-    half = math.sqrt(max(b * b - a * c, 0.0))
-    return Estimate(value, float(b - half) / a, float(b + half) / a, n, most)
+    factors = np.array([[sum(f for f, one in terms if one is side) for side in sides] for terms in (above, below)])
+    each = [over_seeds(side, exact=True).one(0) for side in sides]
+    values, low, high = np.array([(one.value, one.low, one.high) for one in each]).T
+    rho = np.array([[1.0 if one is other else _correlation(one, other) for other in sides] for one in sides])
+    n, seeds = max(one.n for one in each), max(one.seeds for one in each)
+    value = float(factors[0] @ values / (factors[1] @ values))
+
+    def end(ratio: float, side: int) -> float:
+        """Where above − r · below ends, the lower end with `side` −1."""
+        weight = factors[0] - ratio * factors[1]
+        reach = weight * np.where(side * weight > 0, high - values, values - low)
+        return float(weight @ values + side * math.sqrt(max(reach @ rho @ reach, 0.0)))
+
+    def root(side: int) -> float:
+        """The ratio at which that end is zero: the lower end of the ratios with `side` −1."""
+        near, far = value, value + side
+        while side * end(far, side) > 0:
+            near, far = far, value + 2 * (far - value)
+            if abs(far - value) > 1e6:
+                return math.nan
+        for _ in range(60):
+            middle = (near + far) / 2
+            near, far = (middle, far) if side * end(middle, side) > 0 else (near, middle)
+        return far
+
+    why = next(filter(None, (one.why for one in each)), "")
+    ends = (math.nan, math.nan) if why else (root(-1), root(1))
+    if not why and not all(map(math.isfinite, ends)):
+        ends, why = (math.nan, math.nan), "what it is divided by is not apart from zero"
+    return Estimate(value, *ends, n, seeds, why)
 
 
 def _joined(left: float, right: float, rho: float) -> float:
