@@ -365,7 +365,9 @@ def test_the_interval_of_the_ratio_covers() -> None:
         above = np.clip(0.6 * below + 0.2 * (random.random((1, 80)) - 0.5), 0, 1)
         estimate = over_seeds(ratio_of_means(above, below, np.arange(80))).one(0)
         hits += estimate.low <= 0.6026 <= estimate.high
-    assert 0.91 <= hits / 300 <= 0.99
+        # One row in 80 that breaks the law wholly may be unseen: 0.04 of what a row can break, which is twice its mean.
+        assert estimate.high - estimate.low < 0.1
+    assert hits / 300 >= 0.91
 
 
 def test_agreement_across_prompts_is_that_of_all_couples() -> None:
