@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 
 import pytest
@@ -10,7 +9,7 @@ from scipy.stats import binom
 
 from harness.commands.error_rates import error_rates
 from harness.contracts import kind
-from tests.coverage.__main__ import PAGE, RATES
+from tests.coverage.__main__ import PAGE, told
 from tests.coverage.cases import CASES, EXACT, Draw, Fits, decide
 from tests.coverage.intervals import SHAPES, VALUES, of_rows, of_seeds
 from tests.coverage.rates import passing, settings
@@ -40,11 +39,14 @@ def test_intervals_of_seeds_cover() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_checks_pass_by_chance_one_time_in_forty_at_most_and_find_an_effect(name: str) -> None:
     most = binom.ppf(0.9995, RUNS, ALLOWED) / RUNS
+    powers = {(row["fits"], int(row["seeds"])): float(row["power"] or 0) for row in told() if row["check"] == name}
+    assert max(powers.values()) > 0.5
     for check, fits, seeds, effect in settings([name]):
         if seeds == 50 or (fits != "one fit" and seeds < 6):
             continue
         rate = passing((check, fits, seeds, effect), RUNS if not effect else 20)
-        assert rate <= most if not effect else rate >= 0.1, (fits, seeds, effect)
+        least = binom.ppf(0.0005, 20, powers[fits, seeds]) / 20
+        assert rate <= most if not effect else rate >= least, (fits, seeds, effect)
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
@@ -61,10 +63,10 @@ def test_a_few_seeds_of_a_method_that_draws_decide_nothing(name: str, seeds: int
 
 def test_every_check_is_simulated_and_says_its_rates() -> None:
     assert {*CASES, *EXACT} == set(kind.names("checks"))
-    with RATES.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    told = {(row["check"], row["fits"], int(row["seeds"])) for row in rows}
-    assert told == {(name, fits, seeds) for name, fits, seeds, _ in settings()}
+    rows = told()
+    assert {(row["check"], row["fits"], int(row["seeds"])) for row in rows} == {
+        (name, fits, seeds) for name, fits, seeds, _ in settings()
+    }
     for row in rows:
         runs = int(row["runs"])
         assert float(row["false_pass"]) <= binom.ppf(0.9999, runs, ALLOWED) / runs, row
