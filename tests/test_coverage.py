@@ -50,7 +50,9 @@ def test_checks_pass_by_chance_one_time_in_forty_at_most_and_find_an_effect(name
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.seeded])
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if case.seeded and name != "chance_on_shuffled_labels"]
+)
 def test_a_few_seeds_of_a_method_that_draws_decide_nothing(name: str, seeds: int) -> None:
     fits: tuple[Fits, ...] = ("alike", "two kinds")
     for one in fits:
