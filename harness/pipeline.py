@@ -30,6 +30,7 @@ from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
 from harness.stages.layer_stage import Layers
 from harness.stages.prompt_stage import prompts_asked
+from harness.stages.repeat_stage import headline_asked
 from harness.stages.report_stage import Rendered
 from harness.stages.states_stage import states_read
 from harness.stages.summary_stage import Summarised
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
 def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progress: Progress | None = None) -> Plan:
     """The stages of a spec whose relative paths start at `folder`. Nothing is forwarded and no weights are loaded.
 
-    With `bring`, assets that the spec names are downloaded if they are not here. Raises UsageError for a model or a data set
-    that cannot be found.
+    With `bring`, assets that are not here are downloaded. Raises UsageError for a model or a data set that cannot be found.
     """
     subjects = {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions}
     spec, left_out = own_answers.spoken(spec, subjects)
@@ -62,11 +62,12 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))
     tables = plan.add(Tables(spec=spec, scores=scores))
     layers = plan.add(Layers(spec=spec, scores=scores))
+    headline = headline_asked(plan, scores, lambda other: planned(other, folder, store, bring=bring, progress=progress))
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
-    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
+    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, looks))
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
+        spec=spec, tables=tables, layers=layers, headline=headline, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
         claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan
@@ -104,8 +105,7 @@ def run(
     execution = Run(plan, store, reporter, resources, team)
     with Lease(store, plan.uses):
         report, files = execution.get(plan.last)
-    report = msgspec.structs.replace(report, manifest=manifest_of(execution))
-    write(report, out / spec.name, page=page, rendered=files)
+    write(msgspec.structs.replace(report, manifest=manifest_of(execution)), out / spec.name, page=page, rendered=files)
     plan.remember(store)
     if team is not None:
         team.begin({"do": "end"})

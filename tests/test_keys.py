@@ -204,7 +204,9 @@ def _bound(node: ast.stmt) -> str:
         ("scoring/labels.py", "agreeing.any()", "agreeing.all()", {"score"}),
         ("report/facts.py", "layer 0 is", "layer 0 was", {"summary"}),
         ("stages/fits_by_layer.py", "one.probe.fit(train, one.seeds)", "one.probe.fit(train, one.seeds[:1])", {"fit"}),
-        ("maths/right.py", "return", "print()\n    return", {"tables", "checks", "samples"}),
+        ("maths/right.py", "return", "print()\n    return", {"tables", "checks", "samples", "headline"}),
+        ("maths/halves.py", "return Spread", "print()\n    return Spread", {"headline"}),
+        ("scoring/over_draws.py", "count == 1", "count < 2", {"draws"}),
     ],
 )
 def test_what_was_in_no_key_is_in_one(

@@ -20,7 +20,7 @@ from harness.machine.progress import Reporter, StageProgress
 from harness.scoring.score import training_sign
 from harness.store import Store, sealed
 
-SAME_IN_EVERY_RUN = ("report.md", "results.csv", "seeds.csv", "checks.csv")
+SAME_IN_EVERY_RUN = ("report.md", "headline.csv", "results.csv", "seeds.csv", "checks.csv")
 
 PLANTED = """
 harness: 1
@@ -159,7 +159,7 @@ def test_stages_are_shown_one_after_another_and_noted_in_the_order_of_the_plan(t
     path.write_text(path.read_text() + "autopsy: [{probe: ccs}]\ngeometry: true\n")
     outcome = pipeline.run(path, out=tmp_path / "reports", page=False, reporter=shown)
     before, looks = ["prompts", "activations", "fit"], ["autopsy", "geometry", "components"]
-    after = ["tables", "layers", "summary", "checks"]
+    after = ["tables", "layers", "headline", "draws", "summary", "checks"]
     assert list(dict.fromkeys(shown.kinds)) == [*before, *after, "refit", *looks, "figures", "report"]
     noted = [stage["kind"] for stage in json.loads((outcome.folder / "manifest.json").read_text())["stages"]]
     assert list(dict.fromkeys(noted)) == [*before, "score", *looks, *after, "figures", "report"]
@@ -259,7 +259,7 @@ def test_signs_on_rows_where_a_factor_agrees_are_a_matter_of_scores_only(tmp_pat
     plan = pipeline.planned(language.read(path, ["data.sign_on=word"]), tmp_path, store)
     found = plan.stored(store)
     missing = {stage.kind for stage in plan.stages if not found[stage.key].cached}
-    assert missing == {"score", "tables", "layers", "summary", "checks", "figures", "report"}
+    assert missing == {"score", "tables", "layers", "headline", "draws", "summary", "checks", "figures", "report"}
     assert found[plan.find("score", "main", "main", "crc_tpc").key].reason == "changed: sign"
     conditions = Run(plan, store).conditions
     train = conditions.labels("main", "train")

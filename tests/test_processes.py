@@ -81,6 +81,8 @@ def keys(store: Path) -> set[str]:
         "geometry",
         "intervention",
         "tables",
+        "headline",
+        "draws",
         "summary",
         "checks",
         "report",

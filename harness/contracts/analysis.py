@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
 
-OF_EVERY_REPORT = ("results.csv", "seeds.csv", "checks.csv", "restarts.csv", "depth.csv")
+OF_EVERY_REPORT = ("results.csv", "seeds.csv", "checks.csv", "headline.csv", "restarts.csv", "depth.csv")
 """Tables of a report that no analysis makes."""
 
 _FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\.csv")

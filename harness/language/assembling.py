@@ -24,6 +24,7 @@ def spec_of(resolved: Resolved, file: str) -> Spec:
         name=text_of(resolved.root.get("name")) or "",
         about=text_of(resolved.root.get("about")) or "",
         seeds=1 if seeds is None else seeds,
+        repeats=_written(resolved, "repeats") or 1,
         layer="middle" if layer is None else layer,
         conditions=conditions,
         distractors={name: made for name, made in resolved.distractors.items() if made is not None},

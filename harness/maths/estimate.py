@@ -114,6 +114,15 @@ class Measured(WithAxes, frozen=True):
     """Whether a claim about it is one about other seeds too, so that a few of them are not enough."""
 
 
+class Spread(msgspec.Struct, frozen=True):
+    """What a source of chance adds to the variance of a mean over seeds."""
+
+    variance: np.ndarray
+    """(layer,)."""
+    degrees: float
+    """Degrees of freedom with which it is known."""
+
+
 def row_mean(rows: np.ndarray, group: np.ndarray, low: float = -math.inf, high: float = math.inf) -> Measured:
     """A `Measured` for a metric that is the mean of `rows`, shape (seed, layer, row)."""
     value = rows.mean(axis=-1, dtype=np.float64)
@@ -126,7 +135,7 @@ def cluster_count(group: np.ndarray) -> int:
 
 def clustered_variance(influence: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Variance of a mean whose rows come in clusters; (…, row) to (…). NaN when there is one cluster only."""
-    ids, sums = _cluster_sums(influence, group)
+    ids, sums = cluster_sums(influence, group)
     if len(ids) < 2:
         return np.full(influence.shape[:-1], math.nan)
     return np.einsum("...g,...g->...", sums, sums) * len(ids) / (len(ids) - 1) / influence.shape[-1] ** 2
@@ -139,17 +148,23 @@ def per_seed(measured: Measured) -> Estimates:
     return basis.estimates(measured.value, variance, np.full(variance.shape, basis.t), seeds=1)
 
 
-def over_seeds(measured: Measured, confidence: float = CONFIDENCE, *, exact: bool = False) -> Estimates:
-    """The mean over seeds, shape (layer,), with the variance of rows and of seeds.
+def over_seeds(
+    measured: Measured, confidence: float = CONFIDENCE, *, exact: bool = False, training: Spread | None = None
+) -> Estimates:
+    """The mean over seeds, shape (layer,), with the variance of rows and of seeds, and of the training sample where it is known
+    (`harness.maths.halves`).
 
     The `exact` interval of a bounded metric is a little wider; verdicts rest on it, which must not be passed by chance more
     often than they say.
     """
     basis, seeds = _Basis(measured, confidence, exact), len(measured.value)
-    of_rows = clustered_variance(_seed_mean(measured.influence), measured.group)
-    of_seeds = _seed_variance(measured.value)
-    t = _joint_t(of_rows, basis.t, of_seeds, _t_quantile(max(seeds - 1, 1), confidence))
-    found = basis.estimates(_seed_mean(measured.value), of_rows + of_seeds, t, seeds)
+    of_rows = clustered_variance(seed_mean(measured.influence), measured.group)
+    of_seeds = seed_variance(measured.value)
+    parts = [(of_rows, basis.t), (of_seeds, _t_quantile(max(seeds - 1, 1), confidence))]
+    if training is not None:
+        parts.append((training.variance, _t_quantile(training.degrees, confidence)))
+    variance = np.sum([part for part, _ in parts], axis=0)
+    found = basis.estimates(seed_mean(measured.value), variance, _joint_t(parts), seeds)
     why = found.why or _few(measured)
     if not why:
         return found
@@ -245,10 +260,10 @@ def _joined(left: float, right: float, rho: float) -> float:
 
 def _correlation(a: Measured, b: Measured) -> float:
     """The correlation of both means, from the groups and the seeds that they share; 0 where either does not vary."""
-    ids_a, sums_a = _cluster_sums(_seed_mean(a.influence)[0], a.group)
-    ids_b, sums_b = _cluster_sums(_seed_mean(b.influence)[0], b.group)
+    ids_a, sums_a = cluster_sums(seed_mean(a.influence)[0], a.group)
+    ids_b, sums_b = cluster_sums(seed_mean(b.influence)[0], b.group)
     variance = [
-        float(clustered_variance(_seed_mean(side.influence), side.group)[0] + _seed_variance(side.value)[0])
+        float(clustered_variance(seed_mean(side.influence), side.group)[0] + seed_variance(side.value)[0])
         for side in (a, b)
     ]
     scale = math.sqrt(variance[0] * variance[1])
@@ -329,26 +344,27 @@ def _t_quantile(degrees: float, confidence: float) -> float:
     return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
-def _joint_t(rows: np.ndarray, row_t: float, seeds: np.ndarray, seed_t: float) -> np.ndarray:
-    """Student's quantile for a sum of two variances, each known with its own degrees of freedom, (layer,).
+def _joint_t(parts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
+    """Student's quantile for a sum of variances, each known with its own degrees of freedom and quantile, (layer,).
 
-    The half-widths of both parts are added as squares. Degrees of freedom by Welch and Satterthwaite are too sanguine
+    The half-widths of all parts are added as squares. Degrees of freedom by Welch and Satterthwaite are too sanguine
     with two or three seeds (88 % coverage of 95 % intervals in simulation).
     """
-    whole = rows + seeds
+    whole = sum(part for part, _ in parts)
     there = whole > 0
-    square = (row_t**2 * rows + seed_t**2 * seeds) / np.where(there, whole, 1.0)
-    joint: np.ndarray = np.sqrt(np.where(there, square, row_t**2))
+    square = sum(t**2 * part for part, t in parts) / np.where(there, whole, 1.0)
+    joint: np.ndarray = np.sqrt(np.where(there, square, parts[0][1] ** 2))
     return joint
 
 
-def _seed_mean(values: np.ndarray) -> np.ndarray:
+def seed_mean(values: np.ndarray) -> np.ndarray:
+    """The mean over the first axis, in float64 where there are several seeds."""
     # One seed is the rule for probes that draw nothing; it needs no copy.
     mean: np.ndarray = values[0] if len(values) == 1 else values.mean(axis=0, dtype=np.float64)
     return mean
 
 
-def _seed_variance(value: np.ndarray) -> np.ndarray:
+def seed_variance(value: np.ndarray) -> np.ndarray:
     """Variance of the mean over seeds that the seeds add, (layer,)."""
     if len(value) < 2:
         return np.zeros(value.shape[1:])
@@ -356,7 +372,7 @@ def _seed_variance(value: np.ndarray) -> np.ndarray:
     return variance
 
 
-def _cluster_sums(influence: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cluster_sums(influence: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ids of the clusters, (cluster,), and the sums of their rows in float64, (…, cluster)."""
     starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
     if len(np.unique(group)) < len(starts):

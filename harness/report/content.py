@@ -43,6 +43,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The same per seed, with a column `seed`."""
     checks: pl.DataFrame
     """check, probe, condition, finding, expect, verdict, value, low, high, threshold, why."""
+    headline: pl.DataFrame | None = None
+    """The rows at the summary layers, with intervals of all that varies: see `harness.scoring.tables`."""
     restarts: pl.DataFrame | None = None
     """How the restarts of all seeds spread, by layer and target: see `harness.scoring.tables`; None if no probe has restarts."""
     depth: pl.DataFrame | None = None

@@ -15,6 +15,7 @@ from harness.errors import HarnessError, UsageError
 
 MANIFEST = "manifest.json"
 PAGE = "report.html"
+HEADLINE = "headline.csv"
 RESTARTS = "restarts.csv"
 DEPTH = "depth.csv"
 FIGURES = "figures"
@@ -26,7 +27,7 @@ _FIGURE = re.compile(rf"{FIGURES}/[a-z0-9][a-z0-9_-]{{0,63}}\.svg")
 def optional() -> list[str]:
     """Tables that not every report has."""
     kinds = (kind.find("analyses", name) for name in kind.loadable("analyses"))
-    return [RESTARTS, DEPTH, *(name for one in kinds for name in one.files)]  # type: ignore[attr-defined]
+    return [HEADLINE, RESTARTS, DEPTH, *(name for one in kinds for name in one.files)]  # type: ignore[attr-defined]
 
 
 def is_file_of_report(name: str) -> bool:

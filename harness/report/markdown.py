@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.maths.estimate import CONFIDENCE, share_of_seeds
-from harness.report import depths, leaderboard
+from harness.report import coverage, depths, leaderboard
 from harness.report.intervals import Score
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
@@ -33,7 +33,7 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
     """The whole of report.md. `figures` is file name → caption, in the order in which they are to be shown."""
     judged = verdicts(report.checks, scores.outline.claims)
     parts = [
-        *_head(report),
+        *_head(report, scores),
         *_checks(report, judged),
         *leaderboard.section(scores),
         *_looks(report, scores, opening=True),
@@ -51,10 +51,11 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _head(report: Report) -> Iterable[str]:
+def _head(report: Report, scores: Scores) -> Iterable[str]:
     yield f"# {plain.markdown(report.spec.name)}"
     if report.spec.about.strip():
         yield f"> {plain.markdown(report.spec.about)}"
+    yield from coverage.sentences(scores)
 
 
 def _checks(report: Report, judged: Sequence[Verdict]) -> Iterable[str]:
@@ -221,7 +222,9 @@ def _other_metrics(scores: Scores) -> Iterable[str]:
         for target in scores.targets:
             rows = []
             for summary in scores.summaries(transfer):
-                cells = [scores.by_layer(transfer, summary.probe, target, m).get(summary.layer) for m in scores.metrics]
+                cells = [
+                    scores.headline_score(transfer, summary.probe, target, summary.layer, m) for m in scores.metrics
+                ]
                 if any(cells):
                     rows.append((plain.code(summary.probe), *("–" if c is None else evidence(c) for c in cells)))
             if rows:
@@ -293,8 +296,9 @@ def _how_to_read(scores: Scores) -> Iterable[str]:
     yield "\n".join(
         (
             f"- `0.85 [0.81, 0.88]` is a value with its {percent} interval, clustered by group: all prompts made from one "
-            "example are one piece of evidence. A mean over seeds has the seeds' variance in it as well. Intervals are "
-            "not corrected for the number of comparisons.",
+            "example are one piece of evidence. A mean over seeds has the seeds' variance in it as well, and at the summary layer that "
+            "of the training sample (`headline.csv` has the standard error by each). Intervals are not corrected for the number of "
+            "comparisons; what the leaderboard and `harness diff` mark is.",
             "- Statistics, signs and thresholds come from training rows. The sign of a method without labels is "
             "resolved on training labels, for each factor by itself; one with labels keeps its own against the truth.",
             "- *follows*: the factor whose score is above chance and apart from the others' (the interval of the difference, "

@@ -20,6 +20,11 @@ from harness.untrusted import text as plain
 if TYPE_CHECKING:
     import polars as pl
 
+
+class Missing(UsageError):
+    """There is no such file in the report."""
+
+
 LARGEST_BYTES = 256 * 2**20
 """A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
 
@@ -28,6 +33,7 @@ MOST_ROWS = 1_000_000
 
 KEY = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
 RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
+HEADLINE = (*RESULTS, "se_rows", "se_seeds", "se_training", "covers", "sample")
 SEEDS = (*KEY, "seed", "value", "low", "high", "n")
 CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
 
@@ -57,6 +63,9 @@ NUMBERS = frozenset(
         "seeds",
         "seed",
         "threshold",
+        "se_rows",
+        "se_seeds",
+        "se_training",
         "loss",
         "solution",
         "association",
@@ -81,7 +90,7 @@ def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
             # What is asked for is set aside at once, so not more than there is.
             content = file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
     except FileNotFoundError as error:
-        raise UsageError(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
+        raise Missing(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{_shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return within(content, _shown(path), largest)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from harness.report import figures, markdown, outline
 from harness.report.content import Report
-from harness.report.folder import DEPTH, FIGURES, RESTARTS
+from harness.report.folder import DEPTH, FIGURES, HEADLINE, RESTARTS
 from harness.report.scores import Scores
 
 
@@ -17,10 +17,12 @@ def render(report: Report, pictures: Mapping[str, figures.Picture] | None = None
     """Relative path → bytes of every file that is the same in every honest run. `pictures` are its figures, if drawn already."""
     from harness.scoring.tables import to_csv
 
-    scores = Scores(outline.of(report), report.results, report.seeds)
+    scores = Scores(outline.of(report), report.results, report.seeds, report.headline)
     pictures = figures.render(scores, report.looks) if pictures is None else pictures
     captions = {name: picture.caption for name, picture in pictures.items()}
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}
+    if report.headline is not None and report.headline.height:
+        tables[HEADLINE] = report.headline
     if report.restarts is not None and report.restarts.height:
         tables[RESTARTS] = report.restarts
     if report.depth is not None:

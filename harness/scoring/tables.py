@@ -38,6 +38,15 @@ DEPTH = {
     "seeds": pl.Int64,
 }
 
+SOURCES = ("rows", "seeds", "training")
+HEADLINE = {
+    **RESULTS,
+    **dict.fromkeys((f"se_{source}" for source in SOURCES), pl.Float64),
+    "sd_draws": pl.Float64,
+    "covers": pl.String,
+    "sample": pl.String,
+}
+
 SAMPLES = {
     **dict.fromkeys(("fit_on", "tested_on", "probe", "layer"), pl.String),
     "rows": pl.Int64,
@@ -121,6 +130,13 @@ def depth_table(scores: Iterable[Score]) -> pl.DataFrame | None:
         .cast(pl.Schema(DEPTH))
     )
     return _rounded(frame.sort("fit_on", "tested_on", "probe", "target"))
+
+
+def headline_table(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """headline.csv: the rows of results.csv at the summary layers, with intervals of all that varies, the standard error by each
+    source, and the standard deviation between draws of sample and split where there are several; `sample` tells training samples
+    apart."""
+    return _sorted([frame.select(list(HEADLINE)) for frame in frames], HEADLINE)
 
 
 def samples_table(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

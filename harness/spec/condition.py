@@ -211,6 +211,10 @@ class Origin(Part, frozen=True, kw_only=True):
     """Off for the control: the base without what the bed was taught."""
 
 
+REDRAWN = 1_000_003
+"""By how much draws of a sample are apart in their seeds: further than specs are that somebody writes by hand."""
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
@@ -229,6 +233,11 @@ class Condition(Part, frozen=True, kw_only=True):
     """What is added to its states; nothing if empty."""
     bed: Origin | None = None
     """The bed with a card that it comes from, if it does."""
+
+    def redrawn(self, number: int) -> Condition:
+        """The same circumstances on another draw of sample and split."""
+        seed = self.data.seed + number * REDRAWN
+        return msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, seed=seed))
 
     @property
     def own_rows(self) -> Bed | None:

@@ -13,11 +13,13 @@ from harness.report.content import Look, Report
 from harness.report.figures import gathered
 from harness.report.rendering import render
 from harness.report.stored_reports import load, save
+from harness.scoring.tables import headline_table
 from harness.spec import Spec
 from harness.spec.plain import as_yaml, spec_content
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import Pictured
 from harness.stages.layer_stage import Layers
+from harness.stages.repeat_stage import Headlined
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
@@ -39,6 +41,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     spec: Spec
     tables: Tables
     layers: Layers
+    headline: Headlined
     summary: Summarised
     verdicts: Verdicts
     figures: tuple[Pictured, ...]
@@ -54,7 +57,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        return (self.tables, self.layers, self.summary, self.verdicts, *looked, *self.figures)
+        return (self.tables, self.layers, self.headline, self.summary, self.verdicts, *looked, *self.figures)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -87,6 +90,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             spec_text=as_yaml(self.spec),
             results=tables.results,
             seeds=tables.seeds,
+            headline=headline_table([run.get(self.headline)]),
             checks=run.get(self.verdicts),
             restarts=tables.restarts,
             depth=tables.depth,

@@ -97,6 +97,9 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     """Where probes are fitted and where they are tested; each condition on itself if left out."""
     seeds: Annotated[int, Meta(ge=1)] = 1
     """Seeds of the probes that draw random numbers."""
+    repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """How often sample and split are drawn, each time with all seeds: scores at summary layers are then means over the draws, with
+    intervals of what varies between them. Each costs as much as the first."""
     layer: LayerRule | int = "middle"
     """The layer that summaries and checks look at: a number, or a rule that never sees the test score."""
     metrics: Annotated[tuple[Metric, ...], Meta(min_length=1)] = ("accuracy", "auroc")  # type: ignore[assignment]

@@ -38,6 +38,8 @@ class Drawing(msgspec.Struct, frozen=True):
     caption: Callable[[Scores], str]
     layers: bool
     """Whether it shows which layers were chosen."""
+    headline: bool = False
+    """Whether it shows the scores there, with intervals of all that varies."""
 
     def drawn(self, scores: Scores) -> Iterator[Drawn]:
         if (figure := self.draw(scores)) is not None:
@@ -45,7 +47,7 @@ class Drawing(msgspec.Struct, frozen=True):
 
 
 DRAWINGS = (
-    Drawing("overview", overview.draw, overview.caption, layers=True),
+    Drawing("overview", overview.draw, overview.caption, layers=True, headline=True),
     Drawing("layers", by_layer.draw, by_layer.caption, layers=False),
     Drawing("seeds", seeds.draw, seeds.caption, layers=True),
 )
