@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import Out
+from harness.commands.options import Out, StoreRoot, chosen_store
 from harness.untrusted.text import printable
 
 
@@ -18,8 +18,11 @@ def diff(
     new: Annotated[str, typer.Argument(help="The same, to compare with.")],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    root: StoreRoot = None,
 ) -> None:
     """Compares two reports: what moved, and whether beyond its interval (then the exit code is 1).
+
+    Of many rows, those that are beyond are false in 5 % at most. Where the store has both runs, test rows are paired.
 
     Example: `harness diff main:reports/cities reports/cities`
     """
@@ -27,7 +30,8 @@ def diff(
 
     from harness.report import compare as comparison
 
-    difference = comparison.compare(comparison.ReportFolder.open(old), comparison.ReportFolder.open(new))
+    store = chosen_store(root)
+    difference = comparison.compare(*(comparison.ReportFolder.open(one, store) for one in (old, new)))
     if as_json:
         print(comparison.as_json(difference))
     elif markdown:

@@ -10,10 +10,11 @@ import msgspec
 
 from harness.errors import EXIT_EXPECTED
 from harness.report.compare.moves import CheckMoved, Difference, Moved, exit_code
-from harness.report.compare.source import CheckRow, Key
+from harness.report.compare.paired_rows import Key
+from harness.report.compare.source import CheckRow
 from harness.report.intervals import Score
 from harness.report.scores import Transfer
-from harness.report.wording import evidence, number
+from harness.report.wording import evidence, listed, number
 from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ SHOWN_ROWS = 40
 """Rows of results, and of checks, in text and Markdown; JSON has them all."""
 
 _RULE = (
-    "Beyond its interval: the 95 % interval of the change, squared and added from the two intervals, excludes zero. "
-    "The two runs are taken as independent."
+    "Beyond its interval: found among the rows that moved at a false-discovery rate of 5 % (Benjamini and Hochberg). "
+    "The interval of a change is squared and added from both intervals, {paired}."
 )
 _CHECK_HEAD = ("check", "probe", "condition", "was", "is")
 _ROW_HEAD = ("transfer", "method", "layer", "target", "metric", "was", "is", "change", "beyond")
@@ -40,7 +41,7 @@ def summary(difference: Difference) -> str:
         f"{len(difference.beyond):,} beyond the interval",
     ]
     if difference.unjudged:
-        parts.append(f"{len(difference.unjudged):,} without an interval to judge by")
+        parts.append(f"{len(difference.unjudged):,} that cannot be judged")
     if difference.added:
         parts.append(f"{_count(len(difference.added), 'row')} added")
     if difference.removed:
@@ -71,7 +72,7 @@ def as_text(difference: Difference) -> Group:
     if difference.moved:
         shown = difference.moved[:SHOWN_ROWS]
         parts.append(table("Results", _ROW_HEAD, (_row_cells(row, plain.line) for row in shown)))
-        parts += [Text(line) for line in (_rest(difference), _RULE) if line]
+        parts += [Text(line) for line in (_rest(difference), *_rules(difference, plain.line)) if line]
     parts += [Text(f"{what}: {names}") for what, names in _coming_and_going(difference, plain.line)]
     return Group(*parts)
 
@@ -89,7 +90,7 @@ def as_markdown(difference: Difference) -> str:
     if difference.moved:
         shown = difference.moved[:SHOWN_ROWS]
         parts.append(_table(_ROW_HEAD, (_row_cells(row, plain.markdown) for row in shown)))
-        parts += [line for line in (_rest(difference), _RULE) if line]
+        parts += [line for line in (_rest(difference), *_rules(difference, plain.markdown)) if line]
     parts += [f"{what}: {names}" for what, names in _coming_and_going(difference, plain.markdown)]
     return "\n\n".join(parts) + "\n"
 
@@ -102,6 +103,7 @@ def as_json(difference: Difference) -> str:
         "summary": summary(difference),
         "exit_code": exit_code(difference),
         "compared": difference.compared,
+        "other_training_rows": [plain.line(name) for name in difference.resampled],
         "checks": [
             {
                 **dict(zip(("check", "probe", "condition"), map(plain.line, check.key), strict=False)),
@@ -118,6 +120,7 @@ def as_json(difference: Difference) -> str:
                 "new": _score_value(row.new),
                 "change": _finite(row.change),
                 "beyond": row.beyond,
+                "judged": row.way,
             }
             for row in difference.moved
         ],
@@ -146,10 +149,29 @@ def _side(row: CheckRow | None, clean: Callable[[str], str]) -> str:
 
 def _row_cells(row: Moved, clean: Callable[[str], str]) -> tuple[str, ...]:
     sign = "+" if row.change > 0 else ""
-    beyond = {True: "yes", False: "no", None: "no interval"}[row.beyond]
+    beyond = row.way if row.beyond is None else "yes" if row.beyond else "no"
     fit_on, tested_on, *rest = row.key
     names = (clean(Transfer(fit_on, tested_on).title), *map(clean, rest))
     return (*names, evidence(row.old), evidence(row.new), f"{sign}{number(row.change)}", beyond)
+
+
+def _rules(difference: Difference, clean: Callable[[str], str]) -> Iterable[str]:
+    """What *beyond* means here, and what it is not said of."""
+    judged = [row for row in difference.moved if row.beyond is not None]
+    paired = sum(row.way == "paired" for row in judged)
+    if judged:
+        among = "paired by test row" if paired == len(judged) else "as if the two runs were independent"
+        if 0 < paired < len(judged):
+            among = f"{paired:,} of them paired by test row, the others as if the two runs were independent"
+        yield _RULE.format(paired=among)
+    if difference.resampled:
+        yield (
+            f"Fitted on other training rows in the two runs: {listed([clean(name) for name in difference.resampled])}. Only rows whose "
+            "intervals cover the training sample are judged there, those at summary layers; checks are shown and not judged, because "
+            "their intervals leave it out."
+        )
+    elif difference.unknown:
+        yield "One of the two does not say which rows it was fitted on; they are taken for the same."
 
 
 def _more_checks(difference: Difference) -> str:

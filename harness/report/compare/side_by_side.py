@@ -13,10 +13,10 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from harness.errors import UsageError, did_you_mean
-from harness.report.compare.source import CheckRow, check_rows, reader
+from harness.report.compare.source import CheckRow, check_rows, optional, reader
 from harness.report.markup import table
 from harness.report.outline import from_manifest
-from harness.report.read import RESULTS, decoded_manifest, table_of
+from harness.report.read import HEADLINE, RESULTS, decoded_manifest, table_of
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import evidence
 from harness.untrusted import text as plain
@@ -73,8 +73,10 @@ class Compared(msgspec.Struct, frozen=True):
             name if ordinal == "1" else f"{name} ({ordinal})": row
             for (name, _, _, ordinal), row in check_rows(read("checks.csv"), f"{where}/checks.csv").items()
         }
+        whole = optional(read, "headline.csv")
+        headline = None if whole is None else table_of(whole, HEADLINE, f"{where}/headline.csv")
         # Seeds one by one are not shown.
-        return cls(outline.name, Scores(outline, results, pl.DataFrame(schema=SEEDS)), checks)
+        return cls(outline.name, Scores(outline, results, pl.DataFrame(schema=SEEDS), headline), checks)
 
 
 def compared(reports: Sequence[Compared], asked: Asked) -> str:
@@ -108,7 +110,7 @@ def _cell(report: Compared, places: Sequence[str], probe: str, targets: Sequence
     found = []
     for transfer in (transfer for transfer in report.scores.transfers if any(_is(transfer, name) for name in places)):
         layer = report.scores.summary_layer(transfer, probe)
-        scores = (report.scores.by_layer(transfer, probe, target, metric).get(layer or "") for target in targets)
+        scores = (report.scores.headline_score(transfer, probe, target, layer, metric) for target in targets)
         found += [score for score in scores if score is not None]
     if len(found) > 1:
         raise UsageError(
