@@ -1,5 +1,5 @@
 """Simulates how often intervals cover and how often checks pass: `python -m tests.coverage`, or with some of rows, seeds,
-checks named; `--check NAME` for one check. With `--write`, the tables of specs/INTERVALS.md and what
+procedure, looks, checks named; `--check NAME` for one check. With `--write`, the tables of specs/INTERVALS.md and what
 `harness list checks NAME` says are made anew.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.coverage import procedure
 from tests.coverage.cases import CASES
 from tests.coverage.intervals import SHAPES, VALUES, Coverage, of_rows, of_seeds
 from tests.coverage.rates import rates, runs_of
@@ -21,13 +22,14 @@ from tests.coverage.rates import rates, runs_of
 HOUSE = Path(__file__).parents[2]
 PAGE = HOUSE / "specs" / "INTERVALS.md"
 RATES = HOUSE / "harness" / "checks" / "error_rates.csv"
-PARTS = ("rows", "seeds", "checks")
+PARTS = ("rows", "seeds", "procedure", "looks", "checks")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.coverage", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--trials", type=int, default=2000, help="of each interval")
+    parser.add_argument("--draws", type=int, default=500, help="of sample, split, fit and score")
     parser.add_argument("--runs", type=int, default=1000, help="of each check")
     parser.add_argument(
         "--check", action="append", choices=list(CASES), help="leave the others as they are", default=[]
@@ -41,6 +43,10 @@ def main() -> None:
             lines = list(_rows(given.trials, given.processes))
         elif part == "seeds":
             lines = list(_seeds(of_seeds(given.trials)))
+        elif part == "procedure":
+            lines = list(_procedure(given.draws, given.processes))
+        elif part == "looks":
+            lines = list(_looks(given.trials))
         else:
             found = _rates(given.check or list(CASES), given.runs, given.processes)
             lines = list(_checks(found))
@@ -109,6 +115,39 @@ def told() -> list[dict[str, str]]:
     """The rows that `harness list checks NAME` speaks of."""
     with RATES.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def _procedure(draws: int, processes: int) -> Iterator[str]:
+    yield (
+        "| method | on | mean of all runs | standard deviation | covers, in %: rows and seeds | training sample, too "
+        "| two runs apart, in %: rows and seeds | training sample, too |"
+    )
+    yield "| --- |" + " --- |" * 7
+    with ProcessPoolExecutor(processes) as pool:
+        for several in pool.map(procedure.of_probe, procedure.PROBES, [draws] * len(procedure.PROBES)):
+            for one in several:
+                shares = " | ".join(f"{100 * share:.1f}" for share in (*one.covered, *one.apart))
+                yield f"| `{one.probe}` | {', '.join(one.row)} | {one.mean:.2f} | {one.spread:.3f} | {shares} |"
+
+
+def _looks(times: int) -> Iterator[str]:
+    plain, controlled = procedure.discovered(40)
+    yield "| what is looked at | false among what is found, in % | changes that are found, in % |"
+    yield "| --- | --- | --- |"
+    yield f"| two runs of which nothing differs, intervals of rows and seeds, each row by itself | {100 * plain:.1f} | – |"
+    yield f"| the same, with the training sample, false discoveries controlled | {100 * controlled:.1f} | – |"
+    for rows, changed, correlation in (
+        (1, 1, 0),
+        (100, 0, 0),
+        (100, 0, 0.7),
+        (100, 10, 0),
+        (100, 10, 0.7),
+        (100, 99, 0.7),
+    ):
+        false, power = procedure.found_among(rows, changed, correlation, 3.0, times)
+        kept = "–" if changed == 0 else f"{100 * power:.1f}"
+        what = f"{rows} row{'s' * (rows > 1)}, {changed} changed by 3 standard errors, correlated by {correlation:g}"
+        yield f"| {what} | {100 * false:.1f} | {kept} |"
 
 
 def _checks(rows: list[dict[str, str]]) -> Iterator[str]:
