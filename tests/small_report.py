@@ -60,3 +60,45 @@ def scores(of: Outline, layers: int = 5, seeds: int = 6, seed: int = 0) -> Score
         pl.DataFrame(results, schema=dict(RESULTS), orient="row"),
         pl.DataFrame(each, schema=dict(SEEDS), orient="row"),
     )
+
+
+def rows(of: Outline, count: int = 40, text: str = "Is this one of {} rows?") -> pl.DataFrame:
+    """Rows of every probe on every condition; every third answer is wrong."""
+    frames = [
+        pl.DataFrame(
+            {
+                "fit_on": [fit_on] * count,
+                "tested_on": [tested_on] * count,
+                "probe": [probe.name] * count,
+                "layer": ["4"] * count,
+                "example": [f"e{i}" for i in range(count)],
+                "template": ["main"] * count,
+                "group": [f"g{i}" for i in range(count)],
+                "text": [f"{i}: {text.format(count)}" for i in range(count)],
+                "answer": [None if i == 5 else ("no", "yes")[i % 2] for i in range(count)],
+                "own_answer": [("no", "yes")[i % 3 == 0] for i in range(count)],
+                "right": [0.5 if i == 5 else float(i % 3 != 0) for i in range(count)],
+                "score": [i / count - 0.5 for i in range(count)],
+                "probability": [None if i == 5 else i / count for i in range(count)],
+                "confidence": [None if i == 5 else abs(2 * i / count - 1) for i in range(count)],
+                "factor_truth": [("no", "yes")[(i % 3 != 0) == (i % 2)] for i in range(count)],
+                "factor_word": [("Banana", "Shed")[i % 2] for i in range(count)],
+            }
+        )
+        for fit_on, tested_on in of.transfers
+        for probe in of.probes
+    ]
+    return pl.concat(frames)
+
+
+def states(of: Outline, count: int = 40) -> pl.DataFrame:
+    """Three coordinates of the rows of every condition."""
+    place = np.random.default_rng(0).normal(size=(3, count)).round(4)
+    one = rows(of, count).filter(probe=of.probes[0].name)
+    return one.select(
+        pl.col("tested_on").alias("condition"),
+        pl.lit("4").alias("layer"),
+        *(pl.Series(f"pc{k + 1}", np.tile(place[k], len(of.transfers))) for k in range(3)),
+        "factor_truth",
+        "factor_word",
+    )

@@ -61,7 +61,7 @@ def test_pairs_of_two_conditions_have_half_of_the_place() -> None:
     plain = outline(10)
     crossed = msgspec.structs.replace(plain, transfers=(*plain.transfers, *((f"a{k}", f"b{k}") for k in range(10))))
     shown = selection.transfers(
-        Scores(crossed, *(pl.DataFrame(schema={**scores(plain)._each_seed.schema, "seeds": pl.Int64}),) * 2), 4
+        Scores(crossed, *(pl.DataFrame(schema={**scores(plain).each_seed.schema, "seeds": pl.Int64}),) * 2), 4
     )
     assert sum(t.fit_on != t.tested_on for t in shown) == 2
     assert any(crossed.standing.get(t.tested_on) for t in shown)
@@ -108,7 +108,7 @@ def test_there_is_no_layer_plot_of_one_layer_and_no_seed_plot_of_one_seed() -> N
     assert [*drawn(scores(one, layers=1))] == ["overview.svg", "seeds.svg"]
     assert [*drawn(scores(one, layers=1, seeds=1))] == ["overview.svg"]
     assert (
-        figures.render(Scores(msgspec.structs.replace(one, transfers=()), *(scores(one)._each_seed.clear(),) * 2)) == {}
+        figures.render(Scores(msgspec.structs.replace(one, transfers=()), *(scores(one).each_seed.clear(),) * 2)) == {}
     )
 
 
@@ -116,10 +116,10 @@ def test_no_panel_is_empty() -> None:
     """A method that was not measured on a transfer has no panel there."""
     whole = scores(outline())
     lacking = pl.col("tested_on").eq("condition_1") & pl.col("probe").eq("probe_0")
-    seeds = whole._each_seed
+    seeds = whole.each_seed
     results = (
         scores(outline())
-        ._each_seed.group_by("fit_on", "tested_on", "probe", "layer", "target", "metric", maintain_order=True)
+        .each_seed.group_by("fit_on", "tested_on", "probe", "layer", "target", "metric", maintain_order=True)
         .agg(pl.col("value", "low", "high").mean())
     )
     shown = Scores(whole.outline, results.filter(~lacking), seeds.filter(~lacking))

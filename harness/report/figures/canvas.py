@@ -100,8 +100,7 @@ class Panel(msgspec.Struct, frozen=True):
     def marks(self, values: Iterable[Point], factor: int) -> None:
         """A factor's mark at each place."""
         shape = palette.MARKS[factor % len(palette.MARKS)]
-        places = (f"M{_unit(x)} {_unit(y)}{shape}" for x, y in self.at(values))
-        self.surface.path("".join(places), f"f {look_of(factor)}")
+        self.surface.path("".join(mark(place, shape) for place in self.at(values)), f"f {look_of(factor)}")
 
     def dots(self, values: Iterable[Point], look: str) -> None:
         """Small squares, of which many lie on top of each other."""
@@ -150,10 +149,15 @@ class Panel(msgspec.Struct, frozen=True):
             key(self.surface, self.left + self.width + 10, y + 4, name, factor)
 
 
+def mark(place: Point, shape: str) -> str:
+    """Path data of a mark at a place; `shape` is one of `palette.MARKS`."""
+    return f"M{_unit(place[0])} {_unit(place[1])}{shape}"
+
+
 def key(surface: Surface, x: float, y: float, name: str, factor: int) -> float:
     """A factor's mark and its name; returns where the next one has place."""
     shape = palette.MARKS[factor % len(palette.MARKS)]
-    surface.path(f"M{_unit(x)} {_unit(y - 4)}{shape}", f"f {look_of(factor)}")
+    surface.path(mark((x, y - 4), shape), f"f {look_of(factor)}")
     surface.text(x + 8, y, name, "s")
     return x + 8 + LETTER * len(name) + 18
 
