@@ -167,8 +167,8 @@ def test_a_figure_that_is_damaged_is_drawn_again(bench: Bench) -> None:
     ("name", "definition"),
     [
         ("overview", ("report.figures.overview", "_panel")),
-        ("layers", ("report.figures.by_layer", "_panel")),
-        ("seeds", ("report.figures.seeds", "_SHADES")),
+        ("layers", ("report.figures.by_layer", "_followed")),
+        ("seeds", ("report.figures.seeds", "_bars")),
         ("geometry", ("analyses.geometry.clouds", "draw")),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_figure_is_drawn_again_when_what_draws_it_changes(
     for stage in bench.plan(SPEC).of("figures"):
         reached = reached_by(stage)
         assert (definition in reached) == (stage.name == name), stage.name
-        assert ("report.figures.canvas", "_compact") in reached
+        assert ("report.figures.canvas", "through") in reached
 
 
 def reached_by(stage: Pictured) -> set[tuple[str, str]]:

@@ -267,11 +267,8 @@ def test_figures_are_sound_and_small(rendered: dict[str, bytes]) -> None:
     assert list(svgs) == ["figures/overview.svg", "figures/layers.svg", "figures/seeds.svg"]
     text = rendered["report.md"].decode()
     for name, content in svgs.items():
-        tags = {element.tag.rsplit("}")[-1] for element in ET.fromstring(content).iter()}
-        assert not tags & {"image", "script", "text"}, "vectors only, no foreign font"
-        assert len(content) < 150_000
+        assert len(content) < 60_000
         assert f"]({name})" in text
-        assert b"<dc:date>" not in content
 
 
 def test_the_report_does_not_say_where_it_was_run(
@@ -284,13 +281,6 @@ def test_the_report_does_not_say_where_it_was_run(
     monkeypatch.chdir(tmp_path / "specs")
     files = ("specs/x.yaml", "/home/me/specs/x.yaml", "x.yaml", "/home/me/x.yaml")
     assert [named(file) for file in files] == ["specs/x.yaml"] * 3 + ["x.yaml"]
-
-
-def test_a_path_is_compact_and_the_same() -> None:
-    assert canvas._compact("M 1.5 2.5 L 4.123456 2.5 L 4.123456 1.25 L 1.5 1.25 z") == "M1.5 2.5h2.62v-1.25H1.5z"
-    assert canvas._compact("M 1.04 2 L 3.16 4 \nL 5 6") == "M1 2 3.2 4 5 6"
-    # After a curve, a pair of numbers without its letter would be another curve.
-    assert canvas._compact("M 1 2 Q 3 4 5 6 L 7 8") == "M1 2Q3 4 5 6L7 8"
 
 
 def test_without_results_there_is_still_a_report(report: Report) -> None:
@@ -498,8 +488,6 @@ def test_nothing_hostile_comes_alive(tmp_path: Path) -> None:
     assert not re.search(r"(?<!\\)\$", outside)
     for name in ("report.md", "report.html", "figures/seeds.svg"):
         content = (tmp_path / name).read_text()
-        if name == "report.html":
-            content = content.replace(_plotly(), "")
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", content), name
     for line in text.splitlines():
         if line.startswith("| "):
@@ -516,12 +504,6 @@ def test_nothing_hostile_comes_alive(tmp_path: Path) -> None:
     assert "49" not in re.findall(r"gnp (\S+)", text)
 
 
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs()
-
-
 def test_the_page_needs_no_network_and_runs_only_its_own_scripts(report: Report) -> None:
     first, second = (_page(report) for _ in range(2))
     found = Elements(first).found
@@ -533,8 +515,9 @@ def test_the_page_needs_no_network_and_runs_only_its_own_scripts(report: Report)
     assert "unsafe-eval" not in policy
     assert "'unsafe-inline'" not in policy.split("style-src")[0]
     scripts = [attributes for tag, attributes in found if tag == "script"]
-    assert [s.get("type") or s.get("nonce") for s in scripts] == ["application/json", nonce[1], nonce[1]]
-    assert not any(a.get("src") or a.get("href") for _tag, a in found)
+    assert [s.get("type") or s.get("nonce") for s in scripts] == ["application/json", nonce[1]]
+    assert not any(a.get("src") for _tag, a in found)
+    assert all((a.get("href") or "#").startswith("#") for _tag, a in found)
     assert nonce[1] not in second
 
 
@@ -636,7 +619,7 @@ def test_figures_of_analyses_have_plain_names_of_their_own() -> None:
     scores = scores_of(make_report())
 
     def drawn(name: str) -> Callable[[Scores], list[Drawn]]:
-        return lambda _: [Drawn(name, canvas.new_figure(1, 1), "Empty: nothing.")]
+        return lambda _: [Drawn(name, canvas.Surface(1), "Empty: nothing.")]
 
     own = figures.pictured(scores, drawn("own-one"))
     assert next(iter(figures.gathered((own, figures.render(scores))))) == "own-one.svg"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.commands.options import Out, StoreRoot, chosen_store
+from harness.errors import UsageError
 from harness.untrusted.text import printable
 
 
@@ -96,25 +97,45 @@ def compare(
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Name of a report, or its folder.", show_default=False)],
+    name: Annotated[str | None, typer.Argument(help="Name of a report, or its folder.", show_default=False)] = None,
     out: Out = Path("reports"),
     full: Annotated[
         bool, typer.Option("--full", help="Also write every layer, seed and row beside it, as the store has them.")
     ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="All reports, and index.html over them with a comparison of any two.")
+    ] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Then serve the pages over HTTP, to this machine alone, until interrupted.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 is any free one.")] = 0,
     store: StoreRoot = None,
 ) -> None:
     """Renders report.html again from the tables in reports/NAME.
 
-    Example: `harness report banana-shed --full`
+    Examples: `harness report banana-shed --full`, `harness report --all --serve`
     """
-    from harness.page.html import from_folder
+    from harness.page import html, report_index, serving
     from harness.report.beside import write_full
 
-    folder = _folder(name, out)
-    if full:
+    if every == (name is not None):
+        raise UsageError("harness report takes the name of one report, or --all; give one of the two")
+    folders = [_folder(name, out)] if name is not None else report_index.folders_in(out)
+    for folder in folders if full else ():
         written = write_full(folder, chosen_store(store))
         print(printable(f"wrote {len(written)} files beside {folder / 'report.md'}"))
-    print(printable(f"wrote {from_folder(folder)}"))
+    if name is None:
+        made = report_index.write(out)
+        for refused in made.refused:
+            print(printable(f"left out: {refused}"))
+        print(printable(f"wrote {made.index} over {len(made.pages)} reports"))
+        place, page = out, made.index.name
+    else:
+        path = html.from_folder(folders[0])
+        print(printable(f"wrote {path}"))
+        place, page = folders[0].absolute().parent, f"{folders[0].absolute().name}/{path.name}"
+    if serve:
+        serving.serve(place, page, port)
 
 
 def rows(

@@ -12,11 +12,11 @@ from harness.contracts.kind import Kind, built_in, canonical, find
 
 if TYPE_CHECKING:
     import polars as pl
-    from matplotlib.figure import Figure
 
     from harness.execution.run import Run
     from harness.plan.plan import Plan
     from harness.plan.stage import Stage
+    from harness.report.figures.canvas import Surface
     from harness.report.scores import Scores
 
 OF_EVERY_REPORT = (
@@ -37,7 +37,7 @@ class Drawn(msgspec.Struct, frozen=True):
 
     name: str
     """Of its file, without ending; of a-z, 0-9, - and _."""
-    figure: Figure
+    figure: Surface
     caption: str
     """What it shows, in one sentence or two."""
 

@@ -23,3 +23,21 @@ def as_html(text: str) -> str:
         done = fold.end()
     pieces.append(markdown.render(text[done:]))
     return "".join(pieces).replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+
+
+def sections_of(text: str) -> list[tuple[str, str]]:
+    """The parts of Markdown under its large headings: the words of the heading, and the part with it. What stands before the first
+    is none, and a heading within a code block begins none."""
+    found: list[tuple[str, list[str]]] = []
+    fence = ""
+    for line in text.split("\n"):
+        mark = re.match(r"`{3,}", line)
+        if mark and not fence:
+            fence = mark[0]
+        elif fence and line.rstrip() == fence:
+            fence = ""
+        elif not fence and line.startswith("## "):
+            found.append((line.removeprefix("## "), []))
+        if found:
+            found[-1][1].append(line)
+    return [(title, "\n".join(lines)) for title, lines in found]

@@ -36,19 +36,20 @@ def write(
     files[MANIFEST] = as_json(manifest)
     files[TEXT] = made_from_changes(files[TEXT].decode(), manifest).encode()
     if page:
-        made_from = content_key(code_of(html.render), {name: sha256(files[name]).hexdigest() for name in sorted(files)})
+        made_from = content_key(
+            code_of(html.render), html.assets(), {name: sha256(files[name]).hexdigest() for name in sorted(files)}
+        )
         if (there := _page_made_from(made_from, folder / PAGE)) is not None:
             files[PAGE] = there
         else:
-            beside = html.beside_of(files.get)
+            pictures = {Path(name).name: content for name, content in files.items() if name.endswith(".svg")}
             files[PAGE] = html.render(
                 outline.of(report),
                 report.results,
                 report.seeds,
                 report.checks,
                 manifest,
-                beside,
-                report.spec_text,
+                html.extras_of(files.get, pictures),
                 made_from,
             )
     return place(files, folder)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
-    "polars", "msgspec", "jinja2", "matplotlib",
+    "polars", "msgspec", "jinja2",
 )  # fmt: skip
 """Packages whose version can change a number or a picture."""
 

@@ -67,8 +67,9 @@ class Scores:
         self.probes = [probe.name for probe in outline.probes]
         self._layers = {(chosen.fit_on, chosen.probe): chosen for chosen in outline.layers}
         self._probes = {probe.name: probe for probe in outline.probes}
+        self.results = results
         self._results = _cells(results)
-        self._each_seed = seeds
+        self.each_seed = seeds
         self._headline = {} if headline is None or headline.is_empty() else _cells(headline)
         self.covers = {} if headline is None else covered(headline)
         """By (fit_on, probe): which sources of chance the intervals at the summary layer cover."""
@@ -76,7 +77,7 @@ class Scores:
     @cached_property
     def _seeds(self) -> dict[Key, dict[str, list[Score]]]:
         """By `Key`, then by layer: one score for each seed. Not every figure looks at them, and there are many."""
-        return _cells(self._each_seed, "seed", metric=self.headline)
+        return _cells(self.each_seed, "seed", metric=self.headline)
 
     @property
     def headline(self) -> str:

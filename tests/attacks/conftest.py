@@ -29,11 +29,11 @@ MOST_S = int(os.environ.get("ATTACK_PATIENCE_S", "300"))
 
 @pytest.fixture(scope="session", autouse=True)
 def libraries() -> None:
-    """What is large or runs something when it is first imported: matplotlib looks for fonts with another program, Python for
-    the processor, and torch takes two gigabytes of addresses. And the command line is put together once, as in a process of
+    """What is large or runs something when it is first imported: Python looks for the processor
+    with another program, and torch takes two gigabytes of addresses. And the command line is put together once, as in a process of
     its own, not for each of hundreds of attacks; so is what is known of our own source, which is then kept in memory alone: the
     folder of the first attack is not there for the others."""
-    for name in ("matplotlib.font_manager", "polars", "transformers.modeling_utils"):
+    for name in ("polars", "transformers.modeling_utils"):
         importlib.import_module(name)
     platform.processor()
     typer.main.get_command = functools.cache(typer.main.get_command)

@@ -91,24 +91,6 @@ def test_a_page_of_live_names_has_the_tags_of_a_page_of_tame_ones(scene: Scene) 
     assert found[0] == found[1]
 
 
-def test_settings_of_matplotlib_in_the_folder_change_no_figure(scene: Scene) -> None:
-    """A matplotlibrc in the folder where we stand is read when matplotlib is first imported."""
-    import matplotlib as mpl
-
-    settings = {"lines.linewidth": 9, "axes.grid": True, "font.size": 30, "svg.fonttype": "none"}
-    text = scene.write("x.yaml", PLANTED)
-    for out, rc in (("a", {}), ("b", settings)):
-        with mpl.rc_context(rc):
-            said = scene.run(
-                "run", text, "--out", out, "--store", scene.inside / f"store-{out}", "--quiet", "--no-page"
-            )
-        assert said.code == 0
-    figures = [
-        {path.name: path.read_bytes() for path in (scene.inside / out / "x" / "figures").glob("*.svg")} for out in "ab"
-    ]
-    assert figures[0] == figures[1] != {}
-
-
 TEXTS = """
 harness: 1
 name: x

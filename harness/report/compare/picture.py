@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 from harness.report.compare.moves import Difference
-from harness.report.figures import canvas
+from harness.report.figures import canvas, palette
 from harness.report.scores import Transfer
 from harness.untrusted import text as plain
 
 MOST = 40
 """Rows; of more, the most important."""
-_OLD, _BEYOND, _WITHIN = "#8c959f", "#D55E00", "#0072B2"
+_ROW = 18.0
+"""Height of a row, pixels."""
+_DISC, _DIAMOND = palette.MARKS[0], palette.MARKS[3]
 
 
 def as_svg(difference: Difference) -> bytes:
     """The figure; where nothing moved, it says so."""
-    from matplotlib.lines import Line2D
-
     shown = difference.moved[:MOST]
-    with canvas.styled():
-        figure = canvas.new_figure(9.6, 0.9 + 0.2 * max(len(shown), 1))
-        axes = figure.add_axes((0.42, 0.45 / figure.get_figheight(), 0.56, 1 - 0.95 / figure.get_figheight()))
-        for place, row in enumerate(shown):
-            color = _BEYOND if row.beyond else _WITHIN
-            axes.plot([row.old.value, row.new.value], [place, place], color=color, linewidth=1.2)
-            axes.plot([row.old.value], [place], marker="o", markersize=4, color=_OLD)
-            axes.plot([row.new.value], [place], marker="D" if row.beyond else "o", markersize=4, color=color)
-        names = [
-            f"{plain.line(row.key[2], 24)}, {plain.line(Transfer(*row.key[:2]).title, 24)}: {plain.line(row.key[4], 16)} {plain.line(row.key[5], 16)}"
-            for row in shown
-        ]
-        axes.set_yticks(range(len(shown)), names)
-        axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
-        beyond = sum(row.beyond is True for row in difference.moved)
-        axes.set_title(
-            f"{len(difference.moved):,} rows at summary layers moved, {beyond:,} beyond their interval"
-            if shown
-            else "No row at a summary layer moved"
-        )
-        handles = [
-            Line2D([], [], marker=marker, color=color, linestyle="", label=label)
-            for marker, color, label in (("o", _OLD, "was"), ("o", _WITHIN, "is, within"), ("D", _BEYOND, "is, beyond"))
-        ]
-        figure.legend(handles=handles, loc="upper left", ncols=3, fontsize=7.5)
-        return canvas.to_svg(figure)
+    beyond = sum(row.beyond is True for row in difference.moved)
+    title = (
+        f"{len(difference.moved):,} rows at summary layers moved, {beyond:,} beyond their interval"
+        if shown
+        else "No row at a summary layer moved"
+    )
+    surface = canvas.Surface(74 + _ROW * max(len(shown), 1), title)
+    if not shown:
+        return canvas.to_svg(surface)
+    surface.text(0, 31, "short stroke: was; disc: is, within its interval; diamond: is, beyond it", "s q")
+    names = [
+        f"{plain.line(row.key[2], 24)}, {plain.line(Transfer(*row.key[:2]).title, 24)}: {plain.line(row.key[4], 16)} {plain.line(row.key[5], 16)}"
+        for row in shown
+    ]
+    left = 14 + canvas.LETTER * max(map(len, names))
+    values = [value for row in shown for value in (row.old.value, row.new.value)]
+    air = 0.04 * (max(values) - min(values)) or 0.05
+    limits = (min(values) - air, max(values) + air)
+    panel = canvas.Panel(surface, left, 40, canvas.WIDTH - left - 10, _ROW * len(shown), limits, (len(shown), 0))
+    for place, row in enumerate(shown):
+        y, look = place + 0.5, "ink" if row.beyond else "q"
+        panel.line([(row.old.value, y), (row.new.value, y)], look)
+        panel.line([(row.old.value, y - 0.3), (row.old.value, y + 0.3)], look)
+        (at,) = panel.at([(row.new.value, y)])
+        surface.path(canvas.mark(at, _DIAMOND if row.beyond else _DISC), f"f {look}")
+        surface.text(left - 8, at[1] + 4, names[place], "s", "end")
+    panel.scale_below(canvas.ticks(*limits))
+    return canvas.to_svg(surface)

@@ -52,11 +52,14 @@ class Separation(Analysis, frozen=True):
         from harness.report.figures import canvas
 
         rows = tables["separation.parquet"].rows(named=True)
-        figure = canvas.new_figure(6, 0.6 + 0.25 * len(rows))
-        axes = figure.subplots()
-        names = [canvas.label(f"{row['probe']} ({row['fit_on']} → {row['tested_on']})", 60) for row in rows]
-        axes.barh(range(len(rows)), [row["distance"] for row in rows], color=canvas.QUIET)
-        axes.set_yticks(range(len(rows)), names)
-        axes.axvline(self.apart, color=canvas.INK, linewidth=0.7)
-        figure.tight_layout()
+        apart = sum(row["distance"] >= self.apart for row in rows)
+        figure = canvas.Surface(70 + 20 * len(rows), f"The classes lie apart in {apart} of {len(rows)} cases")
+        most = max([self.apart, *(row["distance"] for row in rows)])
+        panel = canvas.Panel(figure, 300, 24, 540, 20 * len(rows), (0, most), (len(rows), 0))
+        for y, row in enumerate(rows):
+            name = canvas.label(f"{row['probe']} ({row['fit_on']} → {row['tested_on']})", 44)
+            figure.text(292, panel.y(y + 0.5) + 4, name, "s", "end")
+            panel.line([(0, y + 0.5), (row["distance"], y + 0.5)], "q")
+        panel.upright(self.apart)
+        panel.scale_below(canvas.ticks(0, most), "d′")
         yield Drawn("separation", figure, "How far apart the classes lie: d′ of each method, and where apart begins.")
