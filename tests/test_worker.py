@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import DataError, HarnessError, UsageError
+from harness.errors import DataError, HarnessError, StoreError, UsageError
 from harness.untrusted import worker
 from harness.untrusted.bounded import Limits
 from harness.untrusted.chat_template import ChatTemplate
@@ -71,6 +71,27 @@ def test_errors_of_ours_come_over_as_they_are_and_the_worker_stays() -> None:
     with pytest.raises(DataError, match=r"^template main, line 2, example \"e\": division by zero$"):
         Template("main", "{{ answer }}\n{{ 1 / text }}").pair({"text": 0}, ["a", "b"], ["a", "b"], "e")
     assert call(os.getpid) == before
+
+
+@pytest.mark.parametrize("error", [DataError, UsageError, StoreError, HarnessError])
+def test_errors_of_every_kind_keep_it_and_messages_their_characters(error: type[HarnessError]) -> None:
+    with pytest.raises(HarnessError, match=r"^a\\ud800a*$") as raised:
+        call(_raising, error, "a\ud800" + "a" * 1_000_000)
+    assert type(raised.value) is error
+    assert len(str(raised.value)) < 100_000
+
+
+def _raising(error: type[Exception], said: str) -> None:
+    raise error(said)
+
+
+def test_memory_is_watched_where_the_system_does_not_limit_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    call(os.getpid)
+    sizes = iter([10 << 20, 50 << 20, 111 << 20])
+    monkeypatch.setattr(worker, "_resident", lambda pid: next(sizes))
+    with pytest.raises(DataError, match="it needs more than 100 MiB of memory"):
+        call(time.sleep, 30)
+    monkeypatch.undo()
 
 
 def test_what_comes_back_is_checked() -> None:

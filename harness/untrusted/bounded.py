@@ -14,9 +14,10 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 import traceback
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -26,8 +27,18 @@ HEAD = struct.Struct("<cQ")
 """Before each answer: its kind and its length in bytes."""
 ANSWERED, REFUSED, FAILED, NO_MEMORY, TOO_MUCH = (bytes([code]) for code in b"arfmt")
 
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_REFUSED = frozenset(
+    {
+        "os.chmod", "os.chown", "os.exec", "os.fork", "os.forkpty", "os.link", "os.mkdir", "os.posix_spawn", "os.remove", "os.rename",
+        "os.rmdir", "os.spawn", "os.symlink", "os.system", "os.truncate", "socket.bind", "socket.connect", "socket.getaddrinfo",
+        "socket.sendto", "subprocess.Popen",
+    }
+)  # fmt: skip
+"""What Python asks leave for, and never gets here: starting programs, changing files, speaking to anybody."""
 _MOST_FILES = 256
 _LONGEST = 300
+_LONGEST_TOLD = 50_000
 _PAGES = Path("/proc/self/statm")
 
 
@@ -51,6 +62,9 @@ def serve(calls: BinaryIO, answers: int) -> None:
             needs = pickle.load(calls)
         except EOFError:
             return
+        # What is imported is no stranger's, and may be large.
+        for what in (resource.RLIMIT_CPU, resource.RLIMIT_AS):
+            _limit(what, resource.RLIM_INFINITY)
         for module in needs:
             importlib.import_module(module)
         limits = pickle.load(calls)
@@ -66,14 +80,19 @@ def _answer(calls: BinaryIO) -> tuple[bytes, bytes]:
         function, given = pickle.load(calls)
         return ANSWERED, msgspec.msgpack.encode(function(*given))
     except HarnessError as error:
-        return REFUSED, msgspec.msgpack.encode((type(error).__name__, str(error)))
+        return REFUSED, msgspec.msgpack.encode((type(error).__name__, _told(str(error))))
     except MemoryError:
         return NO_MEMORY, b""
     # Panics of libraries in Rust are no `Exception`.
     except BaseException as error:
         first = (str(error).strip().splitlines() or [""])[0][:_LONGEST]
         said = f"{type(error).__name__}{': ' if first else ''}{first}"
-        return FAILED, msgspec.msgpack.encode((said, traceback.format_exc()))
+        return FAILED, msgspec.msgpack.encode((_told(said), _told(traceback.format_exc())))
+
+
+def _told(text: str) -> str:
+    """A message of bounded length, in which every character can be sent."""
+    return text[:_LONGEST_TOLD].encode("utf-8", "backslashreplace").decode()
 
 
 def _bound(limits: Limits) -> None:
@@ -87,7 +106,9 @@ def _bound(limits: Limits) -> None:
 
 def _limit(what: int, most: int) -> None:
     hard = resource.getrlimit(what)[1]
-    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    if hard != resource.RLIM_INFINITY:
+        most = hard if most == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, hard))
 
 
 def _settle() -> None:
@@ -96,8 +117,17 @@ def _settle() -> None:
         hard = resource.getrlimit(what)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
+    sys.addaudithook(_refuse)
+    # Else Python looks for a folder by writing files.
+    tempfile.tempdir = os.sep
     # Ctrl-C reaches both processes; only the other knows what has to be finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _refuse(event: str, args: tuple[Any, ...]) -> None:
+    """Raises PermissionError for what nobody who parses or renders has to do."""
+    if event in _REFUSED or (event == "open" and args[0] != os.devnull and (args[2] or 0) & _WRITES):
+        raise PermissionError(f"{event} is not for those who read what others wrote")
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -7,8 +7,9 @@ that is checked. A crash, a hang or a bomb becomes one sentence, and another wor
 
 Functions are given by reference, so that whoever follows the source (the keys of stages) finds what runs in the worker.
 
-Not guarded: macOS has no limit of address space, so that there the memory is looked at ten times a second instead. On no system is the
-worker kept from reading files or from the network: what runs in it are libraries that strangers feed, not code that strangers wrote.
+Not guarded: macOS has no limit of address space, so that there the memory is looked at ten times a second instead. Programs,
+connections and changes of files are refused as far as Python is asked for them, and on no system is the worker kept from reading files: what
+runs in it are libraries that strangers feed, not code that strangers wrote.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ FACTOR = "HARNESS_BOUNDS"
 """Environment variable: what all limits are multiplied by, for whoever trusts what is read."""
 
 USUAL = Limits()
+
+_KNOWN = {
+    name: one
+    for name, one in vars(errors).items()
+    if isinstance(one, type) and issubclass(one, HarnessError) and one.__init__ is HarnessError.__init__
+}
+"""Errors that are made of a message."""
 
 _INHERITED = (
     "HOME",
@@ -182,7 +190,7 @@ class _Worker:
                 self._crashed(limits, words)
             except _Exceeded as much:
                 self.end()
-                self._raise(words, str(much))
+                self._limit(words, str(much))
             if kind not in (ANSWERED, REFUSED):
                 self.end()
                 self._failed(kind, answer, limits, words)
@@ -193,8 +201,7 @@ class _Worker:
             raise
         if kind == REFUSED:
             name, said = msgspec.msgpack.decode(answer, type=tuple[str, str])
-            known = getattr(errors, name, HarnessError)
-            raise (known if isinstance(known, type) and issubclass(known, HarnessError) else HarnessError)(said)
+            raise _KNOWN.get(name, HarnessError)(said)
         try:
             return msgspec.msgpack.decode(answer, type=gives)
         except msgspec.MsgspecError as fault:
@@ -206,12 +213,14 @@ class _Worker:
         assert process.stdout is not None and process.stderr is not None
         patience_s = _BEGINS_S + _WAITS * limits.seconds
         until = time.monotonic() + patience_s
+        before = _resident(process.pid)
         said, size = bytearray(), HEAD.size
         with selectors.DefaultSelector() as both:
             both.register(process.stdout, selectors.EVENT_READ)
             both.register(process.stderr, selectors.EVENT_READ)
             while len(said) < size:
-                _check_memory(process.pid, limits)
+                if _resident(process.pid) - before > limits.mebibytes << 20:
+                    raise _Exceeded(_memory(limits))
                 if time.monotonic() > until:
                     raise _Exceeded(f"it takes more than {patience_s:,.0f} s by the clock")
                 for key, _ in both.select(_LOOKS_S):
@@ -241,25 +250,34 @@ class _Worker:
         code = self.end()
         complaints = Remote(self._complaints.decode(errors="replace"))
         if code == -signal.SIGXCPU:
-            self._raise(words, f"it takes more than {limits.seconds:,} s of the processor", complaints)
+            self._limit(words, f"it takes more than {limits.seconds:,} s of the processor", complaints)
         if code == -signal.SIGKILL:
-            self._raise(words, "the system ended what reads it, as it does where memory runs out", complaints)
+            self._limit(words, "the system ended what reads it, as it does where memory runs out", complaints)
         if _OUT_OF_MEMORY.search(self._complaints):
-            self._raise(words, _memory(limits), complaints)
+            self._limit(words, _memory(limits), complaints)
         if code >= 0:
-            raise HarnessError(f"the process that reads what others wrote ended with exit code {code}") from complaints
+            last = (str(complaints).strip().splitlines() or [""])[-1]
+            raise HarnessError(
+                f"the process that reads what others wrote ended with exit code {code}{': ' if last else ''}{last}"
+            ) from complaints
         self._raise(words, f"it crashes the library that reads it ({signal.Signals(-code).name})", complaints)
 
     def _failed(
         self, kind: bytes, answer: bytes, limits: Limits, words: tuple[str, str, type[HarnessError]]
     ) -> NoReturn:
         if kind == NO_MEMORY:
-            self._raise(words, _memory(limits))
+            self._limit(words, _memory(limits))
         if kind == TOO_MUCH:
-            self._raise(words, f"what comes of it is larger than {limits.answer_bytes >> 20:,} MiB")
+            self._limit(words, f"what comes of it is larger than {limits.answer_bytes >> 20:,} MiB")
         assert kind == FAILED, "no such kind of answer"
         said, trace = msgspec.msgpack.decode(answer, type=tuple[str, str])
         self._raise(words, said, Remote(trace))
+
+    def _limit(
+        self, words: tuple[str, str, type[HarnessError]], reason: str, cause: BaseException | None = None
+    ) -> NoReturn:
+        before, after, error = words
+        self._raise((before, f"{after}, or allow four times as much with {FACTOR}=4", error), reason, cause)
 
     def _raise(
         self, words: tuple[str, str, type[HarnessError]], reason: str, cause: BaseException | None = None
@@ -272,18 +290,16 @@ def _memory(limits: Limits) -> str:
     return f"it needs more than {limits.mebibytes:,} MiB of memory"
 
 
-def _check_memory(pid: int, limits: Limits) -> None:
-    """Raises _Exceeded for a worker that has outgrown its memory, where the system does not see to it."""
+def _resident(pid: int) -> int:
+    """Bytes of memory that a process has, where the system itself does not limit them; else 0."""
     if sys.platform == "linux":
-        return
+        return 0
     import psutil
 
     try:
-        used = psutil.Process(pid).memory_info().rss
+        return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
-        return
-    if used > limits.mebibytes << 20:
-        raise _Exceeded(_memory(limits))
+        return 0
 
 
 def _write(descriptor: int, content: bytes) -> None:
