@@ -60,6 +60,10 @@ class Tokenizer(Protocol):
         """Whether it has a chat template."""
 
     @property
+    def begins(self) -> bool:
+        """Whether encoding puts a token before the text."""
+
+    @property
     def control(self) -> Sequence[str]:
         """The tokens that mark structure, such as the beginning of a turn."""
 

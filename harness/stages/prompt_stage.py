@@ -70,8 +70,9 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
     def make(self, run: Run, work: Work) -> PromptTable:
         distractors = self.spec.distractors_of(self.condition)
         subject = self.subject
-        # It imports while this process does.
-        worker.ready("harness.untrusted.template")
+        if self.condition.own_rows is None:
+            # It imports while this process does.
+            worker.ready("harness.untrusted.template", "harness.models.backend", "tokenizers")
         table = build(self.condition, distractors, self.home, subject.load_tokenizer(), subject.context)
         work.counts["rows"] = table.frame.height
         return table

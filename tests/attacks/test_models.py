@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from harness.untrusted import worker
 from tests.attacks.scene import Scene
+from tests.attacks.table import soon
 from tests.test_pipeline import TEXT
 
 
@@ -190,3 +193,72 @@ def test_a_forged_origin_is_not_believed(scene: Scene, tiny_llama: Path) -> None
     shutil.copytree(tiny_llama, forged)
     (forged / "harness-origin.json").write_text(json.dumps({"gguf_sha256": "0" * 64}))
     assert describe(Model(id="forged"), scene.inside).identity == describe(Model(id="honest"), scene.inside).identity
+
+
+Part = dict[str, Any]
+
+
+def replacing(pattern: str, content: str) -> Part:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
+
+
+def sequence(kind: str, parts: list[Part]) -> Part:
+    return {"type": "Sequence", kind: parts}
+
+
+def around(token: str, ids: int, times: int) -> Part:
+    """A template that puts a token of many ids before the text, many times."""
+    special = {token: {"id": token, "ids": [0] * ids, "tokens": [token] * ids}}
+    one = [{"SpecialToken": {"id": token, "type_id": 0}}] * times + [{"Sequence": {"id": "A", "type_id": 0}}]
+    pair = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    return {"type": "TemplateProcessing", "single": one, "pair": pair, "special_tokens": special}
+
+
+def split(pattern: str) -> Part:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+TOKENIZERS: dict[str, Part] = {
+    "a letter that becomes two, forty times": {
+        "normalizer": sequence("normalizers", [replacing("[a-z]", "aa")] * 40),
+    },
+    "a blank before every letter, forty times": {"normalizer": sequence("normalizers", [replacing("", " ")] * 40)},
+    "a letter that becomes twenty million": {"normalizer": replacing("[a-z]", "x" * 20_000_000)},
+    "twenty million letters in front, twenty times": {
+        "normalizer": sequence("normalizers", [{"type": "Prepend", "prepend": "x" * 20_000_000}] * 2),
+    },
+    "a million tokens in front": {"post_processor": around("<s>", 1000, 1000)},
+    "a million tokens in front, four times": {
+        "post_processor": sequence("processors", [around("<s>", 1000, 1000)] * 4),
+    },
+    "a pattern that goes back again and again": {"pre_tokenizer": split("(x+x+)+y")},
+    "a normaliser that goes back again and again": {"normalizer": replacing("(x+x+)+y", "")},
+    "every letter for itself, in layers": {"pre_tokenizer": sequence("pretokenizers", [split("")] * 2000)},
+    "a vocabulary that is tried at every length": {
+        "model": {
+            "type": "WordPiece",
+            "unk_token": "<s>",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 10**9,
+            "vocab": {"<s>": 0},
+        },
+        "pre_tokenizer": None,
+    },
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_tokenizers_from_strangers(scene: Scene, name: str, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part of a tokenizer that can make much of a text, or take long over it."""
+    monkeypatch.setenv(worker.FACTOR, "0.3")
+    shutil.copytree(tiny_llama, scene.inside / "model")
+    path = scene.inside / "model" / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | TOKENIZERS[name]))
+    shades = "".join(f"{'x' * 40_000} {n},{n % 2}\n" for n in range(40))
+    scene.write("colours.csv", f"colour,label\n{shades}")
+    scene.write("x.yaml", TEXT.replace("MODEL", "model"))
+    with soon():
+        said = scene.run("run", "x.yaml", "--no-page", "--quiet")
+    scene.assert_unharmed(said)
+    assert said.code in (2, 3), said
+    assert re.search("tokenizer|prompts are longer than", said.err), said.err
