@@ -5,18 +5,24 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import re
 import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.errors import DataError, HarnessError, StoreError, UsageError
 from harness.untrusted import worker
 from harness.untrusted.bounded import Limits
 from harness.untrusted.chat_template import ChatTemplate
+from harness.untrusted.control_tokens import ControlTokens
 from harness.untrusted.template import FILTERS, Template
 
 SMALL = Limits(seconds=1, mebibytes=100, answer_bytes=1 << 20)
@@ -53,7 +59,10 @@ def test_a_crash_a_hang_and_a_bomb_are_one_sentence(function, given, reason) -> 
         pid = call(os.getpid)
         given, reason = (pid, signal.SIGKILL), "the system ended what reads it, as it does where memory runs out"
     before = call(os.getpid)
-    with pytest.raises(DataError, match=rf"^x\.csv: {reason}[^;\n]*; take it out$"):
+    with pytest.raises(
+        DataError,
+        match=rf"^x\.csv: {reason}[^;\n]*; take it out(, or allow four times as much with HARNESS_BOUNDS=4)?$",
+    ):
         call(function, *given)
     assert call(os.getpid) != before, "the worker was not replaced"
 
@@ -110,10 +119,16 @@ def test_the_worker_has_no_secrets_writes_no_files_and_leaves_no_core(
         call(os.abort)
     found = {name: call(os.getenv, name) for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "LC_ALL", "PATH")}
     assert found == {"HF_TOKEN": None, "AWS_SECRET_ACCESS_KEY": None, "LC_ALL": "C", "PATH": os.environ["PATH"]}
-    with pytest.raises(DataError, match="File too large"):
-        call(Path.write_text, tmp_path / "x", "x")
-    assert not any(path.read_bytes() for path in tmp_path.iterdir())
-    assert call(Path.cwd().is_absolute) is True
+    for function, arguments in (
+        (Path.write_text, (tmp_path / "x", "x")),
+        (os.mkdir, (tmp_path / "x",)),
+        (os.system, (f"touch {tmp_path}/x",)),
+        (subprocess.run, (["touch", f"{tmp_path}/x"],)),
+        (socket.create_connection, (("127.0.0.1", 9),)),
+    ):
+        with pytest.raises(DataError, match=r"PermissionError: .* is not for those who read what others wrote"):
+            call(function, *arguments)
+    assert not list(tmp_path.iterdir())
 
 
 def test_limits_are_multiplied_for_whoever_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,3 +210,64 @@ def test_nothing_is_evaluated_while_a_template_is_compiled(chat: bool, monkeypat
     code = environment.compiled("{{ 'x' | upper }}", "x").code
     environment.template_class.from_code(environment, code, {}).render()
     assert called == ["upper"]
+
+
+def test_templates_give_the_same_in_every_process() -> None:
+    """Whatever a chat template is given, printed as it is and called; and places in memory, by whatever way they come into a text."""
+    environment = ChatTemplate("", {})._environment
+    shown = [
+        *(f"{{{{ [3, 1, 2] | {name} }}}}" for name in environment.filters),
+        *(f"{{{{ 'a b' | {name} }}}}" for name in environment.filters),
+        *(f"{{{{ 3 is {name} }}}}" for name in environment.tests if name.isidentifier()),
+        *(f"{{{{ {name} }}}}" for name in environment.globals),
+        *(f"{{{{ {name}() }}}}" for name in environment.globals),
+        *(f"{{{{ messages[0].{name} }}}}{{{{ ('' ~ messages.{name})[:4] }}}}" for name in ("items", "append", "index")),
+        "{{ [1] | map('string') | string }}{{ '%s' % messages[0].get }}{{ namespace(a=messages[0].keys) }}",
+    ]
+
+    def told() -> list[str]:
+        worker._current().end()
+        said = []
+        for source in shown:
+            try:
+                (written,) = ChatTemplate(source, {}).render_all([[{"role": "user", "content": "x"}]], {})
+            except UsageError as error:
+                said.append(str(error))
+            else:
+                said.append(written.text or written.refusal)
+        return said
+
+    first, second = told(), told()
+    assert first == second
+    assert sum("place in memory" in text for text in first) > 5
+    with pytest.raises(DataError, match="place in memory"):
+        Template("main", "{{ text.upper }}{{ answer }}").pair({"text": "a"}, ["no", "yes"], ["no", "yes"])
+    # Of a text that came with the data, it is only text.
+    given = {"text": "<object at 0x7f0000000000>"}
+    assert (
+        Template("main", "{{ text }} {{ answer }}").pair(given, ["no", "yes"], ["no", "yes"])[0].text.endswith("0> no")
+    )
+
+
+# What is found
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sets(st.text("<|ab>", min_size=1, max_size=4), max_size=8), st.text("<|ab> ", max_size=40), st.data())
+def test_control_tokens_are_found_as_by_a_pattern_of_them_all(names: set[str], text: str, data: st.DataObject) -> None:
+    pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)")
+    tokens = ControlTokens(names)
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    assert list(tokens.found(text, start, end)) == [one.span() for one in pattern.finditer(text, start, end)]
+    expected = pattern.match(text, start)
+    assert tokens.at(text, start) == (expected.span() if expected else None)
+    assert tokens.marked(text, "!") == pattern.sub(r"!\g<0>", text)
+
+
+def test_a_hundred_thousand_control_tokens_that_begin_alike_take_no_time() -> None:
+    started = time.process_time()
+    tokens = ControlTokens([f"<|{'a' * (number % 90)}{number}|>" for number in range(100_000)])
+    assert sum(1 for _ in tokens.found("<|aaaa" * 15_000 + "<|7|>")) == 0
+    assert list(tokens.found("x<|0|><|a1|>")) == [(1, 6), (6, 12)]
+    assert time.process_time() - started < 5

@@ -125,23 +125,17 @@ class Chat:
         Raises UsageError where they come out in neither form.
         """
         wanted = {"the user's words": _USER} | ({} if self._system is None else {"the system's words": _SYSTEM})
-        lost, refusal = "", None
-        for in_parts in (False, True):
-            try:
-                text = self._template.render(
-                    self._messages(_USER, None if self._system is None else _SYSTEM, in_parts), self._options
-                )
-            except UsageError as error:
-                refusal = refusal or error
-                continue
-            dropped = [what for what, word in wanted.items() if word not in text]
+        forms = (False, True)
+        chats = [self._messages(_USER, None if self._system is None else _SYSTEM, in_parts) for in_parts in forms]
+        found = self._template.render_all(chats, self._options)
+        lost = ""
+        for in_parts, written in zip(forms, found, strict=True):
+            dropped = [what for what, word in wanted.items() if word not in written.text]
             if not dropped:
-                return in_parts, text
-            lost = lost or dropped[0]
-        if lost:
-            raise _dropped(lost)
-        assert refusal is not None
-        raise refusal
+                return in_parts, written.text
+            if not written.refusal:
+                lost = lost or dropped[0]
+        raise _dropped(lost) if lost else UsageError(found[0].refusal)
 
     def _messages(self, user: str, system: str | None, in_parts: bool) -> list[dict[str, Any]]:
         before = [] if system is None else [_message("system", system, in_parts)]

@@ -5,7 +5,6 @@ A pair is (example, template); its two members differ in the answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,7 +21,8 @@ from harness.prompts.examples import arrange, data_set, sample, source_of
 from harness.prompts.relations import COLUMNS
 from harness.prompts.shots import Shots
 from harness.spec import Condition, Prompt
-from harness.untrusted.template import OWN, Rendered, Template, Wanted, any_of, shared_start
+from harness.untrusted.control_tokens import ControlTokens
+from harness.untrusted.template import OWN, Rendered, Template, Wanted, shared_start
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ONLY_TEMPLATE = "main"
 """Name of a template that has none of its own."""
 
-_AT_ONCE = 512
+_AT_ONCE = 64
 """Examples that are rendered at a time."""
 _NOT_FIELDS = ("example", "group", "label", "split")
 _OWN_COLUMNS = (
@@ -86,7 +86,7 @@ def build(
 
     names_of_control = () if tokenizer is None else tokenizer.control
     templates = _templates(condition.prompt, source, names_of_control)
-    control = any_of(names_of_control)
+    control = ControlTokens(names_of_control)
     edits = [(name, distractors[name], values[name]) for name in condition.distractors]
     shots = None
     if condition.prompt.shots is not None:
@@ -223,7 +223,7 @@ def _rows(
     choices: Sequence[tuple[int, int]],
     edits: Sequence[_Edit],
     shots: Shots | None,
-    control: re.Pattern[str],
+    control: ControlTokens,
 ) -> Iterator[dict[str, Any]]:
     """Every prompt as text, with the characters of its answer; `number` is the example's place in `examples`, `own` are the
     places of the template's own control tokens."""

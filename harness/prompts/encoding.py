@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 2000
 """Prompts that are written and tokenised at a time."""
-_ASKED_AT_ONCE = 512
+_CHARACTERS_AT_ONCE = 10_000_000
+_MOST_CHARACTERS = 400_000_000
+"""Of all prompts of a condition, which are held in memory; a template may make a million of each row."""
+_ASKED_AT_ONCE = 64
 """Prompts that go through a chat template at a time."""
 
 
@@ -84,9 +87,29 @@ def in_chunks(
     import polars as pl
 
     frames = []
-    while chunk := list(islice(rows, _AT_ONCE)):
+    for chunk in _chunks(rows):
         frames.append(_tokenised(frame_of(chunk, values), tokenizer, prompt.control_tokens == "allowed"))
     return pl.concat(frames)
+
+
+def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The rows, some at a time. Raises DataError for more text than prompts can have."""
+    chunk: list[dict[str, Any]] = []
+    size = whole = 0
+    for row in rows:
+        chunk.append(row)
+        size += len(row["text"])
+        whole += len(row["text"])
+        if whole > _MOST_CHARACTERS:
+            raise DataError(
+                f"prompt: template {row['template']}: the prompts have more than {_MOST_CHARACTERS:,} characters together; shorten "
+                "the text, or lower data.limit"
+            )
+        if len(chunk) == _AT_ONCE or size > _CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], values: Mapping[str, Sequence[int]]) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from jinja2.utils import Namespace
 
 from harness.errors import UsageError
 from harness.untrusted import worker
-from harness.untrusted.jinja import AT_ONCE, FAULTS, LIMITS, MAX_CHARACTERS, Sandbox, too_long
+from harness.untrusted.jinja import AT_ONCE, FAULTS, LIMITS, MAX_CHARACTERS, Sandbox, check_same_tomorrow, too_long
 
 NOW = datetime(2024, 7, 1)
 """What a template that asks for the time is told."""
@@ -94,6 +94,7 @@ class ChatTemplate:
             text = template.render(given)
             if len(text) > MAX_CHARACTERS:
                 raise too_long()
+            check_same_tomorrow(text, (self._source, given))
         except FAULTS as error:
             return Written(refusal=f"{_CANNOT}: {error}")
         return Written(text)

@@ -7,7 +7,9 @@ such as a text of a thousand million characters; and the source is short enough 
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -34,6 +36,8 @@ LIMITS = Limits(seconds=5, mebibytes=512, answer_bytes=256 << 20)
 AT_ONCE = 64
 """Pairs, or conversations, that are rendered in one call of the worker."""
 
+_PLACE = re.compile(r" at 0x[0-9a-f]{6,16}\b")
+
 FAULTS = (
     TemplateError,
     ArithmeticError,
@@ -57,6 +61,15 @@ class Compiled(NamedTuple):
 
 def too_long() -> SecurityError:
     return SecurityError(f"the text grows beyond {MAX_CHARACTERS:,} characters; shorten it")
+
+
+def check_same_tomorrow(text: str, given: Sequence[object]) -> None:
+    """Raises SecurityError for a text that has a place in memory in it, as Python prints of methods and generators, but for one that
+    came with what was given."""
+    if (found := _PLACE.search(text)) and not any(found[0] in str(value) for value in given):
+        raise SecurityError(
+            "it prints a place in memory, which is another one every time; call what it prints, or list it"
+        )
 
 
 class Sandbox(ImmutableSandboxedEnvironment):

@@ -24,7 +24,8 @@ from jinja2.runtime import LoopContext, Macro
 
 from harness.errors import DataError, did_you_mean
 from harness.untrusted import worker
-from harness.untrusted.jinja import AT_ONCE, FAULTS, LIMITS, MAX_CHARACTERS, Sandbox, too_long
+from harness.untrusted.control_tokens import ControlTokens
+from harness.untrusted.jinja import AT_ONCE, FAULTS, LIMITS, MAX_CHARACTERS, Sandbox, check_same_tomorrow, too_long
 
 VARIABLES = ("answer", "choices", "answer_number", "label_names")
 """What a template may use besides the example's fields."""
@@ -152,6 +153,7 @@ class Template:
                 length += len(piece)
                 if length > MAX_CHARACTERS:
                     raise too_long()
+            check_same_tomorrow("".join(pieces), (self._source, variables))
         except UndefinedError as error:
             raise DataError(f"{self._place_of(error, example)}: {self._missing(error, variables, fields)}") from error
         except FAULTS as error:
@@ -267,17 +269,12 @@ def _widened(text: str, head: int, tail: int) -> Rendered:
     return Rendered(text, start, end)
 
 
-def any_of(names: Collection[str]) -> re.Pattern[str]:
-    """A pattern that finds the longest of some texts, or none where there are none."""
-    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or "(?!)")
-
-
 class _Sandbox(Sandbox):
     """The sandbox with a short list of what may be used, and answers and control tokens that are marked."""
 
     def __init__(self, control: Collection[str] = ()) -> None:
         super().__init__(undefined=StrictUndefined, autoescape=False, finalize=_shown)
-        self._control = any_of(control)
+        self._control = ControlTokens(control)
         self.globals.clear()
         self.filters = {name: function for name, function in self.filters.items() if name in FILTERS}
 
@@ -293,9 +290,9 @@ class _Sandbox(Sandbox):
     def _mark(self, node: nodes.Node) -> None:
         """Marks the control tokens in what is printed as it stands: not in what the data are compared with, or searched for."""
         if isinstance(node, nodes.TemplateData):
-            node.data = self._control.sub(OWN + r"\g<0>", node.data)
+            node.data = self._control.marked(node.data, OWN)
         elif isinstance(node, nodes.Const) and isinstance(node.value, str):
-            node.value = self._control.sub(OWN + r"\g<0>", node.value)
+            node.value = self._control.marked(node.value, OWN)
         elif isinstance(node, nodes.Concat | nodes.Add | nodes.CondExpr):
             parts = [
                 part
@@ -304,6 +301,9 @@ class _Sandbox(Sandbox):
             ]
             for part in parts:
                 self._mark(part)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """No method of its own for `format`, which is not among those that may be used."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         known = isinstance(obj, LoopContext) or (isinstance(obj, str) and attr in METHODS)
