@@ -133,6 +133,17 @@ def binary() -> pa.Table:
     return pa.table({"text": ["a", "b"], "label": [b"\xff", b"\xfe"]})
 
 
+def hollow(name: str) -> Callable[[Scene], Sequence[str]]:
+    """A file of gigabytes that takes no room on the disk."""
+
+    def prepare(scene: Scene) -> Sequence[str]:
+        arguments = data(name, "text,label\n")(scene)
+        os.truncate(scene.inside / name, 10**10)
+        return arguments
+
+    return prepare
+
+
 def pipe(name: str) -> Callable[[Scene], Sequence[str]]:
     def prepare(scene: Scene) -> Sequence[str]:
         (scene.inside / name).parent.mkdir(exist_ok=True)
@@ -178,6 +189,8 @@ DATA: list[Attack] = [
         data("x.csv", "text,label" + "".join(f",c{n}" for n in range(20_000)) + "\n"),
         "20,002 columns",
     ),
+    ("a file of holes", hollow("x.csv"), "a file of holes"),
+    ("a parquet of holes", hollow("x.parquet"), "a file of holes"),
     ("a pipe", pipe("x.csv"), "no such file"),
     ("a pipe in a data set", pipe("set/x.csv"), "neither a file nor a folder"),
     ("a path that climbs", data("../outside/secret.csv"), "below the folder of the spec"),
