@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import Out
+from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 
@@ -89,5 +90,6 @@ def report(
     """
     from harness.page.html import from_folder
 
-    folder = Path(name) if (Path(name) / "results.csv").is_file() else out / name
+    own = own_path(name)
+    folder = own if (own / "results.csv").is_file() else out / name
     print(printable(f"wrote {from_folder(folder)}"))

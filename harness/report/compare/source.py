@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -14,6 +14,7 @@ from harness.report import read
 from harness.report.intervals import Score
 from harness.untrusted import git
 from harness.untrusted import text as plain
+from harness.untrusted.paths import own_path
 
 Key = tuple[str, ...]
 """fit_on, tested_on, probe, layer, target, metric of a result; check, probe, condition, ordinal of a check."""
@@ -52,7 +53,7 @@ def reader(text: str) -> Callable[[str], bytes]:
     """What reads a file of the report by its name. Raises UsageError for what is no report."""
     if not text or "\0" in text:
         raise UsageError("an empty name or one with a NUL in it is no report; give a folder or REVISION:FOLDER")
-    folder = Path(text)
+    folder = own_path(text)
     try:
         there = folder.is_dir()
     except OSError:
