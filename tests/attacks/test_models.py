@@ -97,6 +97,11 @@ def gguf(scene: Scene) -> None:
     scene.write("x.yaml", TEXT.replace("MODEL", "model.gguf"))
 
 
+def hollow_gguf(scene: Scene) -> None:
+    gguf(scene)
+    os.truncate(scene.inside / "model.gguf", 10**13)
+
+
 def shadowed_gguf(scene: Scene) -> None:
     """Modules in the folder that the conversion would import, if it took any from where it stands."""
     gguf(scene)
@@ -123,6 +128,64 @@ def device(name: str) -> Callable[[Scene], None]:
 def endless(name: str) -> Callable[[Scene], None]:
     return lambda scene: os.truncate(scene.inside / "model" / name, 10**10)
 
+
+def links(*steps: tuple[str, str]) -> Callable[[Scene], None]:
+    """Links in the stranger's folder, by name and target."""
+
+    def spoil(scene: Scene) -> None:
+        for name, target in steps:
+            path = scene.inside / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.symlink_to(target.format(ours=scene.outside / "secret.csv", folder=scene.outside))
+
+    return spoil
+
+
+def like_a_cache(*steps: tuple[str, str]) -> Callable[[Scene], None]:
+    """The model in a folder laid out as a snapshot of the Hub's cache, and links in it."""
+
+    def spoil(scene: Scene) -> None:
+        snapshot = scene.inside / "models--a--b" / "snapshots" / "c"
+        snapshot.parent.mkdir(parents=True)
+        (scene.inside / "model").rename(snapshot)
+        scene.write("x.yaml", TEXT.replace("MODEL", "./models--a--b/snapshots/c"))
+        links(*steps)(scene)
+
+    return spoil
+
+
+def kept_as(dtype: str, name: str = "q_proj.weight") -> Callable[[Scene], None]:
+    """A weight that is kept in a number format, as quantised ones are."""
+
+    def spoil(scene: Scene) -> None:
+        import torch
+        from safetensors.torch import load_file, save_file
+
+        path = scene.inside / "model" / "model.safetensors"
+        weights = load_file(path)
+        found = next(known for known in weights if known.endswith(name))
+        weights[found] = (8 * weights[found]).to(getattr(torch, dtype))
+        save_file(weights, path, metadata={"format": "pt"})
+
+    return spoil
+
+
+def random(changes: dict[str, Any]) -> Callable[[Scene], None]:
+    """A configuration whose weights are drawn."""
+
+    def spoil(scene: Scene) -> None:
+        config(changes)(scene)
+        path = scene.inside / "x.yaml"
+        path.write_text(path.read_text().replace("dtype: float32", "dtype: float32, weights: random"))
+
+    return spoil
+
+
+HUGE = {"hidden_size": 32768, "intermediate_size": 131072, "num_hidden_layers": 100, "head_dim": 128}
+SECRET_TEMPLATE = ("model/chat_template.jinja", "{ours}")
+SNAPSHOT = "models--a--b/snapshots/c"
+OUTSIDE = "outside of the model's folder"
 
 MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
     ("a pickle", pickled, "only pickled weights"),
@@ -152,7 +215,7 @@ MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
     ("a header in brackets", file("model.safetensors", struct.pack("<Q", 10**6) + b"[" * 10**6), "not a readable"),
     ("a shape in words", file("model.safetensors", header(["many"])), "not made of whole numbers"),
     ("a shape beyond the file", file("model.safetensors", header([10**12, 10**12])), "model"),
-    ("weights of another model", file("model.safetensors", header([1])), "weights are not in its files"),
+    ("weights of another model", file("model.safetensors", header([1])), "most weights are not in the files"),
     ("a tokenizer of nonsense", file("tokenizer.json", '{"model": {"type": "Evil"}}'), "tokenizer cannot be loaded"),
     (
         "a tokenizer's configuration of numbers",
@@ -162,7 +225,50 @@ MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
     *((f"a pipe for {name}", pipe(name), "neither a file") for name in ("config.json", "model.safetensors")),
     *((f"a device for {name}", device(name), "neither a file") for name in ("config.json", "tokenizer.json")),
     *((f"{name} without end", endless(name), "larger than") for name in ("config.json", "tokenizer_config.json")),
-    ("weights without end", endless("model.safetensors"), "longer than its header says"),
+    ("weights without end", endless("model.safetensors"), "a file of holes"),
+    ("a .gguf without end", hollow_gguf, "a file of holes"),
+    ("a template that is a link out", links(SECRET_TEMPLATE), OUTSIDE),
+    ("a vocabulary that is a link out", links(("model/vocab.txt", "{ours}")), OUTSIDE),
+    ("templates that are a link out", links(("model/additional_chat_templates", "{folder}")), OUTSIDE),
+    (
+        "a link to a link out",
+        links(("other", "{folder}"), ("model/chat_template.jinja", "../other/secret.csv")),
+        OUTSIDE,
+    ),
+    (
+        "a link out of what is laid out as a cache",
+        like_a_cache((f"{SNAPSHOT}/chat_template.jinja", "{ours}")),
+        OUTSIDE,
+    ),
+    (
+        "a blob that is a link out",
+        like_a_cache(("models--a--b/blobs/d", "{ours}"), (f"{SNAPSHOT}/chat_template.jinja", "../../blobs/d")),
+        OUTSIDE,
+    ),
+    (
+        "blobs that are a link out",
+        like_a_cache(("models--a--b/blobs", "{folder}"), (f"{SNAPSHOT}/chat_template.jinja", "../../blobs/secret.csv")),
+        OUTSIDE,
+    ),
+    *(
+        (f"weights kept as {dtype}", kept_as(dtype), "is kept as")
+        for dtype in ("bool", "int8", "uint8", "int16", "int32", "int64", "float8_e4m3fn", "float8_e5m2")
+    ),
+    ("a norm kept as int32", kept_as("int32", "input_layernorm.weight"), "is kept as I32"),
+    ("an embedding kept as int32", kept_as("int32", "embed_tokens.weight"), "is kept as I32"),
+    *(
+        (f"{name} on the Hub", config({name: said}), "may be code on the Hub")
+        for name in ("attn_implementation", "_attn_implementation", "_experts_implementation_internal")
+        for said in ("evil/kernel",)
+    ),
+    ("attention on the Hub for a part", config({"attn_implementation": {"": "evil/kernel:f"}}), "code on the Hub"),
+    (
+        "attention on the Hub far inside",
+        config({"text_config": {"x": [{"_attn_implementation": "paged|evil/k@1"}]}}),
+        "code on the Hub",
+    ),
+    ("weights without end, drawn", random(HUGE), "more than this machine's memory"),
+    ("weights without end, and no files of them", config(HUGE), "most weights are not in the files"),
     ("modules beside a .gguf", shadowed_gguf, "model.gguf"),
 ]
 
@@ -180,6 +286,20 @@ def test_models_from_strangers(scene: Scene, attack: tuple[str, Any, str], tiny_
     scene.assert_unharmed(said)
     assert said.code in (2, 3), said
     assert says in said.err
+
+
+def test_links_of_the_hubs_cache_are_followed(tmp_path: Path, tiny_llama: Path) -> None:
+    """The control: every file of a snapshot is a link to a blob of its repository, and links may stay in a model's folder."""
+    from harness.models.model_folder import check_files
+
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "c", tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    shutil.copytree(tiny_llama, blobs)
+    for number, path in enumerate(sorted(blobs.iterdir())):
+        path.rename(blobs / str(number))
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    (snapshot / "again.json").symlink_to("config.json")
+    check_files(snapshot)
 
 
 def test_a_forged_origin_is_not_believed(scene: Scene, tiny_llama: Path) -> None:
