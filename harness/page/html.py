@@ -85,7 +85,7 @@ def from_folder(folder: Path) -> Path:
     from harness.report.folder import PAGE, place_page
 
     name = plain.line(str(folder / "manifest.json"))
-    manifest = read.decoded_manifest(read.file_bytes(folder / "manifest.json"), name)
+    manifest = read.decoded_manifest(read.file_bytes(folder / "manifest.json", read.LARGEST_EXTRA_BYTES), name)
     outline = from_manifest(manifest, name)
     checks = _table(folder / "checks.csv", read.CHECKS)
     if checks.height != len(outline.claims):
@@ -96,7 +96,7 @@ def from_folder(folder: Path) -> Path:
         _table(folder / "seeds.csv", read.SEEDS),
         checks,
         manifest,
-        {name: read.file_bytes(folder / name) for name in EXTRA if (folder / name).exists()},
+        {name: read.file_bytes(folder / name, read.LARGEST_EXTRA_BYTES) for name in EXTRA if (folder / name).exists()},
     )
     return place_page(folder / PAGE, content)
 
@@ -152,11 +152,15 @@ def _examined(tables: Mapping[str, bytes]) -> list[autopsy_text.ProbeText]:
     """The autopsies in words; nothing without their tables."""
     if not set(tables) >= set(read.AUTOPSY):
         return []
-    rows = (
+    solutions, features, rows = (
         [dict(zip(columns, row, strict=True)) for row in read.rows(tables[name], columns, name)]
         for name, columns in read.AUTOPSY.items()
     )
-    return autopsy_text.texts_of(*rows)
+    of_solutions, _, of_rows = read.AUTOPSY
+    places = {(row["fit_on"], row["tested_on"], row["probe"]) for row in solutions}
+    read.check_count(len(places), read.MOST_COLUMNS, "probes on conditions", of_solutions)
+    read.check_count(len(rows), read.MOST_CELLS // autopsy_text.CELLS, "rows", of_rows)
+    return autopsy_text.texts_of(solutions, features, rows)
 
 
 def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
@@ -168,10 +172,14 @@ def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
     by_condition: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
     for row in read.rows(tables[_STATES], (*read.STATES, *factors), _STATES):
         by_condition.setdefault((str(row[0]), str(row[1])), []).append(row[2:])
+    read.check_count(len(by_condition), read.MOST_COLUMNS, "conditions", _STATES)
     clouds = []
     for (condition, layer), rows in by_condition.items():
         columns = list(zip(*rows, strict=True))
-        classes = {name: sorted(set(column)) for name, column in zip(factors, columns[3:], strict=True)}
+        classes = {
+            name: {text: number for number, text in enumerate(sorted(set(column)))}
+            for name, column in zip(factors, columns[3:], strict=True)
+        }
         clouds.append(
             {
                 "condition": plain.line(condition),
@@ -181,10 +189,10 @@ def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
                     {
                         "name": plain.line(name.removeprefix(_FACTOR)),
                         "classes": [plain.line(text) for text in classes[name]],
-                        "of": [classes[name].index(text) for text in column],
+                        "of": [classes[name][text] for text in column],
                     }
                     for name, column in zip(factors, columns[3:], strict=True)
-                    if classes[name] != [""]
+                    if list(classes[name]) != [""]
                 ],
             }
         )
@@ -197,7 +205,9 @@ def _geometry(tables: Mapping[str, bytes], clouds: list[dict[str, Any]]) -> list
     rows = [
         dict(zip(read.GEOMETRY, row, strict=True)) for row in read.rows(tables[_GEOMETRY], read.GEOMETRY, _GEOMETRY)
     ]
-    return geometry_tables.tables_of(rows, {cloud["condition"]: cloud["layer"] for cloud in clouds})
+    layers = {cloud["condition"]: cloud["layer"] for cloud in clouds}
+    read.check_count(geometry_tables.count_cells(rows, layers), read.MOST_CELLS, "cells written out", _GEOMETRY)
+    return geometry_tables.tables_of(rows, layers)
 
 
 def _short(value: float) -> float | None:

@@ -8,14 +8,17 @@ import math
 import os
 import re
 import stat
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from harness.errors import UsageError
 from harness.untrusted import text as plain
+from harness.untrusted.paths import is_below
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,8 +26,17 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 256 * 2**20
 """A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
 
+LARGEST_EXTRA_BYTES = 16 * 2**20
+"""Of manifest.json and of each table besides results, seeds and checks; ours have a hundredth of that."""
+
 MOST_ROWS = 1_000_000
 """More rows are no report of ours either, and would take minutes to compare."""
+
+MOST_COLUMNS = 1_000
+"""Of a table; so many conditions has no page of ours either."""
+
+MOST_CELLS = 250_000
+"""Places in a page's tables and charts, where there is one for each name with each other."""
 
 KEY = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
 RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
@@ -47,6 +59,9 @@ AUTOPSY = {
 GEOMETRY = ("condition", "layer", "measure", "a", "b", "mean", "p10", "p50", "p90", "n")
 STATES = ("condition", "layer", "pc1", "pc2", "pc3")
 """Further columns are factors."""
+
+COUNTS = frozenset({"n", "seeds", "seed", "solution", "place", "named", "tested"})
+"""Numbers that are whole, finite and never left out."""
 
 NUMBERS = frozenset(
     {
@@ -73,7 +88,7 @@ NUMBERS = frozenset(
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     """The content of an ordinary file that is not too large, in its folder and nowhere else. Raises UsageError."""
     try:
-        if path.is_symlink() and not _real(path).is_relative_to(_real(path.parent)):
+        if path.is_symlink() and not is_below(path, path.parent):
             raise UsageError(f"{_shown(path)} is a link that leads out of its folder; put the file itself there")
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{_shown(path)} is not an ordinary file")
@@ -85,11 +100,6 @@ def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     except (OSError, ValueError) as error:
         raise UsageError(f"{_shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return within(content, _shown(path), largest)
-
-
-def _real(path: Path) -> Path:
-    # Unlike `resolve`, it has no objection to links that go round in a loop.
-    return Path(os.path.realpath(path))
 
 
 def within(content: bytes, name: str, largest: int = LARGEST_BYTES) -> bytes:
@@ -104,14 +114,11 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
 
     Further columns are passed over, so that a later version's report can still be compared.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: not UTF-8 text (byte {error.start}); is this a report's CSV?") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = _reader(content)
     line = 1
     try:
-        head = next(reader, [])
+        head: list[str] = next(reader, [])
+        check_count(len(head), MOST_COLUMNS, "columns", name)
         places = [_place(head, column, columns, name) for column in columns]
         for number, cells in enumerate(reader):
             line = reader.line_num
@@ -125,16 +132,33 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
                 _number(cells[i], column, name, line) if column in NUMBERS else _text(cells[i])
                 for i, column in zip(places, columns, strict=True)
             )
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: not UTF-8 text; is this a report's CSV?") from error
     except csv.Error as error:
         raise UsageError(f"{name}:{max(line, reader.line_num)}: not CSV: {error}") from error
+
+
+def _reader(content: bytes) -> Any:
+    # Decoded piece by piece: a text of 256 MiB may take four times as much.
+    return csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""), strict=True)
+
+
+def check_count(count: int, most: int, what: str, name: str) -> None:
+    """Raises UsageError for more of something than a report of this program has, and than its page could show."""
+    if count > most:
+        raise UsageError(f"{name} has {count:,} {what}, and {most:,} are allowed; that is no report of this program")
 
 
 def columns(content: bytes, name: str) -> list[str]:
     """What the first line names. Raises UsageError."""
     try:
-        return next(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True), [])
+        return next(_reader(content), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{name}:1: not a report's CSV: {error}") from error
+
+
+_LARGEST_COUNT = 2**53
+_MOST_TEXTS = 100_000
 
 
 def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) -> int:
@@ -145,10 +169,13 @@ def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) 
 
 
 def _number(cell: str, column: str, name: str, line: int) -> float:
-    if not cell:
+    if not cell and column not in COUNTS:
         return math.nan
     try:
-        return float(cell)
+        number = float(cell)
+        if column in COUNTS and not (number.is_integer() and abs(number) < _LARGEST_COUNT):
+            raise ValueError(cell)
+        return number
     except ValueError:
         raise UsageError(f'{name}:{line}: {column}: "{plain.line(cell, 40)}" is not a number') from None
 
@@ -166,9 +193,20 @@ def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFram
     """A table of a report that a stranger may have written. Raises UsageError."""
     import polars as pl
 
-    found = list(rows(content, columns, name))
-    schema = {name: pl.Float64 if name in NUMBERS else pl.String for name in columns}
-    return pl.DataFrame(found, schema=schema, orient="row")
+    # One object for each text and eight bytes for each number: a million rows of Python's own would take a gigabyte.
+    texts: dict[str, str] = {}
+    found: list[Any] = [array("d") if name in NUMBERS else [] for name in columns]
+    for row in rows(content, columns, name):
+        for cells, cell in zip(found, row, strict=True):
+            cells.append(texts.setdefault(cell, cell) if isinstance(cell, str) and len(texts) < _MOST_TEXTS else cell)
+    return pl.DataFrame(
+        [
+            pl.Series(name, np.array(cells), dtype=pl.Float64)
+            if name in NUMBERS
+            else pl.Series(name, cells, dtype=pl.String)
+            for name, cells in zip(columns, found, strict=True)
+        ]
+    )
 
 
 def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:
