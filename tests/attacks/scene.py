@@ -6,8 +6,10 @@ stranger's folder is noted, whether or not it succeeds.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
+import platform
 import re
 import signal
 import sys
@@ -33,7 +35,7 @@ class Trace(AssertionError):
     """A traceback was printed, or would have been."""
 
 
-BREACHES = ("tracebacks", "hangs", "harms", "crashes", "others")
+BREACHES = ("tracebacks", "hangs", "bombs", "harms", "crashes", "others")
 """Kinds of breach: of `others`, an attack was not refused, or not with its sentence."""
 
 
@@ -96,6 +98,14 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 # A hook stays for as long as the process lives; without a watch it does nothing.
 sys.addaudithook(_hook)
+
+
+def import_libraries() -> None:
+    """What is large or runs something when it is first imported: matplotlib looks for fonts with another program, Python for
+    the processor, and torch takes two gigabytes of addresses."""
+    for name in ("matplotlib.font_manager", "polars", "transformers.modeling_utils"):
+        importlib.import_module(name)
+    platform.processor()
 
 
 def _real(path: str | bytes | os.PathLike[Any]) -> Path:
