@@ -14,7 +14,7 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.models.shape import Shape, read_config
-from harness.untrusted.files import is_hollow, is_irregular, read_ordinary
+from harness.untrusted.files import is_hollow, is_irregular, read_json
 from harness.untrusted.paths import is_below, real
 
 _EMBEDDING = re.compile(
@@ -157,7 +157,7 @@ def _no_weights(folder: Path, named: str | None) -> UsageError:
 def _indexed(index: Path) -> list[str]:
     """The files that an index names. It comes from a stranger: they lie beside it, in the index's own format, or it is refused."""
     try:
-        names = sorted(set(json.loads(read_ordinary(index, LARGEST_TEXT))["weight_map"].values()))
+        names = sorted(set(read_json(index, LARGEST_TEXT)["weight_map"].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{index}: not a readable index of weights: {error}") from error
     suffix = Path(index.name.removesuffix(".index.json")).suffix

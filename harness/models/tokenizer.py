@@ -6,7 +6,6 @@ backend is written to the cache as one file. From then on the `tokenizers` libra
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from harness.store import cache_folder, content_key
 from harness.untrusted import worker
 from harness.untrusted.bounded import Limits
 from harness.untrusted.control_tokens import ControlTokens
-from harness.untrusted.files import read_ordinary
+from harness.untrusted.files import read_json
 
 if TYPE_CHECKING:
     from harness.contracts.subject import Encoded as AnyEncoded
@@ -271,7 +270,7 @@ def _template_of_processor(folder: Path) -> str | None:
     if not file.exists():
         return None
     try:
-        content = json.loads(read_ordinary(file, _LARGEST_TEMPLATE))
+        content = read_json(file, _LARGEST_TEMPLATE)
     except (OSError, ValueError) as error:
         raise HarnessError(f"{file}: its chat template cannot be read: {error}") from error
     return _chat_template(content.get("chat_template") if isinstance(content, dict) else None)

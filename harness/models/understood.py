@@ -6,7 +6,6 @@ name, before anything is loaded; what is listed was compared with what the libra
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.models.lengths import NO_TEXT
-from harness.untrusted.files import read_ordinary
+from harness.untrusted.files import read_json
 
 _ALWAYS = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
 # Places of a picture or a film: a text's are the same in all sections, so that its angles are the plain ones.
@@ -154,7 +153,7 @@ def _check_scaling(folder: Path, path: str, scaling: Mapping[str, Any], family: 
 
 def _check_tokenizer(path: Path) -> None:
     try:
-        said = json.loads(read_ordinary(path, _LARGEST))
+        said = read_json(path, _LARGEST)
     except FileNotFoundError:
         return
     except (OSError, ValueError, RecursionError) as error:

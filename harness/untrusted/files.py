@@ -7,9 +7,11 @@ the memory.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 _LARGE = 64 * 2**20
 _HOLLOW = 100
@@ -32,6 +34,13 @@ def read_ordinary(path: Path, largest: int, *, links: bool = True) -> bytes:
             raise OSError(errno.EFBIG, f"larger than {largest >> 20} MiB", str(path))
         # Not `read(largest)`, for which Python sets aside so much at once.
         return file.read(found.st_size)
+
+
+def read_json(path: Path, largest: int) -> Any:
+    """What an ordinary file of JSON holds. Raises OSError, RecursionError, and ValueError, also for half characters, which no text holds."""
+    found = json.loads(read_ordinary(path, largest))
+    json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def is_hollow(path: Path) -> bool:

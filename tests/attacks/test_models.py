@@ -210,6 +210,10 @@ MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
     ("a family unheard of", config({"model_type": "\x1b[2J../../x"}), "model"),
     ("a configuration in brackets", file("config.json", "[" * 200_000), "not a readable configuration"),
     ("a configuration of bytes", file("config.json", b"\xff\xfe\x00"), "not a readable configuration"),
+    *(
+        (f"half a character in {name}", file(name, '{"model_type": "llama", "x": "\\udcff"}'), "surrogates not allowed")
+        for name in ("config.json", "tokenizer_config.json", "generation_config.json")
+    ),
     ("a header beyond the file", file("model.safetensors", struct.pack("<Q", 2**63) + b"{}"), "header is too large"),
     ("a header that is a list", file("model.safetensors", struct.pack("<Q", 2) + b"[]"), "not a readable safetensors"),
     ("a header in brackets", file("model.safetensors", struct.pack("<Q", 10**6) + b"[" * 10**6), "not a readable"),
