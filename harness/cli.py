@@ -15,6 +15,7 @@ from harness.commands.plans import plan
 from harness.commands.reports import compare, diff, report, rows
 from harness.commands.runs import run
 from harness.commands.specs import init, list_, schema, validate
+from harness.untrusted.paths import own_path
 
 app = typer.Typer(
     name="harness",
@@ -37,7 +38,13 @@ for _command in (run, plan, validate, diff, compare, list_, schema, init, report
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
     log: Annotated[
-        Path | None, typer.Option("--log", help="File to which tracebacks of unforeseen failures are added.")
+        Path | None,
+        typer.Option(
+            "--log",
+            parser=own_path,
+            metavar="<path>",
+            help="File to which tracebacks of unforeseen failures are added.",
+        ),
     ] = None,
 ) -> None:
     ending.Log.path = log

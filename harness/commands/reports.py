@@ -9,6 +9,7 @@ import typer
 
 from harness.commands.options import Out, StoreRoot, chosen_store
 from harness.errors import UsageError
+from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 
@@ -174,4 +175,5 @@ def rows(
 
 
 def _folder(name: str, out: Path) -> Path:
-    return Path(name) if (Path(name) / "results.csv").is_file() else out / name
+    own = own_path(name)
+    return own if (own / "results.csv").is_file() else out / name

@@ -11,6 +11,7 @@ import typer
 
 from harness.commands.options import Sets, SpecPaths, fail
 from harness.errors import EXIT_USAGE, SpecError
+from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 
@@ -73,7 +74,9 @@ def schema(
 
 def init(
     name: Annotated[str, typer.Argument(help="Name of the experiment; NAME.yaml is written.", show_default=False)],
-    folder: Annotated[Path, typer.Option("--in", help="Folder to write it into.")] = Path("."),
+    folder: Annotated[
+        Path, typer.Option("--in", parser=own_path, metavar="<path>", help="Folder to write it into.")
+    ] = Path("."),
 ) -> None:
     """Writes a commented starter spec that runs as it is.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.data._bombs import MOST_COLUMNS, check_file, check_parquet
+from harness.data._first_look import MOST_COLUMNS, check_file
 from harness.data._json_lines import read_json_lines, series
 from harness.data._records import SEPARATORS, Cells, Quote, read_records
 from harness.errors import DataError, did_you_mean
@@ -90,7 +90,7 @@ def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) ->
     try:
         table = pl.scan_parquet(path, glob=False)
         columns = choose(table.collect_schema().names())
-        count = check_parquet(table, columns, name)
+        count: int = table.select(pl.len()).collect().item()
         rows = table.select(columns).collect()
     except PolarsError as error:
         raise DataError(f"{name}: {str(error).splitlines()[0]}") from error

@@ -20,6 +20,9 @@ MAX_FIELDS = 64
 MAX_CHARACTERS = 100_000
 """Longest cell. No model here reads that much, and one stray cell of a broken file can be the whole file."""
 
+_SHOWN = 20
+"""Columns that are named in an error."""
+
 OWN_NAMES = ("example", "group", "label", "split")
 """Columns that mean something to the program; a table's own columns of these names are no fields."""
 
@@ -45,7 +48,7 @@ class Columns(msgspec.Struct, frozen=True):
         if missing:
             near = {name: tail for name, _ in missing if "known:" not in (tail := did_you_mean(name, available))}
             each = (f'no column "{name}" (option `{option}`){near.get(name, "")}' for name, option in missing)
-            raise DataError(f"{self.place}: {'; '.join(each)} (columns: {', '.join(available)})")
+            raise DataError(f"{self.place}: {'; '.join(each)} (columns: {_listed(available)})")
         named = [name for names in options.values() for name in names]
         for name in self.factors:
             if name in (*OWN_NAMES, "truth", self.label):
@@ -110,7 +113,9 @@ class Columns(msgspec.Struct, frozen=True):
         if not (whole := no_fractions(cells)).all():
             reason = f"the label {cells.filter(~whole)[0]} is not a whole number"
             raise self._error(~whole, cells.name, reason, lines)
-        return cells.cast(pl.Int64) if cells.dtype.is_float() else cells if cells.dtype != pl.String else spelled(cells)
+        if cells.dtype.is_float():
+            return cells.cast(pl.Int64)
+        return cells if cells.dtype.is_integer() or cells.dtype == pl.Boolean else spelled(cells)
 
     def _factor(self, cells: pl.Series, lines: Sequence[int | str] | None) -> pl.Series:
         """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet, or the one given."""
@@ -149,6 +154,11 @@ class Columns(msgspec.Struct, frozen=True):
         row = wrong.fill_null(False).arg_max() or 0
         line = f" (line {lines[row]})" if lines is not None else ""
         return DataError(f'{self.place}: row {row + 1}, column "{column}": {reason}{line}')
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of some names."""
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
 
 
 def _fields(table: pl.DataFrame) -> pl.DataFrame:

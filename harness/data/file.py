@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from harness.contracts import Factor, Source
-from harness.data._reading import existing, read, within
+from harness.data._examples import examples_of_file
+from harness.data._reading import existing, within
 from harness.data._records import Quote
 from harness.data._table import Columns
 
@@ -64,13 +65,12 @@ class File(Source, frozen=True):
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All rows in the order of the file. Raises DataError that names file, row and column."""
         del seed, limit
-        path = existing(within(folder, self.file), self.file)
+        path = within(folder, self.file)
         known, names = self.factor_columns, tuple(self.factor_columns)
         columns = Columns(self.file, self.text, self.label, self.group, self.fields, names)
         if isinstance(known, dict):
             columns = msgspec.structs.replace(columns, values=known)
-        rows = read(path, self.file, columns.needed, self.label, self.quote)
-        return columns.examples(rows.table, rows.lines)
+        return examples_of_file(path, columns, self.quote)
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the content: a file that is moved or renamed is the same."""

@@ -16,6 +16,7 @@ import msgspec
 from harness.errors import HarnessError, UsageError
 from harness.models.adapter_config import CONFIG, Scaling, read_scaling
 from harness.models.fingerprint import combined
+from harness.untrusted.paths import own_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +50,7 @@ def find_adapter(name: str, folder: Path) -> Adapter:
     if name in shipped():
         place = SHIPPED / name
     else:
-        place = Path(name).expanduser()
+        place = own_path(name)
         place = place if place.is_absolute() else folder / place
         if not place.is_dir():
             known = ", ".join(shipped()) or "none"

@@ -16,7 +16,6 @@ from harness.models.locate import ModelMissing, Progress, locate
 from harness.models.model_folder import (
     check_files,
     count_parameters,
-    header_of,
     shapes_of,
     tokenizer_files,
     weight_files,
@@ -119,6 +118,13 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     weights = weight_files(place.folder, model)
     if not tokenizer_files(place.folder):
         raise UsageError(f"model.id: {place.folder} has no tokenizer (tokenizer.json and tokenizer_config.json)")
+    parameters = count_parameters(weights, sizes) if model.weights == "pretrained" else sizes.parameters
+    if 2 * parameters < sizes.parameters:
+        # transformers would set memory aside for all of them, and then say so.
+        raise UsageError(
+            f"model.id: most weights are not in the files of {place.folder}: they hold {parameters:,}, and the network of its "
+            f"config.json has {sizes.parameters:,}; get the whole model"
+        )
     over = None if model.adapter is None else _adapter(model, model.adapter, folder, weights)
     base = folder_identity(place.folder, model)
     side: Literal["decoder", "encoder"] = (
@@ -132,7 +138,7 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
         path=place.folder,
         revision=place.revision,
         shape=sizes,
-        parameters=count_parameters(weights, sizes),
+        parameters=parameters,
         dtype=precision.choose(model.dtype),
         weights=model.weights,
         weights_seed=model.weights_seed if model.weights == "random" else 0,
@@ -150,5 +156,5 @@ def _adapter(model: Model, name: str, folder: Path, weights: list[Path]) -> Adap
     check_files(found.folder)
     if any(file.suffix != ".safetensors" for file in weights):
         raise UsageError("model.adapter: an adapter is laid over safetensors only; convert the model's weights")
-    adapter.check_fits(found, header_of(found.folder / adapter.WEIGHTS), shapes_of(weights), model.id)
+    adapter.check_fits(found, shapes_of([found.folder / adapter.WEIGHTS]), shapes_of(weights), model.id)
     return found

@@ -216,14 +216,14 @@ def from_folder(folder: Path) -> Path:
     from harness.scoring.tables import RESULTS, SEEDS
 
     name = plain.line(str(folder / "manifest.json"))
-    manifest = read.decoded_manifest(read.file_bytes(folder / "manifest.json"), name)
+    manifest = read.decoded_manifest(read.file_bytes(folder / "manifest.json", read.LARGEST_EXTRA_BYTES), name)
     outline = from_manifest(manifest, name)
     checks = _table(folder / "checks.csv", read.CHECKS)
     if checks.height != len(outline.claims):
         raise UsageError(f"{name} and checks.csv are of different runs; make both again with harness run")
 
     def content_of(name: str) -> bytes | None:
-        return read.file_bytes(folder / name) if (folder / name).exists() else None
+        return read.file_bytes(folder / name, read.LARGEST_EXTRA_BYTES) if (folder / name).exists() else None
 
     results, seeds = content_of("results.parquet"), content_of("seeds.parquet")
     content = render(

@@ -1,4 +1,4 @@
-"""A report's tables, read back from CSV and parquet that a stranger may have written: strictly, and never with a traceback."""
+"""A report's tables, read back from CSV that a stranger may have written: strictly, and never with a traceback."""
 
 from __future__ import annotations
 
@@ -8,29 +8,37 @@ import math
 import os
 import re
 import stat
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from harness.contracts import ALL_LAYERS
 from harness.errors import UsageError
 from harness.untrusted import text as plain
+from harness.untrusted.bounded import Limits
+from harness.untrusted.paths import is_below
 
 if TYPE_CHECKING:
     import polars as pl
 
-
-class Missing(UsageError):
-    """There is no such file in the report."""
-
-
 LARGEST_BYTES = 256 * 2**20
 """A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
 
+LARGEST_EXTRA_BYTES = 16 * 2**20
+"""Of manifest.json and of each table besides results, seeds and checks; ours have a hundredth of that."""
+
 MOST_ROWS = 1_000_000
 """More rows are no report of ours either, and would take minutes to compare."""
+
+MOST_COLUMNS = 1_000
+"""Of a table; so many conditions has no page of ours either."""
+
+MOST_CELLS = 250_000
+"""Places in a page's tables and charts, where there is one for each name with each other."""
 
 KEY = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
 RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
@@ -38,15 +46,22 @@ HEADLINE = (*RESULTS, "se_rows", "se_seeds", "se_training", "sample")
 """Those of results.csv; a report of a former version has the first ones only."""
 CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
 
+COUNTS = frozenset({"n", "seeds", "seed"})
+"""Numbers that are whole, finite and never left out."""
+
 NUMBERS = frozenset(
     {"layer", "value", "low", "high", "n", "seeds", "seed", "threshold", "se_rows", "se_seeds", "se_training"}
 )
 
 
+class Missing(UsageError):
+    """There is no such file in the report."""
+
+
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     """The content of an ordinary file that is not too large, in its folder and nowhere else. Raises UsageError."""
     try:
-        if path.is_symlink() and not _real(path).is_relative_to(_real(path.parent)):
+        if path.is_symlink() and not is_below(path, path.parent):
             raise UsageError(f"{_shown(path)} is a link that leads out of its folder; put the file itself there")
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{_shown(path)} is not an ordinary file")
@@ -58,11 +73,6 @@ def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     except (OSError, ValueError) as error:
         raise UsageError(f"{_shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return within(content, _shown(path), largest)
-
-
-def _real(path: Path) -> Path:
-    # Unlike `resolve`, it has no objection to links that go round in a loop.
-    return Path(os.path.realpath(path))
 
 
 def within(content: bytes, name: str, largest: int = LARGEST_BYTES) -> bytes:
@@ -77,14 +87,11 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
 
     Further columns are passed over, so that a later version's report can still be compared.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: not UTF-8 text (byte {error.start}); is this a report's CSV?") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = _reader(content)
     line = 1
     try:
-        head = next(reader, [])
+        head: list[str] = next(reader, [])
+        check_count(len(head), MOST_COLUMNS, "columns", name)
         places = [_place(head, column, columns, name) for column in columns]
         for number, cells in enumerate(reader):
             line = reader.line_num
@@ -95,17 +102,34 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
             if len(cells) != len(head):
                 raise UsageError(f"{name}:{line}: {len(cells)} cells, but the first line names {len(head)} columns")
             yield tuple(_cell(cells[i], column, name, line) for i, column in zip(places, columns, strict=True))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: not UTF-8 text; is this a report's CSV?") from error
     except csv.Error as error:
         raise UsageError(f"{name}:{max(line, reader.line_num)}: not CSV: {error}") from error
+
+
+def _reader(content: bytes) -> Any:
+    # Decoded piece by piece: a text of 256 MiB may take four times as much.
+    return csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""), strict=True)
+
+
+def check_count(count: int, most: int, what: str, name: str) -> None:
+    """Raises UsageError for more of something than a report of this program has, and than its page could show."""
+    if count > most:
+        raise UsageError(f"{name} has {count:,} {what}, and {most:,} are allowed; that is no report of this program")
 
 
 def columns_of(content: bytes, name: str) -> tuple[str, ...]:
     """The columns of a results.csv: `HEADLINE`, or `RESULTS` of a former version's. Raises UsageError."""
     try:
-        head = next(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True), [])
+        head: list[str] = next(_reader(content), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{name}:1: not UTF-8 text, or no CSV: {error}") from error
     return HEADLINE if set(HEADLINE) <= set(head) else RESULTS
+
+
+_LARGEST_COUNT = 2**53
+_MOST_TEXTS = 100_000
 
 
 def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) -> int:
@@ -123,10 +147,13 @@ def _cell(cell: str, column: str, name: str, line: int) -> str | float:
 
 
 def _number(cell: str, column: str, name: str, line: int) -> float:
-    if not cell:
+    if not cell and column not in COUNTS:
         return math.nan
     try:
-        return float(cell)
+        number = float(cell)
+        if column in COUNTS and not (number.is_integer() and abs(number) < _LARGEST_COUNT):
+            raise ValueError(cell)
+        return number
     except ValueError:
         raise UsageError(f'{name}:{line}: {column}: "{plain.line(cell, 40)}" is not a number') from None
 
@@ -144,9 +171,21 @@ def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFram
     """A table of a report that a stranger may have written. Raises UsageError."""
     import polars as pl
 
-    found = list(rows(content, columns, name))
-    schema = {name: pl.Float64 if name in NUMBERS - {"layer"} else pl.String for name in columns}
-    return pl.DataFrame(found, schema=schema, orient="row")
+    # One object for each text and eight bytes for each number: a million rows of Python's own would take a gigabyte.
+    texts: dict[str, str] = {}
+    numbers = NUMBERS - {"layer"}
+    found: list[Any] = [array("d") if name in numbers else [] for name in columns]
+    for row in rows(content, columns, name):
+        for cells, cell in zip(found, row, strict=True):
+            cells.append(texts.setdefault(cell, cell) if isinstance(cell, str) and len(texts) < _MOST_TEXTS else cell)
+    return pl.DataFrame(
+        [
+            pl.Series(name, np.array(cells), dtype=pl.Float64)
+            if name in numbers
+            else pl.Series(name, cells, dtype=pl.String)
+            for name, cells in zip(columns, found, strict=True)
+        ]
+    )
 
 
 def full_table(content: bytes, name: str, columns: Iterable[str] = (), *, deep: bool = True) -> pl.DataFrame:
@@ -155,20 +194,46 @@ def full_table(content: bytes, name: str, columns: Iterable[str] = (), *, deep: 
     import polars as pl
 
     from harness.scoring.tables import untyped
+    from harness.untrusted import worker
+    from harness.untrusted.frames import unpacked
+
+    remedy = "make it again with harness report --full"
+    packed = worker.call(
+        bytes,
+        _packed,
+        content,
+        MOST_ROWS,
+        what=name,
+        remedy=remedy,
+        error=UsageError,
+        limits=_BOUNDS,
+        needs=("polars",),
+    )
+    try:
+        frame = unpacked(packed)
+    except (LookupError, ValueError, msgspec.DecodeError, pl.exceptions.PolarsError) as error:
+        raise UsageError(f"{name} is no parquet table; {remedy}") from error
+    if lacking := sorted(set(columns) - set(frame.columns)):
+        raise UsageError(f"{name} lacks the column {lacking[0]}; {remedy}")
+    return untyped(frame) if deep else frame
+
+
+_BOUNDS = Limits(seconds=10, mebibytes=1024, answer_bytes=LARGEST_BYTES)
+
+
+def _packed(content: bytes, most_rows: int) -> bytes:
+    """The table as bytes that take no more memory than their number. Runs in the bounded worker."""
+    import polars as pl
+
+    from harness.untrusted.frames import packed
 
     try:
         count = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
-        if count > MOST_ROWS:
-            raise UsageError(f"{name} has more than {MOST_ROWS:,} rows; that is no report of this program")
-        frame = pl.read_parquet(io.BytesIO(content))
-        frame = untyped(frame) if deep else frame
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise UsageError(
-            f"{name} is no parquet table ({plain.line(str(error), 120)}); make it again with harness report --full"
-        ) from error
-    if lacking := sorted(set(columns) - set(frame.columns)):
-        raise UsageError(f"{name} lacks the column {lacking[0]}; make it again with harness report --full")
-    return frame
+        if count > most_rows:
+            raise UsageError(f"more than {most_rows:,} rows; that is no report of this program")
+        return packed(pl.read_parquet(io.BytesIO(content)))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UsageError(f"no parquet table of this program: {plain.line(str(error), 120)}") from error
 
 
 def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -109,6 +111,144 @@ REPORTS: list[Attack] = [
 def test_reports_from_strangers(scene: Scene, attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "MOST_ROWS", 10_000)
     refused(scene, attack)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with everything that its page shows."""
+    from harness import pipeline
+    from harness.store import Store
+
+    home = tmp_path_factory.mktemp("written")
+    probes = "[{kind: ccs, restarts: 2, epochs: 20}, mean_difference]"
+    text = PLANTED.replace("[mean_difference]", probes) + "autopsy: [ccs]\ngeometry: true\nseeds: 2\n"
+    (home / "x.yaml").write_text(text)
+    pipeline.run(home / "x.yaml", out=home / "reports", store=Store(home / "store"), page=False)
+    return home / "reports" / "x"
+
+
+Spoil = Callable[[Path], Any]
+
+
+def described(**changes: Callable[[Any], Any]) -> Spoil:
+    """Changes what the manifest says of the report, by name."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        for name, change in changes.items():
+            manifest["report"][name] = change(manifest["report"][name])
+        path.write_text(json.dumps(manifest))
+
+    return spoil
+
+
+def repeated(name: str, row: int, times: int) -> Spoil:
+    """A row of a table so often, with a number behind each of its texts."""
+
+    def spoil(folder: Path) -> None:
+        head, *rows = (folder / name).read_text().splitlines()
+        cells = rows[row].split(",")
+        texts = {n for n, cell in enumerate(cells) if not cell.replace(".", "").replace("-", "").isdigit()}
+        lines = (",".join(f"{c}{k}" if n in texts and c else c for n, c in enumerate(cells)) for k in range(times))
+        (folder / name).write_text("\n".join([head, *rows, *lines, ""]))
+
+    return spoil
+
+
+def states(columns: Sequence[str], rows: int, condition: str = "main") -> Spoil:
+    head = ",".join(["condition,layer,pc1,pc2,pc3", *(f"factor_{name}" for name in columns)])
+    cells = [f"{condition.format(n)},1,0,0,0" + f",class {n}" * len(columns) for n in range(rows)]
+    return lambda folder: (folder / "states.csv").write_text("\n".join([head, *cells, ""]))
+
+
+def directions(count: int) -> Spoil:
+    """So many pairs of directions, on the condition and at the layer that are shown."""
+
+    def spoil(folder: Path) -> None:
+        head = (folder / "geometry.csv").read_text().splitlines()[0]
+        condition, layer = (folder / "states.csv").read_text().splitlines()[1].split(",")[:2]
+        cells = [
+            {"condition": condition, "layer": layer, "measure": "cosine", "a": f"a{n}", "b": f"b{n}", "n": "1"}
+            for n in range(count)
+        ]
+        rows = [",".join(row.get(name, "0.5") for name in head.split(",")) for row in cells]
+        (folder / "geometry.csv").write_text("\n".join([head, *rows, ""]))
+
+    return spoil
+
+
+def each(count: int, one: Any = "{}") -> Callable[[list[Any]], list[Any]]:
+    return lambda found: [json.loads(json.dumps(one or found[0]).replace("{}", str(n))) for n in range(count)]
+
+
+PAGES: list[tuple[str, Spoil, str]] = [
+    ("factors without end", states([str(n) for n in range(9000)], 40), "9,005 columns, and 1,000 are allowed"),
+    ("conditions without end", states(["truth"], 20_000, "c{}"), "20,000 conditions, and 1,000 are allowed"),
+    (
+        "names times names times names",
+        described(
+            transfers=each(2000, ["a{}", "b"]),
+            targets=each(2000, "t{}"),
+            probes=each(2000, {"name": "p{}", "role": "labels"}),
+        ),
+        "scores of names with each other, and 250,000 are allowed",
+    ),
+    ("claims without end", described(claims=each(30_000)), "claims, and 20,000 are allowed"),
+    ("a description without end", lambda f: os.truncate(f / "manifest.json", 17 << 20), "larger than 16 MiB"),
+    ("a table of names with each other", directions(20_000), "cells written out, and 250,000"),
+    ("autopsies without end", repeated("autopsy_solutions.csv", 0, 20_000), "probes on conditions, and 1,000"),
+    ("rows of autopsies without end", repeated("autopsy_rows.csv", 0, 60_000), "rows, and 50,000 are allowed"),
+    ("a table that is larger than any", lambda f: os.truncate(f / "states.csv", 17 << 20), "larger than 16 MiB"),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page[0] for page in PAGES])
+def test_pages_of_strangers_reports(scene: Scene, written: Path, page: tuple[str, Spoil, str]) -> None:
+    what, spoil, says = page
+
+    def prepare(scene: Scene) -> Sequence[str]:
+        shutil.copytree(written, scene.inside / "r")
+        spoil(scene.inside / "r")
+        return ("report", "r")
+
+    refused(scene, (what, prepare, says))
+
+
+def test_classes_by_the_hundred_thousand_are_shown(scene: Scene, written: Path) -> None:
+    shutil.copytree(written, scene.inside / "r")
+    states(["truth"], 100_000)(scene.inside / "r")
+    with soon():
+        said = scene.run("report", "r")
+    scene.assert_unharmed(said)
+    assert said.code == 0, said.err
+
+
+@pytest.mark.parametrize(
+    "name", ["results", "seeds", "checks", "geometry", "states", *(PurePath(name).stem for name in read.AUTOPSY)]
+)
+def test_fields_that_are_empty_or_infinite(
+    written: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands in one column: the page is made, or refused with the place."""
+    from harness.errors import UsageError
+    from harness.page.html import from_folder
+
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "")
+    folder = tmp_path / "r"
+    shutil.copytree(written, folder)
+    head, *rows = csv.reader((written / f"{name}.csv").open(newline=""))
+    refusals: list[tuple[str, str]] = []
+    for place, column in enumerate(head):
+        for cell in ("", "inf", "nan", "-1e308"):
+            with (folder / f"{name}.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([head, *([*row[:place], cell, *row[place + 1 :]] for row in rows)])
+            try:
+                from_folder(folder)
+            except UsageError as error:
+                refusals.append((column, str(error)))
+    assert [said for said in refusals if said[0] not in said[1] or f"{name}.csv:2" not in said[1]] == []
+    assert bool(refusals) == (len(rows) > 0 and bool(read.COUNTS & set(head)))
 
 
 def test_a_strangers_repository_runs_nothing(scene: Scene) -> None:

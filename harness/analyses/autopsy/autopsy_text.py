@@ -35,6 +35,9 @@ HOW_TO_READ = (
     "where there is B. Shares of variance are cross-validated, over groups, for features that were chosen on the same rows."
 )
 
+CELLS = 5
+"""Of each row that is shown: list, score, answer, truth, text."""
+
 Row = Mapping[str, Any]
 Where = tuple[str, str, str]
 

@@ -6,7 +6,7 @@ import math
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -19,6 +19,7 @@ from harness.report.intervals import Score
 from harness.store import Store
 from harness.untrusted import git
 from harness.untrusted import text as plain
+from harness.untrusted.paths import own_path
 
 
 class CheckRow(msgspec.Struct, frozen=True):
@@ -109,7 +110,7 @@ def reader(text: str) -> Callable[[str], bytes]:
     """What reads a file of the report by its name. Raises UsageError for what is no report."""
     if not text or "\0" in text:
         raise UsageError("an empty name or one with a NUL in it is no report; give a folder or REVISION:FOLDER")
-    folder = Path(text)
+    folder = own_path(text)
     try:
         there = folder.is_dir()
     except OSError:
