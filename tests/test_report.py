@@ -28,6 +28,7 @@ from harness.contracts.analysis import OF_EVERY_REPORT, Drawn
 from harness.contracts.kind import find
 from harness.errors import HarnessError, UsageError
 from harness.page import html
+from harness.page.from_folder import from_folder
 from harness.page.writing import write
 from harness.report import figures, manifest, markdown, outline, summary_rows
 from harness.report.content import Look, Report, SummaryLayer
@@ -534,7 +535,7 @@ def _chart_data(text: str) -> dict[str, object]:
 def test_the_page_is_made_again_from_the_folder(report: Report, rendered: dict[str, bytes], tmp_path: Path) -> None:
     write(report, tmp_path, page=False, rendered=rendered)
     assert not (tmp_path / "report.html").exists()
-    again = html.from_folder(tmp_path).read_text()
+    again = from_folder(tmp_path).read_text()
     data, before = _chart_data(again), _chart_data(_page(report))
     assert data == before
     assert "3 prompts hold word twice." in again
@@ -544,7 +545,7 @@ def test_the_page_is_made_again_from_the_folder(report: Report, rendered: dict[s
     (tmp_path / "results.csv").write_text(
         re.sub(r"(?m)^(banana,banana,kmeans,4,word,accuracy),[0-9.]+", r"\1,0.9321", csv)
     )
-    changed = _chart_data(html.from_folder(tmp_path).read_text())
+    changed = _chart_data(from_folder(tmp_path).read_text())
     assert changed != before
     assert "0.9321" in json.dumps(changed)
 
@@ -578,7 +579,7 @@ def test_a_folder_that_is_no_report(
         content = (tmp_path / name).read_bytes().splitlines(keepends=True)[0]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=fault):
-        html.from_folder(tmp_path)
+        from_folder(tmp_path)
 
 
 @given(st.text())

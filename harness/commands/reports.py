@@ -116,7 +116,8 @@ def report(
 
     Examples: `harness report banana-shed --full`, `harness report --all --serve`
     """
-    from harness.page import html, report_index, serving
+    from harness.page import report_index, serving
+    from harness.page.from_folder import from_folder
     from harness.report.beside import write_full
 
     if every == (name is not None):
@@ -132,7 +133,7 @@ def report(
         print(printable(f"wrote {made.index} over {len(made.pages)} reports"))
         place, page = out, made.index.name
     else:
-        path = html.from_folder(folders[0])
+        path = from_folder(folders[0])
         print(printable(f"wrote {path}"))
         place, page = folders[0].absolute().parent, f"{folders[0].absolute().name}/{path.name}"
     if serve:

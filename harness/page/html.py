@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from html import unescape
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,9 +28,9 @@ from harness.page.row_data import row_data
 from harness.report import read
 from harness.report.content import Look
 from harness.report.figures import DRAWINGS, palette
-from harness.report.folder import FIGURES, MOST_FIGURES, TEXT, is_file_of_report
+from harness.report.folder import TEXT
 from harness.report.markdown import found_sentence
-from harness.report.outline import Outline, from_manifest
+from harness.report.outline import Outline
 from harness.report.scores import Scores
 from harness.report.sections import Beside, sections
 from harness.report.verdicts import headline, verdicts
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 ROWS = "rows.parquet"
-_LARGEST_FIGURE = 2**20
-"""Bytes."""
 _SCRIPTS = ("dom.js", "charts.js", "tables.js", "cloud.js", "page.js")
 _SHOWN_ELSEWHERE = ("Checks", "What was found", "Model, data and conventions", "What linting found", "To reproduce")
 """Sections of report.md that the page has in a form of its own."""
@@ -200,53 +197,6 @@ def extras_of(content_of: Callable[[str], bytes | None], pictures: Mapping[str, 
     )
 
 
-def _pictures(drawer: Path) -> dict[str, bytes]:
-    """The figures of a report, not through a link. Raises UsageError."""
-    if drawer.is_symlink():
-        return {}
-    paths = [path for path in sorted(drawer.glob("*.svg")) if is_file_of_report(f"{FIGURES}/{path.name}")]
-    return {path.name: read.file_bytes(path, _LARGEST_FIGURE) for path in paths[:MOST_FIGURES]}
-
-
-def from_folder(folder: Path) -> Path:
-    """Renders the page again from a report's own files and puts it beside them. Raises UsageError, HarnessError."""
-    import polars as pl
-
-    from harness.report.folder import PAGE, place_page
-    from harness.scoring.tables import RESULTS, SEEDS
-
-    name = plain.line(str(folder / "manifest.json"))
-    manifest = read.decoded_manifest(read.file_bytes(folder / "manifest.json", read.LARGEST_EXTRA_BYTES), name)
-    outline = from_manifest(manifest, name)
-    checks = _table(folder / "checks.csv", read.CHECKS)
-    if checks.height != len(outline.claims):
-        raise UsageError(f"{name} and checks.csv are of different runs; make both again with harness run")
-
-    def content_of(name: str) -> bytes | None:
-        return read.file_bytes(folder / name, read.LARGEST_EXTRA_BYTES) if (folder / name).exists() else None
-
-    results, seeds = content_of("results.parquet"), content_of("seeds.parquet")
-    content = render(
-        outline,
-        _table(folder / "results.csv", read.RESULTS) if results is None else _full(results, "results.parquet", RESULTS),
-        pl.DataFrame(schema=SEEDS) if seeds is None else _full(seeds, "seeds.parquet", SEEDS),
-        checks,
-        manifest,
-        extras_of(content_of, _pictures(folder / FIGURES)),
-    )
-    return place_page(folder / PAGE, content)
-
-
-def _full(content: bytes, name: str, schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
-    """A table with every layer. Raises UsageError."""
-    import polars as pl
-
-    try:
-        return read.full_table(content, name, schema).select(*schema).cast(pl.Schema(schema))
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(f"{name} is not the table of a report: {plain.line(str(error), 120)}") from error
-
-
 def beside_of(content_of: Callable[[str], bytes | None]) -> Beside:
     """The other tables of a report, and the analyses of which all tables are there. Raises UsageError."""
 
@@ -268,7 +218,3 @@ def embedded(data: Any) -> str:
     """JSON in which no HTML parser finds a tag, a comment or an entity."""
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    return read.table_of(read.file_bytes(path), columns, plain.line(str(path)))

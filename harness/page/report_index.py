@@ -12,6 +12,7 @@ import msgspec
 from harness.errors import HarnessError, UsageError
 from harness.page import html
 from harness.page.chart_data import short
+from harness.page.from_folder import from_folder
 from harness.report import read
 from harness.report.folder import CHECKS, MANIFEST, RESULTS, place_page
 from harness.report.outline import from_manifest
@@ -39,7 +40,7 @@ def write(folder: Path) -> Indexed:
     for one in folders_in(folder):
         try:
             entry = _entry(one)
-            pages.append(html.from_folder(one))
+            pages.append(from_folder(one))
             found.append(entry)
         except HarnessError as error:
             refused.append(str(error))

@@ -45,13 +45,13 @@ def rows_of(folder: Path, store: Store) -> pl.DataFrame:
     from harness.scoring.scored_rows import ROWS
 
     if (path := folder / "rows.parquet").exists():
-        return read.full_table(read.file_bytes(path), plain.line(str(path)), ROWS)
+        return read.strangers_table(read.file_bytes(path), plain.line(str(path)), ROWS)
     name = plain.line(str(folder / MANIFEST))
     manifest = read.decoded_manifest(read.file_bytes(folder / MANIFEST), name)
     content = _stored(manifest, name, store).get("rows.parquet")
     if content is None:
         raise UsageError(f"{plain.line(str(folder))} keeps no rows, because its spec says `rows: false`")
-    return read.full_table(content, "rows.parquet", ROWS)
+    return read.strangers_table(content, "rows.parquet", ROWS)
 
 
 def write_full(folder: Path, store: Store) -> list[Path]:

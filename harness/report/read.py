@@ -189,51 +189,42 @@ def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFram
 
 
 def full_table(content: bytes, name: str, columns: Iterable[str] = (), *, deep: bool = True) -> pl.DataFrame:
-    """A parquet table from beside a report, with `columns` at least. If it is `deep`, its layers are those that rows are of, and
-    become text. Raises UsageError."""
+    """A parquet table of our own, or one that is read in the bounded worker, with `columns` at least. If it is `deep`, its layers
+    are those that rows are of, and become text. Raises UsageError."""
     import polars as pl
 
     from harness.scoring.tables import untyped
-    from harness.untrusted import worker
-    from harness.untrusted.frames import unpacked
 
     remedy = "make it again with harness report --full"
-    packed = worker.call(
-        bytes,
-        _packed,
-        content,
-        MOST_ROWS,
-        what=name,
-        remedy=remedy,
-        error=UsageError,
-        limits=_BOUNDS,
-        needs=("polars",),
-    )
     try:
-        frame = unpacked(packed)
-    except (LookupError, ValueError, msgspec.DecodeError, pl.exceptions.PolarsError) as error:
-        raise UsageError(f"{name} is no parquet table; {remedy}") from error
+        count = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
+        check_count(count, MOST_ROWS, "rows", name)
+        frame = pl.read_parquet(io.BytesIO(content))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UsageError(f"{name} is no parquet table ({plain.line(str(error), 120)}); {remedy}") from error
     if lacking := sorted(set(columns) - set(frame.columns)):
         raise UsageError(f"{name} lacks the column {lacking[0]}; {remedy}")
     return untyped(frame) if deep else frame
 
 
-_BOUNDS = Limits(seconds=10, mebibytes=1024, answer_bytes=LARGEST_BYTES)
+def strangers_table(content: bytes, name: str, columns: Iterable[str] = ()) -> pl.DataFrame:
+    """A parquet table that a stranger may have written, as `full_table`. Raises UsageError."""
+    from harness.untrusted import worker
+    from harness.untrusted.frames import unpacked
+
+    limits = Limits(seconds=10, mebibytes=1024, answer_bytes=LARGEST_BYTES)
+    packed = worker.call(
+        bytes, _packed, content, name, tuple(columns),
+        what=name, remedy="make it again with harness report --full", error=UsageError, limits=limits, needs=("polars",),
+    )  # fmt: skip
+    return unpacked(packed)
 
 
-def _packed(content: bytes, most_rows: int) -> bytes:
+def _packed(content: bytes, name: str, columns: tuple[str, ...]) -> bytes:
     """The table as bytes that take no more memory than their number. Runs in the bounded worker."""
-    import polars as pl
-
     from harness.untrusted.frames import packed
 
-    try:
-        count = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
-        if count > most_rows:
-            raise UsageError(f"more than {most_rows:,} rows; that is no report of this program")
-        return packed(pl.read_parquet(io.BytesIO(content)))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UsageError(f"no parquet table of this program: {plain.line(str(error), 120)}") from error
+    return packed(full_table(content, name, columns))
 
 
 def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:

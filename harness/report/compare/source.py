@@ -179,7 +179,7 @@ def _results(content: bytes, name: str) -> dict[Key, Score]:
 
 
 def _deeper(content: bytes, name: str) -> dict[Key, Score]:
-    frame = read.full_table(content, name, (*read.KEY, "value", "low", "high"))
+    frame = read.strangers_table(content, name, (*read.KEY, "value", "low", "high"))
     rows = frame.select(*read.KEY, "value", "low", "high").iter_rows()
     try:
         return {
