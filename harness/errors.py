@@ -55,6 +55,35 @@ class SpecError(UsageError):
 class DataError(UsageError):
     """A data set, template or prompt that cannot be used as it is (exit code 2)."""
 
+    def __init__(self, message: str, about: str = ""):
+        """`about` is the key of the spec that the remedy is written at, such as `prompt.answers`; empty for the data's own."""
+        super().__init__(message)
+        self.about = about
+
+
+@dataclass(frozen=True)
+class MissingColumn:
+    """A column that an option of a data set names and the table has not."""
+
+    name: str
+    option: str
+    hint: str
+    """The tail of the message: the nearest column, or empty."""
+
+
+class ColumnsMissing(DataError):
+    """All columns that a table lacks, at once (exit code 2)."""
+
+    def __init__(self, place: str, missing: Sequence[MissingColumn], columns: Sequence[str], oddity: str = ""):
+        """`columns` are those that there are; `oddity` is what looks wrong with all of them, with the remedy."""
+        each = (f'no column "{one.name}" (option `{one.option}`){one.hint}' for one in missing)
+        tail = f"; {oddity}" if oddity else ""
+        super().__init__(f"{place}: {'; '.join(each)} (columns: {', '.join(columns)}){tail}")
+        self.place = place
+        self.missing = tuple(missing)
+        self.columns = tuple(columns)
+        self.oddity = oddity
+
 
 class CheckError(UsageError):
     """A check asks for something that the spec does not run (exit code 2)."""

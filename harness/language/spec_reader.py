@@ -10,20 +10,23 @@ from harness.language.assembling import spec_of
 from harness.language.cards import parts_of_bed
 from harness.language.including import Loader
 from harness.language.problems import problems_of
+from harness.language.problems.data import data_problems
 from harness.language.resolving import Resolved
 from harness.language.schema.validation import faults
 from harness.language.settings import apply
 from harness.spec import Spec
 
 
-def read_spec(path: Path, sets: Sequence[str] = ()) -> Spec:
+def read_spec(path: Path, sets: Sequence[str] = (), *, text: str | None = None, look: bool = False) -> Spec:
     """See `harness.language.read`."""
     loader = Loader()
-    root = apply(loader.load(path), sets, loader.problems)
+    root = apply(loader.load(path, text), sets, loader.problems)
     resolved = Resolved(root, path.parent, parts_of_bed)
     unread = {_place(problem) for problem in loader.problems}
     # What could not be read as YAML is not complained about again as a wrong value.
     wrong = [problem for problem in (*faults(root), *problems_of(resolved)) if _place(problem) not in unread]
+    if look:
+        wrong += data_problems(resolved, path.parent)
     if loader.problems or wrong:
         raise SpecError([*loader.problems, *wrong])
     return spec_of(resolved, str(path))

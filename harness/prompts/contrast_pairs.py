@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ONLY_TEMPLATE = "main"
 """Name of a template that has none of its own."""
 
-_NOT_FIELDS = ("example", "group", "label", "split")
+NOT_FIELDS = ("example", "group", "label", "split")
+"""Columns of an example that no template sees."""
 _OWN_COLUMNS = (
     "pair",
     "example",
@@ -225,7 +226,7 @@ def _rows(
     """Every prompt as text, with the characters of its answer; `number` is the example's place in `examples`, `own` are the
     places of the template's own control tokens."""
     for number, row in enumerate(examples.iter_rows(named=True)):
-        fields = {name: value for name, value in row.items() if name not in _NOT_FIELDS}
+        fields = {name: value for name, value in row.items() if name not in NOT_FIELDS}
         pair = [answers[label] for label in choices[number]]
         for index, template in enumerate(templates):
             members = _edited(template, fields, pair, answers, edits, number, row["example"])

@@ -160,6 +160,26 @@ class Template:
         return opening, closing
 
 
+def fields_needed(source: str) -> dict[str, int]:
+    """The fields without which a template cannot be rendered, each with the first line that shows it.
+
+    Left out are those that it asks for before it uses them (`is defined`, `default`). Raises TemplateSyntaxError.
+    """
+    tree = _Sandbox().parse(source)
+    free = meta.find_undeclared_variables(tree) - {*VARIABLES}
+    asked = {
+        part.name
+        for node in tree.find_all((nodes.Test, nodes.Filter))
+        if node.name in ("defined", "undefined", "default", "d")
+        for part in node.find_all(nodes.Name)
+    }
+    needed: dict[str, int] = {}
+    for name in tree.find_all(nodes.Name):
+        if name.name in free - asked:
+            needed.setdefault(name.name, name.lineno)
+    return needed
+
+
 class _Answer(str):
     marked: str
 
