@@ -12,6 +12,7 @@ import typer
 from harness import __version__
 from harness.commands import beds, ending, stores
 from harness.commands.plans import plan
+from harness.commands.previews import preview
 from harness.commands.reports import compare, diff, report
 from harness.commands.runs import run
 from harness.commands.specs import init, list_, schema, validate
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(stores.app, name="store")
 app.add_typer(beds.app, name="bed")
-for _command in (run, plan, validate, diff, compare, list_, schema, init, report):
+for _command in (run, plan, validate, preview, diff, compare, list_, schema, init, report):
     app.command(name=_command.__name__.rstrip("_"))(_command)
 
 
