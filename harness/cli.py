@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with `harness init my-question`, then `harness run my-question.yaml`. "
+    epilog="Start with `harness init my-question`, then `harness preview my-question.yaml` and `harness run my-question.yaml`. "
     "Exit codes: 0 as expected, 1 a check or a difference that was not, 2 wrong spec or usage, 3 not finished.",
 )
 app.add_typer(stores.app, name="store")

@@ -90,4 +90,4 @@ def init(
             file.write(text)
     except FileExistsError:
         fail(f"{place} is there already; choose another name, or remove it first")
-    print(printable(f"wrote {place}; next: harness run {place}"))
+    print(printable(f"wrote {place}; next: harness preview {place}, then harness run {place}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.errors import Problem, SpecError
 from harness.language.assembling import spec_of
@@ -14,6 +15,8 @@ from harness.language.problems.data import data_problems
 from harness.language.resolving import Resolved
 from harness.language.schema.validation import faults
 from harness.language.settings import apply
+from harness.language.syntax.document import Unreadable, compose
+from harness.language.syntax.nodes import Place, Table, plain
 from harness.spec import Spec
 
 
@@ -30,6 +33,18 @@ def read_spec(path: Path, sets: Sequence[str] = (), *, text: str | None = None, 
     if loader.problems or wrong:
         raise SpecError([*loader.problems, *wrong])
     return spec_of(resolved, str(path))
+
+
+def keys_of(text: str) -> dict[str, Any]:
+    """The keys of a spec's text as they are written. Raises SpecError where it is no YAML or no mapping."""
+    try:
+        root, problems = compose(text, "spec.yaml")
+    except Unreadable as fault:
+        raise SpecError([fault.problem]) from fault
+    if problems or not isinstance(root, Table):
+        raise SpecError(problems or [Place("spec.yaml", 1, 1).problem("", "a spec is a mapping; see `harness init`")])
+    keys: dict[str, Any] = plain(root)
+    return keys
 
 
 def _place(problem: Problem) -> tuple[str, int, int, str]:
