@@ -210,6 +210,8 @@ def test_only_the_head_of_a_large_file_is_read(tmp_path: Path) -> None:
     head = content.replace("statement,label\n", "statement,label\nand the first,ture\n")
     assert 'row 1: the label "ture"' in faults(tmp_path, SPEC, head)[0]
     assert 'has no column "other"' in faults(tmp_path, SPEC.replace("text: statement", "text: other"), content)[0]
+    # What has no line to cut it at is left to the run.
+    assert faults(tmp_path, SPEC, "statement,label\n" + "x" * WHOLE_BYTES) == []
 
 
 def test_a_table_in_parquet_or_json_lines_is_looked_over_too(tmp_path: Path) -> None:

@@ -110,12 +110,12 @@ def test_a_shipped_spec_goes_through_python_and_back(path: Path) -> None:
     assert spec_content(made.resolved) == spec_content(language.read(path))
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\ufeff\x85\ufffe\uffff")) | st.sampled_from(
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")) | st.sampled_from(
     ["No", "yes", "on", "1e-3", "0o17", "0x1F", "1_000", "null", "~", "", ".5", "1:30", " x ", "a\nb", "a\n", "\n", "- a", "{{ a }}", "#", "a: b", ".inf", "2001-01-01", "<<", "=", "@a", "a\n\n  b\n"]
 )  # fmt: skip
 
 
-@given(st.dictionaries(st.sampled_from("abcdef"), st.recursive(TEXTS | st.integers(-(2**53), 2**53) | st.booleans() | st.none() | st.floats(allow_nan=False, allow_infinity=False), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3), max_leaves=6), min_size=1))  # fmt: skip
+@given(st.dictionaries(st.sampled_from("abcdef"), st.recursive(TEXTS | st.integers(-(2**53), 2**53) | st.booleans() | st.none() | st.floats(-1e9, 1e9), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3), max_leaves=6), min_size=1))  # fmt: skip
 def test_what_is_written_is_read_as_the_same_values(keys: dict[str, object]) -> None:
     assert keys_of(as_yaml(keys)) == keys
 

@@ -29,11 +29,13 @@ class Spec:
 
     @classmethod
     def from_yaml(cls, source: str | Path) -> Spec:
-        """The spec in a file, or in a text of several lines. One with `include` is read from its own file instead: `harness.run(path)`."""
+        """The spec in a file, or in a text of several lines; what it includes is merged into it. Raises SpecError."""
         from harness.language.spec_reader import keys_of
 
-        text = source if isinstance(source, str) and "\n" in source else Path(source).read_text(encoding="utf-8")
-        keys = keys_of(text)
+        if isinstance(source, str) and "\n" in source:
+            keys = keys_of(source)
+        else:
+            keys = keys_of(Path(source).read_text(encoding="utf-8"), Path(source))
         return cls(**{name: value for name, value in keys.items() if name not in VERSION})
 
     def to_yaml(self) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from harness.contracts import Factor, Head, Source
-from harness.data._first_lines import LINED, WHOLE_BYTES, first_lines
+from harness.data._first_lines import WHOLE_BYTES, as_file, first_lines
 from harness.data._reading import existing, read, within
 from harness.data._records import Quote
 from harness.data._table import Columns
@@ -78,11 +78,11 @@ class File(Source, frozen=True):
         path = existing(within(folder, self.file), self.file)
         if path.stat().st_size <= WHOLE_BYTES:
             return Head(self.load(seed, folder), whole=True)
-        if path.suffix.lower() not in LINED:
+        if not (content := first_lines(path, quotes=self.quote != "none")):
             return None
         # Further down a factor may have a value that the first rows have not.
         source = msgspec.structs.replace(self, factor_columns=())
-        with first_lines(path, self.file, quotes=self.quote != "none") as copied:
+        with as_file(content, self.file) as copied:
             return Head(source.load(seed, copied), whole=False)
 
     def fingerprint(self, seed: int, folder: Path) -> str:

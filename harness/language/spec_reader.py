@@ -35,14 +35,20 @@ def read_spec(path: Path, sets: Sequence[str] = (), *, text: str | None = None, 
     return spec_of(resolved, str(path))
 
 
-def keys_of(text: str) -> dict[str, Any]:
-    """The keys of a spec's text as they are written. Raises SpecError where it is no YAML or no mapping."""
+def keys_of(text: str, path: Path = Path("spec.yaml")) -> dict[str, Any]:
+    """The keys of a spec's text as they are written, what it includes merged under them; `path` is where it stands.
+
+    Raises SpecError where it is no YAML or no mapping.
+    """
     try:
-        root, problems = compose(text, "spec.yaml")
+        root, problems = compose(text, str(path))
     except Unreadable as fault:
         raise SpecError([fault.problem]) from fault
+    if not problems and isinstance(root, Table) and "include" in root.entries:
+        loader = Loader()
+        root, problems = loader.load(path, text), loader.problems
     if problems or not isinstance(root, Table):
-        raise SpecError(problems or [Place("spec.yaml", 1, 1).problem("", "a spec is a mapping; see `harness init`")])
+        raise SpecError(problems or [Place(str(path), 1, 1).problem("", "a spec is a mapping; see `harness init`")])
     keys: dict[str, Any] = plain(root)
     return keys
 

@@ -21,7 +21,7 @@ class _Dumper(yaml.SafeDumper):
 
     def text(self, value: str) -> yaml.ScalarNode:
         style = None
-        if resolve(value) != value:
+        if resolve(value) != value or not value.replace("\n", "").isprintable():
             style = '"'
         elif "\n" in value and all(line == line.strip() for line in value.split("\n")):
             style = "|"
