@@ -148,6 +148,12 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, str], str]] = {
         'mine.yaml:4:23: data.source.file: my.csv: " label" has a blank around it: take blanks out before and after commas (its '
         "columns: statement,  label)",
     ),
+    "no header": (
+        ("", ""),
+        ("statement,label\n", ""),
+        "mine.yaml:4:23: data.source.file: my.csv: the first line seems to be a row: put a header with the names of the columns "
+        "above it (its columns: 0 is odd, false)",
+    ),
     "too few rows for a limit": (
         ("statement}}", "statement}, split: {train: 0.98, test: 0.02}}"),
         ("", ""),

@@ -20,6 +20,9 @@ MAX_FIELDS = 64
 MAX_CHARACTERS = 100_000
 """Longest cell. No model here reads that much, and one stray cell of a broken file can be the whole file."""
 
+_CELLS = ("0", "1", "true", "false", "yes", "no")
+"""What stands in a cell and is no name of a column."""
+
 OWN_NAMES = ("example", "group", "label", "split")
 """Columns that mean something to the program; a table's own columns of these names are no fields."""
 
@@ -161,6 +164,8 @@ def _oddity(header: Sequence[str]) -> str:
             return f"cells seem to be separated by {called}: {remedy}"
     if blank := [name for name in header if name != name.strip()]:
         return f'"{blank[0]}" has a blank around it: take blanks out before and after commas'
+    if any(name.casefold() in _CELLS for name in header):
+        return "the first line seems to be a row: put a header with the names of the columns above it"
     return ""
 
 
