@@ -100,7 +100,6 @@ class Spec:
 
 def _plain(value: Any, place: str) -> Any:
     """A value as YAML has it. Raises UsageError for one that YAML has no form for."""
-    from harness.contracts import Bed
     from harness.contracts.kind import Kind
 
     if isinstance(value, msgspec.Struct):
@@ -109,8 +108,9 @@ def _plain(value: Any, place: str) -> Any:
             for field in msgspec.structs.fields(value)
             if field.required or getattr(value, field.name) != _default(field)
         }
-        key = "bed" if isinstance(value, Bed) else "kind"
-        return {key: value.kind(), **changed} if isinstance(value, Kind) else changed
+        if not isinstance(value, Kind):
+            return changed
+        return {"bed" if value.folder == "beds" else "kind": value.kind(), **changed}
     if isinstance(value, Mapping):
         return {str(key): _plain(item, f"{place}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
