@@ -145,7 +145,8 @@ def _chosen(
     order = first.select("pair", "example", "template", "truth", *standing).rows()
     order.sort(key=lambda row: known.get(row[1], len(known)))
     seen: set[tuple[Any, ...]] = set()
-    fresh, rest = [], []
+    fresh: list[int] = []
+    rest: list[int] = []
     for pair, _, *combination in order:
         (rest if tuple(combination) in seen else fresh).append(pair)
         seen.add(tuple(combination))

@@ -78,7 +78,7 @@ def _condition_problems(
     offered = _offered(source, head)
     if offered is not None:
         example = _example(source, head)
-        fields = {**dict.fromkeys(offered, ""), **example, "choices": tuple(answers[:2]) or ("", "")}
+        fields: Mapping[str, Any] = {**dict.fromkeys(offered, ""), **example, "choices": tuple(answers[:2]) or ("", "")}
         wrong, fields = _edited(resolved, condition, fields)
         yield from wrong
         templates = list(_templates(setting))
