@@ -205,6 +205,11 @@ def test_an_empty_cell_of_a_field_is_found_where_the_template_shows_it(tmp_path:
     (found,) = faults(tmp_path, spec, content)
     assert found.startswith('mine.yaml:6:13: prompt.template: the field "topic" is empty')
     assert faults(tmp_path, SPEC, content) == []
+    # Rows that the condition leaves out are not asked about.
+    topics = content.replace("false,\n", "false,sums\n").replace("sums", "", 1)
+    kept = spec.replace("statement}}", "statement}, where: {topic: sums}}")
+    assert len(faults(tmp_path, spec.replace("statement}}", "statement}, limit: null, balance: false}"), topics)) == 1
+    assert faults(tmp_path, kept, topics) == []
 
 
 def test_only_the_head_of_a_large_file_is_read(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from harness.spec.plain import home_of
 if TYPE_CHECKING:
     import polars as pl
 
-LOOKED_AT = 16
+LOOKED_AT = 64
 """Examples of which the templates are rendered."""
 
 _KEY = re.compile(r"(?P<key>(?:data|prompt)(?:\.[a-z_]+)+): ")
@@ -71,10 +71,14 @@ def _condition_problems(
     source = condition.data.source
     assert source is not None
     answers = condition.prompt.answers or source.answers
+    rows: pl.DataFrame | None = None
     if not answers:
         yield _without_answers(setting, source, head)
     elif head is not None:
-        yield from _label_problems(setting, condition, answers, head, home)
+        try:
+            rows = _rows(condition, answers, head, home)
+        except DataError as error:
+            yield from _placed(setting, error)
     offered = _offered(source, head)
     if offered is not None:
         example = _example(source, head)
@@ -84,24 +88,21 @@ def _condition_problems(
         templates = list(_templates(setting))
         unknown = [problem for node in templates for problem in _field_problems(node, source, fields, example)]
         yield from unknown
-        if head is not None and answers and not unknown and not wrong:
-            yield from _rendering_problems(resolved, condition, templates, answers, head.table)
+        if rows is not None and not unknown and not wrong:
+            yield from _rendering_problems(resolved, condition, templates, answers, rows)
 
 
-def _label_problems(
-    setting: Table, condition: Condition, answers: tuple[str, ...], head: Head, home: Path
-) -> Iterator[Problem]:
-    from harness.prompts.examples import decode, sample
+def _rows(condition: Condition, answers: tuple[str, ...], head: Head, home: Path) -> pl.DataFrame | None:
+    """Examples that the condition asks about; None where the head does not tell which. Raises DataError, for labels above all."""
+    from harness.prompts.examples import decode, sample, with_text
 
     source = condition.data.source
     assert source is not None
-    try:
-        if head.whole:
-            sample(condition.data, answers, home)
-        elif condition.data.where is None:
-            decode(head.table, answers, source.title, source.labels_as_written)
-    except DataError as error:
-        yield from _placed(setting, error)
+    if head.whole:
+        return sample(condition.data, answers, home)
+    if condition.data.where is not None:
+        return None
+    return with_text(decode(head.table, answers, source.title, source.labels_as_written), source)
 
 
 def _without_answers(setting: Table, source: Source, head: Head | None) -> Problem:
@@ -204,12 +205,9 @@ def _rendering_problems(
     resolved: Resolved, condition: Condition, nodes: list[Scalar], answers: tuple[str, ...], table: pl.DataFrame
 ) -> Iterator[Problem]:
     """What goes wrong when the first examples are put into the templates, such as an empty cell."""
-    from harness.prompts.examples import with_text
     from harness.untrusted.template import Template
 
-    source = condition.data.source
-    assert source is not None
-    rows = list(with_text(table.head(LOOKED_AT), source).iter_rows(named=True))
+    rows = list(table.head(LOOKED_AT).iter_rows(named=True))
     for node in nodes:
         try:
             template = Template("here", node.value)
