@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-WHOLE_BYTES = 4 << 20
+WHOLE_BYTES = 1 << 20
 """A file up to this size is read whole within a second."""
 
-_FIRST_BYTES = 1 << 20
+_FIRST_BYTES = 1 << 18
 
 
 def first_lines(path: Path, *, quotes: bool) -> bytes:
