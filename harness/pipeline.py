@@ -77,6 +77,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
 def run(
     path: Path,
     *,
+    text: str | None = None,
     sets: Sequence[str] = (),
     out: Path = Path("reports"),
     store: Store | None = None,
@@ -85,15 +86,14 @@ def run(
     resources: Resources | None = None,
     team: Team | None = None,
 ) -> Outcome:
-    """Runs the spec at `path` and writes its report to `out`/NAME.
+    """Runs the spec at `path`, or its `text` where there is no such file, and writes its report to `out`/NAME.
 
-    What the store has is not computed again. The other processes of a `team`, if there is one, call `assist`. Raises
-    SpecError, DataError, StoreError, NumericalError.
+    The other processes of a `team`, if there is one, call `assist`. Raises SpecError, DataError, StoreError, NumericalError.
     """
     store, reporter, resources = store or store_at(), reporter or Reporter(quiet=True), resources or Resources()
     this = new_run(time.time(), path)
     store.maker = maker(this)
-    spec = language.read(path, sets)
+    spec = language.read(path, sets, text=text, look=True)
     with team.after_first_of_machine() if team else nullcontext():
         plan = planned(spec, path.resolve().parent, store, progress=reporter.download)
     cached = store.has(plan.last.kind, plan.last.key)

@@ -109,6 +109,23 @@ def test_the_readme_example_runs(tmp_path: Path) -> None:
     assert outcome.checks.height == 2
 
 
+def test_a_table_of_thirty_rows_reaches_a_report_with_the_spec_in_the_readme(tmp_path: Path, tiny_llama: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    header = re.search(r"```csv\n(.*?)\n", text)
+    found = re.search(r"<!-- own data: (\S+) -->\n```yaml\n(.*?)```", text, re.DOTALL)
+    assert header
+    assert found
+    assert found[2].count("\n") == 8
+    rows = [
+        f"{n} is {'even' if (n % 2 == 0) == bool(n % 3) else 'odd'}.,{'true' if n % 3 else 'false'}" for n in range(30)
+    ]
+    (tmp_path / "my.csv").write_text("\n".join([header[1], *rows]) + "\n")
+    path = tmp_path / found[1]
+    path.write_text(found[2].replace("smollm2-135m-instruct", str(tiny_llama)))
+    outcome = pipeline.run(path, out=tmp_path / "reports", page=False)
+    assert (outcome.folder / "report.md").is_file()
+
+
 def test_the_readme_shows_files_that_exist_and_commands_that_are_run() -> None:
     text = (ROOT / "README.md").read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -16,7 +16,7 @@ from harness.untrusted.text import printable
 
 
 def validate(specs: SpecPaths, sets: Sets = None) -> None:
-    """Checks specs and prints every error with its place.
+    """Checks specs and prints every error with its place. Reads the heads of data files, and forwards nothing.
 
     Example: `harness validate specs/*.yaml`
     """
@@ -25,7 +25,7 @@ def validate(specs: SpecPaths, sets: Sets = None) -> None:
     problems = 0
     for path in specs:
         try:
-            spec = language.read(path, sets or ())
+            spec = language.read(path, sets or (), look=True)
         except SpecError as error:
             problems += len(error.problems)
             print(printable(str(error)), file=sys.stderr)
@@ -93,4 +93,4 @@ def init(
             file.write(text)
     except FileExistsError:
         fail(f"{place} is there already; choose another name, or remove it first")
-    print(printable(f"wrote {place}; next: harness run {place}"))
+    print(printable(f"wrote {place}; next: harness preview {place}, then harness run {place}"))

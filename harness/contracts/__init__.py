@@ -38,7 +38,7 @@ from harness.contracts.checks import (
     TargetName,
     named_by,
 )
-from harness.contracts.data import Bed, Distractor, Factor, PromptTable, Source
+from harness.contracts.data import Bed, Distractor, Factor, Head, PromptTable, Source
 from harness.contracts.probes import Answers, Erasure, Fitted, Normalisation, Normaliser, Pairs, Probe, Readout
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Finding",
     "Fits",
     "Fitted",
+    "Head",
     "Judgement",
     "LawMetric",
     "LayerChoice",

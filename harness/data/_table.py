@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from harness.errors import DataError, did_you_mean
+from harness.errors import ColumnsMissing, DataError, MissingColumn, did_you_mean
 from harness.maths.draws import keys
 from harness.untrusted.spellings import TRUTH, no_fractions, shown, spelled, valued, without_nan
 
@@ -20,8 +20,8 @@ MAX_FIELDS = 64
 MAX_CHARACTERS = 100_000
 """Longest cell. No model here reads that much, and one stray cell of a broken file can be the whole file."""
 
-_SHOWN = 20
-"""Columns that are named in an error."""
+_CELLS = ("0", "1", "true", "false", "yes", "no")
+"""What stands in a cell and is no name of a column."""
 
 OWN_NAMES = ("example", "group", "label", "split")
 """Columns that mean something to the program; a table's own columns of these names are no fields."""
@@ -47,8 +47,8 @@ class Columns(msgspec.Struct, frozen=True):
         missing = [(name, option) for option, names in options.items() for name in names if name not in available]
         if missing:
             near = {name: tail for name, _ in missing if "known:" not in (tail := did_you_mean(name, available))}
-            each = (f'no column "{name}" (option `{option}`){near.get(name, "")}' for name, option in missing)
-            raise DataError(f"{self.place}: {'; '.join(each)} (columns: {_listed(available)})")
+            each = [MissingColumn(name, option, near.get(name, "")) for name, option in missing]
+            raise ColumnsMissing(self.place, each, available, _oddity(available))
         named = [name for names in options.values() for name in names]
         for name in self.factors:
             if name in (*OWN_NAMES, "truth", self.label):
@@ -156,9 +156,19 @@ class Columns(msgspec.Struct, frozen=True):
         return DataError(f'{self.place}: row {row + 1}, column "{column}": {reason}{line}')
 
 
-def _listed(names: Sequence[str]) -> str:
-    """The first of some names."""
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+def _oddity(header: Sequence[str]) -> str:
+    """A sentence about a header that looks wrong as a whole, with the remedy; else empty."""
+    if header and header[0].lower().startswith("sep="):
+        return f'the first line, "{header[0]}", is no header: take it out, and separate cells by commas'
+    for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if len(header) == 1 and separator in header[0]:
+            remedy = {"\t": "name the file .tsv", ",": "name the file .csv"}.get(separator, "save it with commas")
+            return f"cells seem to be separated by {called}: {remedy}"
+    if blank := [name for name in header if name != name.strip()]:
+        return f'"{blank[0]}" has a blank around it: take blanks out before and after commas'
+    if any(name.casefold() in _CELLS for name in header):
+        return "the first line seems to be a row: put a header with the names of the columns above it"
+    return ""
 
 
 def _fields(table: pl.DataFrame) -> pl.DataFrame:

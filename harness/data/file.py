@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from harness.contracts import Factor, Source
+from harness.contracts import Factor, Head, Source
 from harness.data._examples import examples_of_file
+from harness.data._first_lines import WHOLE_BYTES, as_file, first_lines
 from harness.data._reading import existing, within
 from harness.data._records import Quote
 from harness.data._table import Columns
@@ -71,6 +72,18 @@ class File(Source, frozen=True):
         if isinstance(known, dict):
             columns = msgspec.structs.replace(columns, values=known)
         return examples_of_file(path, columns, self.quote)
+
+    def head(self, seed: int, folder: Path) -> Head | None:
+        """All rows of a small file, the first of a large one; nothing of a large parquet file."""
+        path = existing(within(folder, self.file), self.file)
+        if path.stat().st_size <= WHOLE_BYTES:
+            return Head(self.load(seed, folder), whole=True)
+        if not (content := first_lines(path, quotes=self.quote != "none")):
+            return None
+        # Further down a factor may have a value that the first rows have not.
+        source = msgspec.structs.replace(self, factor_columns=())
+        with as_file(content, self.file) as copied:
+            return Head(source.load(seed, copied), whole=False)
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the content: a file that is moved or renamed is the same."""

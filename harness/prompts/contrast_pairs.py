@@ -32,7 +32,8 @@ ONLY_TEMPLATE = "main"
 
 _AT_ONCE = 64
 """Examples that are rendered at a time."""
-_NOT_FIELDS = ("example", "group", "label", "split")
+NOT_FIELDS = ("example", "group", "label", "split")
+"""Columns of an example that no template sees."""
 _OWN_COLUMNS = (
     "pair",
     "example",
@@ -259,7 +260,7 @@ def _rows(
 
 def _wanted(row: Mapping[str, Any], pair: Sequence[str]) -> Wanted:
     """What an example's pairs are rendered from."""
-    fields = {name: value for name, value in row.items() if name not in _NOT_FIELDS}
+    fields = {name: value for name, value in row.items() if name not in NOT_FIELDS}
     return Wanted({**fields, "choices": tuple(pair)}, pair, row["example"])
 
 

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from harness.errors import HarnessError
+from harness.errors import ColumnsMissing, HarnessError
 
 HEAD = struct.Struct("<cQ")
 """Before each answer: its kind and its length in bytes."""
@@ -80,7 +80,8 @@ def _answer(calls: BinaryIO) -> tuple[bytes, bytes]:
         function, given = pickle.load(calls)
         return ANSWERED, msgspec.msgpack.encode(function(*given))
     except HarnessError as error:
-        return REFUSED, msgspec.msgpack.encode((type(error).__name__, _told(str(error))))
+        parts = error.parts() if isinstance(error, ColumnsMissing) else None
+        return REFUSED, msgspec.msgpack.encode((type(error).__name__, _told(str(error)), parts))
     except MemoryError:
         return NO_MEMORY, b""
     # Panics of libraries in Rust are no `Exception`.

@@ -211,6 +211,28 @@ def _made(name: str, source: str, control: tuple[str, ...]) -> Template:
     return Template(name, source, control)
 
 
+def fields_needed(source: str) -> dict[str, int]:
+    """The fields without which a template cannot be rendered, each with the first line that shows it.
+
+    Left out are those that it asks for before it uses them (`is defined`, `default`). Raises TemplateSyntaxError.
+    """
+    sandbox = _Sandbox()
+    tree = sandbox.parse(source)
+    # Not by `jinja2.meta`, which evaluates constants.
+    free = sandbox.compiled(source, "<template>").takes - {*VARIABLES}
+    asked = {
+        part.name
+        for node in tree.find_all((nodes.Test, nodes.Filter))
+        if node.name in ("defined", "undefined", "default", "d")
+        for part in node.find_all(nodes.Name)
+    }
+    needed: dict[str, int] = {}
+    for name in tree.find_all(nodes.Name):
+        if name.name in free - asked:
+            needed.setdefault(name.name, name.lineno)
+    return needed
+
+
 class _Answer(str):
     marked: str
 

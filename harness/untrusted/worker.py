@@ -31,7 +31,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from harness import errors
-from harness.errors import DataError, HarnessError, UsageError
+from harness.errors import ColumnsMissing, DataError, HarnessError, UsageError
 from harness.untrusted.bounded import ANSWERED, FAILED, HEAD, NO_MEMORY, REFUSED, TOO_MUCH, Limits
 
 T = TypeVar("T")
@@ -200,7 +200,11 @@ class _Worker:
                 self.end()
             raise
         if kind == REFUSED:
-            name, said = msgspec.msgpack.decode(answer, type=tuple[str, str])
+            name, said, parts = msgspec.msgpack.decode(
+                answer, type=tuple[str, str, tuple[str, list[tuple[str, str, str]], list[str], str] | None]
+            )
+            if parts is not None:
+                raise ColumnsMissing.of_parts(*parts)
             raise _KNOWN.get(name, HarnessError)(said)
         try:
             return msgspec.msgpack.decode(answer, type=gives)
