@@ -45,6 +45,8 @@ ROWS = "rows.parquet"
 _LARGEST_FIGURE = 2**20
 """Bytes."""
 _SCRIPTS = ("dom.js", "charts.js", "tables.js", "cloud.js", "page.js")
+_OWN = {f"{drawing.name}.svg" for drawing in DRAWINGS}
+"""Figures that the page draws itself."""
 _SHOWN_ELSEWHERE = ("Checks", "What was found", "Model, data and conventions", "What linting found", "To reproduce")
 """Sections of report.md that the page has in a form of its own."""
 
@@ -80,7 +82,6 @@ def render(
     summaries = [(transfer, scores.summaries(transfer)) for transfer in scores.transfers]
     more, headings = _with_ids(as_html("\n\n".join([sections(scores, extras.beside), *_only_in(extras, scores)])))
     provenance = {name: value for name, value in manifest.items() if name != "report"}
-    own = {f"{drawing.name}.svg" for drawing in DRAWINGS}
     page = {
         "outline": outline,
         "scores": scores,
@@ -114,7 +115,7 @@ def render(
         "pictures": [
             (name.removesuffix(".svg"), base64.b64encode(svg).decode())
             for name, svg in extras.pictures.items()
-            if name not in own
+            if name not in _OWN
         ],
         "manifest": plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
         "data": embedded({**data, "clouds": clouds, "rows": rows}),
@@ -201,10 +202,14 @@ def extras_of(content_of: Callable[[str], bytes | None], pictures: Mapping[str, 
 
 
 def _pictures(drawer: Path) -> dict[str, bytes]:
-    """The figures of a report, not through a link. Raises UsageError."""
+    """The figures of a report that the page does not draw itself, not through a link. Raises UsageError."""
     if drawer.is_symlink():
         return {}
-    paths = [path for path in sorted(drawer.glob("*.svg")) if is_file_of_report(f"{FIGURES}/{path.name}")]
+    paths = [
+        path
+        for path in sorted(drawer.glob("*.svg"))
+        if is_file_of_report(f"{FIGURES}/{path.name}") and path.name not in _OWN
+    ]
     return {path.name: read.file_bytes(path, _LARGEST_FIGURE) for path in paths[:MOST_FIGURES]}
 
 
