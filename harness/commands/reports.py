@@ -121,7 +121,7 @@ def report(
     from harness.report.beside import write_full
 
     if every == (name is not None):
-        raise UsageError("harness report takes the name of one report, or --all; give one of the two")
+        raise UsageError("name one report, or give --all for every report; one of the two")
     folders = [_folder(name, out)] if name is not None else report_index.folders_in(out)
     for folder in folders if full else ():
         written = write_full(folder, chosen_store(store))

@@ -88,8 +88,12 @@ def _full(content: bytes, name: str, schema: Mapping[str, type[pl.DataType]]) ->
 
 
 def _pictures(drawer: Path) -> dict[str, bytes]:
-    """The figures of a report, not through a link. Raises UsageError."""
+    """The figures of a report that the page does not draw itself, not through a link. Raises UsageError."""
     if drawer.is_symlink():
         return {}
-    paths = [path for path in sorted(drawer.glob("*.svg")) if is_file_of_report(f"{FIGURES}/{path.name}")]
+    paths = [
+        path
+        for path in sorted(drawer.glob("*.svg"))
+        if is_file_of_report(f"{FIGURES}/{path.name}") and path.name not in html.OWN
+    ]
     return {path.name: read.file_bytes(path, 2**20) for path in paths[:MOST_FIGURES]}

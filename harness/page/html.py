@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 ROWS = "rows.parquet"
 _SCRIPTS = ("dom.js", "charts.js", "tables.js", "cloud.js", "page.js")
+OWN = {f"{drawing.name}.svg" for drawing in DRAWINGS}
+"""Figures that the page draws itself."""
 _SHOWN_ELSEWHERE = ("Checks", "What was found", "Model, data and conventions", "What linting found", "To reproduce")
 """Sections of report.md that the page has in a form of its own."""
 
@@ -77,7 +79,6 @@ def render(
     summaries = [(transfer, scores.summaries(transfer)) for transfer in scores.transfers]
     more, headings = _with_ids(as_html("\n\n".join([sections(scores, extras.beside), *_only_in(extras, scores)])))
     provenance = {name: value for name, value in manifest.items() if name != "report"}
-    own = {f"{drawing.name}.svg" for drawing in DRAWINGS}
     page = {
         "outline": outline,
         "scores": scores,
@@ -111,7 +112,7 @@ def render(
         "pictures": [
             (name.removesuffix(".svg"), base64.b64encode(svg).decode())
             for name, svg in extras.pictures.items()
-            if name not in own
+            if name not in OWN
         ],
         "manifest": plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
         "data": embedded({**data, "clouds": clouds, "rows": rows}),
