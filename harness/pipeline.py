@@ -29,6 +29,7 @@ from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
 from harness.stages.layer_stage import Layers
+from harness.stages.noise_stage import Noise
 from harness.stages.prompt_stage import prompts_asked
 from harness.stages.report_stage import Rendered
 from harness.stages.states_stage import states_read
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
 def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progress: Progress | None = None) -> Plan:
     """The stages of a spec whose relative paths start at `folder`. Nothing is forwarded and no weights are loaded.
 
-    With `bring`, assets that the spec names are downloaded if they are not here. Raises UsageError for a model or a data set
-    that cannot be found.
+    With `bring`, assets that the spec names are downloaded. Raises UsageError for a model or a data set that cannot be found.
     """
     subjects = {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions}
     spec, left_out = own_answers.spoken(spec, subjects)
@@ -63,10 +63,11 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     tables = plan.add(Tables(spec=spec, scores=scores))
     layers = plan.add(Layers(spec=spec, scores=scores))
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
-    verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
-    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
+    noise = plan.add(Noise(spec=spec, states=states))
+    verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention"), noise=noise))
+    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks, noise))
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
+        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, noise=noise, figures=figures, looks=looks,
         claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan
@@ -125,8 +126,7 @@ def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | N
         plan = planned(language.read(path, sets), path.resolve().parent, store)
     if plan.last.key != first.about["plan"]:
         raise UsageError(
-            f"{team.host} compiles another plan of {path} than the leading machine: the spec, its data, the model, the code "
-            "or the number format (model.dtype: auto) differ there"
+            f"{team.host} compiles another plan of {path} than the leading machine: spec, data, model, code or number format differ there"
         )
     resources.apply()
     execution = Run(plan, store, Reporter(quiet=True), resources, team)

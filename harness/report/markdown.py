@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.maths.estimate import CONFIDENCE
-from harness.report import depths, leaderboard
+from harness.report import depths, leaderboard, noise
 from harness.report.intervals import Score
 from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
@@ -38,6 +38,7 @@ def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
         *leaderboard.section(scores),
         *_looks(report, scores, opening=True),
         *_found(scores),
+        *noise.section(scores),
         *_looks(report, scores, opening=False),
         *_figures(figures),
         *_layers(scores),

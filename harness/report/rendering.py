@@ -11,13 +11,15 @@ from harness.report import figures, markdown, outline
 from harness.report.content import Report
 from harness.report.folder import DEPTH, FIGURES, RESTARTS
 from harness.report.scores import Scores
+from harness.scoring.noise import floor_of
 
 
 def render(report: Report, pictures: Mapping[str, figures.Picture] | None = None) -> dict[str, bytes]:
     """Relative path → bytes of every file that is the same in every honest run. `pictures` are its figures, if drawn already."""
     from harness.scoring.tables import to_csv
 
-    scores = Scores(outline.of(report), report.results, report.seeds)
+    floor = None if report.noise is None else floor_of(report.noise)
+    scores = Scores(outline.of(report), report.results, report.seeds, floor)
     pictures = figures.render(scores, report.looks) if pictures is None else pictures
     captions = {name: picture.caption for name, picture in pictures.items()}
     tables = {"results.csv": report.results, "seeds.csv": report.seeds, "checks.csv": report.checks}

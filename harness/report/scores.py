@@ -17,6 +17,7 @@ import msgspec
 
 from harness.report.intervals import Score, apart
 from harness.report.outline import Outline, Role
+from harness.scoring.noise import NoiseFloor
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,8 +57,10 @@ class Transfer(msgspec.Struct, frozen=True):
 class Scores:
     """The numbers of a report, looked up by transfer, method, target and layer."""
 
-    def __init__(self, outline: Outline, results: pl.DataFrame, seeds: pl.DataFrame):
+    def __init__(self, outline: Outline, results: pl.DataFrame, seeds: pl.DataFrame, noise: NoiseFloor | None = None):
         self.outline = outline
+        self.noise = noise or NoiseFloor()
+        """How far arithmetic moves what the methods read."""
         self.metrics = [metric.name for metric in outline.metrics]
         self.transfers = [Transfer(*pair) for pair in outline.transfers]
         self.targets = list(outline.targets)

@@ -17,9 +17,11 @@ from harness.report import outline
 from harness.report.content import Report
 from harness.report.figures import DRAWINGS, Drawing, Picture, pictured
 from harness.report.scores import Scores
+from harness.scoring.noise import floor_of
 from harness.spec import Spec
 from harness.spec.plain import spec_content
 from harness.stages.layer_stage import Layers
+from harness.stages.noise_stage import Noise
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
 
@@ -45,6 +47,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     layers: Layers | None
     """None for a figure that does not show which layers were chosen."""
     draws: Drawing | Look
+    noise: Noise | None = None
+    """None for a figure that does not show the noise floor."""
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -53,7 +57,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = () if isinstance(self.draws, Drawing) else self.draws[1]
-        return (self.tables, *(() if self.layers is None else (self.layers,)), *looked)
+        more = [one for one in (self.layers, self.noise) if one is not None]
+        return (self.tables, *more, *looked)
 
     def made_from(self) -> Mapping[str, str]:
         return {"content": self.content, **{stage.title: stage.key for stage in self.inputs}}
@@ -98,7 +103,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
             checks=pl.DataFrame(),
             summary_layers=chosen,
         )
-        return Scores(outline.of(report), report.results, report.seeds)
+        floor = None if self.noise is None else floor_of(run.get(self.noise))
+        return Scores(outline.of(report), report.results, report.seeds, floor)
 
     def save(self, made: dict[str, Picture], folder: Path) -> Mapping[str, Any]:
         for name, picture in made.items():
@@ -117,13 +123,22 @@ def shown_of(spec: Spec) -> Spec:
     return msgspec.structs.replace(spec, about="", checks=(), layer="middle", file="")
 
 
-def figures_asked(spec: Spec, tables: Tables, layers: Layers, looks: Sequence[Look]) -> Iterator[Pictured]:
+def figures_asked(
+    spec: Spec, tables: Tables, layers: Layers, looks: Sequence[Look], noise: Noise
+) -> Iterator[Pictured]:
     """In the order of the report."""
     spec = shown_of(spec)
     content = content_key(spec_content(spec))
     for drawing in DRAWINGS:
-        chosen = layers if drawing.layers else None
-        yield Pictured(name=drawing.name, spec=spec, content=content, tables=tables, layers=chosen, draws=drawing)
+        yield Pictured(
+            name=drawing.name,
+            spec=spec,
+            content=content,
+            tables=tables,
+            layers=layers if drawing.layers else None,
+            draws=drawing,
+            noise=noise if drawing.noise else None,
+        )
     for look in looks:
         if type(look[0]).figures is not Analysis.figures:
             yield Pictured(name=look[0].kind(), spec=spec, content=content, tables=tables, layers=layers, draws=look)

@@ -18,6 +18,7 @@ from harness.spec.plain import as_yaml, spec_content
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import Pictured
 from harness.stages.layer_stage import Layers
+from harness.stages.noise_stage import Noise
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
@@ -41,6 +42,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     layers: Layers
     summary: Summarised
     verdicts: Verdicts
+    noise: Noise
     figures: tuple[Pictured, ...]
     looks: tuple[tuple[Analysis, tuple[Stage[Any], ...]], ...]
     """The analyses that the spec asks for, with their stages."""
@@ -54,7 +56,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        return (self.tables, self.layers, self.summary, self.verdicts, *looked, *self.figures)
+        return (self.tables, self.layers, self.summary, self.verdicts, self.noise, *looked, *self.figures)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -90,6 +92,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             checks=run.get(self.verdicts),
             restarts=tables.restarts,
             depth=tables.depth,
+            noise=run.get(self.noise),
             summary_layers={(one.fit_on, one.probe): one.layer for one in run.get(self.layers)},
             facts=summary.facts,
             findings=[*summary.findings, *self.claims],

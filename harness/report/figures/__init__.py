@@ -38,6 +38,8 @@ class Drawing(msgspec.Struct, frozen=True):
     caption: Callable[[Scores], str]
     layers: bool
     """Whether it shows which layers were chosen."""
+    noise: bool = False
+    """Whether it shows the noise floor."""
 
     def drawn(self, scores: Scores) -> Iterator[Drawn]:
         if (figure := self.draw(scores)) is not None:
@@ -46,7 +48,7 @@ class Drawing(msgspec.Struct, frozen=True):
 
 DRAWINGS = (
     Drawing("overview", overview.draw, overview.caption, layers=True),
-    Drawing("layers", by_layer.draw, by_layer.caption, layers=False),
+    Drawing("layers", by_layer.draw, by_layer.caption, layers=False, noise=True),
     Drawing("seeds", seeds.draw, seeds.caption, layers=True),
 )
 """In the order of the report; those of the analyses follow."""

@@ -1,4 +1,5 @@
-"""The figure of scores by layer: a panel per transfer and factor, a line per method with its interval as a band."""
+"""The figure of scores by layer: a panel per transfer and factor, a line per method with its interval as a band. Below them, where it can be
+seen, the noise floor."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.report.figures import canvas
 from harness.report.scores import ALL_LAYERS, Scores, Transfer
 from harness.report.wording import listed
+from harness.scoring.noise import BOUND, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,15 +18,19 @@ CAPTION = (
     "Score by layer: {metric} on {targets}, means over seeds with intervals. Orange methods see no labels, blue ones do, grey "
     "ones are baselines. Dashed: chance."
 )
+_NOISE = " Below: how far arithmetic moves x⁺ − x⁻, larger of the two conditions; dotted: {bound}, beyond which a check is inconclusive."
 _COLUMNS = 4
 _MOST_BANDS = 12
 """With more methods the bands hide the lines; results.csv has the intervals."""
 _PANEL = 1.45
 """Height of a panel, inches."""
+_STRIP = 0.5
+"""Height of the strip with the noise floor, inches."""
 
 
 def caption(scores: Scores) -> str:
-    return CAPTION.format(metric=scores.headline, targets=listed(scores.targets))
+    noise = _NOISE.format(bound=percent(BOUND)) if scores.noise.shows else ""
+    return CAPTION.format(metric=scores.headline, targets=listed(scores.targets)) + noise
 
 
 def draw(scores: Scores) -> Figure:
@@ -34,7 +40,8 @@ def draw(scores: Scores) -> Figure:
     targets = scores.targets
     legend_rows = -(-len(scores.probes) // 5)
     left, top, gap, foot = 0.62, 0.33 + 0.17 * legend_rows, 0.18, 0.55
-    block = len(targets) * (_PANEL + gap) + foot
+    strip = _STRIP + gap if scores.noise.shows else 0.0
+    block = len(targets) * (_PANEL + gap) + strip + foot
     width, height = 9.6, top + blocks * block - 0.25
     figure = canvas.new_figure(width, height)
     panel = (width - left - 0.1) / columns
@@ -50,7 +57,11 @@ def draw(scores: Scores) -> Figure:
             axes.set_ylim(*limits)
             if j == 0:
                 axes.set_title(canvas.label(transfer.title), fontweight="bold", pad=5)
-            if j == len(targets) - 1:
+            if j == len(targets) - 1 and strip:
+                axes.set_xticklabels([])
+                below = (place[0], (bottom - strip) / height, place[2], _STRIP / height)
+                _noise(figure.add_axes(below), scores, transfer, labelled=column == 0)
+            elif j == len(targets) - 1:
                 axes.set_xlabel("layer")
             else:
                 axes.set_xticklabels([])
@@ -93,6 +104,20 @@ def _panel(axes: Axes, scores: Scores, transfer: Transfer, target: str, strokes:
             markersize=3,
         )
     axes.set_xlim(-0.02 * max(depth, 1), 1.02 * max(depth, 1))
+
+
+def _noise(axes: Axes, scores: Scores, transfer: Transfer, labelled: bool) -> None:
+    depth = max(_depth(scores, transfer), 1)
+    line = scores.noise.of((transfer.fit_on, transfer.tested_on))
+    axes.axhline(BOUND, color=canvas.GRID, linestyle=":", linewidth=1)
+    axes.plot([*line], [*line.values()], color=canvas.INK, linewidth=1)
+    axes.set_xlim(-0.02 * depth, 1.02 * depth)
+    axes.set_ylim(0, 1.1 * max(BOUND, *scores.noise.by_place.values()))
+    axes.set_xlabel("layer")
+    if labelled:
+        axes.set_ylabel("noise")
+    else:
+        axes.set_yticklabels([])
 
 
 def _depth(scores: Scores, transfer: Transfer) -> int:
