@@ -64,7 +64,7 @@ def test_the_same_spec_is_the_same_network_on_every_processor(folder: Path, any_
     same = describe(Model(id="model", dtype="float32"), folder.parent)
     assert bank_key(LanguageModel(card)) == bank_key(LanguageModel(same))
     # The control: what is asked of the processor differs by processor.
-    found = describe(Model(id="model", dtype="auto"), folder.parent)
+    found = describe(Model(id="model", precision="fast"), folder.parent)
     assert found.dtype == ("bfloat16" if any_processor else "float32")
 
 

@@ -235,7 +235,7 @@ class Forwarding:
         if bool(finite.all()):
             return
         layer, row = (~finite).nonzero()[0].tolist()
-        remedy = "take model.precision out" if self.subject.dtype != "float32" else "its weights may be damaged"
+        remedy = "use model.precision: exact" if self.subject.dtype != "float32" else "its weights may be damaged"
         raise NumericalError(
             f"{self.subject.name}: states are not finite at layer {self.bank.layers[layer]} for example "
             f'"{self.table.names[rows[row]]}" (dtype {self.subject.dtype}); {remedy}'

@@ -1,7 +1,8 @@
 """The noise floor: how far arithmetic moves what methods read, measured on a few pairs of a run.
 
-Methods live on x⁺ − x⁻, a small difference of large and nearly equal states: an error that is nothing to a state can be as large as all of
-it. So what is compared is the difference: of the very states that are stored, and of the same prompts forwarded one at a time in float32.
+Methods live on x⁺ − x⁻, a small difference of large and nearly equal states, and on how it differs from pair to pair, for its mean is taken
+out: an error that is nothing to a state can be as large as all of that. So what is compared is the difference around its mean: of the very
+states that are stored, and of the same prompts forwarded one at a time in float32.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from harness.store import content_key
 if TYPE_CHECKING:
     from torch import Tensor
 
-PAIRS = 4
+PAIRS = 6
 """Pairs of each table that are forwarded alone. An error has as many parts as a state is wide, so that few say how large it is."""
 
 REFERENCES = "references"
@@ -50,19 +51,26 @@ def to_compare(table: RowTable) -> tuple[int, ...]:
 
 
 def relative_error(found: Tensor, exact: Tensor) -> Tensor:
-    """The error of x⁺ − x⁻, relative to its length, over all pairs: (layer,). Both are (layer, pair, 2, d_model).
+    """The error of x⁺ − x⁻ around its mean over the pairs, relative to its length: (layer,). Both are (layer, pair, 2, d_model).
 
-    It is 0 where there is no difference and none was found, as at layer 0 where both prompts end with one word.
+    It is 0 where nothing differs and nothing was found to, as at layer 0 where all prompts end with one word.
     """
-    wanted = exact.double().diff(dim=2)
-    wrong = (found.double().diff(dim=2) - wanted).square().sum((1, 2, 3)).sqrt()
-    return wrong / wanted.square().sum((1, 2, 3)).sqrt().clamp_min(1e-30)
+    wanted, had = (_around_mean(states.double().diff(dim=2)) for states in (exact, found))
+    return _length(had - wanted) / _length(wanted).clamp_min(1e-30)
+
+
+def _around_mean(difference: Tensor) -> Tensor:
+    return difference - difference.mean(dim=1, keepdim=True)
+
+
+def _length(difference: Tensor) -> Tensor:
+    return difference.square().sum((1, 2, 3)).sqrt()
 
 
 def noise_of(table: RowTable, which: int, stored: Bank, alone: Bank) -> Sequence[float]:
-    """The noise floor of one prompt table's states, by layer of the bank; empty for a table without pairs."""
+    """The noise floor of one prompt table's states, by layer of the bank; empty for a table with fewer than two pairs that differ."""
     pairs = sampled(table, which)
-    if not pairs:
+    if len(pairs) < 2:
         return ()
     keys = [table.keys[row] for pair in pairs for row in pair]
     found, exact = (bank.read(keys, stored.layers).unflatten(1, (len(pairs), 2)) for bank in (stored, alone))

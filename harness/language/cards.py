@@ -61,7 +61,7 @@ def parts_of_bed(own: OwnBed, written: Table, base: Path) -> BedParts:
     if not own.trained:
         control = {"adapter": None} if model.adapter is not None else {"weights": "random"}
         model = msgspec.structs.replace(model, **control)
-    chosen = {"packing": own.packing} if own.packing is not None else {}
+    chosen: dict[str, object] = {} if own.packing is None else {"packing": own.packing}
     if own.precision is not None:
         # The card's number format goes with the card's precision.
         chosen |= {"precision": own.precision, "dtype": None}

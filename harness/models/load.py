@@ -77,10 +77,11 @@ def _tried(network: Network) -> Network:
         return network
     widening = Widening(network.model, computed(card))
     try:
-        states = network.check_layers()
-        if any(rounds(layer, getattr(torch, card.held)) for layer in states[1:]):
-            raise HarnessError(f"{card.name}: it computes in {card.held}")
-        network.check_head()
+        with network.exactly():
+            states = network.check_layers()
+            if any(rounds(layer, getattr(torch, card.held)) for layer in states[1:]):
+                raise HarnessError(f"{card.name}: it computes in {card.held}")
+            network.check_head()
     except HarnessError:
         # An architecture may take its weights, or their number format, from outside of the modules that they belong to.
         widening.give_up()

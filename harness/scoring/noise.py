@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BOUND = 0.1
-"""The largest error of x⁺ − x⁻, relative to its length, with which a check is decided."""
+"""The largest error of x⁺ − x⁻ around its mean, relative to its length, with which a check is decided."""
 
 VISIBLE = 0.001
 """What is less is not shown: it is other on other machines."""
@@ -23,7 +23,7 @@ Place = tuple[str, int]
 
 
 class NoiseFloor(msgspec.Struct, frozen=True):
-    """The error of x⁺ − x⁻, relative to its length, of each condition at each layer. States that no network computes have none."""
+    """The error of x⁺ − x⁻ around its mean, relative to its length, of each condition at each layer. States that no network computes have none."""
 
     by_place: Mapping[Place, float] = {}
 
@@ -59,7 +59,7 @@ def floor_of(frame: pl.DataFrame) -> NoiseFloor:
 
 
 def percent(share: float) -> str:
-    """`31 %`, `0.4 %`, `below 0.1 %`: no more digits than are the same on every machine."""
+    """`31 %`, `0.4 %`, `under 0.1 %`: no more digits than are the same on every machine."""
     if share < VISIBLE:
-        return "below 0.1 %"
+        return "under 0.1 %"
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
