@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness import pipeline
-from harness.activations import noise
+from harness.activations import references
 from harness.activations.extract import bank_key, extract
 from harness.activations.rows import row_table
 from harness.checks.tracks_truth import TracksTruth
@@ -28,7 +28,7 @@ from harness.models.load import load
 from harness.models.network import Network
 from harness.models.widening import Widening
 from harness.scoring.evidence import Evidence
-from harness.scoring.noise import BOUND, NoiseFloor
+from harness.scoring.noise_floor import BOUND, NoiseFloor
 from harness.spec import Activations, Model
 from harness.store import Store
 from harness.subjects.language_model import LanguageModel
@@ -323,7 +323,7 @@ def test_the_noise_floor_is_the_error_of_the_difference(tmp_path: Path) -> None:
     apart = (states["bfloat16"] - states["float32"]).norm(dim=-1) / states["float32"].norm(dim=-1)
     assert float(apart.max()) < 0.03
     # A few pairs tell what all do.
-    whole = noise.relative_error(states["bfloat16"], states["float32"])
+    whole = references.relative_error(states["bfloat16"], states["float32"])
     assert torch.tensor(found["bfloat16"])[1:] == pytest.approx(whole[1:].float(), rel=0.5)
 
 
@@ -333,13 +333,13 @@ def test_where_nothing_differs_there_is_no_noise() -> None:
     # At the first layer all pairs differ in the same way, of which nothing can be learnt.
     exact[:, :, 1] += 1
     exact[1, :, 1] += torch.randn(40, 64)
-    assert noise.relative_error(exact, exact).tolist() == [0, 0]
+    assert references.relative_error(exact, exact).tolist() == [0, 0]
     # What is added to all alike is taken out with the mean; what is added to each is not.
     alike, apart = exact + 7, exact.clone()
     alike[:, :, 1] += 3
     apart[:, :, 0] += 0.25 * torch.randn(2, 40, 64)
-    assert noise.relative_error(alike, exact)[1] < 1e-12
-    assert noise.relative_error(apart, exact)[1] == pytest.approx(0.25, rel=0.1)
+    assert references.relative_error(alike, exact)[1] < 1e-12
+    assert references.relative_error(apart, exact)[1] == pytest.approx(0.25, rel=0.1)
 
 
 def test_pairs_are_chosen_by_content(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_pairs_are_chosen_by_content(tmp_path: Path) -> None:
 
     def chosen(*tables: PromptTable) -> set[str]:
         rows = row_table(tables, "last")
-        return {rows.keys[row] for pair in noise.sampled(rows, len(tables) - 1) for row in pair}
+        return {rows.keys[row] for pair in references.sampled(rows, len(tables) - 1) for row in pair}
 
     one, other = table_of(9), table_of(9, words=True)
     backwards = PromptTable(
@@ -359,7 +359,7 @@ def test_pairs_are_chosen_by_content(tmp_path: Path) -> None:
         ("main",),
     )
     assert chosen(one) == chosen(other, one) == chosen(backwards)
-    assert len(chosen(one)) == 2 * noise.PAIRS
+    assert len(chosen(one)) == 2 * references.PAIRS
     # Made for two tables, it is there for each of them, and for no network is it made again.
     store = Store(tmp_path / "store")
     both = extract(subject, [one, other], EVERYTHING, store)

@@ -15,7 +15,7 @@ from harness.activations.batches import Cost
 from harness.activations.chosen import forwarding
 from harness.activations.forwarding import Begin, Done, Progress
 from harness.activations.layers import resolve
-from harness.activations.noise import noise_of, reference, to_compare
+from harness.activations.references import noise_of, reference, to_compare
 from harness.activations.rows import RowTable, check_tokens, row_table
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS
@@ -26,6 +26,7 @@ from harness.machine.jobs import Job
 from harness.machine.resources import Resources
 from harness.spec import Activations
 from harness.store import Store, content_key
+from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ class Extracted:
         )
 
     def noise(self, table: PromptTable) -> Mapping[int, float]:
-        """The noise floor of one table's states, by layer; empty where no network computes them. See `harness.activations.noise`."""
+        """The noise floor of one table's states, by layer; empty where no network computes them. See `harness.activations.references`."""
         if self._alone is None:
             return {}
         found = noise_of(self._rows, self._number(table), self._bank, self._alone)
@@ -203,7 +204,7 @@ def reading(
 
 
 def _alone(subject: Subject, bank: Bank) -> Bank | None:
-    return reference(bank) if subject.rounds else None
+    return reference(bank) if isinstance(subject, LanguageModel) else None
 
 
 def _prepare(

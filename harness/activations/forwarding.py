@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.activations import batches, noise, sample
+from harness.activations import batches, references, sample
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch, Cost, Layout
 from harness.activations.rows import RowTable
@@ -125,8 +125,8 @@ class Forwarding:
         said = self._work(job, orders, tell)
         bank.await_rows(table.keys)
         if self.alone is not None:
-            keys = [table.keys[row] for row in noise.to_compare(table)]
-            noise.reference(bank).add(keys, self.alone, None, "one prompt at a time, in float32")
+            keys = [table.keys[row] for row in references.to_compare(table)]
+            references.reference(bank).add(keys, self.alone, None, "one prompt at a time, in float32")
         remarks = [f"self-check, {verdict.measured}"] if verdict.measured else []
         if self.remark:
             remarks.append(self.remark)
@@ -314,7 +314,7 @@ class ModelForwarding(Forwarding):
         """The rows that the noise floor is measured on. All processes that share a network forward them, whatever is stored."""
         from harness.activations.forward import Single
 
-        rows = [[self.table.rows[row]] for row in noise.to_compare(self.table)]
+        rows = [[self.table.rows[row]] for row in references.to_compare(self.table)]
         if not rows:
             return None
         with network.exactly():

@@ -146,11 +146,6 @@ class Subject(msgspec.Struct, frozen=True):
         return "float32"
 
     @property
-    def rounds(self) -> bool:
-        """Whether its states come of arithmetic that can be held against single prompts in float32."""
-        return False
-
-    @property
     def read_as(self) -> tuple[str, ...]:
         """All else that states depend on besides the identity: the number format, the stack that is read …"""
         return (self.dtype,)

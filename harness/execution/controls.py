@@ -15,7 +15,7 @@ from harness.execution.run import Run
 from harness.fitting.fit import score, score_shuffled, training_pairs
 from harness.plan.stage import Stage
 from harness.scoring.evidence import Evidence
-from harness.scoring.noise import NoiseFloor
+from harness.scoring.noise_floor import NoiseFloor
 from harness.scoring.score import Scored
 from harness.scoring.stored_scores import load_scored, save_scored
 from harness.spec import Spec

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from harness.report.markup import table
 from harness.report.scores import ALL_LAYERS, Scores
-from harness.scoring.noise import BOUND, percent
+from harness.scoring.noise_floor import BOUND, percent
 from harness.untrusted import text as plain
 
 

@@ -11,7 +11,7 @@ from harness.report import figures, markdown, outline
 from harness.report.content import Report
 from harness.report.folder import DEPTH, FIGURES, RESTARTS
 from harness.report.scores import Scores
-from harness.scoring.noise import floor_of
+from harness.scoring.noise_floor import floor_of
 
 
 def render(report: Report, pictures: Mapping[str, figures.Picture] | None = None) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ import msgspec
 
 from harness.report.intervals import Score, apart
 from harness.report.outline import Outline, Role
-from harness.scoring.noise import NoiseFloor
+from harness.scoring.noise_floor import NoiseFloor
 
 if TYPE_CHECKING:
     import polars as pl

@@ -14,7 +14,7 @@ from harness.maths.axes import joined
 from harness.maths.depth import Curve
 from harness.maths.estimate import Measured
 from harness.scoring.layer_choice import choose_layer
-from harness.scoring.noise import NoiseFloor, Place
+from harness.scoring.noise_floor import NoiseFloor, Place
 from harness.scoring.score import TRUTH, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
 from harness.spec import Spec
 

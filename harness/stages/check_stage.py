@@ -11,7 +11,7 @@ from harness.code.entries import erasing, every, kinds_of
 from harness.execution.controls import Refitted, evidence_of, refits_of
 from harness.plan.stage import Stage
 from harness.scoring import tables
-from harness.scoring.noise import floor_of
+from harness.scoring.noise_floor import floor_of
 from harness.spec import Spec
 from harness.spec.plain import plain
 from harness.stages.noise_stage import Noise

@@ -17,7 +17,7 @@ from harness.report import outline
 from harness.report.content import Report
 from harness.report.figures import DRAWINGS, Drawing, Picture, pictured
 from harness.report.scores import Scores
-from harness.scoring.noise import floor_of
+from harness.scoring.noise_floor import floor_of
 from harness.spec import Spec
 from harness.spec.plain import spec_content
 from harness.stages.layer_stage import Layers

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
-from harness.activations.noise import REFERENCES, reference_key
+from harness.activations.references import REFERENCES, reference_key
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS
 from harness.contracts import PromptTable

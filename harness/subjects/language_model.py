@@ -53,10 +53,6 @@ class LanguageModel(Subject, frozen=True):
         return self.card.dtype
 
     @property
-    def rounds(self) -> bool:
-        return True
-
-    @property
     def read_as(self) -> tuple[str, ...]:
         return self.card.dtype, self.card.side, self.card.packing
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.report.figures import canvas
 from harness.report.scores import ALL_LAYERS, Scores, Transfer
 from harness.report.wording import listed
-from harness.scoring.noise import BOUND, percent
+from harness.scoring.noise_floor import BOUND, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 BOUND = 0.1
-"""The largest error of x⁺ − x⁻ around its mean, relative to its length, with which a check is decided."""
+"""The largest error of x⁺ − x⁻ around its mean, relative to its length, with which a check is decided. Rounding of bfloat16 products scaled to
+it moved accuracies of SmolLM2 on 120 reviews by 0.01 to 0.02, by 0.04 at most, half of what their intervals leave; five times as much
+moved some by 0.12, more than that."""
 
 VISIBLE = 0.001
 """What is less is not shown: it is other on other machines."""
