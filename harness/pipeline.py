@@ -28,6 +28,7 @@ from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
 from harness.stages.layer_stage import Layers
+from harness.stages.noise_stage import Noise
 from harness.stages.prompt_stage import prompts_asked
 from harness.stages.repeat_stage import headline_asked
 from harness.stages.report_stage import Rendered
@@ -64,11 +65,12 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     layers = plan.add(Layers(spec=spec, scores=scores))
     headline = headline_asked(plan, scores, lambda other: planned(other, folder, store, bring=bring, progress=progress))
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
-    verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
+    noise = plan.add(Noise(spec=spec, states=states))
+    verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention"), noise=noise))
     rows = plan.add(Rows(spec=spec, prompts=prompts, scores=scores, layers=layers))
     figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, looks))
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, headline=headline, summary=summary, verdicts=verdicts, rows=rows,
+        spec=spec, tables=tables, layers=layers, headline=headline, summary=summary, verdicts=verdicts, noise=noise, rows=rows,
         figures=figures, looks=looks, claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan
@@ -91,8 +93,7 @@ def run(
     The other processes of a `team`, if there is one, call `assist`. Raises SpecError, DataError, StoreError, NumericalError.
     """
     store, reporter, resources = store or store_at(), reporter or Reporter(quiet=True), resources or Resources()
-    this = new_run(time.time(), path)
-    store.maker = maker(this)
+    store.maker = maker(this := new_run(time.time(), path))
     spec = language.read(path, sets, text=text, look=True)
     with team.after_first_of_machine() if team else nullcontext():
         plan = planned(spec, path.resolve().parent, store, progress=reporter.download)
@@ -126,8 +127,7 @@ def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | N
         plan = planned(language.read(path, sets), path.resolve().parent, store)
     if plan.last.key != first.about["plan"]:
         raise UsageError(
-            f"{team.host} compiles another plan of {path} than the leading machine: the spec, its data, the model, the code "
-            "or the number format (model.dtype: auto) differ there"
+            f"{team.host} compiles another plan of {path} than the leading machine: spec, data, model, code or number format differ there"
         )
     resources.apply()
     execution = Run(plan, store, Reporter(quiet=True), resources, team)

@@ -53,7 +53,8 @@ model:
   id: smollm2-135m-instruct           # an asset, a Hub id, a local folder, a .gguf file, or {bed: NAME, …}
   revision: main
   weights: pretrained                 # or: random (same architecture, untrained)
-  dtype: bfloat16                     # or float32, float16, auto
+  precision: fast                     # or exact, which is float32
+  dtype: bfloat16                     # or float16; what the processor multiplies fast, if left out
 
 data:
   source: movie-reviews               # built-in or asset; or {hub: stanfordnlp/imdb, split: test, text: text, label: label};

@@ -26,6 +26,7 @@ OF_EVERY_REPORT = (
     "restarts.parquet",
     "depth.parquet",
     "rows.parquet",
+    "noise.parquet",
 )
 """Tables of a report that no analysis makes."""
 

@@ -15,6 +15,7 @@ from harness.execution.run import Run
 from harness.fitting.fit import score, score_shuffled, training_pairs
 from harness.plan.stage import Stage
 from harness.scoring.evidence import Evidence
+from harness.scoring.noise_floor import NoiseFloor
 from harness.scoring.score import Scored
 from harness.scoring.stored_scores import load_scored, save_scored
 from harness.spec import Spec
@@ -130,7 +131,9 @@ class Controls:
         )
 
 
-def evidence_of(run: Run, steered: Callable[[Check], Steered] | None = None) -> Evidence:
+def evidence_of(
+    run: Run, steered: Callable[[Check], Steered] | None = None, noise: NoiseFloor | None = None
+) -> Evidence:
     """The evidence of a run, for checks and analyses."""
     controls = Controls(run)
     return Evidence(
@@ -141,4 +144,5 @@ def evidence_of(run: Run, steered: Callable[[Check], Steered] | None = None) -> 
         controls.erased,
         controls.redrawn,
         steered,
+        noise,
     )

@@ -17,6 +17,7 @@ from harness.models.model_folder import (
     check_files,
     count_parameters,
     shapes_of,
+    stored_format,
     tokenizer_files,
     weight_files,
 )
@@ -47,7 +48,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     """All weights."""
     dtype: precision.Dtype
-    """In which the forward pass computes, and in which states are stored."""
+    """In which the forward pass multiplies. States are float32."""
+    held: precision.Dtype
+    """In which the weights lie in memory: as their files store them, or float32."""
     weights: Literal["pretrained", "random"]
     weights_seed: int
     side: Literal["decoder", "encoder"]
@@ -95,7 +98,22 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def weight_bytes(self) -> int:
-        return self.parameters * precision.BYTES[self.dtype]
+        """Of all weights as they are held. Those that an adapter changes are float32."""
+        held, wide = precision.BYTES[self.held], precision.BYTES["float32"]
+        changed = 0 if self.adapter is None else adapter.numbers_changed(self.adapter)
+        return self.parameters * held + changed * (wide - held)
+
+    @property
+    def widened_bytes(self) -> int:
+        """Float32 copies of the weights in use: those of a block, or of the largest table if that is more."""
+        if self.held == "float32":
+            return 0
+        block = self.body_parameters // max(self.blocks, 1)
+        return max(block, self.shape.vocab * self.d_model) * precision.BYTES["float32"]
+
+    def for_training(self) -> ModelCard:
+        """The card of the same network all in float32, as gradients need it."""
+        return msgspec.structs.replace(self, dtype="float32", held="float32")
 
 
 def saved_whole(card: ModelCard, folder: Path) -> ModelCard:
@@ -139,7 +157,8 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
         revision=place.revision,
         shape=sizes,
         parameters=parameters,
-        dtype=precision.choose(model.dtype),
+        dtype=precision.choose(model.precision, model.dtype),
+        held=stored_format(weights),
         weights=model.weights,
         weights_seed=model.weights_seed if model.weights == "random" else 0,
         side=side,

@@ -59,6 +59,25 @@ def check_loaded(card: ModelCard, model: PreTrainedModel) -> None:
         )
 
 
+def from_files(card: ModelCard, model: PreTrainedModel) -> bool:
+    """Whether all weights can have come from safetensors files. Those that an architecture computes when it is built, such as sines of
+    positions, are in none, and have the digits of the number format that it was built in."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    found, more = set(), 0
+    for file in weight_files(card.path, card):
+        for name, tensor in tensors_in(file).items():
+            own = _of_name(name, tensor, parameters, model.base_model_prefix)
+            if own is None:
+                more += torch.Size(tensor.shape).numel()
+            else:
+                found.add(id(own))
+    # Where an architecture has other names than its files, as many numbers are there under others.
+    return (
+        sum(one.numel() for one in {id(one): one for one in parameters.values() if id(one) not in found}.values())
+        <= more
+    )
+
+
 def check_folder(card: ModelCard) -> None:
     """Raises HarnessError where a network's folder is not any more what the card says."""
     if folder_identity(card.path, card) != card.folder_identity:

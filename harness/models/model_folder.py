@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -37,6 +37,9 @@ _OF_THE_NETWORK = frozenset({"config.json", "generation_config.json", "adapter_c
 _NOTES = frozenset({"made.json", "meta.json", "harness-origin.json"})
 """What this program writes beside a network."""
 TEMPLATES = "additional_chat_templates"
+
+_HALVES: dict[str, Literal["bfloat16", "float16"]] = {"BF16": "bfloat16", "F16": "float16"}
+"""Number formats of two bytes, by safetensors' names for them."""
 
 
 class Loading(Protocol):
@@ -204,6 +207,15 @@ def count_parameters(weights: list[Path], sizes: Shape) -> int:
     if not counted:
         return sizes.parameters
     return sum(math.prod(dimensions) for dimensions in shapes_of(counted).values())
+
+
+def stored_format(weights: list[Path]) -> Literal["float32", "bfloat16", "float16"]:
+    """The number format that loses nothing of what files store: that of all their numbers, or float32 where they have several, or none."""
+    if not weights or any(file.suffix != ".safetensors" for file in weights):
+        return "float32"
+    # Whole numbers and truth values, as of masks, are no weights.
+    stored = {one.dtype for file in weights for one in tensors_in(file).values() if one.dtype.startswith(("F", "BF"))}
+    return _HALVES.get(stored.pop(), "float32") if len(stored) == 1 else "float32"
 
 
 def is_embedding(name: str) -> bool:

@@ -61,6 +61,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """How the restarts of all seeds spread, by layer and target: see `harness.scoring.tables`; None if no probe has restarts."""
     depth: pl.DataFrame | None = None
     """The earliest informative layer of every probe and target: see `harness.scoring.tables`; None if there are no layers."""
+    noise: pl.DataFrame | None = None
+    """condition, layer, noise: how far arithmetic moves what is read; None where no network computes it."""
     rows: pl.DataFrame | None = None
     """Every scored row at the summary layers; None where the spec keeps none. See `harness.scoring.scored_rows`."""
     example: Example | None = None

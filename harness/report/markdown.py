@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.maths.estimate import CONFIDENCE, share_of_seeds
-from harness.report import coverage, leaderboard
+from harness.report import coverage, leaderboard, noise
 from harness.report.intervals import Score
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
@@ -39,6 +39,7 @@ def render(report: Report, scores: Scores, figures: Mapping[str, Picture], kept:
         *_head(report, scores),
         *_checks(report, judged),
         *_found(scores),
+        *noise.section(scores),
         *_figures(figures),
         *_looks(report, scores),
         *_example(report),

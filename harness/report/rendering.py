@@ -12,13 +12,15 @@ from harness.report.content import Report
 from harness.report.folder import CHECKS, FIGURES, IGNORE, IGNORED, RESULTS, SPEC, TEXT
 from harness.report.scores import Scores
 from harness.report.summary_rows import summary_rows
+from harness.scoring.noise_floor import floor_of
 
 
 def render(report: Report, pictures: Mapping[str, figures.Picture] | None = None) -> dict[str, bytes]:
     """Relative path → bytes of every file that is the same in every honest run. `pictures` are its figures, if drawn already."""
     from harness.scoring.tables import to_csv, to_parquet
 
-    scores = Scores(outline.of(report), report.results, report.seeds, report.headline)
+    floor = None if report.noise is None else floor_of(report.noise)
+    scores = Scores(outline.of(report), report.results, report.seeds, report.headline, floor)
     pictures = figures.render(scores, report.looks) if pictures is None else pictures
     pictures = figures.shown(pictures)
     kept = summary_rows(scores, report.results if report.headline is None else report.headline)
@@ -29,6 +31,7 @@ def render(report: Report, pictures: Mapping[str, figures.Picture] | None = None
         "restarts.parquet": report.restarts,
         "depth.parquet": report.depth,
         "rows.parquet": report.rows,
+        "noise.parquet": report.noise,
     }
     for look in report.looks:
         beside |= {name: frame for name, frame in look.tables.items() if name in look.analysis.files}

@@ -17,6 +17,7 @@ import msgspec
 
 from harness.report.intervals import Score, apart
 from harness.report.outline import Outline, Role
+from harness.scoring.noise_floor import NoiseFloor
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,11 +57,18 @@ class Scores:
     """The numbers of a report, looked up by transfer, method, target and layer."""
 
     def __init__(
-        self, outline: Outline, results: pl.DataFrame, seeds: pl.DataFrame, headline: pl.DataFrame | None = None
+        self,
+        outline: Outline,
+        results: pl.DataFrame,
+        seeds: pl.DataFrame,
+        headline: pl.DataFrame | None = None,
+        noise: NoiseFloor | None = None,
     ):
         """The columns of `headline` are those of results.csv; without it, intervals at the summary layers are those of
         `results`, in which the training sample is none that varies."""
         self.outline = outline
+        self.noise = noise or NoiseFloor()
+        """How far arithmetic moves what the methods read."""
         self.metrics = [metric.name for metric in outline.metrics]
         self.transfers = [Transfer(*pair) for pair in outline.transfers]
         self.targets = list(outline.targets)

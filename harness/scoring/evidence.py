@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Check, Erasure, Fits, LayerChoice, Metric, Probe, Steered
+from harness.contracts import Answers, Check, Erasure, Fits, Judgement, LayerChoice, Metric, Probe, Steered
 from harness.errors import CheckError
 from harness.maths.axes import joined
 from harness.maths.depth import Curve
 from harness.maths.estimate import Measured, few_seeds
 from harness.scoring.layer_choice import choose_layer
+from harness.scoring.noise_floor import NoiseFloor, Place
 from harness.scoring.score import TRUTH, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
 from harness.spec import Spec
 
@@ -56,8 +57,10 @@ class Evidence:
         erase: Erase,
         redraw: Redraw,
         steered: Callable[[Check], Steered] | None = None,
+        noise: NoiseFloor | None = None,
     ):
-        """`scored` is by (fit_on, tested_on, probe). `steered` tells what came of interventions, where there are any."""
+        """`scored` is by (fit_on, tested_on, probe). `steered` tells what came of interventions, where there are any; `noise` how far
+        arithmetic moves what is read, where a network computes it."""
         self.spec = spec
         self.labels = labels
         self.erase = erase
@@ -65,10 +68,22 @@ class Evidence:
         self._scored = scored
         self._refit = refit
         self._steered = steered
+        self._noise = noise or NoiseFloor()
+        self._looked_at: set[Place] = set()
+        """Conditions and layers of the answers that the check at hand has asked for."""
         self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
         self._layers: dict[tuple[str, str, str, int | str], LayerChoice] = {}
         self._metrics: dict[str, Metric] = {metric.title: metric for metric in spec.metrics}
         self._probes: dict[str, Probe] = {probe.title: probe for probe in spec.probes}
+
+    def judge(self, check: Check) -> Judgement:
+        """The decision of a check; inconclusive where what it looks at is mostly rounding."""
+        self._looked_at.clear()
+        return self._noise.weighed(check.decide(self), self._looked_at)
+
+    def look(self, scored: Scored, layers: Sequence[int]) -> None:
+        """Notes that a check looks at a probe's answers at some layers."""
+        self._looked_at |= {(name, layer) for name in (scored.fit_on, scored.tested_on) for layer in layers}
 
     def of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
@@ -151,7 +166,9 @@ class ProbeEvidence:
     @cached_property
     def layer(self) -> LayerChoice:
         """The layer that is judged."""
-        return self._evidence.layer_of(self._scored, self._rule)
+        choice = self._evidence.layer_of(self._scored, self._rule)
+        self._evidence.look(self._scored, [] if choice.layer is None else [choice.layer])
+        return choice
 
     @property
     def target(self) -> str:
@@ -249,6 +266,7 @@ class ProbeEvidence:
                 f'the probe "{scored.probe}" has no layers, so that there is no depth to compare; name another one'
             )
         self._refuse_missing(target)
+        self._evidence.look(scored, scored.layers)
         found = measure(scored, self._train, self._test, target, metric_named("auroc"))
         return Curve(scored.layers, _undefined(scored.test.score.shape, self.groups) if found is None else found)
 

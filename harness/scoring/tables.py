@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -47,6 +47,7 @@ HEADLINE = {
     "covers": pl.String,
     "sample": pl.String,
 }
+NOISE = {"condition": pl.String, "layer": pl.Int64, "noise": pl.Float64}
 
 SAMPLES = {
     **dict.fromkeys(("fit_on", "tested_on", "probe", "layer"), pl.String),
@@ -95,6 +96,12 @@ def verdict(finding: Finding, expect: Finding | None) -> Verdict:
     if expect is None:
         return "not_judged"
     return "as_expected" if finding == expect else "unexpected"
+
+
+def noise_table(noise: Mapping[str, Mapping[int, float]]) -> pl.DataFrame:
+    """The noise floor by condition and layer, in the order of the conditions."""
+    rows = [(name, layer, value) for name, by_layer in noise.items() for layer, value in by_layer.items()]
+    return _rounded(pl.DataFrame(rows, schema=NOISE, orient="row"))
 
 
 def restarts_table(scored: Iterable[Scored], labels: RunLabels) -> pl.DataFrame | None:

@@ -19,6 +19,7 @@ from harness.spec.plain import as_yaml, spec_content
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import Pictured
 from harness.stages.layer_stage import Layers
+from harness.stages.noise_stage import Noise
 from harness.stages.repeat_stage import Headlined
 from harness.stages.rows_stage import Rows
 from harness.stages.summary_stage import Summarised
@@ -45,6 +46,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     headline: Headlined
     summary: Summarised
     verdicts: Verdicts
+    noise: Noise
     rows: Rows
     figures: tuple[Pictured, ...]
     looks: tuple[tuple[Analysis, tuple[Stage[Any], ...]], ...]
@@ -59,7 +61,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        own = (self.tables, self.layers, self.headline, self.summary, self.verdicts, self.rows)
+        own = (self.tables, self.layers, self.headline, self.summary, self.verdicts, self.noise, self.rows)
         return (*own, *looked, *self.figures)
 
     def made_from(self) -> Mapping[str, str]:
@@ -97,6 +99,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             checks=run.get(self.verdicts),
             restarts=tables.restarts,
             depth=tables.depth,
+            noise=run.get(self.noise),
             rows=scored if self.spec.rows else None,
             example=summary.example,
             summary_layers={(one.fit_on, one.probe): one.layer for one in run.get(self.layers)},

@@ -71,7 +71,8 @@ def forward(config: dict[str, Any], dtype: str, pairs: int) -> Iterator[Line]:
         def bare() -> None:
             with torch.inference_mode():
                 for batch in inputs:
-                    network.model.base_model(**batch, use_cache=False)
+                    with network.arithmetic():
+                        network.model.base_model(**batch, use_cache=False)
             _wait(network)
 
         taken = race({"ours": extraction, "bare": bare}, REPEATS)
@@ -113,7 +114,7 @@ def _network(folder: Path, config: dict[str, Any], dtype: str) -> Network:
     LlamaConfig(**config, architectures=["LlamaForCausalLM"]).save_pretrained(folder)
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    return load(describe(Model(id=str(folder), weights="random", dtype=dtype), folder))  # type: ignore[arg-type]
+    return load(describe(Model(id=str(folder), weights="random", precision="fast", dtype=dtype), folder))  # type: ignore[arg-type]
 
 
 def _stage(pairs: int, vocabulary: int) -> RowTable:
