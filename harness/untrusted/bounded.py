@@ -81,7 +81,9 @@ def _answer(calls: BinaryIO) -> tuple[bytes, bytes]:
         return ANSWERED, msgspec.msgpack.encode(function(*given))
     except HarnessError as error:
         parts = error.parts() if isinstance(error, ColumnsMissing) else None
-        return REFUSED, msgspec.msgpack.encode((type(error).__name__, _told(str(error)), parts))
+        return REFUSED, msgspec.msgpack.encode(
+            (type(error).__name__, _told(str(error)), _told(getattr(error, "about", "")), parts)
+        )
     except MemoryError:
         return NO_MEMORY, b""
     # Panics of libraries in Rust are no `Exception`.

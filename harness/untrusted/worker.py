@@ -44,7 +44,9 @@ USUAL = Limits()
 _KNOWN = {
     name: one
     for name, one in vars(errors).items()
-    if isinstance(one, type) and issubclass(one, HarnessError) and one.__init__ is HarnessError.__init__
+    if isinstance(one, type)
+    and issubclass(one, HarnessError)
+    and one.__init__ in (HarnessError.__init__, DataError.__init__)
 }
 """Errors that are made of a message."""
 
@@ -200,12 +202,15 @@ class _Worker:
                 self.end()
             raise
         if kind == REFUSED:
-            name, said, parts = msgspec.msgpack.decode(
-                answer, type=tuple[str, str, tuple[str, list[tuple[str, str, str]], list[str], str] | None]
+            name, said, about, parts = msgspec.msgpack.decode(
+                answer, type=tuple[str, str, str, tuple[str, list[tuple[str, str, str]], list[str], str] | None]
             )
             if parts is not None:
                 raise ColumnsMissing.of_parts(*parts)
-            raise _KNOWN.get(name, HarnessError)(said)
+            raised = _KNOWN.get(name, HarnessError)(said)
+            if isinstance(raised, DataError):
+                raised.about = about
+            raise raised
         try:
             return msgspec.msgpack.decode(answer, type=gives)
         except msgspec.MsgspecError as fault:
