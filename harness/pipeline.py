@@ -94,10 +94,11 @@ def run(
     """
     store, reporter, resources = store or store_at(), reporter or Reporter(quiet=True), resources or Resources()
     store.maker = maker(this := new_run(time.time(), path))
-    spec = language.read(path, sets, text=text, look=True)
+    spec = language.read(path, sets, text=text)
     with team.after_first_of_machine() if team else nullcontext():
         plan = planned(spec, path.resolve().parent, store, progress=reporter.download)
-    cached = store.has(plan.last.kind, plan.last.key)
+    if not (cached := store.has(plan.last.kind, plan.last.key)):
+        language.read(path, sets, text=text, look=True)
     resources.apply()
     if resources.tensor_parallel:
         plan.check_split(1 if team is None else len(team.machine()))
@@ -140,7 +141,6 @@ class Outcome(msgspec.Struct, frozen=True):
 
     folder: Path
     checks: pl.DataFrame
-    """The columns of checks.csv."""
     cached: bool
     """Whether nothing had to be computed."""
 

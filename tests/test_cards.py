@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from harness import cli, language, pipeline
 from harness.assets.bed_folder import BedFolder, find_bed
-from harness.errors import DataError, HarnessError, SpecError, UsageError
+from harness.errors import HarnessError, SpecError, UsageError
 from harness.language.cards import read_card
 from harness.spec import Model
 from harness.spec.plain import spec_content
@@ -228,7 +228,7 @@ def test_all_that_is_wrong_with_a_card_is_said_at_once(bed: Path) -> None:
 def test_a_value_that_the_card_does_not_know_is_an_error_with_its_row(bed: Path) -> None:
     rows = bed / "rows.csv"
     rows.write_text(rows.read_text().replace("Alice", "alice", 1))
-    with pytest.raises(DataError, match=r'rows\.csv: row 2, column "who": "alice" is none of its values: Bob, Alice'):
+    with pytest.raises(UsageError, match=r'rows\.csv: row 2, column "who": "alice" is none of its values: Bob, Alice'):
         pipeline.run(_written(bed), out=bed.parent, page=False)
 
 

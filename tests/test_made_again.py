@@ -129,8 +129,8 @@ def test_another_layer_makes_what_shows_it(
     drawn = counted(canvas, "to_svg")
     changed = SPEC.replace("layer: middle", "layer: last")
     made = bench.made(changed)
-    assert sorted(made) == sorted(
-        ["autopsy", "components", "layers", "checks", "rows", "report"]
+    assert sorted(set(made)) == sorted(
+        ["autopsy", "components", "layers", "headline", "draws", "checks", "rows", "report"]
         + [f"figures {name}" for name in FIGURES if name != "layers"]
     )
     # Of geometry, both figures: the states at the judged layer, and the losses there if any probe has one.
@@ -179,7 +179,7 @@ def test_a_figure_is_drawn_again_when_what_draws_it_changes(
     for stage in bench.plan(SPEC).of("figures"):
         reached = reached_by(stage)
         assert (definition in reached) == (stage.name == name), stage.name
-        assert ("report.figures.canvas", "through") in reached
+        assert ("report.figures.canvas", "Surface") in reached
 
 
 def reached_by(stage: Pictured) -> set[tuple[str, str]]:

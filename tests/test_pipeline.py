@@ -13,7 +13,7 @@ import pytest
 
 from harness import language, pipeline
 from harness.commands.costs import as_json, estimate
-from harness.errors import DataError
+from harness.errors import UsageError
 from harness.execution.run import Run
 from harness.machine.progress import Reporter, StageProgress
 from harness.scoring.score import training_sign
@@ -256,7 +256,7 @@ def test_bad_data_is_refused_and_nothing_half_written(
 ) -> None:
     path = write_text(tmp_path, tiny_llama)
     (tmp_path / "colours.csv").write_bytes(content)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(UsageError, match=says):
         pipeline.run(path, out=tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
 

@@ -101,7 +101,7 @@ conditions:
 plant: {of: coin}
 xors: [[truth, coin]]
 layer: last
-seeds: 2
+seeds: 6
 probes: [crc_tpc, ccs, {kind: logistic_regression, target: coin}, logistic_regression]
 metrics: [accuracy]
 checks:

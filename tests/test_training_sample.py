@@ -160,10 +160,10 @@ def test_the_experiment_done_again_did_not_change(tour: Path, others: list[Path]
     found = [compare(folders[0], other) for other in folders[1:]]
     assert [exit_code(one) for one in found] == [0, 0, 0]
     assert {one.resampled for one in found} == {("main",)}
-    assert {row.way for one in found for row in one.moved} == {"unpaired", "other training rows"}
+    assert {row.way for one in found for row in (*one.moved, *one.deeper)} == {"unpaired", "other training rows"}
     # Control: by intervals of test rows and seeds alone it had changed.
     without = [
-        ReportFolder(one.name, one.results, one.checks, {key: _same(row) for key, row in one.headline.items()})
+        ReportFolder(one.name, dict(one.deeper), one.checks, {key: _same(row) for key, row in one.headline.items()})
         for one in folders
     ]
     assert any(compare(without[0], other).beyond for other in without[1:])
@@ -196,7 +196,7 @@ def test_repeats_are_means_over_draws_with_what_varies_between_them(
     text = (report / "report.md").read_text()
     assert "training sample and 3 draws" in text.split("## ")[0]
     # The other tables are those of the first draw.
-    assert (report / "results.csv").read_bytes() == (tour / "results.csv").read_bytes()
+    assert (report / "results.parquet").read_bytes() == (tour / "results.parquet").read_bytes()
 
 
 def test_draws_that_share_no_rows_are_averaged() -> None:

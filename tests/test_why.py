@@ -80,7 +80,6 @@ def reports(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Calla
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("model.dtype=bfloat16", "model.dtype (float32 → bfloat16)"),
         ("data.seed=5", "data.seed (0 → 5)"),
         ("prompt.template=Is {{ colour }} warm? {{ answer }}", "prompt.template ("),
         ("seeds=3", "seeds ("),

@@ -24,7 +24,8 @@ def diff(
     only: Annotated[Literal["checks"] | None, typer.Option(help="Show these only.")] = None,
     tolerance: Annotated[float, typer.Option(min=0, help="Changes up to this are none.")] = 0.0,
     figure: Annotated[
-        Path | None, typer.Option("--figures", metavar="FILE", help="Also draw old and new into this SVG.")
+        Path | None,
+        typer.Option("--figures", parser=own_path, metavar="FILE", help="Also draw old and new into this SVG."),
     ] = None,
     root: StoreRoot = None,
 ) -> None:

@@ -104,7 +104,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             example=summary.example,
             summary_layers={(one.fit_on, one.probe): one.layer for one in run.get(self.layers)},
             facts=summary.facts,
-            findings=[*summary.findings, *self.claims],
+            findings=[*self.claims, *summary.findings],
             looks=[Look(analysis, analysis.tables(run, stages)) for analysis, stages in self.looks],
         )
         work.counts["rows"] = report.results.height

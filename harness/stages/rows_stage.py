@@ -68,9 +68,9 @@ class Rows(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         return evidence.of(asking[-1], tested_on, fit_on=fit_on).answers() if asking else None
 
     def save(self, made: pl.DataFrame, folder: Path) -> Mapping[str, Any]:
-        return reading.save_frames({self.kind: made}, folder)
+        return reading.save_frames({"rows": made}, folder)
 
     def load(self, artifact: Artifact) -> pl.DataFrame:
         from harness.scoring.scored_rows import ROWS
 
-        return reading.load_frames(artifact, {self.kind: ROWS})[self.kind]
+        return reading.load_frames(artifact, {"rows": ROWS})["rows"]

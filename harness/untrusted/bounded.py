@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from harness.errors import ColumnsMissing, HarnessError
+from harness.errors import ColumnsMissing, DataError, HarnessError
 
 HEAD = struct.Struct("<cQ")
 """Before each answer: its kind and its length in bytes."""
@@ -82,7 +82,7 @@ def _answer(calls: BinaryIO) -> tuple[bytes, bytes]:
     except HarnessError as error:
         parts = error.parts() if isinstance(error, ColumnsMissing) else None
         return REFUSED, msgspec.msgpack.encode(
-            (type(error).__name__, _told(str(error)), _told(getattr(error, "about", "")), parts)
+            (type(error).__name__, _told(str(error)), _told(error.about if isinstance(error, DataError) else ""), parts)
         )
     except MemoryError:
         return NO_MEMORY, b""
