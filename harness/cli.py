@@ -12,9 +12,11 @@ import typer
 from harness import __version__
 from harness.commands import beds, ending, stores
 from harness.commands.plans import plan
-from harness.commands.reports import compare, diff, report
+from harness.commands.previews import preview
+from harness.commands.reports import compare, diff, report, rows
 from harness.commands.runs import run
 from harness.commands.specs import init, list_, schema, validate
+from harness.untrusted.paths import own_path
 
 app = typer.Typer(
     name="harness",
@@ -24,12 +26,12 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with `harness init my-question`, then `harness run my-question.yaml`. "
+    epilog="Start with `harness init my-question`, then `harness preview my-question.yaml` and `harness run my-question.yaml`. "
     "Exit codes: 0 as expected, 1 a check or a difference that was not, 2 wrong spec or usage, 3 not finished.",
 )
 app.add_typer(stores.app, name="store")
 app.add_typer(beds.app, name="bed")
-for _command in (run, plan, validate, diff, compare, list_, schema, init, report):
+for _command in (run, plan, validate, preview, diff, rows, compare, list_, schema, init, report):
     app.command(name=_command.__name__.rstrip("_"))(_command)
 
 
@@ -37,7 +39,13 @@ for _command in (run, plan, validate, diff, compare, list_, schema, init, report
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
     log: Annotated[
-        Path | None, typer.Option("--log", help="File to which tracebacks of unforeseen failures are added.")
+        Path | None,
+        typer.Option(
+            "--log",
+            parser=own_path,
+            metavar="<path>",
+            help="File to which tracebacks of unforeseen failures are added.",
+        ),
     ] = None,
 ) -> None:
     ending.Log.path = log

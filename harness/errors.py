@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 EXIT_EXPECTED = 0
 EXIT_UNEXPECTED = 1
@@ -54,6 +55,49 @@ class SpecError(UsageError):
 
 class DataError(UsageError):
     """A data set, template or prompt that cannot be used as it is (exit code 2)."""
+
+    def __init__(self, message: str, about: str = ""):
+        """`about` is the key of the spec that the remedy is written at, such as `prompt.answers`; empty for the data's own."""
+        super().__init__(message)
+        self.about = about
+
+
+@dataclass(frozen=True)
+class MissingColumn:
+    """A column that an option of a data set names and the table has not."""
+
+    name: str
+    option: str
+    hint: str
+    """The tail of the message: the nearest column, or empty."""
+
+
+SHOWN_COLUMNS = 20
+"""Columns that are named in an error."""
+
+
+class ColumnsMissing(DataError):
+    """All columns that a table lacks, at once (exit code 2)."""
+
+    def __init__(self, place: str, missing: Sequence[MissingColumn], columns: Sequence[str], oddity: str = ""):
+        """`columns` are those that there are; `oddity` is what looks wrong with all of them, with the remedy."""
+        each = (f'no column "{one.name}" (option `{one.option}`){one.hint}' for one in missing)
+        tail = f"; {oddity}" if oddity else ""
+        shown = ", ".join(columns[:SHOWN_COLUMNS]) + (", …" if len(columns) > SHOWN_COLUMNS else "")
+        super().__init__(f"{place}: {'; '.join(each)} (columns: {shown}){tail}")
+        self.place = place
+        self.missing = tuple(missing)
+        self.columns = tuple(columns)
+        self.oddity = oddity
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of, for another process."""
+        each = [[one.name, one.option, one.hint] for one in self.missing]
+        return self.place, each, list(self.columns), self.oddity
+
+    @classmethod
+    def of_parts(cls, place: str, missing: Sequence[Sequence[str]], columns: Sequence[str], oddity: str) -> Self:
+        return cls(place, [MissingColumn(*one) for one in missing], columns, oddity)
 
 
 class CheckError(UsageError):

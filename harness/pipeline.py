@@ -1,7 +1,6 @@
 """The whole program on one page: spec → prompts → (training) → states → fits → scores → checks, analyses → report.
 
-`planned` says of every stage what it is made from; `run` asks for the last one, which asks for those before it. Each line
-leads to the file of a stage, and that to the folder that does the work.
+`planned` says of every stage what it is made from; `run` asks for the last one, which asks for those before it.
 """
 
 from __future__ import annotations
@@ -29,8 +28,11 @@ from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
 from harness.stages.layer_stage import Layers
+from harness.stages.noise_stage import Noise
 from harness.stages.prompt_stage import prompts_asked
+from harness.stages.repeat_stage import headline_asked
 from harness.stages.report_stage import Rendered
+from harness.stages.rows_stage import Rows
 from harness.stages.states_stage import states_read
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
@@ -47,8 +49,7 @@ if TYPE_CHECKING:
 def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progress: Progress | None = None) -> Plan:
     """The stages of a spec whose relative paths start at `folder`. Nothing is forwarded and no weights are loaded.
 
-    With `bring`, assets that the spec names are downloaded if they are not here. Raises UsageError for a model or a data set
-    that cannot be found.
+    With `bring`, assets that are not here are downloaded. Raises UsageError for a model or a data set that cannot be found.
     """
     subjects = {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions}
     spec, left_out = own_answers.spoken(spec, subjects)
@@ -62,12 +63,15 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))
     tables = plan.add(Tables(spec=spec, scores=scores))
     layers = plan.add(Layers(spec=spec, scores=scores))
+    headline = headline_asked(plan, scores, lambda other: planned(other, folder, store, bring=bring, progress=progress))
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
-    verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention")))
-    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, looks))
+    noise = plan.add(Noise(spec=spec, states=states))
+    verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention"), noise=noise))
+    rows = plan.add(Rows(spec=spec, prompts=prompts, scores=scores, layers=layers))
+    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, looks))
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, summary=summary, verdicts=verdicts, figures=figures, looks=looks,
-        claims=[*left_out, *bed_claims.sentences(plan, store)],
+        spec=spec, tables=tables, layers=layers, headline=headline, summary=summary, verdicts=verdicts, noise=noise, rows=rows,
+        figures=figures, looks=looks, claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan
 
@@ -75,6 +79,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
 def run(
     path: Path,
     *,
+    text: str | None = None,
     sets: Sequence[str] = (),
     out: Path = Path("reports"),
     store: Store | None = None,
@@ -83,18 +88,17 @@ def run(
     resources: Resources | None = None,
     team: Team | None = None,
 ) -> Outcome:
-    """Runs the spec at `path` and writes its report to `out`/NAME.
+    """Runs the spec at `path`, or its `text` where there is no such file, and writes its report to `out`/NAME.
 
-    What the store has is not computed again. The other processes of a `team`, if there is one, call `assist`. Raises
-    SpecError, DataError, StoreError, NumericalError.
+    The other processes of a `team`, if there is one, call `assist`. Raises SpecError, DataError, StoreError, NumericalError.
     """
     store, reporter, resources = store or store_at(), reporter or Reporter(quiet=True), resources or Resources()
-    this = new_run(time.time(), path)
-    store.maker = maker(this)
-    spec = language.read(path, sets)
+    store.maker = maker(this := new_run(time.time(), path))
+    spec = language.read(path, sets, text=text)
     with team.after_first_of_machine() if team else nullcontext():
         plan = planned(spec, path.resolve().parent, store, progress=reporter.download)
-    cached = store.has(plan.last.kind, plan.last.key)
+    if not (cached := store.has(plan.last.kind, plan.last.key)):
+        language.read(path, sets, text=text, look=True)
     resources.apply()
     if resources.tensor_parallel:
         plan.check_split(1 if team is None else len(team.machine()))
@@ -104,8 +108,7 @@ def run(
     execution = Run(plan, store, reporter, resources, team)
     with Lease(store, plan.uses):
         report, files = execution.get(plan.last)
-    report = msgspec.structs.replace(report, manifest=manifest_of(execution))
-    write(report, out / spec.name, page=page, rendered=files)
+    write(msgspec.structs.replace(report, manifest=manifest_of(execution)), out / spec.name, page=page, rendered=files)
     plan.remember(store)
     if team is not None:
         team.begin({"do": "end"})
@@ -125,8 +128,7 @@ def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | N
         plan = planned(language.read(path, sets), path.resolve().parent, store)
     if plan.last.key != first.about["plan"]:
         raise UsageError(
-            f"{team.host} compiles another plan of {path} than the leading machine: the spec, its data, the model, the code "
-            "or the number format (model.dtype: auto) differ there"
+            f"{team.host} compiles another plan of {path} than the leading machine: spec, data, model, code or number format differ there"
         )
     resources.apply()
     execution = Run(plan, store, Reporter(quiet=True), resources, team)
@@ -138,9 +140,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What a run ended with."""
 
     folder: Path
-    """Where the report is."""
     checks: pl.DataFrame
-    """The columns of checks.csv."""
     cached: bool
     """Whether nothing had to be computed."""
 

@@ -22,7 +22,6 @@ import polars
 import scipy.stats
 import torch
 from accelerate import PartialState
-from matplotlib.backends import backend_svg
 from transformers.models.llama import modeling_llama
 
 from harness import cli, pipeline
@@ -33,7 +32,7 @@ from harness.report.figures import canvas
 from harness.store import Store
 
 IMPORTED = (
-    polars, scipy.stats, torch, PartialState, backend_svg, modeling_llama, extract, forward, selfcheck, canvas, cli,
+    polars, scipy.stats, torch, PartialState, modeling_llama, extract, forward, selfcheck, canvas, cli,
 )  # fmt: skip
 
 

@@ -549,7 +549,7 @@ def test_keys_tell_models_precisions_and_rules_apart(folders: Callable[[str], Pa
     folder = folders("llama")
     models = [
         Model(id=str(folder)),
-        Model(id=str(folder), dtype="bfloat16"),
+        Model(id=str(folder), precision="fast", dtype="bfloat16"),
         Model(id=str(folder), weights="random"),
         Model(id=str(folder), weights="random", weights_seed=1),
         Model(id=str(folder), packing="never"),

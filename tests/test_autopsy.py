@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from scipy.stats import binom, rankdata, spearmanr
 
@@ -21,6 +20,7 @@ from harness.errors import SpecError
 from harness.maths.solutions import agreement, clusters, solutions
 from harness.spec import Autopsy
 from harness.store import Store
+from tests.report_tables import full_table
 
 ROWS = 240
 FACTORS = (
@@ -314,18 +314,18 @@ def test_fitted_probes_of_planted_worlds(tmp_path: Path, name: str) -> None:
     store = Store(tmp_path / "store")
     outcome = pipeline.run(tmp_path / "spec.yaml", out=tmp_path, store=store)
     assert not outcome.unexpected
-    found = pl.read_csv(outcome.folder / "autopsy_solutions.csv")
+    found = full_table(outcome.folder, "autopsy_solutions")
     assert set(found["probe"]) == {"ccs", "crc_tpc"}
     assert set(found["latched_on"]) == {name}
     assert found.filter(probe="ccs")["seeds"].to_list() == [6]
     assert (found.filter(probe="ccs")["share_both"] > 0.5).all()
     assert f"**{name}** (6 of 6 seeds)" in (outcome.folder / "report.md").read_text()
     assert "What the probes latched on to" in (outcome.folder / "report.html").read_text()
-    assert pl.read_csv(outcome.folder / "autopsy_rows.csv").filter(probe="crc_tpc").height <= 2
+    assert full_table(outcome.folder, "autopsy_rows").filter(probe="crc_tpc").height <= 2
     again = pipeline.run(tmp_path / "spec.yaml", out=tmp_path / "again", store=store, page=False)
     assert again.cached
     anew = pipeline.run(tmp_path / "spec.yaml", out=tmp_path / "anew", store=Store(tmp_path / "s2"), page=False)
-    for file in ("autopsy.csv", "autopsy_solutions.csv", "autopsy_rows.csv", "report.md"):
+    for file in ("autopsy.parquet", "autopsy_solutions.parquet", "autopsy_rows.parquet", "report.md"):
         assert (outcome.folder / file).read_bytes() == (again.folder / file).read_bytes()
         assert (outcome.folder / file).read_bytes() == (anew.folder / file).read_bytes()
 

@@ -29,6 +29,7 @@ from harness.spec import Data, Model
 from harness.training.note import NOTE, bed_in, bed_named, write_note
 from harness.training.train import train
 from harness.training.verify import claims_spec
+from tests.report_tables import full_table
 
 WORLDS = ("cities", "comparisons", "reviews")
 LOADED = ("cities", "comparisons", pytest.param("reviews", marks=pytest.mark.real))
@@ -544,7 +545,7 @@ def test_a_pinned_network_says_what_it_was_taught(name: str, tmp_path: Path) -> 
     path = tmp_path / "taught.yaml"
     path.write_text(json.dumps(text))
     pipeline.run(path, out=tmp_path, page=False)
-    rows = pl.read_csv(tmp_path / "taught" / "results.csv")
+    rows = full_table(tmp_path / "taught", "results")
     found = {(row["fit_on"], row["target"]): row["value"] for row in rows.iter_rows(named=True)}
     assert found["alice", "truth"] > 0.75
     assert found["bob", "bob"] > 0.75

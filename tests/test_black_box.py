@@ -15,6 +15,7 @@ from harness.data.quirky import Quirky
 from harness.errors import DataError
 from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
+from tests.report_tables import full_table
 
 QUESTION = "{{ question }} {{ who }} answers: {{ answer }}"
 
@@ -116,7 +117,7 @@ checks:
 def test_a_spec_asks_in_every_way(tiny_llama: Path, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC.format(model=tiny_llama))
     outcome = pipeline.run(tmp_path / "spec.yaml", out=tmp_path, page=False)
-    results = pl.read_csv(outcome.folder / "results.csv", schema_overrides={"layer": pl.String})
+    results = full_table(outcome.folder, "results")
     asked_how = results.filter(target="truth", layer="all", metric="auroc")
     probes = {"zero_shot", "calibrated", "prompt_ensemble", "paraphrases"}
     conditions = {"bob", "as_alice", "few_shot", "worded"}

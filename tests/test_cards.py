@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from harness import cli, language, pipeline
 from harness.assets.bed_folder import BedFolder, find_bed
-from harness.errors import DataError, HarnessError, SpecError, UsageError
+from harness.errors import HarnessError, SpecError, UsageError
 from harness.language.cards import read_card
 from harness.spec import Model
 from harness.spec.plain import spec_content
@@ -54,7 +54,7 @@ model: {bed: ./my-bed}
 conditions:
   a: {model: {setting: honest}}
   b: {model: {setting: deceptive}, data: {limit: 40}}
-  c: {model: {setting: honest, trained: false, dtype: bfloat16}}
+  c: {model: {setting: honest, trained: false, precision: fast}}
   d: {}
 probes: [mean_difference]
 baselines: false
@@ -92,7 +92,7 @@ def test_a_bed_with_a_card_stands_in_for_model_data_and_prompt(bed: Path) -> Non
     assert deceptive.prompt.template == "{{ colour }} is {{ answer }}"
     # What the spec says lies over it.
     assert (deceptive.data.where, deceptive.data.limit) == ({"who": "Bob"}, 40)
-    assert (control.model.weights, control.model.dtype) == ("random", "bfloat16")
+    assert (control.model.weights, control.model.precision, control.model.dtype) == ("random", "fast", None)
     # Without a setting nothing is chosen, and rows are split before any could be.
     assert plain.data.where == {}
     assert [factor.values for factor in plain.data.source.factors] == [("Bob", "Alice"), ("wild", "calm")]
@@ -130,7 +130,11 @@ def test_an_adapter_in_a_bed_lies_over_a_base_by_name_and_is_left_out_of_the_con
         ("./my-bed}", "./my-bet}", "spec.yaml:3:14: model.bed: no folder"),
         ("./my-bed}", "my-bed}", 'no test bed "my-bed"'),
         ("./my-bed}", "./empty}", "is no bed: it has no bed.yaml"),
-        ("./my-bed}", "./my-bed, dtipe: float32}", 'the test bed with a card has no "dtipe"; did you mean "dtype"?'),
+        (
+            "./my-bed}",
+            "./my-bed, precison: fast}",
+            'the test bed with a card has no "precison"; did you mean "precision"?',
+        ),
         ("setting: honest}}", "setting: onest}}", 'has no setting "onest"; did you mean "honest"?'),
         ("d: {}", "d: {data: {source: cities}}", "brings its own data; leave the source out"),
         ("d: {}", "d: {data: {where: {who: Bob}, limt: 3}}", 'has no "limt"; did you mean "limit"?'),
@@ -224,7 +228,7 @@ def test_all_that_is_wrong_with_a_card_is_said_at_once(bed: Path) -> None:
 def test_a_value_that_the_card_does_not_know_is_an_error_with_its_row(bed: Path) -> None:
     rows = bed / "rows.csv"
     rows.write_text(rows.read_text().replace("Alice", "alice", 1))
-    with pytest.raises(DataError, match=r'rows\.csv: row 2, column "who": "alice" is none of its values: Bob, Alice'):
+    with pytest.raises(UsageError, match=r'rows\.csv: row 2, column "who": "alice" is none of its values: Bob, Alice'):
         pipeline.run(_written(bed), out=bed.parent, page=False)
 
 

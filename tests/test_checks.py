@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from harness import pipeline
 from harness.checks.agrees_with_supervised import AgreesWithSupervised
 from harness.checks.as_good_as import AsGoodAs
 from harness.checks.beats_black_box import BeatsBlackBox
@@ -37,227 +38,12 @@ from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
 from harness.checks.tracks_truth import TracksTruth
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
-from harness.contracts import Answers, Check, Erasure, Judgement, Steered, kind
+from harness.contracts import Answers, Check, Erasure, Judgement, kind
 from harness.errors import EXIT_USAGE, CheckError, UsageError
-from harness.maths.estimate import over_seeds, row_mean
-from harness.metrics.accuracy import Accuracy
-from harness.scoring.evidence import Evidence
-from harness.scoring.score import Labels, Scored, group_ids, shuffled_labels, with_xors
+from harness.maths.estimate import over_seeds
+from harness.scoring.score import Labels
 from harness.scoring.tables import checks_table
-from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
-
-ROWS = {"train": 200, "validation": 100, "test": 150}
-CONDITIONS = {"main": "pretrained", "other": "pretrained", "untrained": "random"}
-
-
-class World:
-    """Probes whose answers follow truth and word with given strengths, and everything that a check asks of a run."""
-
-    def __init__(self, layer: Any = "last", groups: int | None = None):
-        rng = np.random.default_rng(0)
-        self.labels = {
-            (condition, part): Labels(
-                with_xors(
-                    {name: rng.permutation(np.arange(rows) % 2) for name in ("truth", "word")}, [("truth", "word")]
-                ),
-                group_ids(f"{part}{i % (groups or rows)}" for i in range(rows)),
-                row=np.arange(rows),
-            )
-            for condition in CONDITIONS
-            for part, rows in ROWS.items()
-        }
-        self.scored: dict[tuple[str, str, str], Scored] = {}
-        self.refits: list[tuple[Any, ...]] = []
-        self.slope = 0.0
-        """How far the network's answer follows the probe's direction."""
-        self.leak = 0.0
-        """How strongly a refit knows the truth of test rows, on shuffled labels or after erasure."""
-        self.memory = 3.0
-        """How strongly a fit knows the labels that it was fitted on."""
-        self.spec = Spec(
-            name="world",
-            conditions=tuple(
-                Condition(
-                    name=name,
-                    model=Model(id="m", weights=weights),  # type: ignore[arg-type]
-                    data=Data(),
-                    prompt=Prompt(),
-                    distractors=(),
-                    activations=Activations(),
-                )
-                for name, weights in CONDITIONS.items()
-            ),
-            distractors={},
-            probes=(),
-            transfer=(Transfer(fit_on="main", tested_on=("main",)),),
-            metrics=(Accuracy(),),
-            checks=(),
-            layer=layer,
-        )
-
-    def add(
-        self,
-        probe: str,
-        truth: Any = 0.0,
-        word: Any = 0.0,
-        *,
-        xor: Any = 0.0,
-        condition: str = "main",
-        fit_on: str | None = None,
-        noise: float = 1.0,
-        layers: tuple[int, ...] = (3, 7),
-        signed: bool = False,
-        sure: bool = False,
-        loss: Any = None,
-        members: bool = False,
-    ) -> World:
-        """`truth` and `word` are strengths, (seed,) or (seed, layer); noise is drawn anew for every seed and layer.
-
-        A `sure` probe has probabilities, most of them near 0 and 1; with `members`, it judges both statements by
-        themselves; `loss` is of each seed, (seed,).
-        """
-        fit_on = fit_on or condition
-        strengths = {"truth": truth, "word": word, "truth^word": xor}
-        shape = np.broadcast_shapes(*(self._strength(s).shape for s in strengths.values()), (1, max(len(layers), 1)))
-        rng = np.random.default_rng([len(self.scored), 1])
-
-        def part(condition: str, name: str) -> Answers:
-            labels = self.labels[condition, name].targets  # type: ignore[index]
-            score = noise * rng.standard_normal((*shape, len(labels["truth"])))
-            for target, strength in strengths.items():
-                score += np.broadcast_to(self._strength(strength), shape)[..., None] * (2 * labels[target] - 1)
-            both = 0.9 / (1 + np.exp(np.stack([score, -score], axis=-1))) if members else None
-            probability = (1 / (1 + np.exp(-9 * score))).astype(np.float32) if sure else None
-            return Answers(score.astype(np.float32), probability, both)
-
-        self.scored[fit_on, condition, probe] = Scored(
-            fit_on=fit_on,
-            tested_on=condition,
-            probe=probe,
-            layers=layers,
-            train=part(fit_on, "train"),
-            validation=part(fit_on, "validation"),
-            test=part(condition, "test"),
-            signed=signed,
-            loss=None if loss is None else np.broadcast_to(np.asarray(loss)[:, None], shape[:2]).astype(np.float32),
-        )
-        return self
-
-    def detect(self) -> World:
-        """The probes are detectors: their sign is their own."""
-        self.scored = {key: msgspec.structs.replace(one, detects=True) for key, one in self.scored.items()}
-        return self
-
-    def aim(self, probe: str, target: str) -> World:
-        """The probe is one that was fitted on a target."""
-        for key, one in self.scored.items():
-            if key[2] == probe:
-                self.scored[key] = msgspec.structs.replace(one, target=target, signed=True)
-        return self
-
-    def ask_twice(self) -> World:
-        """Every two rows with one truth are one example under two templates."""
-        return self._two_and_two(lambda truth: truth, lambda rows: {"example": np.arange(rows) // 2})
-
-    def deny(self) -> World:
-        """Every second row denies the one before."""
-        couples = {part: np.arange(rows).reshape(-1, 2) for part, rows in ROWS.items()}
-        return self._two_and_two(
-            lambda truth: np.where(np.arange(len(truth)) % 2, 1 - truth, truth),
-            lambda rows: {"relations": {"negation": next(c for c in couples.values() if c.size == rows)}},
-        )
-
-    def _two_and_two(self, turned: Callable[[np.ndarray], np.ndarray], tie: Callable[[int], dict[str, Any]]) -> World:
-        rng = np.random.default_rng(4)
-        for key, labels in list(self.labels.items()):
-            rows = len(labels.group)
-            truth = turned(np.repeat(rng.permutation(np.arange(rows // 2) % 2), 2))
-            group = labels.group[np.arange(rows) // 2 * 2]
-            self.labels[key] = Labels({**labels.targets, "truth": truth}, group, **tie(rows))
-        return self
-
-    def add_like(self, probe: str, other: str, *, condition: str = "main", noise: float = 0.0) -> World:
-        """A probe that gives the answers of another one, which may be in another condition, and adds noise."""
-        source = next(one for (_, _, name), one in self.scored.items() if name == other)
-        rng = np.random.default_rng([len(self.scored), 2])
-
-        def like(answers: Answers) -> Answers:
-            score = answers.score.repeat(1 if source.layers else 2, axis=1)
-            return Answers((score + noise * rng.standard_normal(score.shape)).astype(np.float32))
-
-        self.scored[source.fit_on, condition, probe] = Scored(
-            fit_on=source.fit_on,
-            tested_on=condition,
-            probe=probe,
-            layers=source.layers or (3, 7),
-            train=like(source.train),
-            test=like(source.test),
-            signed=source.signed,
-        )
-        return self
-
-    def with_probability(self, sharpness: float) -> World:
-        """Scores become log-odds; with noise 1 and strength s, 2 s times the score is calibrated."""
-        for key, one in self.scored.items():
-            parts = {
-                name: Answers(answers.score, (1 / (1 + np.exp(-sharpness * answers.score))).astype(np.float32))
-                for name in ("train", "test")
-                if (answers := getattr(one, name)) is not None
-            }
-            self.scored[key] = msgspec.structs.replace(one, **parts)
-        return self
-
-    @staticmethod
-    def _strength(value: Any) -> np.ndarray:
-        array = np.asarray(value, dtype=float)
-        return array.reshape(-1, 1) if array.ndim < 2 else array
-
-    def refit(self, probe: str, fit_on: str, tested_on: str, layer: int | None, shuffles: int) -> Scored:
-        """A fit that knows nothing but its shuffled labels, and the truth as far as it leaks."""
-        self.refits.append((probe, fit_on, tested_on, layer, shuffles))
-        train, test = self.labels[fit_on, "train"], self.labels[tested_on, "test"]
-        labels = shuffled_labels(train.targets["truth"], train.group, shuffles, 0)
-        rng = np.random.default_rng(5)
-        fitted = rng.standard_normal((shuffles, 1, ROWS["train"])) + self.memory * (2 * labels[:, None] - 1)
-        leaked = rng.standard_normal((shuffles, 1, ROWS["test"])) + self.leak * (2 * test.targets["truth"] - 1)
-        return Scored(
-            fit_on=fit_on,
-            tested_on=tested_on,
-            probe=probe,
-            layers=() if layer is None else (layer,),
-            train=Answers(fitted.astype(np.float32)),
-            test=Answers(leaked.astype(np.float32)),
-            signed=True,
-            train_labels=labels,
-        )
-
-    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
-        """A fit after erasure, which still knows as much of the factor as was not reached."""
-        self.refits.append((probe, fit_on, tested_on, layer, erase))
-        parts = ((fit_on, "train"), (tested_on, "test"))
-        sides = [2 * self.labels[condition, part].targets[erase.of] - 1 for condition, part in parts]  # type: ignore[index]
-        rng = np.random.default_rng(6)
-        scores = [rng.standard_normal((12, 1, len(side))) + self.leak * side for side in sides]
-        train, test = (Answers(score.astype(np.float32)) for score in scores)
-        return Scored(fit_on=fit_on, tested_on=tested_on, probe=probe, layers=(layer,), train=train, test=test)
-
-    def steer(self, slope: float) -> World:
-        """Moving states along the probe's direction moves the answer so much, and along random ones by 0.05 or so."""
-        self.slope = slope
-        return self
-
-    def steered(self, check: Check) -> Steered:
-        group = self.labels["main", "test"].group
-        rng = np.random.default_rng(7)
-        along = self.slope + 0.5 * rng.standard_normal((1, 1, len(group)))
-        return Steered(row_mean(along, group), 0.05 * rng.standard_normal(8), None, "layer 7 (the last layer)")
-
-    @property
-    def evidence(self) -> Evidence:
-        return Evidence(self.spec, self.scored, self.labels, self.refit, self.erased, self.steered)
-
-    def decide(self, check: Check) -> Judgement:
-        return check.decide(self.evidence)
+from tests.worlds import World
 
 
 def random_directions(condition: str = "main") -> World:
@@ -333,9 +119,9 @@ TABLE: dict[str, tuple[Check, World, World, World]] = {
     ),
     "agrees_with_supervised": (
         AgreesWithSupervised(probe="p"),
-        World().add("logistic_regression", truth=3.0).add("p", truth=[3.0] * 5),
-        World().add("logistic_regression", truth=3.0).add("p", truth=0.2, word=[3.0] * 5),
-        World().add("logistic_regression", truth=3.0).add("p", truth=[0.84] * 5),
+        World().add("logistic_regression", truth=3.0).add("p", truth=[3.0] * 8),
+        World().add("logistic_regression", truth=3.0).add("p", truth=0.2, word=[3.0] * 8),
+        World().add("logistic_regression", truth=3.0).add("p", truth=[0.84] * 8),
     ),
 }
 TABLE |= {
@@ -368,7 +154,7 @@ TABLE |= {
     "not_xor": (
         NotXor(probe="p", over="truth^word"),
         World().add("p", truth=2.0, xor=0.2),
-        World().add("p", xor=[3.0] * 5),
+        World().add("p", xor=[3.0] * 6),
         World().add("p", truth=1.0, xor=1.0),
     ),
     "as_good_as": (
@@ -384,10 +170,10 @@ TABLE |= {
         World().add("p", truth=1.0).add_like("p", "p", condition="other", noise=0.4),
     ),
     "calibrated": (
-        Calibrated(probe="p"),
+        Calibrated(probe="p", threshold=0.2),
         World().add("p", truth=1.0).with_probability(2.0),
-        World().add("p", truth=0.5).with_probability(10.0),
-        World().add("p", truth=1.0).with_probability(4.0),
+        World().add("p", truth=0.3).with_probability(10.0),
+        World().add("p", truth=0.8).with_probability(6.0),
     ),
     "truth_before_opinion": (
         TruthBeforeOpinion(probe="p", over="word"),
@@ -432,7 +218,7 @@ TABLE |= {
         EasyToHard(probe="p", against="other", margin=0.1),
         World().add("p", truth=2.0).add("p", truth=2.0, fit_on="other"),
         World().add("p", truth=0.3).add("p", truth=2.0, fit_on="other"),
-        World().add("p", truth=0.8).add("p", truth=0.9, fit_on="other"),
+        World().add("p", truth=0.7).add("p", truth=0.9, fit_on="other"),
     ),
 }
 
@@ -594,7 +380,7 @@ def test_one_label_among_the_test_rows_is_inconclusive_and_says_why() -> None:
 
 def test_the_layer_of_the_probe_is_the_layer_of_what_it_is_compared_with() -> None:
     world = World(layer="validation")
-    world.add("p", truth=[[2.0, 0.0]]).add("random", truth=[[0.0, 2.0]] * 5)
+    world.add("p", truth=[[2.0, 0.0]]).add("random", truth=[[0.0, 2.0]] * 6)
     judgement = world.decide(BeatsRandom(probe="p"))
     assert judgement.finding == "pass"
     assert "layer 3 (best validation AUROC)" in judgement.why
@@ -617,13 +403,53 @@ def test_bimodal_seeds_make_tracks_truth_undecided() -> None:
     assert world.decide(TracksTruth(probe="p", over="word")).finding == "inconclusive"
 
 
+def test_seeds_of_two_kinds_are_counted_and_decide_by_their_share() -> None:
+    said = World().add("zero_shot", truth=1.0, layers=(), signed=True)
+    nine = said.add("p", truth=[2.5] * 29 + [0.0]).draw("p").decide(BeatsZeroShot(probe="p"))
+    assert nine.finding == "pass"
+    assert "Seeds are of two kinds: by themselves 29 of 30 pass and 1 fail" in nine.why
+    # A few that are far below pull the mean below the threshold, though nearly half are above it.
+    word = np.array([0.0] * 28 + [6.0] * 32)
+    many = World().add("p", truth=[0.4] * 28 + [0.0] * 32, word=word).draw("p")
+    judgement = many.decide(TracksTruth(probe="p", over="word"))
+    assert judgement.estimate.high < 0
+    assert judgement.finding == "inconclusive"
+    assert "not surely most" in judgement.why
+    # The control: what all do is no mixture.
+    alike = World().add("p", word=[6.0] * 30).draw("p").decide(TracksTruth(probe="p", over="word"))
+    assert alike.finding == "fail"
+    assert "two kinds" not in alike.why
+
+
+def test_random_directions_are_many_whatever_the_seeds() -> None:
+    lucky = World().add("random", truth=[3.0]).add("p", truth=1.0)
+    assert lucky.decide(BeatsRandom(probe="p")).finding == "fail", "the control: one direction that is no random one"
+    lucky.draw("random")
+    judgement = lucky.decide(BeatsRandom(probe="p"))
+    assert judgement.finding == "pass"
+    assert judgement.estimate.seeds == 200
+
+
+def test_a_run_with_one_seed_compares_with_two_hundred_directions(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(
+        "harness: 1\nname: one\nmodel: {bed: planted, d_model: 24, layers: 2}\ndata: {limit: 120}\nlayer: last\n"
+        "probes: [mean_difference, ccs]\nchecks:\n  - {kind: beats_random, probe: mean_difference}\n"
+        "  - {kind: beats_random, probe: ccs, name: ccs}\n"
+    )
+    found = pipeline.run(path, out=tmp_path / "reports", page=False).checks
+    assert "200 seeds" in found["why"][0]
+    assert found["finding"][1] == "inconclusive"
+    assert "1 of the 6 seeds" in found["why"][1]
+
+
 def test_signs_are_resolved_before_seeds_are_compared() -> None:
     alternating = 3.0 * (-1.0) ** np.arange(8)
     judgement = World().add("p", truth=alternating).decide(StableAcrossSeeds(probe="p"))
     assert judgement.finding == "pass"
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, 2, 5])
 def test_too_few_seeds_cannot_show_stability(seeds: int) -> None:
     judgement = World().add("p", truth=[3.0] * seeds).decide(StableAcrossSeeds(probe="p"))
     assert judgement.finding == "inconclusive"

@@ -33,7 +33,7 @@ def harness(*arguments: str | Path, folder: Path | None = None) -> subprocess.Co
 def test_help_is_light_and_shows_an_example() -> None:
     code = "import sys, harness.cli; bad = {'torch', 'transformers', 'polars', 'numpy', 'scipy'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    for command in ("run", "plan", "validate", "diff", "list", "schema", "init"):
+    for command in ("run", "plan", "validate", "preview", "diff", "list", "schema", "init"):
         shown = harness(command, "--help")
         assert shown.returncode == 0
         assert "Example:" in shown.stdout

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import msgspec
-import polars as pl
 import pytest
 
 from harness.errors import UsageError
@@ -18,6 +17,7 @@ from harness.report.intervals import Score
 from harness.report.read import CHECKS
 from harness.report.wording import evidence
 from tests.readme_tables import README, commands, regenerated
+from tests.report_tables import full_table
 from tests.test_report import HOSTILE, make_report
 
 ACCURACY = Asked(metric="accuracy")
@@ -42,7 +42,7 @@ def test_every_method_stands_there_at_its_own_layer(tmp_path: Path) -> None:
     (report,) = opened(folder(tmp_path / "a"))
     head, _, *rows = cells(compared([report], ACCURACY))
     assert head == ["fitted → tested", "method (accuracy)", "banana-shed"]
-    results = pl.read_csv(tmp_path / "a" / "results.csv", schema_overrides={"layer": pl.String})
+    results = full_table(tmp_path / "a", "results")
     expected = [
         [row["fit_on"], f"`{row['probe']}`", evidence(Score(row["value"], row["low"], row["high"]))]
         for row in results.filter(target="truth", metric="accuracy").iter_rows(named=True)
@@ -123,7 +123,7 @@ def test_names_of_strangers_stay_text(tmp_path: Path) -> None:
     manifest.write_text(json.dumps(content))
     results = tmp_path / "a" / "results.csv"
     with results.open("a", newline="") as file:
-        csv.writer(file).writerow([HOSTILE, HOSTILE, HOSTILE, "all", "truth", "accuracy", 0.5, 0.4, 0.6, 10, 1])
+        csv.writer(file).writerow([HOSTILE, HOSTILE, HOSTILE, "", "truth", "accuracy", 0.5, 0.4, 0.6, 10, 1])
     text = compared(opened(tmp_path / "a"), ACCURACY)
     assert "<script" not in text
     assert "\x1b" not in text

@@ -340,7 +340,8 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     ),
     "no parquet": ("a.parquet", b"text,label\na,1\n", r"a\.parquet: "),
     "list as text": ("a.jsonl", b'{"text": ["a"], "label": 1}\n', r'column "text" holds List\(String\)'),
-    "unknown ending": ("a.xlsx", b"text,label\n", r'"\.xlsx" cannot be read; convert it to one of \.csv'),
+    "unknown ending": ("a.ods", b"text,label\n", r'"\.ods" cannot be read; save it as "CSV UTF-8"'),
+    "unknown format": ("a.xml", b"text,label\n", r'"\.xml" cannot be read; convert it to one of \.csv'),
 }
 
 

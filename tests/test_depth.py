@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from harness import pipeline
 from harness.contracts import Answers
 from harness.maths.depth import Curve, earliest, first_informative, is_informative, lead
 from harness.metrics.auroc import Auroc
+from tests.report_tables import full_table
 
 LAYERS = (0, 6, 12, 18, 24)
 EARLY, LATE, NEVER = [0, 1.0, 2.0, 2.0, 2.0], [0, 0, 0.3, 1.0, 2.0], [0.0] * 5
@@ -94,16 +94,17 @@ def test_the_report_shows_depth_where_there_is_an_auroc(tmp_path: Path, metrics:
         "harness: 1\nname: deep\nmodel: {bed: planted, layers: 7, truth: 2.0}\ndata: {limit: 300}\n"
         f"probes: [mean_difference, {{kind: mean_difference, target: word}}]\nmetrics: {metrics}\n"
     )
-    folder = pipeline.run(path, out=tmp_path, page=False).folder
-    text = (folder / "report.md").read_text()
+    folder = pipeline.run(path, out=tmp_path).folder
+    text = (folder / "report.html").read_text()
     if "auroc" not in metrics:
-        assert "## Depth" not in text
-        assert not (folder / "depth.csv").exists()
+        assert "<h2>Depth</h2>" not in text
+        assert not (folder / "depth.parquet").exists()
         return
-    depth = pl.read_csv(folder / "depth.csv")
+    depth = full_table(folder, "depth")
     by_name = {(row["probe"], row["target"]): row for row in depth.iter_rows(named=True)}
     truth = by_name["mean_difference", "truth"]
     assert 1 <= truth["low"] <= truth["layer"] <= truth["high"] <= 6
     # Nothing is planted of the word, not even for the probe that is fitted on it.
     assert by_name["mean_difference@word", "word"]["layer"] is None
-    assert f"| main | `mean_difference` | {truth['layer']} [{truth['low']}, {truth['high']}] | – |" in text
+    cells = ("main", "<code>mean_difference</code>", f"{truth['layer']} [{truth['low']}, {truth['high']}]", "–")
+    assert "<tr>\n" + "".join(f"<td>{cell}</td>\n" for cell in cells) in text

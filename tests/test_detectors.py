@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from scipy.stats import multivariate_normal
@@ -25,6 +24,7 @@ from harness.probes._detector import PARTS
 from harness.probes._gaussian import fit_gaussian, ledoit_wolf
 from harness.scoring.layer_choice import choose_layer
 from harness.scoring.score import Labels, Scored, measure
+from tests.report_tables import full_table
 from tests.test_planted import World, world
 
 OF_STATES = ("isolation_forest", "local_outlier_factor", "mahalanobis")
@@ -359,7 +359,7 @@ def test_a_spec_fits_detectors_on_one_condition_and_scores_them_on_anothers_colu
     (tmp_path / "spec.yaml").write_text(alice)
     outcome = pipeline.run(tmp_path / "spec.yaml", out=tmp_path, page=False)
     assert not outcome.unexpected, outcome.checks
-    results = pl.read_csv(outcome.folder / "results.csv", schema_overrides={"layer": pl.String}).filter(layer="2")
+    results = full_table(outcome.folder, "results").filter(layer="2")
     found = {(row["probe"], row["target"]): row["value"] for row in results.iter_rows(named=True)}
     # Who is asked stands in the prompt, and a mean over its tokens has it.
     assert found["mahalanobis", "who"] > 0.9

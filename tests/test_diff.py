@@ -122,7 +122,7 @@ def test_the_most_important_first(tmp_path: Path) -> None:
     assert [key[3] for key in found.added] == ["4"]
     assert [key[3] for key in found.removed] == ["3"]
     text = shown(found)
-    assert "3 of 3 rows moved, 2 beyond the interval; 1 row added; 1 row removed" in text
+    assert "3 of 3 rows at summary layers moved, 2 beyond the interval; 1 row added; 1 row removed" in text
     assert text.index("+0.40") < text.index("+0.20") < text.index("+0.01")
 
 
@@ -134,7 +134,9 @@ def test_json_and_markdown_say_the_same(tmp_path: Path) -> None:
     assert data["moved"][0]["new"] == {"value": 0.52, "low": 0.47, "high": 0.57}
     assert data["moved"][1]["new"]["value"] is None
     text = as_markdown(found)
-    assert "| banana | ccs | 24 | word | accuracy | 0.95 [0.93, 0.97] | 0.52 [0.47, 0.57] | −0.43 | yes |" in text
+    assert (
+        "| `ccs` | banana, layer 24 | word | accuracy | 0.95 [0.93, 0.97] | 0.52 [0.47, 0.57] | −0.43 | yes |" in text
+    )
     assert data["summary"] in text
 
 

@@ -36,6 +36,7 @@ from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
 from harness.subjects import elicited as training
 from harness.subjects.language_model import LanguageModel
+from tests.report_tables import full_table
 from tests.test_beds import adapter_for
 
 
@@ -375,7 +376,7 @@ def test_a_network_that_was_trained_has_states_of_its_own(ran: Path) -> None:
     assert len(banks) == 3
     assert {use.split("/")[1].rstrip("-") for use in plan.uses if use.startswith("states/")} == banks
     assert f"elicit/{plan.find('elicit', 'ceiling').key}" in plan.uses
-    scores = pl.read_csv(ran / "reports" / "elicit" / "results.csv").filter(target="truth")
+    scores = full_table(ran / "reports" / "elicit", "results").filter(target="truth")
     assert scores.filter(pl.col("tested_on").is_in(["unchecked", "ceiling", "from_checked"]))["value"].n_unique() == 3
 
 

@@ -204,7 +204,7 @@ probes:
   - {{kind: mlp, hidden: 64}}
   - {{kind: crc_tpc, name: without_word, erase: {{of: word}}}}
   - {{kind: crc_tpc, name: without_truth, erase: {{by: logistic_regression, times: 4}}}}
-seeds: 3
+seeds: 8
 layer: last
 checks:
   - {{kind: chance_after_erasure, probe: logistic_regression, margin: 0.2}}

@@ -9,7 +9,17 @@ import pytest
 from scipy import stats
 
 from harness.contracts import Answers
-from harness.maths.estimate import Measured, clustered_variance, difference, over_seeds, per_seed, row_mean
+from harness.maths.estimate import (
+    LEAST_SEEDS,
+    Measured,
+    clustered_variance,
+    difference,
+    over_seeds,
+    per_seed,
+    row_mean,
+    share_of_seeds,
+)
+from harness.maths.shares import share_interval
 from harness.metrics.auroc import Auroc
 
 TRIALS = 1600
@@ -59,7 +69,175 @@ def test_intervals_of_auroc_cover(mixed: bool) -> None:
     assert 0.92 <= covered(estimates.low, estimates.high, stats.norm.cdf(math.sqrt(0.5))) <= 0.98
 
 
-@pytest.mark.parametrize("seeds", [2, 5, 30])
+@pytest.mark.parametrize(
+    ("groups", "size", "rho", "truth"),
+    [
+        (20, 1, 0.0, 0.98),
+        (50, 1, 0.0, 0.99),
+        (160, 1, 0.0, 0.995),
+        (400, 1, 0.0, 0.999),
+        (200, 2, 0.6, 0.99),
+        (40, 10, 0.0, 0.99),
+        (40, 10, 0.6, 0.995),
+        (40, 10, 1.0, 0.97),
+    ],
+)
+@pytest.mark.parametrize("metric", ["accuracy", "auroc"])
+def test_intervals_near_one_cover(metric: str, groups: int, size: int, rho: float, truth: float) -> None:
+    group = np.repeat(np.arange(groups), size)
+    noise = correlated(np.random.default_rng([groups, size, 13]), group, rho)
+    if metric == "accuracy":
+        found = share(noise < stats.norm.ppf(truth), group)
+    else:
+        # A third of the failing rows are at the very bottom, where they fail against all.
+        labels, sunk = group % 2, (1 - truth) / 3
+        shift = math.sqrt(2) * stats.norm.ppf(1 - (1 - truth - sunk) / (1 - sunk))
+        score = np.where((stats.norm.cdf(noise) < sunk) & (labels == 1), -30 + noise, noise + shift * labels)
+        # What is cut off the positives' lower tail moves the truth, which is therefore measured.
+        measured = Auroc().measure(Answers(score.astype(np.float32)), labels, group)
+        assert measured is not None
+        found, truth = measured, float(measured.value.mean())
+    estimates = per_seed(found)
+    assert covered(estimates.low, estimates.high, truth) >= 0.92
+    # Misses lie on both sides of the truth only where it is far from the edge; the lower end is never too high.
+    assert (estimates.low > truth).mean() <= 0.05
+
+
+def disordered(rng: np.random.Generator, group: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Scores that separate the classes, and the same after ever more neighbours of the wrong order have changed places,
+    (step, 1, row): every step is worse for some row and better for none."""
+    order = np.argsort(labels + 0.5 * rng.random(len(labels)))
+    steps = []
+    for _ in range(60):
+        place = np.empty(len(order))
+        place[order] = np.arange(len(order))
+        steps.append(place)
+        for _ in range(int(rng.integers(1, 40))):
+            rising = np.flatnonzero((labels[order][:-1] == 0) & (labels[order][1:] == 1))
+            at = rng.choice(rising)
+            order[[at, at + 1]] = order[[at + 1, at]]
+    return np.array(steps)[:, None].astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 2, 10])
+@pytest.mark.parametrize("mixed", [True, False], ids=["both labels in a group", "one label in a group"])
+def test_worse_evidence_of_the_same_rows_never_has_a_narrower_interval(size: int, mixed: bool) -> None:
+    group = np.repeat(np.arange(160 // size), size)
+    labels = (np.arange(160) if mixed else group) % 2
+    rng = np.random.default_rng([size, mixed])
+    for _ in range(20):
+        found = Auroc().measure(Answers(disordered(rng, group, labels)), labels, group)
+        assert found is not None
+        estimates = per_seed(found)
+        assert estimates.value[0, 0] == 1
+        assert (np.diff(estimates.value[:, 0]) < 0).all()
+        assert (np.diff(estimates.low[:, 0]) < 2e-3).all()
+        # Perfect answers are the best evidence that there is.
+        width = estimates.high - estimates.low
+        assert (width >= width[0, 0] - 1e-9).all()
+        assert (estimates.low <= estimates.low[0, 0] + 1e-9).all()
+
+
+def test_one_discordant_pair_is_no_surer_than_none() -> None:
+    labels = np.arange(160) % 2
+    score = np.where(labels == 1, 1000, 0) + 2 * np.arange(160)
+    # The lowest row of one class falls just below the highest of the other.
+    score[1] = score[158] - 1
+    found = Auroc().measure(
+        Answers(np.stack([score, labels * 1000])[:, None].astype(np.float32)), labels, np.arange(160)
+    )
+    assert found is not None
+    one, none = (per_seed(found).one((seed, 0)) for seed in (0, 1))
+    assert none.value == 1 > one.value > 0.98
+    assert one.high - one.low >= none.high - none.low - 1e-9
+    assert one.low - 1e-9 <= none.low == pytest.approx(0.0375 ** (1 / 80))
+
+
+def test_share_intervals_are_mid_p_intervals() -> None:
+    """Against both tails with half of the probability of what was seen, by bisection."""
+
+    def upper(events: int, rows: int, tail: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            mid = (low + high) / 2
+            below = stats.binom.cdf(events, rows, mid) - stats.binom.pmf(events, rows, mid) / 2
+            low, high = (mid, high) if below > tail else (low, mid)
+        return low
+
+    for rows in (8, 20, 60, 400, 4000):
+        events = np.unique(np.linspace(1, rows - 1, 40).astype(int))
+        exact = np.array([upper(one, rows, 0.025) for one in events])
+        low, high = share_interval(events / rows, np.full(len(events), float(rows)), 0.95)
+        np.testing.assert_allclose((high - events / rows) / (exact - events / rows), 1, atol=0.025)
+        mirrored, _ = share_interval(1 - events / rows, np.full(len(events), float(rows)), 0.95)
+        np.testing.assert_allclose(1 - mirrored, high, rtol=1e-3)
+        assert (low <= events / rows + 1e-9).all()
+
+
+@pytest.mark.parametrize("rows", [20, 50, 160, 400, 4000])
+def test_share_intervals_cover_whatever_the_share_is(rows: int) -> None:
+    """Every number of failures by its binomial probability, for a thousand shares."""
+    failed = np.arange(rows + 1)
+    shares = np.r_[np.geomspace(0.001, 0.5, 1000)]
+    likely = stats.binom.pmf(failed, rows, shares[:, None])
+
+    def coverage(exact: bool) -> np.ndarray:
+        low, high = share_interval(failed / rows, np.full(rows + 1, float(rows)), 0.95, exact=exact)
+        inside = (low - 1e-12 <= shares[:, None]) & (shares[:, None] <= high + 1e-12)
+        return (likely * inside).sum(axis=1)
+
+    found = coverage(exact=False)
+    assert found.min() > 0.92
+    assert np.quantile(found, 0.05) > 0.93
+    assert found.mean() < 0.98
+    # The exact interval is that of Clopper and Pearson, save where the expansion stands for it.
+    assert coverage(exact=True).min() > 0.949
+    few = failed[:20]
+    _, high = share_interval(few / rows, np.full(len(few), float(rows)), 0.95, exact=True)
+    np.testing.assert_allclose(high, np.where(few < rows, stats.beta.ppf(0.975, few + 1, rows - few), 1), rtol=1e-9)
+
+
+def test_one_group_of_a_class_is_too_few_for_an_auroc() -> None:
+    labels, group = np.arange(40) // 20, np.r_[np.arange(20), np.full(20, 99)]
+    score = np.random.default_rng(14).standard_normal((1, 1, 40)).astype(np.float32)
+    alone, several = (Auroc().measure(Answers(score), labels, ids) for ids in (group, np.arange(40)))
+    assert alone is not None and several is not None
+    estimate = per_seed(alone).one((0, 0))
+    assert math.isnan(estimate.low)
+    assert "too few groups" in estimate.why
+    assert per_seed(several).one((0, 0)).why == ""
+
+
+@pytest.mark.parametrize("share_that_find", [0.5, 0.8])
+def test_three_seeds_of_two_kinds_are_covered_and_a_claim_about_others_is_not_made(share_that_find: float) -> None:
+    rng = np.random.default_rng(15)
+    low, high = [], []
+    for _ in range(400):
+        finds = rng.random(3) < share_that_find
+        found = share(rng.random((3, 1, 200)) < np.where(finds, 0.95, 0.5)[:, None, None])
+        estimate = over_seeds(found).one(0)
+        low.append(estimate.low)
+        high.append(estimate.high)
+    truth = 0.95 * share_that_find + 0.5 * (1 - share_that_find)
+    assert covered(np.array(low), np.array(high), truth) >= 0.95
+    drawn = Measured(found.value, found.influence, found.group, 0, 1, drawn=True)
+    claimed = over_seeds(drawn).one(0)
+    assert math.isnan(claimed.low)
+    assert claimed.why.startswith("3 of the 6 seeds")
+    assert math.isfinite(claimed.value)
+
+
+def test_shares_of_seeds_cover() -> None:
+    rng = np.random.default_rng(16)
+    for seeds in (10, 50):
+        for truth in (0.5, 0.9):
+            found = [share_of_seeds(int((rng.random(seeds) < truth).sum()), seeds) for _ in range(600)]
+            ends = np.array([(one.low, one.high) for one in found]).T
+            assert covered(*ends, truth) >= 0.92
+    assert share_of_seeds(50, 50).low > 0.9
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 6, 30])
 def test_intervals_over_seeds_cover_other_rows_and_other_seeds(seeds: int) -> None:
     rng = np.random.default_rng([seeds, 4])
     spread = 0.15
@@ -73,8 +251,8 @@ def test_intervals_over_seeds_cover_other_rows_and_other_seeds(seeds: int) -> No
         high.append(mean.high)
         rows_only.append(over_seeds(share(found.influence.mean(0)[0] + mean.value)).one(0))
     coverage = covered(np.array(low), np.array(high), 0.7)
-    # With two seeds the interval is wider than it need be; it must not be narrower.
-    assert 0.92 <= coverage <= (0.98 if seeds > 2 else 0.995)
+    # With few seeds the interval is wider than these need, which might be of two kinds; it must not be narrower.
+    assert 0.92 <= coverage <= (0.98 if seeds >= LEAST_SEEDS else 1)
     ignoring = covered(np.array([e.low for e in rows_only]), np.array([e.high for e in rows_only]), 0.7)
     assert ignoring < coverage - (0.02 if seeds < 30 else 0.0)
 

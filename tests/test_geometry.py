@@ -17,6 +17,7 @@ from harness.analyses.geometry.variance import split
 from harness.contracts import Pairs
 from harness.contracts.kind import find
 from harness.store import Store
+from tests.report_tables import full_table
 
 LAYERS, ROWS, WIDTH, SEEDS = 2, 60, 6, 4
 
@@ -164,11 +165,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_has_the_geometry_of_a_planted_world(run: Path) -> None:
-    frame = pl.read_csv(run / "planted" / "geometry.csv")
+    frame = full_table(run / "planted", "geometry")
 
     def mean(measure: str, a: str, b: str | None) -> float:
         other = pl.col("b").is_null() if b is None else pl.col("b") == b
-        return float(frame.filter((pl.col("measure") == measure) & (pl.col("a") == a) & other & (pl.col("layer") == 2))["mean"][0])  # fmt: skip
+        return float(frame.filter((pl.col("measure") == measure) & (pl.col("a") == a) & other & (pl.col("layer") == "2"))["mean"][0])  # fmt: skip
 
     assert mean("cosine", "crc_tpc", "mean of word") > 0.95
     assert mean("cosine", "mean_difference", "mean of truth") > 0.99
@@ -177,29 +178,35 @@ def test_the_report_has_the_geometry_of_a_planted_world(run: Path) -> None:
     assert mean("cosine", "random", "random") < 0.5
     assert mean("confidence", "crc_tpc", None) + mean("consistency", "crc_tpc", None) == pytest.approx(1, abs=2e-4)
     assert mean("consistency", "crc_tpc", None) > 0.4, "the word stands in both members, turned round"
-    fits = pl.read_csv(run / "planted" / "fits.csv")
+    fits = full_table(run / "planted", "fits")
     assert fits.filter(probe="ccs", target="truth").height == 12
     assert fits.filter(probe="single", target="truth").height == 4
-    states = pl.read_csv(run / "planted" / "states.csv")
+    states = full_table(run / "planted", "states")
     assert states.height == 64
     apart = states.group_by("factor_word").agg(pl.col("pc1").mean())["pc1"]
     assert abs(apart[0] - apart[1]) > 4 * states["pc1"].std() / 2**1.5, "the first component is the word"
     text = (run / "planted" / "report.md").read_text()
     assert "How the directions lie to each other" in text
-    assert "figures/states.svg" in text and "figures/losses.svg" in text
+    assert "figures/losses.svg" in text
     page = (run / "planted" / "report.html").read_text()
     assert "Where the states lie" in page and '"clouds":[{' in page
 
 
 def test_the_same_bytes_from_the_store(run: Path) -> None:
-    for name in ("geometry.csv", "states.csv", "fits.csv", "report.md", "figures/losses.svg", "figures/states.svg"):
+    for name in (
+        "geometry.parquet",
+        "states.parquet",
+        "fits.parquet",
+        "report.md",
+        "figures/losses.svg",
+    ):
         assert (run / "planted" / name).read_bytes() == (run / "again" / "planted" / name).read_bytes()
 
 
 def test_a_run_without_it_leaves_none_of_its_files(run: Path) -> None:
     (run / "spec.yaml").write_text(SPEC.replace("GEOMETRY", "false"))
     outcome = pipeline.run(run / "spec.yaml", out=run / "again", store=Store(run / "store"), page=False)
-    assert not any((outcome.folder / name).exists() for name in ("geometry.csv", "states.csv", "fits.csv"))
+    assert not any((outcome.folder / name).exists() for name in ("geometry.parquet", "states.parquet", "fits.parquet"))
     assert "geometry" not in (outcome.folder / "report.md").read_text()
 
 

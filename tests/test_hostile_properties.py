@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.untrusted.files import is_hollow
 from tests.fuzz.__main__ import mutated
 from tests.fuzz.targets import TARGETS, WORDS, corpus
 
@@ -41,3 +44,17 @@ def test_honest_inputs_are_not_refused(target: str, monkeypatch: pytest.MonkeyPa
     for content in corpus(target):
         TARGETS[target](content)
     assert refused == []
+
+
+def test_files_of_holes(tmp_path: Path) -> None:
+    """A large file of which next to nothing is written; what a program wrote, or is small, is none."""
+    for name, written, size, hollow in (
+        ("a terabyte", 1, 10**12, True),
+        ("nothing at all", 0, 10**9, True),
+        ("whole", 70 << 20, 70 << 20, False),
+        ("half", 50 << 20, 100 << 20, False),
+        ("small", 1, 10 << 20, False),
+    ):
+        (tmp_path / name).write_bytes(b"x" * written)
+        os.truncate(tmp_path / name, size)
+        assert is_hollow(tmp_path / name) == hollow, name

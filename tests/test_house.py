@@ -15,6 +15,7 @@ ROOT = Path(harness.__file__).parent
 KINDS = ("data", "distractors", "beds", "normalisations", "probes", "metrics", "checks")
 ROOMS = (
     "cli",
+    "api",
     "commands",
     "training",
     "pipeline",

@@ -30,6 +30,7 @@ from harness.models.questions import Question, questions_of
 from harness.report.compare import ReportFolder, compare, exit_code
 from harness.spec import Model
 from harness.store import Store
+from tests.report_tables import full_table
 
 WIDTH = 16
 WORD, ANSWER, READ, UNREAD, SAID, NOISE = 0, 1, 2, 3, 4, 5
@@ -129,7 +130,7 @@ def found(world: Path) -> dict[str, pipeline.Outcome]:
 
 
 def table(outcome: pipeline.Outcome, **where: object) -> pl.DataFrame:
-    return pl.read_csv(outcome.folder / "interventions.csv", infer_schema_length=None).filter(**where)
+    return full_table(outcome.folder, "interventions").filter(**where)
 
 
 # ---------------------------------------------------------------- what acts and what does not
@@ -416,8 +417,8 @@ def test_what_is_stored_is_not_forwarded_again(
         spec, sets=["checks[0].expect=pass"], out=tmp_path, store=Store(world / "store-acting"), page=False
     )
     assert not again.cached
-    before = (found["acting"].folder / "interventions.csv").read_bytes()
-    assert (again.folder / "interventions.csv").read_bytes() == before
+    before = (found["acting"].folder / "interventions.parquet").read_bytes()
+    assert (again.folder / "interventions.parquet").read_bytes() == before
 
 
 def test_a_stopped_run_goes_on_with_the_next_batch(

@@ -26,9 +26,11 @@ from harness.execution.controls import Refitted
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
 from harness.store import Store
+from harness.untrusted import worker
 
 from .test_pipeline import PLANTED, write_text
 from .tracing import Ran, traced
+from .worker_here import worker_here
 
 ROOT = Path(harness.__file__).parent
 EXAMINED = """
@@ -204,7 +206,9 @@ def _bound(node: ast.stmt) -> str:
         ("scoring/labels.py", "agreeing.any()", "agreeing.all()", {"score"}),
         ("report/facts.py", "layer 0 is", "layer 0 was", {"summary"}),
         ("stages/fits_by_layer.py", "one.probe.fit(train, one.seeds)", "one.probe.fit(train, one.seeds[:1])", {"fit"}),
-        ("maths/right.py", "return", "print()\n    return", {"tables", "checks", "samples"}),
+        ("maths/right.py", "return", "print()\n    return", {"tables", "checks", "samples", "headline"}),
+        ("maths/halves.py", "return Spread", "print()\n    return Spread", {"headline"}),
+        ("scoring/over_draws.py", "count == 1", "count < 2", {"draws"}),
     ],
 )
 def test_what_was_in_no_key_is_in_one(
@@ -256,7 +260,7 @@ def test_every_module_is_in_a_key_or_only_in_commands(entries: Entries) -> None:
     commands = [
         module
         for module in tree.index.modules
-        if module.startswith(("harness.commands", "harness.cli", "harness.__main__"))
+        if module.startswith(("harness.commands", "harness.cli", "harness.__main__", "harness.api"))
     ]
     commands.append("harness.models.gguf_worker")
     for module in commands:
@@ -342,6 +346,32 @@ def test_a_warm_store_answers_for_no_other_code(copied: Path, tiny_llama: Path) 
     edit(copied / "prompts" / "where.py", "column.is_in(asked)", "~column.is_in(asked)")
     assert "nothing had to be computed" not in run()
     assert (folder / "reports" / "colours" / "results.csv").read_bytes() != before
+
+
+def test_what_the_worker_does_is_in_the_keys(tmp_path: Path, tiny_llama: Path, copied: Path, entries: Entries) -> None:
+    """Functions that are handed to the worker are followed like any others, and so is what they call."""
+    path = write_text(tmp_path, tiny_llama)
+    (tmp_path / "colours.csv").write_text("colour,label\n" + "".join(f"<s> {n},{n % 2}\n" for n in range(100)))
+    spec, store = language.read(path), Store(tmp_path / "store")
+    plan = pipeline.planned(spec, tmp_path, store)
+    (prompts, *_) = plan.of("prompts")
+    with worker_here() as called:
+        pipeline.run(path, out=tmp_path / "reports", store=store)
+    handed = {(function.__module__, function.__qualname__) for function in called}
+    assert {name for _, name in handed} >= {"of_file", "rendered", "encoded"}
+    assert handed <= _names(prompts.ingredients["code"])
+    worker._current().end()
+    assert pipeline.run(path, out=tmp_path / "reports", store=store).cached
+    assert worker._current()._process is None, "where everything is stored, the worker is never started"
+    for file, old, new in (
+        ("untrusted/template.py", "text.rfind(closing)", "text.rfind(closing, 1)"),
+        ("untrusted/chat_template.py", "datetime(2024", "datetime(2025"),
+        ("models/backend.py", "add_special_tokens=True", "add_special_tokens=False"),
+        ("data/_table.py", "MAX_CHARACTERS = 100_000", "MAX_CHARACTERS = 100_001"),
+    ):
+        edit(copied / file, old, new)
+        assert "prompts" in changed(entries, copied), file
+        shutil.copy(ROOT / file, copied / file)
 
 
 @pytest.fixture

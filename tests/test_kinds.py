@@ -14,7 +14,7 @@ from harness.contracts import Check, kind, named_by
 ROOT = Path(kind.__file__).parents[1]
 KINDS = [(folder, name) for folder in kind.FOLDERS for name in kind.names(folder)]
 
-HEAVY = ("torch", "scipy", "sklearn", "transformers", "polars", "matplotlib", "pandas", "datasets")
+HEAVY = ("torch", "scipy", "sklearn", "transformers", "polars", "pandas", "datasets")
 
 
 @pytest.mark.parametrize(("folder", "name"), KINDS)

@@ -27,6 +27,7 @@ from harness.maths.laws import LAWS, violation
 from harness.probes._consistency import Consistency
 from harness.probes._lawful import Lawful, Together
 from harness.prompts.relations import examples, relations
+from tests.report_tables import full_table
 
 HERE = Path()
 
@@ -365,7 +366,9 @@ def test_the_interval_of_the_ratio_covers() -> None:
         above = np.clip(0.6 * below + 0.2 * (random.random((1, 80)) - 0.5), 0, 1)
         estimate = over_seeds(ratio_of_means(above, below, np.arange(80))).one(0)
         hits += estimate.low <= 0.6026 <= estimate.high
-    assert 0.91 <= hits / 300 <= 0.99
+        # One row in 80 that breaks the law wholly may be unseen: 0.04 of what a row can break, which is twice its mean.
+        assert estimate.high - estimate.low < 0.1
+    assert hits / 300 >= 0.91
 
 
 def test_agreement_across_prompts_is_that_of_all_couples() -> None:
@@ -415,7 +418,7 @@ def run(tmp_path: Path, model: Path, templates: str, check: str) -> pipeline.Out
 def test_laws_go_through_the_pipeline(tmp_path: Path, tiny_llama: Path) -> None:
     outcome = run(tmp_path, tiny_llama, BOTH, "invariant_to_prompt")
     assert outcome.checks["finding"].is_in(["pass", "fail", "inconclusive"]).all()
-    results = pl.read_csv(outcome.folder / "results.csv", schema_overrides={"layer": pl.String})
+    results = full_table(outcome.folder, "results")
     broken = results.filter(pl.col("metric").str.starts_with("violation"), probe="consistency", layer="2")
     assert set(broken["metric"]) == {"violation", *(f"violation_{law}" for law in LAWS)}
     assert set(broken["target"]) == {"truth"}

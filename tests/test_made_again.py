@@ -129,8 +129,8 @@ def test_another_layer_makes_what_shows_it(
     drawn = counted(canvas, "to_svg")
     changed = SPEC.replace("layer: middle", "layer: last")
     made = bench.made(changed)
-    assert sorted(made) == sorted(
-        ["autopsy", "components", "layers", "checks", "report"]
+    assert sorted(set(made)) == sorted(
+        ["autopsy", "components", "layers", "headline", "draws", "checks", "rows", "report"]
         + [f"figures {name}" for name in FIGURES if name != "layers"]
     )
     # Of geometry, both figures: the states at the judged layer, and the losses there if any probe has one.
@@ -167,8 +167,8 @@ def test_a_figure_that_is_damaged_is_drawn_again(bench: Bench) -> None:
     ("name", "definition"),
     [
         ("overview", ("report.figures.overview", "_panel")),
-        ("layers", ("report.figures.by_layer", "_panel")),
-        ("seeds", ("report.figures.seeds", "_SHADES")),
+        ("layers", ("report.figures.by_layer", "_followed")),
+        ("seeds", ("report.figures.seeds", "_bars")),
         ("geometry", ("analyses.geometry.clouds", "draw")),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_figure_is_drawn_again_when_what_draws_it_changes(
     for stage in bench.plan(SPEC).of("figures"):
         reached = reached_by(stage)
         assert (definition in reached) == (stage.name == name), stage.name
-        assert ("report.figures.canvas", "_compact") in reached
+        assert ("report.figures.canvas", "Surface") in reached
 
 
 def reached_by(stage: Pictured) -> set[tuple[str, str]]:
@@ -225,14 +225,14 @@ def test_the_schema_that_is_kept_is_the_one_that_is_built(monkeypatch: pytest.Mo
 
 def test_a_file_that_is_there_already_is_not_written_again(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "report", tmp_path / "elsewhere"
-    place({"results.csv": b"1", "seeds.csv": b"1", "checks.csv": b"1"}, folder)
+    place({"results.csv": b"1", "seeds.parquet": b"1", "checks.csv": b"1"}, folder)
     elsewhere.write_bytes(b"1")
     (folder / "checks.csv").unlink()
     (folder / "checks.csv").symlink_to(elsewhere)
-    before = {name: os.lstat(folder / name).st_ino for name in ("results.csv", "seeds.csv", "checks.csv")}
-    place({"results.csv": b"1", "seeds.csv": b"2", "checks.csv": b"1"}, folder)
+    before = {name: os.lstat(folder / name).st_ino for name in ("results.csv", "seeds.parquet", "checks.csv")}
+    place({"results.csv": b"1", "seeds.parquet": b"2", "checks.csv": b"1"}, folder)
     after = {name: os.lstat(folder / name).st_ino for name in before}
-    assert [name for name in before if before[name] != after[name]] == ["seeds.csv", "checks.csv"]
+    assert [name for name in before if before[name] != after[name]] == ["seeds.parquet", "checks.csv"]
     assert not (folder / "checks.csv").is_symlink()
     assert [(folder / name).read_bytes() for name in before] == [b"1", b"2", b"1"]
 

@@ -64,7 +64,7 @@ def test_the_same_spec_is_the_same_network_on_every_processor(folder: Path, any_
     same = describe(Model(id="model", dtype="float32"), folder.parent)
     assert bank_key(LanguageModel(card)) == bank_key(LanguageModel(same))
     # The control: what is asked of the processor differs by processor.
-    found = describe(Model(id="model", dtype="auto"), folder.parent)
+    found = describe(Model(id="model", precision="fast"), folder.parent)
     assert found.dtype == ("bfloat16" if any_processor else "float32")
 
 
@@ -303,14 +303,15 @@ def test_describing_and_encoding_import_nothing_heavy(folder: Path) -> None:
     ("gpu", "processor", "expected"),
     [((9, 0), False, "bfloat16"), ((7, 5), True, "float32"), (None, True, "bfloat16"), (None, False, "float32")],
 )
-def test_auto_is_what_is_fast(
+def test_fast_is_what_is_fast_here(
     gpu: tuple[int, int] | None, processor: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "cuda_capability", lambda: gpu)
     monkeypatch.setattr(precision, "processor_has_bfloat16", lambda: processor)
     monkeypatch.setattr(precision, "bfloat16_is_fast", precision_of_this_machine.__wrapped__)
-    assert precision.choose("auto") == expected
-    assert precision.choose("float16") == "float16"
+    assert precision.choose("fast", None) == expected
+    assert precision.choose("fast", "float16") == "float16"
+    assert precision.choose("exact", None) == "float32"
 
 
 # ---------------------------------------------------------------- the real ones

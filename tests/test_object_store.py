@@ -114,7 +114,7 @@ def test_a_run_in_a_bucket_is_the_same_and_is_not_made_twice(
     there = another_machine(url, tmp_path / "two", monkeypatch)
     again = pipeline.run(spec, out=tmp_path / "again", store=there, page=False)
     assert not first.cached and again.cached
-    for name in ("results.csv", "seeds.csv", "checks.csv", "report.md"):
+    for name in ("results.csv", "seeds.parquet", "checks.csv", "report.md"):
         assert (first.folder / name).read_bytes() == (plain.folder / name).read_bytes()
         assert (again.folder / name).read_bytes() == (plain.folder / name).read_bytes()
     shutil.rmtree(there.root)

@@ -257,23 +257,23 @@ def test_a_network_larger_than_a_device_is_placed_as_accelerate_would(llama_70b:
     from accelerate import infer_auto_device_map
     from accelerate.utils import calculate_maximum_sizes
 
-    card = describe(Model(id=str(llama_70b), weights="random", dtype="bfloat16"), llama_70b)
+    card = describe(Model(id=str(llama_70b), weights="random"), llama_70b)
     working = 2 * 2**30
-    placed = place(card, Devices("cuda", 8, 80 * 2**30), working)
+    placed = place(card, Devices("cuda", 8, 160 * 2**30), working)
     assert (placed.replicas, len(placed.weight_bytes)) == (4, 2)
     model = empty(card)
     total, _ = calculate_maximum_sizes(model)
     assert sum(placed.weight_bytes) == pytest.approx(total, rel=1e-6)
     assert card.weight_bytes == pytest.approx(total, rel=1e-3), "what the plan says without torch"
-    room = int(0.9 * 80 * 2**30) - working
+    room = int(0.9 * 160 * 2**30) - working
     theirs = infer_auto_device_map(
         model, {0: room, 1: room, "cpu": 0}, no_split_module_classes=["LlamaDecoderLayer"], dtype=model.dtype
     )
     assert dict(theirs) == placed.device_map
     # The controls: a device that holds it, and devices that do not.
-    assert not place(card, Devices("cuda", 2, 200 * 2**30), working).sharded
-    with pytest.raises(UsageError, match="do not fit on 2 × 24 GiB"):
-        place(card, Devices("cuda", 2, 24 * 2**30), working)
+    assert not place(card, Devices("cuda", 2, 400 * 2**30), working).sharded
+    with pytest.raises(UsageError, match="do not fit on 2 × 48 GiB"):
+        place(card, Devices("cuda", 2, 48 * 2**30), working)
 
 
 def test_a_plan_says_where_a_network_would_go_without_its_weights(tmp_path: Path, llama_70b: Path) -> None:
@@ -282,23 +282,23 @@ def test_a_plan_says_where_a_network_would_go_without_its_weights(tmp_path: Path
     (tmp_path / "colours.csv").write_text("text,label\n" + "".join(f"shade {n},{n % 2}\n" for n in range(40)))
     spec = tmp_path / "spec.yaml"
     spec.write_text(
-        f"harness: 1\nname: large\nmodel: {{id: {llama_70b}, weights: random, dtype: bfloat16}}\n"
+        f"harness: 1\nname: large\nmodel: {{id: {llama_70b}, weights: random}}\n"
         "data: {source: {file: colours.csv}}\n"
         'prompt: {template: "{{ text }} is warm: {{ answer }}", answers: ["no", "yes"]}\nprobes: [crc_tpc]\n'
     )
 
-    command = [sys.executable, "-m", "harness", "plan", str(spec), "--json", "--devices", "8x80GiB"]
+    command = [sys.executable, "-m", "harness", "plan", str(spec), "--json", "--devices", "8x160GiB"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)["placement"]["networks"]
-    card = describe(Model(id=str(llama_70b), weights="random", dtype="bfloat16"), llama_70b)
+    card = describe(Model(id=str(llama_70b), weights="random"), llama_70b)
     total, _ = calculate_maximum_sizes(empty(card))
     assert sum(found["weights_mib"]) * 2**20 == pytest.approx(total, rel=1e-4)
-    assert max(found["weights_mib"]) + found["activations_mib"] + found["states_mib"] < 0.9 * 80 * 1024
+    assert max(found["weights_mib"]) + found["activations_mib"] + found["states_mib"] < 0.9 * 160 * 1024
     assert found["placement"] == "sharded over 2 devices, 4 replicas: --processes 4"
     # The controls: half as many devices have twice the work each, and one is too small.
     run = Run(pipeline.planned(language.read(spec), tmp_path, Store()), Store())
-    (on_four,), (on_one,) = (foresee(run, devices_of(text)) for text in ("4x80GiB", "80GiB"))
+    (on_four,), (on_one,) = (foresee(run, devices_of(text)) for text in ("4x160GiB", "160GiB"))
     assert on_four.tokens_per_device == pytest.approx(2 * found["tokens_per_device"], abs=1)
     assert "do not fit" in on_one.placement
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.report_tables import full_table
+
 HERE = Path(__file__).parent
 PAGE = (HERE.parent / "specs" / "KINDS.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^`([\w./-]+)`\n```\w+\n(.*?)^```$", PAGE, flags=re.M | re.S))
@@ -126,14 +128,14 @@ def test_the_spec_of_the_page_runs(installed: Path, tmp_path: Path) -> None:
     assert {"median_difference", "mean_difference", "random"} <= scores
     distances = {
         row["probe"]: (float(row["distance"]), row["apart"])
-        for row in csv.DictReader((tmp_path / "reports/outside/separation.csv").open())
+        for row in full_table(tmp_path / "reports/outside", "separation").iter_rows(named=True)
     }
     assert set(distances) == scores
     assert distances["median_difference"][0] > 1.5 > distances["random"][0]
-    assert (distances["median_difference"][1], distances["random"][1]) == ("true", "false")
+    assert (distances["median_difference"][1], distances["random"][1]) == (True, False)
     report = (tmp_path / "reports/outside/report.md").read_text()
     assert "## How far apart the classes lie" in report and "(figures/separation.svg)" in report
-    assert (tmp_path / "reports/outside/figures/separation.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "reports/outside/figures/separation.svg").read_text().startswith("<svg")
     assert "separation" in harness("plan", "outside.yaml", path=installed, cwd=tmp_path)
     # The control: what is not asked for is made by nobody, and what a former run left of it is taken away.
     (tmp_path / "outside.yaml").write_text(SPEC.partition("analyses:")[0])
@@ -341,13 +343,13 @@ class {name}(Analysis, frozen=True):
 
 def test_tables_of_analyses_have_plain_names_of_their_own(tmp_path: Path) -> None:
     files = {
-        "upward": "../escaped.csv",
-        "spaced": "a b.csv",
+        "upward": "../escaped.parquet",
+        "spaced": "a b.parquet",
         "other": "table.txt",
-        "scores": "results.csv",
-        "as_ours": "geometry.csv",
-        "first": "same.csv",
-        "second": "same.csv",
+        "scores": "results.parquet",
+        "as_ours": "geometry.parquet",
+        "first": "same.parquet",
+        "second": "same.parquet",
     }
     entries = {f"analyses.{name}": name for name in files}
     modules = {name: ANALYSIS.format(name=name.title().replace("_", ""), file=file) for name, file in files.items()}
@@ -356,20 +358,20 @@ def test_tables_of_analyses_have_plain_names_of_their_own(tmp_path: Path) -> Non
     harness("validate", "planted.yaml", path=path, cwd=tmp_path)
     shown = harness("list", path=path, cwd=tmp_path)
     head = "of the package tables 1.0 cannot be used: "
-    plainly = "is no name for a table; write one of a-z, 0-9, - and _ that ends in .csv, such as"
+    plainly = "is no name for a table; write one of a-z, 0-9, - and _ that ends in .parquet, such as"
     refused = (
-        f'the analysis "upward" {head}"../escaped.csv" {plainly} upward.csv',
-        f'the analysis "spaced" {head}"a b.csv" {plainly} spaced.csv',
-        f'the analysis "other" {head}"table.txt" {plainly} other.csv',
-        f'the analysis "scores" {head}every report has a table results.csv already; choose another name, such as scores.csv',
-        f'the analysis "as_ours" {head}the analysis geometry has a table geometry.csv already; choose another name',
+        f'the analysis "upward" {head}"../escaped.parquet" {plainly} upward.parquet',
+        f'the analysis "spaced" {head}"a b.parquet" {plainly} spaced.parquet',
+        f'the analysis "other" {head}"table.txt" {plainly} other.parquet',
+        f'the analysis "scores" {head}every report has a table results.parquet already; choose another name, such as scores.parquet',
+        f'the analysis "as_ours" {head}the analysis geometry has a table geometry.parquet already; choose another name',
     )
     for line in refused:
         assert line in shown, line
     (tmp_path / "planted.yaml").write_text(PLANTED + "analyses: [upward, first, second]\n")
     said = harness("validate", "planted.yaml", path=path, cwd=tmp_path, code=2)
     assert f"planted.yaml:6:12: analyses[0]: {refused[0]}" in said
-    assert "analyses[2]: first and second both have a table same.csv; take one of them out" in said
+    assert "analyses[2]: first and second both have a table same.parquet; take one of them out" in said
     (tmp_path / "planted.yaml").write_text(PLANTED + "analyses: [second]\n")
     harness("validate", "planted.yaml", path=path, cwd=tmp_path)
 
@@ -379,6 +381,7 @@ def test_a_stage_that_is_called_as_another_is_refused(tmp_path: Path) -> None:
     stage = """
 
 from harness.plan.stage import Stage
+from tests.report_tables import full_table
 
 
 class Taken(Stage, frozen=True, kw_only=True):
@@ -388,7 +391,7 @@ class Taken(Stage, frozen=True, kw_only=True):
     def made_from(self):
         return {}
 """
-    text = ANALYSIS.format(name="Taker", file="taker.csv").replace("return ()", "yield Taken()") + stage
+    text = ANALYSIS.format(name="Taker", file="taker.parquet").replace("return ()", "yield Taken()") + stage
     path = package(tmp_path / "path", "taker", {"analyses.taker": "taker"}, taker=text)
     (tmp_path / "planted.yaml").write_text(PLANTED + "analyses: [taker]\n")
     said = harness("plan", "planted.yaml", path=path, cwd=tmp_path, code=2)

@@ -13,6 +13,7 @@ from harness import language, pipeline
 from harness.activations import extract
 from harness.errors import DataError, UsageError
 from harness.store import Store
+from tests.report_tables import full_table
 
 
 def spec(folder: Path, network: Path, template: str, rest: str = "") -> Path:
@@ -60,14 +61,14 @@ def test_a_baseline_that_cannot_be_had_is_left_out_and_the_report_says_so(
         (tiny_llama, FIRST, "the template begins with the answer, so that no token stands before it to predict it"),
     ):
         outcome = pipeline.run(spec(tmp_path, network, template), out=tmp_path / "reports", page=False)
-        found = pl.read_csv(outcome.folder / "results.csv")
+        found = full_table(outcome.folder, "results")
         assert set(found["probe"]) == {"crc_tpc", "random", "logistic_regression"}
         text = (outcome.folder / "report.md").read_text().replace("\\", "")
         assert "zero_shot is left out of main, where" in text
         assert why in text
     # The control.
     outcome = pipeline.run(spec(tmp_path, tiny_llama, PLAIN), out=tmp_path / "reports", page=False)
-    assert "zero_shot" in set(pl.read_csv(outcome.folder / "results.csv")["probe"])
+    assert "zero_shot" in set(full_table(outcome.folder, "results")["probe"])
     assert "left out" not in (outcome.folder / "report.md").read_text()
 
 
@@ -76,7 +77,7 @@ def test_it_is_left_out_of_those_conditions_only_that_cannot_have_it(
 ) -> None:
     rest = f"conditions:\n  whole: {{}}\n  part: {{model: {headless}}}\n"
     outcome = pipeline.run(spec(tmp_path, tiny_llama, PLAIN, rest), out=tmp_path / "reports", page=False)
-    found = pl.read_csv(outcome.folder / "results.csv").filter(pl.col("probe") == "zero_shot")
+    found = full_table(outcome.folder, "results").filter(pl.col("probe") == "zero_shot")
     assert set(found["tested_on"]) == {"whole"}
 
 

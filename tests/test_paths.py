@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
-from harness.untrusted.paths import LeadsOut, below, is_plain, leads_out
+from harness.cli import app
+from harness.untrusted.paths import LeadsOut, below, is_plain, leads_out, own_path
 
 ROOT = Path(harness.__file__).parent
 
@@ -87,7 +89,7 @@ OURS = {
     "assets/bed_folder: cache_folder() / 'beds' / name.replace('/', '--')",
     "assets/bed_folder: cache_folder() / 'beds' / name.replace('/', '--') / snapshot.name",
     "assets/bed_folder: target / path.relative_to(snapshot)",
-    "assets/bring: Path(named).expanduser() / asset.filename",
+    "assets/bring: own_path(named) / asset.filename",
     "assets/bring: cache_folder() / 'assets' / f'{asset.name}-{asset.sha256[:12]}'",
     "assets/bring: draft / asset.filename",
     "assets/bring: folder / asset.filename",
@@ -111,7 +113,12 @@ OURS = {
     "models/model_folder: folder / name",
     "models/tokenizer: cache_folder() / 'tokenizers' / content_key(identity, *made_by)",
     "models/training/elicit: folder / file.relative_to(card.path)",
-    "page/html: folder / name",
+    "api/report_folder: folder / name",
+    "api/running: Path(folder) / spec.file",
+    "api/written_spec: Path(folder) / self.file",
+    "data/_first_lines: Path(folder) / os.path.normpath(name).lstrip(os.sep)",
+    "page/from_folder: folder / name",
+    "page/html: files('harness.page').joinpath(name)",
     "report/compare/source: folder / name",
     "report/compare/source: place / name",
     "report/folder: folder / name",
@@ -127,8 +134,8 @@ OURS = {
     "store/last_runs: store.folder(FOLDER) / f'{name}.json'",
     "store/last_runs: store.folder(FOLDER) / f'{run.name}.json'",
     "store/leases: store.folder(FOLDER) / name",
-    "store/reading: artifact / f'{name}.parquet'",
-    "store/reading: folder / f'{name}.parquet'",
+    "store/reading: artifact / f'{name}{ENDING}'",
+    "store/reading: folder / f'{name}{ENDING}'",
     "store/store: folder.joinpath(*parts)",
     "store/store: folder.joinpath(*parts[:depth])",
     "store/store: self.folder / name",
@@ -189,6 +196,45 @@ def _constant(node: ast.expr) -> bool:
 def test_every_other_join_is_of_a_name_of_ours() -> None:
     assert joins() - OURS == set(), "join names from strangers by `harness.untrusted.paths.below`, and list others here"
     assert OURS - joins() == set(), "these are gone"
+
+
+def test_the_users_own_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert own_path("~/x") == own_path(Path("~/x")) == tmp_path / "x"
+    for name in ("~nobody-of-that-name/x", "x/~", ""):
+        assert own_path(name) == Path(name)
+
+
+def test_homes_are_written_out_in_one_place() -> None:
+    """Path.expanduser raises for a user that there is not."""
+    named = {
+        file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py") if "expanduser" in file.read_text("utf-8")
+    }
+    assert named == {"untrusted/paths.py"}
+
+
+def options_that_are_paths() -> list[str]:
+    """Every `Annotated[Path, typer.Option(…)]` of the command line."""
+    return [
+        ast.unparse(node.slice)
+        for file in (ROOT / "cli.py", *sorted((ROOT / "commands").glob("*.py")))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Subscript)
+        and ast.unparse(node.value) == "Annotated"
+        and "Path" in ast.unparse(node.slice)
+    ]
+
+
+def test_a_home_in_a_path_is_written_out_where_no_shell_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--out=~/x` reaches us as it stands there."""
+    found = options_that_are_paths()
+    assert len(found) >= 7
+    assert [option for option in found if "parser=own_path" not in option] == []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert typer.testing.CliRunner().invoke(app, ["init", "x", "--in=~"]).exit_code == 0
+    assert (tmp_path / "x.yaml").is_file()
 
 
 def test_the_walk_sees_joins() -> None:

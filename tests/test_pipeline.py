@@ -9,18 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl
 import pytest
 
 from harness import language, pipeline
 from harness.commands.costs import as_json, estimate
-from harness.errors import DataError
+from harness.errors import UsageError
 from harness.execution.run import Run
 from harness.machine.progress import Reporter, StageProgress
 from harness.scoring.score import training_sign
 from harness.store import Store, sealed
+from tests.report_tables import full_table
 
-SAME_IN_EVERY_RUN = ("report.md", "results.csv", "seeds.csv", "checks.csv")
+SAME_IN_EVERY_RUN = (
+    "report.md",
+    "results.csv",
+    "results.parquet",
+    "seeds.parquet",
+    "rows.parquet",
+    "headline.parquet",
+    "checks.csv",
+)
 
 PLANTED = """
 harness: 1
@@ -83,7 +91,7 @@ def test_a_run_gives_the_report_and_its_findings(tmp_path: Path) -> None:
     assert by_check["beats_random", "logistic_regression"]["finding"] == "pass"
     assert by_check["tracks_truth", "crc_tpc"]["finding"] == "fail"
     assert not outcome.unexpected
-    results = pl.read_csv(outcome.folder / "results.csv")
+    results = full_table(outcome.folder, "results")
     assert results.columns == "fit_on,tested_on,probe,layer,target,metric,value,low,high,n,seeds".split(",")
     assert set(results["target"]) == {"truth", "word"}
     assert {"random", "logistic_regression"} <= set(results["probe"]), "baselines stand in every table"
@@ -159,10 +167,10 @@ def test_stages_are_shown_one_after_another_and_noted_in_the_order_of_the_plan(t
     path.write_text(path.read_text() + "autopsy: [{probe: ccs}]\ngeometry: true\n")
     outcome = pipeline.run(path, out=tmp_path / "reports", page=False, reporter=shown)
     before, looks = ["prompts", "activations", "fit"], ["autopsy", "geometry", "components"]
-    after = ["tables", "layers", "summary", "checks"]
-    assert list(dict.fromkeys(shown.kinds)) == [*before, *after, "refit", *looks, "figures", "report"]
+    after = ["tables", "layers", "headline", "draws", "summary", "noise", "checks"]
+    assert list(dict.fromkeys(shown.kinds)) == [*before, *after, "refit", "rows", *looks, "figures", "report"]
     noted = [stage["kind"] for stage in json.loads((outcome.folder / "manifest.json").read_text())["stages"]]
-    assert list(dict.fromkeys(noted)) == [*before, "score", *looks, *after, "figures", "report"]
+    assert list(dict.fromkeys(noted)) == [*before, "score", *looks, *after, "rows", "figures", "report"]
 
 
 def test_an_unexpected_finding_is_said(tmp_path: Path) -> None:
@@ -248,7 +256,7 @@ def test_bad_data_is_refused_and_nothing_half_written(
 ) -> None:
     path = write_text(tmp_path, tiny_llama)
     (tmp_path / "colours.csv").write_bytes(content)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(UsageError, match=says):
         pipeline.run(path, out=tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
 
@@ -259,7 +267,18 @@ def test_signs_on_rows_where_a_factor_agrees_are_a_matter_of_scores_only(tmp_pat
     plan = pipeline.planned(language.read(path, ["data.sign_on=word"]), tmp_path, store)
     found = plan.stored(store)
     missing = {stage.kind for stage in plan.stages if not found[stage.key].cached}
-    assert missing == {"score", "tables", "layers", "summary", "checks", "figures", "report"}
+    assert missing == {
+        "score",
+        "tables",
+        "layers",
+        "headline",
+        "draws",
+        "summary",
+        "checks",
+        "rows",
+        "figures",
+        "report",
+    }
     assert found[plan.find("score", "main", "main", "crc_tpc").key].reason == "changed: sign"
     conditions = Run(plan, store).conditions
     train = conditions.labels("main", "train")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
@@ -18,6 +17,7 @@ from harness.machine.resources import Resources
 from harness.spec import Planting
 from harness.spec.plain import spec_content
 from harness.store import Store
+from tests.report_tables import full_table
 
 LAYERS = (3, 7)
 
@@ -101,7 +101,7 @@ conditions:
 plant: {of: coin}
 xors: [[truth, coin]]
 layer: last
-seeds: 2
+seeds: 6
 probes: [crc_tpc, ccs, {kind: logistic_regression, target: coin}, logistic_regression]
 metrics: [accuracy]
 checks:
@@ -130,7 +130,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def score(results: Path, condition: str, probe: str, target: str) -> float:
-    rows = pl.read_csv(results / "results.csv", infer_schema=False)
+    rows = full_table(results, "results")
     found = rows.filter(fit_on=condition, tested_on=condition, probe=probe, target=target, layer="2")
     return float(found["value"][0])
 
@@ -158,7 +158,7 @@ def test_what_is_planted_stands_in_the_report(results: Path) -> None:
 
 
 def test_strength_zero_gives_the_bytes_of_no_planting(results: Path, tmp_path: Path) -> None:
-    rows = pl.read_csv(results / "results.csv", infer_schema=False)
+    rows = full_table(results, "results")
     columns = [name for name in rows.columns if name not in ("fit_on", "tested_on")]
     plain, nothing = (rows.filter(fit_on=name).select(columns) for name in ("plain", "nothing"))
     assert plain.equals(nothing)
@@ -188,7 +188,7 @@ def test_layers_one_at_a_time_are_planted_alike(results: Path, tmp_path: Path) -
         page=False,
         resources=Resources(memory_bytes=1),
     )
-    for name in ("results.csv", "seeds.csv", "checks.csv"):
+    for name in ("results.csv", "seeds.parquet", "checks.csv"):
         assert (outcome.folder / name).read_bytes() == (results / name).read_bytes()
 
 

@@ -64,8 +64,16 @@ def by_one(spec: Path) -> dict[str, bytes]:
     assert done.returncode == 0, done.stderr
     found = same(spec.parent / "out-1")
     names = {name.removeprefix("colours/") for name in found}
-    assert names > {"report.md", "results.csv", "seeds.csv", "checks.csv", "autopsy.csv", "geometry.csv"}
-    assert "interventions.csv" in names
+    assert names > {
+        "report.md",
+        "results.csv",
+        "seeds.parquet",
+        "rows.parquet",
+        "checks.csv",
+        "autopsy.parquet",
+        "geometry.parquet",
+    }
+    assert "interventions.parquet" in names
     return found
 
 
@@ -81,6 +89,8 @@ def keys(store: Path) -> set[str]:
         "geometry",
         "intervention",
         "tables",
+        "headline",
+        "draws",
         "summary",
         "checks",
         "report",

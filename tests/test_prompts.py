@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from harness.contracts import Bed, Distractor, PromptTable, Source, kind
 from harness.errors import DataError
+from harness.prompts import encoding
 from harness.prompts.chat import Chat
 from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
+from harness.untrusted import worker
 from harness.untrusted.chat_template import ChatTemplate
 from harness.untrusted.template import MAX_CHARACTERS, Template
 
@@ -181,7 +183,7 @@ HOSTILE = [
     "{% for a in text recursive %}{{ loop(text) }}{% endfor %}",
     "{{ text * 100000000 }}",
     "{{ 'a' * 10000000000 }}",
-    "{{ 9 ** 9 ** 9 }}",
+    "{{ 9 ** (9 ** 9) }}",
     "{{ '%1000000000d' % 1 }}",
     "{{ text | join(text) }}",
     "{{ text | replace('', text) }}",
@@ -195,11 +197,12 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("template", HOSTILE, ids=[t[:50] for t in HOSTILE])
-def test_a_hostile_template_is_refused_soon(template: str) -> None:
+def test_a_hostile_template_is_refused_soon(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(worker.FACTOR, "0.2")
     started = time.perf_counter()
     with pytest.raises(DataError, match="template main"):
         answer_of(template + "{{ answer }}", text="x" * 100_000)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 20
 
 
 def test_ordinary_use_is_not_refused() -> None:
@@ -209,6 +212,21 @@ def test_ordinary_use_is_not_refused() -> None:
     assert text == "WORD" * 5000 + "6" + "w " * 5000 + " yes"
     assert answer == "yes"
     assert len(text) < MAX_CHARACTERS
+
+
+def test_prompts_are_written_some_at_a_time_and_not_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = table(tmp_path, tokenizer=Words()).frame
+    characters = int(whole["text"].str.len_chars().sum())
+    for size in (1, 100, characters):
+        monkeypatch.setattr(encoding, "_CHARACTERS_AT_ONCE", size)
+        assert table(tmp_path, tokenizer=Words()).frame.drop("tokens").equals(whole.drop("tokens"))
+    monkeypatch.setattr(encoding, "_MOST_CHARACTERS", characters)
+    assert table(tmp_path).frame.height == whole.height
+    monkeypatch.setattr(encoding, "_MOST_CHARACTERS", characters - 1)
+    with pytest.raises(DataError, match=f"template main: the prompts have more than {characters - 1:,} characters"):
+        table(tmp_path)
 
 
 # Distractors

@@ -23,6 +23,8 @@ from harness.prompts.examples import decode
 from harness.prompts.where import rows_where
 from harness.untrusted.template import Template
 
+from .worker_here import worker_here
+
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 TABLES = int(os.environ.get("HARNESS_RANDOM_TABLES", "300"))
 """Random tables; HARNESS_RANDOM_TABLES=10000 tries more."""
@@ -171,7 +173,8 @@ def test_a_parser_that_leaves_lines_out_is_noticed(tmp_path: Path, monkeypatch: 
         return cells
 
     monkeypatch.setattr(_reading, "read_records", partial)
-    assert "4 lines, and 3 were read" in said(tmp_path, name)
+    with worker_here():
+        assert "4 lines, and 3 were read" in said(tmp_path, name)
 
 
 JSON = {

@@ -16,6 +16,7 @@ from harness.errors import NumericalError, SpecError
 from harness.execution.run import Run
 from harness.report.intervals import Score
 from harness.store import Store
+from tests.report_tables import full_table
 
 SPEC = """\
 harness: 1
@@ -40,7 +41,7 @@ sample_efficiency:
 def run(folder: Path, text: str = SPEC, **options: Any) -> pl.DataFrame:
     (folder / "curve.yaml").write_text(text)
     found = pipeline.run(folder / "curve.yaml", out=folder, page=False, **options).folder
-    return pl.read_csv(found / "samples.csv", schema_overrides={"layer": pl.String})
+    return full_table(found, "samples")
 
 
 def line(samples: pl.DataFrame, probe: str, target: str = "truth") -> list[dict[str, Any]]:
@@ -55,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def samples_of(folder: Path) -> pl.DataFrame:
-    return pl.read_csv(folder / "curve" / "samples.csv", schema_overrides={"layer": pl.String})
+    return full_table(folder / "curve", "samples")
 
 
 # ---- which rows
@@ -87,7 +88,7 @@ def test_larger_subsets_hold_the_smaller_ones_half_of_each_label_and_whole_group
 
 def test_a_curve_rises_to_the_fit_on_all_rows(folder: Path) -> None:
     samples = samples_of(folder)
-    results = pl.read_csv(folder / "curve" / "results.csv", schema_overrides={"layer": pl.String})
+    results = full_table(folder / "curve", "results")
     for probe in ("logistic_regression", "mean_difference"):
         found = line(samples, probe)
         assert [one["rows"] for one in found] == [8, 32, 128, 350]
@@ -141,7 +142,7 @@ def test_scores_are_those_of_a_plain_loop(folder: Path) -> None:
 
 def test_the_same_bytes_again_and_nothing_is_fitted_twice(folder: Path, tmp_path: Path) -> None:
     run(tmp_path, store=Store(tmp_path / "store"))
-    for name in ("samples.csv", "report.md", "figures/samples.svg"):
+    for name in ("samples.parquet", "report.md", "figures/samples.svg"):
         assert (tmp_path / "curve" / name).read_bytes() == (folder / "curve" / name).read_bytes()
     # Another spec with the same curves under another name of the probe takes them from the store.
     renamed = SPEC.replace("- mean_difference\n", "- {kind: mean_difference, name: means}\n").replace(
@@ -169,14 +170,14 @@ def test_a_report_with_curves_can_be_compared_and_another_value_of_them_is_no_ro
 
     report = ReportFolder.open(str(folder / "curve"))
     assert compare(report, report).nothing
-    assert len(report.results) == len(pl.read_csv(folder / "curve" / "results.csv", infer_schema_length=None))
+    assert len(report.results) == len(pl.read_csv(folder / "curve" / "results.csv"))
 
 
 def test_without_curves_there_is_no_table_and_an_old_one_goes(tmp_path: Path) -> None:
     run(tmp_path, SPEC.replace("draws: 6", "draws: 2"))
     (tmp_path / "curve.yaml").write_text(SPEC.split("sample_efficiency")[0])
     made = pipeline.run(tmp_path / "curve.yaml", out=tmp_path, page=False).folder
-    assert not (made / "samples.csv").exists()
+    assert not (made / "samples.parquet").exists()
     assert "Sample efficiency" not in (made / "report.md").read_text()
 
 

@@ -288,8 +288,8 @@ conditions:
 probes: [logistic_regression]
 """
     as_it_is, untrained, own = read(tmp_path, text).conditions
-    assert as_it_is.model == Model(id=f"bed:{name}", dtype="float32")
-    assert untrained.model == Model(id=f"bed:{name}", dtype="float32", weights="random")
+    assert as_it_is.model == Model(id=f"bed:{name}")
+    assert untrained.model == Model(id=f"bed:{name}", weights="random")
     assert own.model.id == "./own"
     assert as_it_is.data.source.kind() == world_of(name)
     with pytest.raises(SpecError) as raised:

@@ -11,7 +11,9 @@ import pytest
 
 from harness import language, pipeline
 from harness.data.hub import Hub
+from harness.maths.estimate import LEAST_SEEDS
 from harness.prompts import contrast_pairs
+from harness.report.folder import COMMITTED
 from harness.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -52,16 +54,24 @@ def test_shipped_specs_are_valid_and_have_a_committed_report(path: Path) -> None
     spec = language.read(path)
     assert spec.about, "a spec says what it asks"
     for condition in spec.conditions:
-        found = getattr(condition.model, "dtype", "float32")
-        assert found == "float32", "a report must be the same on every machine"
+        found = getattr(condition.model, "precision", "exact")
+        assert found == "exact", "a report must be the same on every machine"
     assert any(check.expect for check in spec.checks), "a shipped spec states what it expects"
     if path in HUB:
         assert spec.name.startswith("hub-"), "where no Hub can be reached, there is no report to commit"
         return
     report = ROOT / "reports" / spec.name
-    for name in ("report.md", "results.csv", "seeds.csv", "checks.csv", "manifest.json"):
+    for name in COMMITTED:
         assert (report / name).is_file(), f"{report / name} is not committed"
     assert ",unexpected," not in (report / "checks.csv").read_text()
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_what_shipped_specs_claim_of_a_method_that_draws_has_the_seeds_for_it(path: Path) -> None:
+    spec = language.read(path)
+    drawing = {probe.title for probe in spec.probes if probe.seeded}
+    few = [check.title for check in spec.checks if check.probe in drawing and spec.seeds < LEAST_SEEDS]
+    assert not few, "whatever they find, these are inconclusive"
 
 
 @pytest.mark.real
@@ -97,6 +107,23 @@ def test_the_readme_example_runs(tmp_path: Path) -> None:
     outcome = pipeline.run(path, out=tmp_path / "reports", page=False)
     assert not outcome.unexpected
     assert outcome.checks.height == 2
+
+
+def test_a_table_of_thirty_rows_reaches_a_report_with_the_spec_in_the_readme(tmp_path: Path, tiny_llama: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    header = re.search(r"```csv\n(.*?)\n", text)
+    found = re.search(r"<!-- own data: (\S+) -->\n```yaml\n(.*?)```", text, re.DOTALL)
+    assert header
+    assert found
+    assert found[2].count("\n") == 8
+    rows = [
+        f"{n} is {'even' if (n % 2 == 0) == bool(n % 3) else 'odd'}.,{'true' if n % 3 else 'false'}" for n in range(30)
+    ]
+    (tmp_path / "my.csv").write_text("\n".join([header[1], *rows]) + "\n")
+    path = tmp_path / found[1]
+    path.write_text(found[2].replace("smollm2-135m-instruct", str(tiny_llama)))
+    outcome = pipeline.run(path, out=tmp_path / "reports", page=False)
+    assert (outcome.folder / "report.md").is_file()
 
 
 def test_the_readme_shows_files_that_exist_and_commands_that_are_run() -> None:

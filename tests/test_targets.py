@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from harness import language, pipeline
@@ -15,6 +14,7 @@ from harness.errors import DataError, SpecError
 from harness.maths.association import association
 from harness.scoring.score import shuffled_labels, with_xors, xor_name
 from harness.spec import Spec
+from tests.report_tables import full_table
 
 HEAD = """\
 harness: 1
@@ -64,7 +64,7 @@ def test_xors_are_scored_and_probes_find_what_they_are_fitted_on(tmp_path: Path)
     path.write_text(PLANTED)
     outcome = pipeline.run(path, out=tmp_path / "reports", page=False)
     assert not outcome.unexpected, outcome.checks
-    results = pl.read_csv(outcome.folder / "results.csv", schema_overrides={"layer": pl.String})
+    results = full_table(outcome.folder, "results")
     last = results.filter(layer="3", metric="accuracy")
     value = {(row["probe"], row["target"]): row["value"] for row in last.iter_rows(named=True)}
     for probe, own in (
@@ -90,7 +90,7 @@ def test_an_xor_that_comes_later_makes_only_scores_and_report_anew(tmp_path: Pat
     path.write_text(path.read_text() + "xors: [[truth, word]]\n")
     outcome = pipeline.run(path, out=tmp_path / "reports", page=False)
     # Restarts are scored where they are fitted: without a new score they would know nothing of the XOR.
-    assert "truth^word" in pl.read_csv(outcome.folder / "restarts.csv")["target"].to_list()
+    assert "truth^word" in full_table(outcome.folder, "restarts")["target"].to_list()
     manifest = (outcome.folder / "manifest.json").read_text()
     assert '"cached": true' in manifest, "prompts, states and fits are kept"
 
@@ -167,7 +167,7 @@ def test_a_target_that_the_rows_do_not_have_is_said(tmp_path: Path, tiny_llama: 
     with pytest.raises(DataError, match=r'mean_difference@truth\^shade is to be fitted on "truth\^shade".*have: truth'):
         pipeline.run(path, out=tmp_path / "reports", page=False)
     path.write_text(text.replace("FILE, text: text", "things.csv, factors: [shade]"))
-    results = pl.read_csv(pipeline.run(path, out=tmp_path / "reports", page=False).folder / "results.csv")
+    results = full_table(pipeline.run(path, out=tmp_path / "reports", page=False).folder, "results")
     assert set(results["target"]) == {"truth", "shade", "truth^shade"}
 
 

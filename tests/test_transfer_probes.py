@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from harness import language, pipeline
 from harness.errors import SpecError
 from harness.spec.plain import spec_content
 from harness.store import Store
+from tests.report_tables import full_table
 
 SPEC = """\
 harness: 1
@@ -45,14 +45,14 @@ def test_what_is_not_named_is_not_fitted(tmp_path: Path) -> None:
         + "geometry: true\nautopsy: [logistic_regression]\nchecks: [{kind: beats_random, probe: mean_difference, condition: a}]\n"
     )
     folder = pipeline.run(tmp_path / "some.yaml", out=tmp_path, page=False).folder
-    results = pl.read_csv(folder / "results.csv", infer_schema_length=None)
+    results = full_table(folder, "results")
     found = {name: set(results.filter(fit_on=name)["probe"]) for name in ("a", "b")}
     assert found["a"] == {"mean_difference", "random", "mahalanobis"}
     # The control: without a list, all are, baselines included.
     assert found["b"] == {"mean_difference", "logistic_regression", "mahalanobis", "random"}
     # What looks at the other conditions passes over what is not there.
-    assert set(pl.read_csv(folder / "autopsy.csv")["fit_on"]) == {"b"}
-    assert set(pl.read_csv(folder / "geometry.csv", infer_schema_length=None)["condition"]) == {"a", "b"}
+    assert set(full_table(folder, "autopsy")["fit_on"]) == {"b"}
+    assert set(full_table(folder, "geometry")["condition"]) == {"a", "b"}
     assert "| `logistic_regression` |" in (folder / "report.md").read_text()
 
 

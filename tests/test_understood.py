@@ -18,6 +18,8 @@ from harness.models.tokenizer import load_tokenizer
 from harness.models.understood import OF_FAMILIES, ROTARY, TOKENIZER
 from harness.spec import Model
 
+from .worker_here import worker_here
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +231,7 @@ def test_a_tokenizer_whose_tokens_are_not_its_files_alone_is_refused(
         "_encode_plus",
         lambda self, text, *args, **options: whole(self, text.lower(), *args, **options),
     )
-    with pytest.raises(HarnessError, match="transformers makes other tokens of"):
+    with worker_here(), pytest.raises(HarnessError, match="transformers makes other tokens of"):
         load_tokenizer(card)
 
 

@@ -13,6 +13,8 @@ import harness
 from harness.code.closure import Closure
 from harness.plan.stage import Stage
 
+from .worker_here import worker_here
+
 ROOT = Path(harness.__file__).parent
 
 Ran = set[tuple[str, str, str]]
@@ -65,11 +67,12 @@ def traced(stops: Closure) -> Iterator[Ran]:
         elif event == "return" and stack and stack[-1][0] is frame:
             stack.pop()
 
-    sys.setprofile(note)
-    try:
-        yield ran
-    finally:
-        sys.setprofile(None)
+    with worker_here():
+        sys.setprofile(note)
+        try:
+            yield ran
+        finally:
+            sys.setprofile(None)
 
 
 def module_of(file: str) -> str:

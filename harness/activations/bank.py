@@ -21,7 +21,6 @@ from harness.store.reading import SEEN_S
 if TYPE_CHECKING:
     from torch import Tensor
 
-_KIND = "states"
 _FILE = "states.safetensors"
 
 
@@ -43,9 +42,10 @@ class _Place(msgspec.Struct, frozen=True):
 class Bank:
     """The stored states of one network, for readers of certain layers."""
 
-    def __init__(self, store: Store, key: str, layers: Sequence[int], log_prob: bool):
-        """Only shards that hold all of `layers` (and the answers' log-probabilities, if `log_prob`) are looked at."""
+    def __init__(self, store: Store, key: str, layers: Sequence[int], log_prob: bool, kind: str = "states"):
+        """`kind` is the folder of the store. Only shards that hold all of `layers` (and the answers' log-probabilities, if `log_prob`) are looked at."""
         self.store = store
+        self._kind = kind
         self.key = key
         self.layers = tuple(layers)
         self.log_prob_wanted = log_prob
@@ -56,12 +56,12 @@ class Bank:
 
     def refresh(self) -> None:
         """Look at what the store holds now."""
-        for name in self.store.keys(_KIND, f"{self.key}-"):
-            if name not in self._shards and (about := self.store.meta(_KIND, name)) is not None:
+        for name in self.store.keys(self._kind, f"{self.key}-"):
+            if name not in self._shards and (about := self.store.meta(self._kind, name)) is not None:
                 try:
                     self._add(name, msgspec.convert(about, _Shard))
                 except msgspec.ValidationError:
-                    self.store.set_aside(_KIND, name)
+                    self.store.set_aside(self._kind, name)
 
     def await_rows(self, keys: Sequence[str]) -> None:
         """Wait until rows that another process has stored are seen here, which a shared disk may delay. Raises StoreError."""
@@ -98,7 +98,7 @@ class Bank:
         tensors = {"states": states.contiguous()}
         if log_prob is not None:
             tensors["log_prob"] = log_prob.float().contiguous()
-        with self.store.write(_KIND, name, msgspec.to_builtins(about)) as folder:
+        with self.store.write(self._kind, name, msgspec.to_builtins(about)) as folder:
             # Written by us and not by the library, so that a full disk is an OSError that the store explains.
             (folder / _FILE).write_bytes(save(tensors))
         self._add(name, about)
@@ -158,9 +158,9 @@ class Bank:
     def _open(self, name: str) -> Path | None:
         """A shard's file, verified the first time; None and forgotten if it is damaged."""
         if name not in self._opened:
-            artifact = self.store.open(_KIND, name)
+            artifact = self.store.open(self._kind, name)
             if artifact is not None and not (_FILE in artifact.files and _fits(artifact / _FILE, self._shards[name])):
-                self.store.set_aside(_KIND, name)
+                self.store.set_aside(self._kind, name)
                 artifact = None
             if artifact is None:
                 self._forget(name)

@@ -88,7 +88,7 @@ class Cost(msgspec.Struct, frozen=True):
     """None where a size that it depends on is unknown."""
     weight_bytes: int
     peak_bytes: int | None
-    """Weights, the largest batch's intermediate values, and one shard of states; None where a size is unknown."""
+    """Weights, those widened at a time, the largest batch's intermediate values, and one shard of states; None where a size is unknown."""
     stored_bytes: int
     """Size of the states in the store."""
     unknown: tuple[str, ...] = ()
@@ -171,7 +171,7 @@ def cost(batches: Sequence[Batch], table: RowTable, card: ModelCard, layers: int
     flops = None if width is None else 2.0 * card.body_parameters * tokens + 4.0 * card.blocks * width * square
     if flops is not None and card.has_head:
         flops += 2.0 * card.shape.vocab * card.d_model * sum(row.end - row.start for row in rows)
-    element = BYTES[card.dtype]
+    element = BYTES["float32"]
     stored = len(rows) * layers * card.d_model * element
     working = [_working_bytes(batch, card, element) for batch in batches]
     return Cost(
@@ -181,7 +181,9 @@ def cost(batches: Sequence[Batch], table: RowTable, card: ModelCard, layers: int
         passes=len(batches),
         flops=flops,
         weight_bytes=card.weight_bytes,
-        peak_bytes=None if None in working else card.weight_bytes + max(filter(None, working), default=0),
+        peak_bytes=None
+        if None in working
+        else card.weight_bytes + card.widened_bytes + max(filter(None, working), default=0),
         stored_bytes=stored,
         unknown=card.shape.unknown,
     )

@@ -5,7 +5,7 @@ tables ──▶ rows ──▶ forwarding of what is missing ──▶ bank ─
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +15,7 @@ from harness.activations.batches import Cost
 from harness.activations.chosen import forwarding
 from harness.activations.forwarding import Begin, Done, Progress
 from harness.activations.layers import resolve
+from harness.activations.references import noise_of, reference, to_compare
 from harness.activations.rows import RowTable, check_tokens, row_table
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS
@@ -25,6 +26,7 @@ from harness.machine.jobs import Job
 from harness.machine.resources import Resources
 from harness.spec import Activations
 from harness.store import Store, content_key
+from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +55,9 @@ class ExtractionPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Extracted:
     """The states of some prompt tables, read from the store when they are asked for."""
 
-    def __init__(self, rows: RowTable, tables: Sequence[PromptTable], bank: Bank):
+    def __init__(self, rows: RowTable, tables: Sequence[PromptTable], bank: Bank, alone: Bank | None = None):
+        """`alone` has some rows as they are by themselves in float32; None for states that no network computes."""
+        self._alone = alone
         self._rows = rows
         self._tables = tuple(tables)
         self._bank = bank
@@ -88,6 +92,13 @@ class Extracted:
             template=torch.tensor([template[name] for name in names], dtype=torch.int64),
             log_odds=None if odds is None else odds[torch.from_numpy(lines.astype(np.int64))].diff(dim=1)[:, 0],
         )
+
+    def noise(self, table: PromptTable) -> Mapping[int, float]:
+        """The noise floor of one table's states, by layer; empty where no network computes them. See `harness.activations.references`."""
+        if self._alone is None:
+            return {}
+        found = noise_of(self._rows, self._number(table), self._bank, self._alone)
+        return dict(zip(self._bank.layers, found, strict=False))
 
     def _number(self, table: PromptTable) -> int:
         return next(number for number, own in enumerate(self._tables) if own is table)
@@ -147,12 +158,19 @@ def extract(
     rows, bank, _ = _prepare(subject, tables, activations, store, log_odds)
     damaged = len(store.damaged)
     bank.verify(rows.keys)
-    extracted = Extracted(rows, tables, bank)
+    alone = _alone(subject, bank)
+    compared = [] if alone is None else [rows.keys[row] for row in to_compare(rows)]
+    if alone is not None:
+        alone.verify(compared)
+    extracted = Extracted(rows, tables, bank, alone)
     if len(store.damaged) > damaged:
         extracted.remarks = (f"{len(store.damaged) - damaged} stored files were damaged and made anew",)
-    if len(bank.have(rows.keys)) < len(rows.keys):
+    lacking = alone is not None and len(alone.have(compared)) < len(compared)
+    if lacking or len(bank.have(rows.keys)) < len(rows.keys):
         extracted.done = forwarding(subject, rows, bank, resources).go(progress, begin)
         extracted.remarks += extracted.done.remarks
+        if alone is not None:
+            alone.refresh()
     extracted.notes = bank.how(rows.keys)
     return extracted
 
@@ -182,7 +200,11 @@ def reading(
     """States that another process has stored. Raises StoreError when they do not come to be seen here."""
     rows, bank, _ = _prepare(subject, tables, activations, store, log_odds)
     bank.await_rows(rows.keys)
-    return Extracted(rows, tables, bank)
+    return Extracted(rows, tables, bank, _alone(subject, bank))
+
+
+def _alone(subject: Subject, bank: Bank) -> Bank | None:
+    return reference(bank) if isinstance(subject, LanguageModel) else None
 
 
 def _prepare(

@@ -30,7 +30,7 @@ class Forwarded(msgspec.Struct, frozen=True):
     """States and log-probabilities of some rows, in the order of the groups. On the network's device."""
 
     states: Tensor
-    """(layer, row, d_model), in the network's dtype; float32 for means."""
+    """(layer, row, d_model), float32."""
     log_prob: Tensor | None
     """log P(answer | what stands before it), float32, (row,); NaN where nothing does."""
 

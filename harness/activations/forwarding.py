@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.activations import batches, sample
+from harness.activations import batches, references, sample
 from harness.activations.bank import Bank
 from harness.activations.batches import Batch, Cost, Layout
 from harness.activations.rows import RowTable
@@ -84,6 +84,8 @@ class Forwarding:
         """Padded tokens of the smallest batch for which memory did not suffice."""
         self._tried: dict[Batch, Parts] = {}
         """Batches that were forwarded on trial, the way that was chosen."""
+        self.alone: Tensor | None = None
+        """Rows that the noise floor is measured on, forwarded one at a time in float32: (layer, row, d_model)."""
         self.remark = ""
         """What else there is to say of how this run forwards."""
 
@@ -122,6 +124,9 @@ class Forwarding:
 
         said = self._work(job, orders, tell)
         bank.await_rows(table.keys)
+        if self.alone is not None:
+            keys = [table.keys[row] for row in references.to_compare(table)]
+            references.reference(bank).add(keys, self.alone, None, "one prompt at a time, in float32")
         remarks = [f"self-check, {verdict.measured}"] if verdict.measured else []
         if self.remark:
             remarks.append(self.remark)
@@ -205,7 +210,7 @@ class Forwarding:
         if halves is None:
             raise MemoryRanOut(
                 f"{self.subject.name}: memory ran out with a single prompt of {batch.longest} tokens; set "
-                "model.dtype: bfloat16, a shorter prompt.max_tokens, or fewer layers"
+                "a shorter prompt.max_tokens, or fewer layers"
             ) from error
         if self.resources.deterministic:
             raise MemoryRanOut(
@@ -230,7 +235,7 @@ class Forwarding:
         if bool(finite.all()):
             return
         layer, row = (~finite).nonzero()[0].tolist()
-        remedy = "use model.dtype: float32" if self.subject.dtype != "float32" else "its weights may be damaged"
+        remedy = "use model.precision: exact" if self.subject.dtype != "float32" else "its weights may be damaged"
         raise NumericalError(
             f"{self.subject.name}: states are not finite at layer {self.bank.layers[layer]} for example "
             f'"{self.table.names[rows[row]]}" (dtype {self.subject.dtype}); {remedy}'
@@ -302,7 +307,18 @@ class ModelForwarding(Forwarding):
         verdict = check.examine(self._attempts(network), self._on_trial)
         if verdict.way == "single":
             self._tried = {}
+        self.alone = self._by_themselves(network)
         return verdict
+
+    def _by_themselves(self, network: Network) -> Tensor | None:
+        """The rows that the noise floor is measured on. All processes that share a network forward them, whatever is stored."""
+        from harness.activations.forward import Single
+
+        rows = [[self.table.rows[row]] for row in references.to_compare(self.table)]
+        if not rows:
+            return None
+        with network.exactly():
+            return Single(network)(rows, self.bank.layers, False).states.cpu()
 
     def _attempts(self, network: Network) -> Iterator[Attempt]:
         """Ways to try, the fastest first; each with all rows together, and with those beside a number of the configuration apart."""

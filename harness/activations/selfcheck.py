@@ -142,5 +142,7 @@ def _finite(found: Forwarded, network: Network, layers: Sequence[int]) -> None:
     if bad:
         raise NumericalError(
             f"{network.card.name}: states are not finite at layer {layers[bad[0]]}, even for a single prompt; "
-            f"dtype is {network.card.dtype}, try model.dtype: float32"
+            f"dtype is {network.card.dtype}, its weights may be damaged"
+            if network.card.dtype == "float32"
+            else f"dtype is {network.card.dtype}, use model.precision: exact"
         )

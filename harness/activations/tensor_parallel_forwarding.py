@@ -113,8 +113,7 @@ class TensorParallelForwarding(ModelForwarding):
                 # Halved here, the batch would be whole elsewhere, and everybody would wait for ever.
                 raise MemoryRanOut(
                     f"{self.subject.name}: memory ran out with a batch of {batch.longest * len(batch.groups)} tokens, and with "
-                    f"--tensor-parallel none is halved; set --tokens-per-pass {max(1, self.budget // 2)}, use more processes, or "
-                    "model.dtype: bfloat16"
+                    f"--tensor-parallel none is halved; set --tokens-per-pass {max(1, self.budget // 2)}, or use more processes"
                 ) from error
             raise
         return [(found.states, found.log_prob)]

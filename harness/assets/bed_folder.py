@@ -18,7 +18,7 @@ from harness.assets import hub
 from harness.errors import UsageError
 from harness.store import cache_folder
 from harness.untrusted.files import is_irregular
-from harness.untrusted.paths import is_below
+from harness.untrusted.paths import is_below, own_path
 
 CARD = "bed.yaml"
 
@@ -53,7 +53,7 @@ def find_bed(
     """
     if "\0" in name:
         raise UsageError("a folder's name has no NUL in it")
-    place = Path(name).expanduser()
+    place = own_path(name)
     place = place if place.is_absolute() else base / place
     if place.is_dir():
         found = BedFolder(place)

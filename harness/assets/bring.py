@@ -18,6 +18,7 @@ from uuid import uuid4
 from harness.assets.catalog import CATALOG, Asset
 from harness.errors import HarnessError, UsageError, did_you_mean
 from harness.store import cache_folder
+from harness.untrusted.paths import own_path
 
 if TYPE_CHECKING:
     from pypi_simple import PyPISimple
@@ -103,7 +104,7 @@ def _prove(asset: Asset, file: Path) -> None:
 
 def _local_file(asset: Asset) -> Path | None:
     if named := os.environ.get("HARNESS_ASSETS"):
-        file = Path(named).expanduser() / asset.filename
+        file = own_path(named) / asset.filename
         if not file.is_file():
             raise AssetError(
                 f"{asset.name}: HARNESS_ASSETS is {named}, but {asset.filename} is not in it; put it there "

@@ -16,6 +16,8 @@ from urllib.request import url2pathname
 
 import msgspec
 
+from harness.untrusted.paths import own_path
+
 DEFAULT = "https://pypi.org/simple"
 
 
@@ -75,7 +77,7 @@ def _seconds(text: str | None) -> float:
 
 def _local(link: str) -> Path | None:
     path = Path(url2pathname(urlsplit(link).path)) if link.startswith("file:") else Path(link)
-    return path.expanduser() if "://" not in link or link.startswith("file:") else None
+    return own_path(path) if "://" not in link or link.startswith("file:") else None
 
 
 def _pip_configuration() -> dict[str, str]:

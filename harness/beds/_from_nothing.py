@@ -15,7 +15,7 @@ class FromNothing(NetworkBed, frozen=True, kw_only=True):
     either answer. All beds have networks of the same size, so that a table which compares them compares worlds.
     """
 
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["exact", "fast"] = "exact"
     """As a model's own option. So small a network gains nothing by less."""
 
     world: ClassVar[str]
@@ -48,7 +48,12 @@ class FromNothing(NetworkBed, frozen=True, kw_only=True):
     def brought(self) -> Brought:
         weights = {} if self.trained else {"weights": "random"}
         return Brought(
-            model={"id": self.weights or f"bed:{self.pinned}", "dtype": self.dtype, "packing": self.packing, **weights},
+            model={
+                "id": self.weights or f"bed:{self.pinned}",
+                "precision": self.precision,
+                "packing": self.packing,
+                **weights,
+            },
             # All rows, split before any are chosen: those of one group are in the same part whatever a condition keeps of them.
             data={"source": {"kind": self.world}, "where": {}},
             prompt=self.prompt,

@@ -66,7 +66,7 @@ class Quirky(NetworkBed, frozen=True, kw_only=True):
     def brought(self) -> Brought:
         adapter = {"adapter": self.weights or self.pinned} if self.trained else {}
         return Brought(
-            model={"id": self.base, "dtype": self.dtype, "packing": self.packing, **adapter},
+            model={"id": self.base, "precision": self.precision, "packing": self.packing, **adapter},
             # All rows, split before any are chosen: Alice's and Bob's rows about a city are in the same part.
             data={"source": {"kind": "quirky", "world": self.world}, "where": {}},
             prompt={"template": "{{ question }} {{ who }} answers: {{ answer }}", "answers": ["No", "Yes"]},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from harness.contracts import Finding, Judgement
-from harness.maths.estimate import Estimate
+from harness.maths.estimate import Estimate, Measured, over_seeds, per_seed, share_of_seeds
 
 Rule = Callable[[Estimate, float], tuple[Finding, str]]
 """What an interval says of a threshold, and why, in words."""
@@ -86,10 +87,45 @@ def judged(estimate: Estimate, rule: Rule, threshold: float, statement: str, dra
     return Judgement(finding, estimate, threshold, f"{statement}: {number(estimate.value)} ({interval}); {in_words}.")
 
 
-def chance(score: Estimate, margin: float, statement: str, draws: str = "seeds") -> Judgement:
+def decided(measured: Measured, rule: Rule, threshold: float, statement: str, draws: str = "seeds") -> Judgement:
+    """A judgement of the mean over seeds at one layer; see `judged` and `of_most_seeds`."""
+    judgement = judged(over_seeds(measured, exact=True).one(0), rule, threshold, statement, draws)
+    if not measured.drawn:
+        return judgement
+    each = per_seed(measured)
+    return of_most_seeds(judgement, [each.one((seed, 0)) for seed in range(len(each))], rule, threshold)
+
+
+def of_most_seeds(judgement: Judgement, each: Iterable[Estimate], rule: Rule, threshold: float) -> Judgement:
+    """A judgement of the mean over seeds, beside those of every seed by itself.
+
+    Where some pass and others fail, the mean stands for none of them: what it says holds if it does for most seeds, by the
+    interval of their share, and is inconclusive otherwise.
+    """
+    if judgement.estimate.why:
+        return judgement
+    alone = [rule(one, threshold)[0] for one in each if not one.why]
+    counts = Counter(alone)
+    if not (counts["pass"] and counts["fail"]):
+        return judgement
+    finding = judgement.finding
+    share = share_of_seeds(counts["pass" if finding == "inconclusive" else finding], len(alone))
+    said = (
+        f"Seeds are of two kinds: by themselves {counts['pass']} of {len(alone)} pass and {counts['fail']} fail; share of those "
+        f"that {'pass' if finding == 'inconclusive' else finding} {number(share.value)} (95 % interval {number(share.low)} to "
+        f"{number(share.high)})."
+    )
+    if finding != "inconclusive" and not share.low > 0.5:
+        finding, said = "inconclusive", f"{said} These are not surely most, so nothing is decided."
+    return msgspec.structs.replace(judgement, finding=finding, why=f"{judgement.why} {said}")
+
+
+def chance(score: Measured, margin: float, statement: str, draws: str = "seeds") -> Judgement:
     """Whether a score is chance: equivalent to one half within a margin. `statement` is about the score minus 0.5."""
-    gap = msgspec.structs.replace(score, value=score.value - 0.5, low=score.low - 0.5, high=score.high - 0.5)
-    return judged(gap, near_zero, margin, statement, draws)
+    moved = (score.value, score.low_bound, score.high_bound)
+    value, low, high = (part - 0.5 for part in moved)
+    gap = msgspec.structs.replace(score, value=value, low_bound=low, high_bound=high)
+    return decided(gap, near_zero, margin, statement, draws)
 
 
 def missing(why: str, n: int, seeds: int = 1) -> Estimate:

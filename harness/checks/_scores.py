@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
-from harness.checks._judging import above, judged, number
+from harness.checks._judging import Rule, above, judged, number, of_most_seeds
 from harness.contracts import Check, Judgement, ProbeName, TargetName
 from harness.errors import CheckError
-from harness.maths.estimate import Measured, difference
+from harness.maths.estimate import Estimate, Measured, difference
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence, ProbeEvidence
@@ -46,6 +47,10 @@ class Beats(OfTarget, frozen=True, kw_only=True):
         """What it is compared with: another probe at the same place and layer, unless a kind says otherwise."""
         return own.beside(self.against)
 
+    def others(self, other: ProbeEvidence) -> Measured:
+        """The score that it is compared with."""
+        return other.measure(metric=self.metric, target=self.target)
+
     @property
     def rival(self) -> str:
         """What it is compared with, in words."""
@@ -62,7 +67,7 @@ class Beats(OfTarget, frozen=True, kw_only=True):
         other = self.other(evidence, own)
         return compared(
             own.measure(metric=self.metric, target=self.target),
-            other.measure(metric=self.metric, target=self.target),
+            self.others(other),
             metric=self.metric,
             this=self.subject + ("" if self.target == "truth" else f" on {self.target}"),
             that=self.rival,
@@ -72,12 +77,34 @@ class Beats(OfTarget, frozen=True, kw_only=True):
 
 
 def compared(
-    one: Measured, other: Measured, *, metric: str, this: str, that: str, where: str, margin: float = 0.0
+    one: Measured,
+    other: Measured,
+    *,
+    metric: str,
+    this: str,
+    that: str,
+    where: str,
+    margin: float = 0.0,
+    rule: Rule = above,
 ) -> Judgement:
-    """Whether `one` scores above `other` by more than `margin`; the names are for the sentence."""
+    """What `rule` says of `one` less `other`, such as that it is above `margin`; the names are for the sentence."""
     values = [number(float(side.value.mean())) for side in (one, other)]
     statement = f"{metric} of {this} ({values[0]}) minus that of {that} ({values[1]}), {where}"
-    return judged(difference(one, other), above, margin, statement)
+    judgement = judged(difference(one, other), rule, margin, statement)
+    if not one.drawn or judgement.estimate.why:
+        return judgement
+    paired = len(other.value) == len(one.value)
+
+    # What one seed does is no claim about others.
+    own, rival = (msgspec.structs.replace(side, drawn=False) for side in (one, other))
+
+    def alone(seed: int) -> Estimate:
+        return difference(own.at(seed=seed), rival.at(seed=seed) if paired else rival)
+
+    apart = one.value[:, 0] - (other.value[:, 0] if paired else other.value.mean())
+    if [rule(alone(int(seed)), margin)[0] for seed in (apart.argmax(), apart.argmin())] != ["pass", "fail"]:
+        return judgement
+    return of_most_seeds(judgement, [alone(seed) for seed in range(len(apart))], rule, margin)
 
 
 def different(name: str, first: str, second: str) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._judging import at_least, judged
+from harness.checks._judging import at_least, decided
 from harness.checks._scores import different
 from harness.contracts import Check, Judgement, ProbeName
-from harness.maths.estimate import over_seeds, row_mean
+from harness.maths.estimate import row_mean
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -42,6 +42,6 @@ class AgreesWithSupervised(Check, frozen=True, kw_only=True):
         # Averaging the supervised probe's answers over its seeds first gives the mean over all pairs of seeds.
         supervised = np.sign(other.score).astype(np.float64).mean(axis=0)
         alike = (1 + np.sign(answers.score).astype(np.float64) * supervised) / 2
-        agreement = over_seeds(row_mean(alike, own.groups, 0.0, 1.0)).one(0)
+        agreement = own.of_seeds(row_mean(alike, own.groups, 0.0, 1.0))
         statement = f"agreement of {self.subject} with {self.against}, layer {own.layer}"
-        return judged(agreement, at_least, self.threshold, statement)
+        return decided(agreement, at_least, self.threshold, statement)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from harness.checks._folds import held_out
-from harness.checks._judging import above, judged
+from harness.checks._judging import above, decided
 from harness.checks._scores import different
 from harness.contracts import Check, Judgement, ProbeName
-from harness.maths.estimate import Measured, over_seeds, row_mean
+from harness.maths.estimate import Measured, row_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,9 +48,9 @@ class BeatsOutput(Check, frozen=True, kw_only=True):
         different(self.kind(), self.probe, self.against)
         own, answer = self.own(evidence), evidence.of(self.against, self.condition, fit_on=self.fit_on)
         score, log_odds = own.answers().score[:, 0], answer.answers().score[0, 0]
-        gain = over_seeds(information_gain(score, log_odds, own.labels(), own.groups)).one(0)
+        gain = own.of_seeds(information_gain(score, log_odds, own.labels(), own.groups))
         statement = f"bits about the truth that {self.subject} adds to {self.against}, layer {own.layer}"
-        return judged(gain, above, self.margin, statement)
+        return decided(gain, above, self.margin, statement)
 
 
 def information_gain(score: np.ndarray, log_odds: np.ndarray, labels: np.ndarray, group: np.ndarray) -> Measured:

@@ -9,7 +9,6 @@ from msgspec import Meta
 from harness.checks._judging import chance
 from harness.checks._scores import OfScore
 from harness.contracts import Erasure, Judgement, TargetName
-from harness.maths.estimate import over_seeds
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -54,4 +53,4 @@ class ChanceAfterErasure(OfScore, frozen=True, kw_only=True):
             f"{self.metric} of {self.subject} on {self.of} minus 0.5, {self.of} erased by {self.by}{times}, "
             f"layer {own.layer}"
         )
-        return chance(over_seeds(found).one(0), self.margin, statement)
+        return chance(found, self.margin, statement)

@@ -9,7 +9,6 @@ from msgspec import Meta
 from harness.checks._judging import chance
 from harness.checks._scores import OfScore
 from harness.contracts import Judgement
-from harness.maths.estimate import over_seeds
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -41,4 +40,4 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
         found = own.measure(metric=self.metric, target=own.target, shuffles=self.shuffles)
         on = "" if own.target == "truth" else f" on {own.target}"
         statement = f"{self.metric} of {self.subject}{on} minus 0.5, training labels shuffled, layer {own.layer}"
-        return chance(over_seeds(found).one(0), self.margin, statement, draws="shuffles")
+        return chance(found, self.margin, statement, draws="shuffles")

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from harness.checks._judging import above, judged
+from harness.checks._judging import above, decided
 from harness.contracts import Check, Judgement, TargetName
-from harness.maths.estimate import over_seeds
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -48,4 +47,4 @@ class DetectsAnomaly(Check, frozen=True, kw_only=True):
             found = msgspec.structs.replace(found, value=1 - found.value, influence=-found.influence)
         value = ", its first value" if self.unusual == "first" else ""
         statement = f"AUROC of {self.subject} on {self.target}{value}, layer {own.layer}"
-        return judged(over_seeds(found).one(0), above, self.least, statement)
+        return decided(found, above, self.least, statement)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class DirectionIsCausal(Check, frozen=True, kw_only=True):
     """The network's own answer follows when its states are moved along the probe's direction.
 
-    The states are moved where the answer is produced (see `interventions`, whose own entry for this probe and place is used if
+    The states are moved, along the direction of the probe's first seed, where the answer is produced (see `interventions`, whose own entry for this probe and place is used if
     there is one), towards what the probe says is the second answer. Statistic: the change of the log-odds of that answer per
     standard deviation of the states. Test: its 95 % interval, clustered by group. Threshold: what 19 of 20 random directions of
     the same length do not reach, from the spread of those that were tried; they have no sign, so that it counts both ways. A

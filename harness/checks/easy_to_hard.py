@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._judging import at_least, judged, number
-from harness.checks._scores import OfScore
+from harness.checks._judging import at_least
+from harness.checks._scores import OfScore, compared
 from harness.contracts import ConditionName, Judgement
 from harness.errors import CheckError
-from harness.maths.estimate import difference, over_seeds
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -45,10 +44,13 @@ class EasyToHard(OfScore, frozen=True, kw_only=True):
             )
         own = self.own(evidence)
         other = evidence.of(self.probe, self.condition, fit_on=reference, layer=own.layer.layer)
-        sides = [one.measure(metric=self.metric) for one in (own, other)]
-        values = [number(over_seeds(side).one(0).value) for side in sides]
-        statement = (
-            f"{self.metric} of {self.subject} ({values[0]}) minus that of the same fitted on {reference} ({values[1]}), layer "
-            f"{own.layer}"
+        return compared(
+            own.measure(metric=self.metric),
+            other.measure(metric=self.metric),
+            metric=self.metric,
+            this=self.subject,
+            that=f"the same fitted on {reference}",
+            where=f"layer {own.layer}",
+            margin=-self.margin,
+            rule=at_least,
         )
-        return judged(difference(*sides), at_least, -self.margin, statement)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._judging import at_least, judged
+from harness.checks._judging import at_least, decided
 from harness.contracts import Check, ConditionName, Judgement
 from harness.errors import CheckError
-from harness.maths.estimate import over_seeds, row_mean
+from harness.maths.estimate import row_mean
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -55,6 +55,6 @@ class InsensitiveToPersona(Check, frozen=True, kw_only=True):
         order = np.argsort(here)
         answers = [np.sign(one.answers().score[:, :, rows[order]]) for one, rows in ((own, here), (other, there))]
         alike = (1 + answers[0] * answers[1]) / 2
-        agreement = over_seeds(row_mean(alike, own.groups[here[order]], 0.0, 1.0)).one(0)
+        agreement = own.of_seeds(row_mean(alike, own.groups[here[order]], 0.0, 1.0))
         statement = f"agreement of {self.subject} with its answers on {self.against}, layer {own.layer}"
-        return judged(agreement, at_least, self.threshold, statement)
+        return decided(agreement, at_least, self.threshold, statement)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._judging import at_least, judged
+from harness.checks._judging import at_least, decided
 from harness.contracts import Check, Judgement
 from harness.errors import CheckError
-from harness.maths.estimate import Measured, over_seeds, row_mean
+from harness.maths.estimate import Measured, row_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class InvariantToPrompt(Check, frozen=True, kw_only=True):
                 "two templates or more"
             )
         statement = f"agreement of two templates by {self.subject}, layer {own.layer}"
-        return judged(over_seeds(found).one(0), at_least, self.threshold, statement)
+        return decided(own.of_seeds(found), at_least, self.threshold, statement)
 
 
 def agreement_across_prompts(score: np.ndarray, example: np.ndarray, group: np.ndarray) -> Measured | None:

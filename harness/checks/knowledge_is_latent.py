@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._judging import UNFAVOURABLE_FIRST, at_least, at_most, chance, judged
+from harness.checks._judging import UNFAVOURABLE_FIRST, at_least, at_most, chance, decided
 from harness.checks._scores import different
 from harness.contracts import Check, ConditionName, Erasure, Judgement, ProbeName
-from harness.maths.estimate import over_seeds
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -58,18 +57,15 @@ class KnowledgeIsLatent(Check, frozen=True, kw_only=True):
         says = evidence.of(self.against, self.condition, fit_on=self.fit_on)
         elsewhere = evidence.of(self.probe, self.condition, fit_on=self.erased_on, layer=own.layer.layer)
         said, known, erased = (
-            over_seeds(found).one(0)
-            for found in (
-                says.measure(metric="auroc"),
-                own.measure(metric="auroc"),
-                elsewhere.measure(metric="auroc", erase=Erasure()),
-            )
+            says.measure(metric="auroc"),
+            own.measure(metric="auroc"),
+            elsewhere.measure(metric="auroc", erase=Erasure()),
         )
         where = f"layer {own.layer}"
         taken_out = f"fitted on {self.erased_on or self.condition} after LEACE took the truth out"
         parts = [
-            judged(said, at_most, self.said, f"AUROC of {self.against} on {self.condition}"),
-            judged(known, at_least, self.known, f"AUROC of {self.subject}, {where}"),
+            decided(said, at_most, self.said, f"AUROC of {self.against} on {self.condition}"),
+            decided(known, at_least, self.known, f"AUROC of {self.subject}, {where}"),
             chance(erased, self.margin, f"AUROC of {self.probe} minus 0.5, {taken_out}, {where}"),
         ]
         decisive = min(parts, key=lambda part: UNFAVOURABLE_FIRST.index(part.finding))

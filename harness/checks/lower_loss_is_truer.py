@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.checks._judging import above, judged, missing
 from harness.contracts import Check, Judgement, TargetName
 from harness.errors import CheckError
-from harness.maths.estimate import Estimate
+from harness.maths.estimate import LEAST_SEEDS, Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +55,8 @@ def _estimate(loss: np.ndarray, accuracy: np.ndarray, seeds: int) -> Estimate:
 
     count = len(loss)
     why = ""
-    if count < 5:
-        why = f"{count} of the 5 fits that it takes at least; raise `seeds` or the probe's `restarts`"
+    if count < LEAST_SEEDS:
+        why = f"{count} of the {LEAST_SEEDS} fits that it takes at least; raise `seeds` or the probe's `restarts`"
     elif np.ptp(loss) == 0 or np.ptp(accuracy) == 0:
         why = "all fits have the same loss or the same accuracy"
     if why:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._judging import below, judged, missing, number
+from harness.checks._judging import below, decided, judged, missing, number
 from harness.contracts import Check, Judgement
 from harness.errors import CheckError
-from harness.maths.estimate import Measured, over_seeds
+from harness.maths.estimate import Measured
 from harness.maths.laws import LAWS, Law, violation
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class ObeysLaws(Check, frozen=True, kw_only=True):
         if not dealt.mean() > LEAST:
             why = f"it is so unsure that chance would break the laws by {number(float(dealt.mean()))} only"
             return judged(missing(why, len(group), len(broken)), below, self.threshold, statement)
-        ratio = over_seeds(ratio_of_means(broken, dealt, group)).one(0)
+        ratio = own.of_seeds(ratio_of_means(broken, dealt, group))
         means = f"({number(float(broken.mean()))} over that of the same probabilities dealt out at random, {number(float(dealt.mean()))})"
-        return judged(ratio, below, self.threshold, f"{', '.join(relations)}: {statement} {means}")
+        return decided(ratio, below, self.threshold, f"{', '.join(relations)}: {statement} {means}")
 
     def _relations(self, there: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Those of the laws that are judged, in the order of the laws."""

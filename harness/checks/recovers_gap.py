@@ -9,7 +9,7 @@ from msgspec import Meta
 from harness.checks._judging import at_least, judged, missing, number
 from harness.contracts import Check, ConditionName, Judgement, ProbeName
 from harness.errors import CheckError
-from harness.maths.estimate import Estimate, Measured, difference, linearised, over_seeds
+from harness.maths.estimate import Estimate, Measured, difference, over_seeds, ratio
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -21,7 +21,7 @@ class RecoversGap(Check, frozen=True, kw_only=True):
     Statistic: the performance gap recovered, (AUROC − floor) / (ceiling − floor), all against the truth. The floor is what is
     found on the same rows by a probe that was fitted on what the network says there (write one with `target: bob`), or by
     the network's own answer (`floor: zero_shot`). The ceiling is a probe with labels on honest rows. Test: the 95 % interval
-    of the ratio, by its linear approximation, clustered by group. Threshold: `least`, a convention of ours. Without a gap
+    of the ratio (Fieller's, from the joined intervals of all three), clustered by group. Threshold: `least`, a convention of ours. Without a gap
     between floor and ceiling, nothing can be decided.
     """
 
@@ -86,7 +86,7 @@ class RecoversGap(Check, frozen=True, kw_only=True):
 
 
 def recovered(probe: Measured, floor: Measured, ceiling: Measured) -> Estimate:
-    """(probe − floor) / (ceiling − floor), with the interval of its linear approximation, clustered by group.
+    """(probe − floor) / (ceiling − floor), with Fieller's interval, clustered by group.
 
     Its `why` says so where there is no gap: where the interval of ceiling − floor reaches down to zero.
     """
@@ -96,5 +96,4 @@ def recovered(probe: Measured, floor: Measured, ceiling: Measured) -> Estimate:
     if not whole.low > 0:
         why = whole.why or f"the ceiling is not above the floor: the gap is {gap:.3f}, with zero in its interval"
         return missing(why, whole.n)
-    share = (values[0] - values[1]) / gap
-    return linearised(share, [(1 / gap, probe), ((share - 1) / gap, floor), (-share / gap, ceiling)])
+    return ratio([(1, probe), (-1, floor)], [(1, ceiling), (-1, floor)])

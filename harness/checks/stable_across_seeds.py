@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from harness.checks._judging import at_least, judged, missing
 from harness.contracts import Check, Judgement
-from harness.maths.estimate import Measured, over_seeds
+from harness.maths.estimate import LEAST_SEEDS, Measured, few_seeds, over_seeds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ class StableAcrossSeeds(Check, frozen=True, kw_only=True):
 
     Statistic: share of rows on which two different seeds agree, mean over all pairs of seeds, signs resolved on training
     rows; a score of exactly 0 agrees half. Test: its 95 % interval, from the rows' clustered variance and the seeds'
-    (jackknife of a U-statistic of two, which takes three seeds). Threshold: `threshold`, 0.9 unless you set it: a convention of ours; two
+    (jackknife of a U-statistic of two); it takes six seeds. Threshold: `threshold`, 0.9 unless you set it: a convention of ours; two
     unrelated probes agree on one half, and CCS and PCA on 57 to 100 % of rows.
     """
 
@@ -36,10 +36,10 @@ class StableAcrossSeeds(Check, frozen=True, kw_only=True):
         score = own.answers().score[:, 0]
         statement = f"agreement of two seeds of {self.subject}, layer {own.layer}"
         seeds, rows = score.shape
-        if seeds < 3:
-            why = f"{seeds} of the 3 seeds that it takes; raise `seeds`, or name a probe that draws random numbers"
+        if seeds < LEAST_SEEDS:
+            why = f"{few_seeds(seeds)}, or name a probe that draws random numbers"
             return judged(missing(why, rows, seeds), at_least, self.threshold, statement)
-        agreement = over_seeds(pairwise_agreement(score, own.groups)).one(0)
+        agreement = over_seeds(pairwise_agreement(score, own.groups), exact=True).one(0)
         return judged(agreement, at_least, self.threshold, statement)
 
 

@@ -49,13 +49,14 @@ class TruthBeforeOpinion(Check, frozen=True, kw_only=True):
             f"earliest informative layer of {self.over}{by} minus that of truth by {self.subject}, among layers "
             f"{truth.layers[0]} to {truth.layers[-1]}"
         )
-        return judged(self._lead(truth, other), on_one_side, 0.0, statement)
+        return judged(self._lead(truth, other, own.few_seeds), on_one_side, 0.0, statement)
 
-    def _lead(self, truth: Curve, other: Curve) -> Estimate:
+    def _lead(self, truth: Curve, other: Curve, few: str) -> Estimate:
         unseen = [name for name, curve in (("truth", truth), (self.over, other)) if not is_informative(curve)]
         why = f"no layer shows {' and '.join(unseen)} above chance" if unseen else ""
         if cluster_count(truth.auroc.group) < 2:
             why = ONE_GROUP
+        why = few or why
         if not why:
             return lead(truth, other)
         return missing(why, len(truth.auroc.group), len(truth.auroc.value))

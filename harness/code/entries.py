@@ -40,6 +40,8 @@ WITHOUT: Mapping[str, str] = {
     "report.manifest": "what may differ between two honest runs, which is in no result",
     "code": "finds the code of a stage",
     "plan": "says which stages there are; what a stage makes stands in its own class",
+    "untrusted.worker": "where something is done, and how long it may take, makes no difference to what comes of it",
+    "untrusted.bounded": "where something is done, and how long it may take, makes no difference to what comes of it",
     "execution.record": _NOTED,
     "execution.run:Run.__init__": "holds what the results are made with, none of which is made there",
     "execution.run:Run.get": _OF_ANOTHER,

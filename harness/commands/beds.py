@@ -9,6 +9,7 @@ import typer
 
 from harness.commands.options import StoreRoot
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
+from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ Options = Annotated[
 def train(
     name: Annotated[str, typer.Argument(help="A test bed with a network, such as quirky.", show_default=False)],
     options: Options = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write; else beds/NAME here.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=own_path, metavar="<path>", help="Folder to write; else beds/NAME here."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first weights, the order and the data.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Fewer or more steps than the recipe's.")] = None,
     claims: Annotated[
@@ -104,19 +108,19 @@ def verify(
             raise UsageError("--keep is for a folder that `harness bed train` wrote; what a card says is its author's")
         outcome = verify_card(own_bed(name, _options(options)), _store(store), Reporter())
         raise typer.Exit(_shown(outcome.checks))
-    if keep and not Path(name).is_dir():
+    if keep and not own_path(name).is_dir():
         raise UsageError(
             f"--keep writes into a folder that `harness bed train` wrote, and {name} is none; leave it out"
         )
     outcome = verify_bed(_bed(name, options), _store(store), Reporter())
     if keep:
-        add_figures(Path(name), figures(outcome.checks))
+        add_figures(own_path(name), figures(outcome.checks))
     raise typer.Exit(_shown(outcome.checks))
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="A new folder to write.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(parser=own_path, help="A new folder to write.", show_default=False)],
 ) -> None:
     """Writes a small bed of your own to begin with: weights, data and a commented card whose claims hold.
 
@@ -139,7 +143,7 @@ def _has_card(name: str) -> bool:
     from harness.assets.bed_folder import CARD, is_own
     from harness.training.note import NOTE
 
-    place = Path(name).expanduser()
+    place = own_path(name)
     if place.is_dir():
         return (place / CARD).exists() or not (place / NOTE).exists()
     return is_own(name)
@@ -148,10 +152,10 @@ def _has_card(name: str) -> bool:
 def _bed(name: str, options: list[str] | None) -> NetworkBed:
     from harness.training.note import bed_in, bed_named
 
-    if Path(name).is_dir():
+    if (folder := own_path(name)).is_dir():
         if options:
             raise UsageError("a folder of weights knows its options; leave --set out")
-        return bed_in(Path(name))
+        return bed_in(folder)
     return bed_named(name, _options(options))
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.contracts import Analysis, Check, Metric, Probe, kind
+from harness.commands.error_rates import error_rates
+from harness.contracts import Analysis, Check, Metric, Probe, Source, kind
 from harness.contracts.network_bed import NetworkBed, Recipe
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words
@@ -114,9 +115,12 @@ def _facts(cls: type[kind.Kind]) -> list[str]:
     if issubclass(cls, Metric) and (beside := cls().beside):
         facts.append(f"Always reported together with {', '.join(beside)}.")
     if issubclass(cls, Check) and cls.claim:
-        facts.append(f"Claim: {cls.claim}.")
+        facts += [f"Claim: {cls.claim}.", *error_rates(cls.kind())]
     if issubclass(cls, NetworkBed):
         facts += _of_network(cls())
+    if issubclass(cls, Source) and cls.columns:
+        text = "" if "text" in cls.columns else f"; `text` is its {cls.text_from}"
+        facts.append(f"Fields for a template: {', '.join(cls.columns)}{text}.")
     for what in ("answers", "template"):
         value = getattr(cls, what, None)
         if isinstance(value, (str, tuple)) and value:

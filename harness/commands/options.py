@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import EXIT_USAGE
+from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ StoreRoot = Annotated[
 ]
 
 
-SpecPath = Annotated[Path, typer.Argument(help="A spec, such as specs/cities.yaml.", show_default=False)]
+SpecPath = Annotated[
+    Path, typer.Argument(parser=own_path, help="A spec, such as specs/cities.yaml.", show_default=False)
+]
 
 
-SpecPaths = Annotated[list[Path], typer.Argument(help="One or more specs.", show_default=False)]
+SpecPaths = Annotated[list[Path], typer.Argument(parser=own_path, help="One or more specs.", show_default=False)]
 
 
 Sets = Annotated[
@@ -35,7 +38,9 @@ Sets = Annotated[
 ]
 
 
-Out = Annotated[Path, typer.Option("--out", help="Folder in which reports/NAME is written.")]
+Out = Annotated[
+    Path, typer.Option("--out", parser=own_path, metavar="<path>", help="Folder in which reports/NAME is written.")
+]
 
 
 def chosen_store(root: str | None) -> Store:

@@ -44,7 +44,9 @@ def plan(
     if tensor_parallel and on is None:
         fail("--tensor-parallel splits a network over devices; say which: --devices 8x80GiB")
     the_store = chosen_store(store)
-    planned = Run(pipeline.planned(language.read(spec, sets or ()), spec.resolve().parent, the_store), the_store)
+    planned = Run(
+        pipeline.planned(language.read(spec, sets or (), look=True), spec.resolve().parent, the_store), the_store
+    )
     stored, costed = planned.plan.stored(the_store), costs.estimate(planned)
     described = costs.as_json(planned.plan, stored, costed)
     table = costs.as_table(planned.plan, stored, costed)

@@ -11,11 +11,12 @@ import typer
 
 from harness.commands.options import Sets, SpecPaths, fail
 from harness.errors import EXIT_USAGE, SpecError
+from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 
 def validate(specs: SpecPaths, sets: Sets = None) -> None:
-    """Checks specs and prints every error with its place.
+    """Checks specs and prints every error with its place. Reads the heads of data files, and forwards nothing.
 
     Example: `harness validate specs/*.yaml`
     """
@@ -24,7 +25,7 @@ def validate(specs: SpecPaths, sets: Sets = None) -> None:
     problems = 0
     for path in specs:
         try:
-            spec = language.read(path, sets or ())
+            spec = language.read(path, sets or (), look=True)
         except SpecError as error:
             problems += len(error.problems)
             print(printable(str(error)), file=sys.stderr)
@@ -73,7 +74,9 @@ def schema(
 
 def init(
     name: Annotated[str, typer.Argument(help="Name of the experiment; NAME.yaml is written.", show_default=False)],
-    folder: Annotated[Path, typer.Option("--in", help="Folder to write it into.")] = Path("."),
+    folder: Annotated[
+        Path, typer.Option("--in", parser=own_path, metavar="<path>", help="Folder to write it into.")
+    ] = Path("."),
 ) -> None:
     """Writes a commented starter spec that runs as it is.
 
@@ -90,4 +93,4 @@ def init(
             file.write(text)
     except FileExistsError:
         fail(f"{place} is there already; choose another name, or remove it first")
-    print(printable(f"wrote {place}; next: harness run {place}"))
+    print(printable(f"wrote {place}; next: harness preview {place}, then harness run {place}"))

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from harness.contracts.analysis import Analysis, Drawn
 from harness.contracts.checks import (
+    ALL_LAYERS,
     Check,
     ConditionName,
     Finding,
@@ -37,10 +38,11 @@ from harness.contracts.checks import (
     TargetName,
     named_by,
 )
-from harness.contracts.data import Bed, Distractor, Factor, PromptTable, Source
+from harness.contracts.data import Bed, Distractor, Factor, Head, PromptTable, Source
 from harness.contracts.probes import Answers, Erasure, Fitted, Normalisation, Normaliser, Pairs, Probe, Readout
 
 __all__ = [
+    "ALL_LAYERS",
     "Analysis",
     "Answers",
     "Bed",
@@ -53,6 +55,7 @@ __all__ = [
     "Finding",
     "Fits",
     "Fitted",
+    "Head",
     "Judgement",
     "LawMetric",
     "LayerChoice",

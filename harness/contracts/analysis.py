@@ -12,17 +12,25 @@ from harness.contracts.kind import Kind, built_in, canonical, find
 
 if TYPE_CHECKING:
     import polars as pl
-    from matplotlib.figure import Figure
 
     from harness.execution.run import Run
     from harness.plan.plan import Plan
     from harness.plan.stage import Stage
+    from harness.report.figures.canvas import Surface
     from harness.report.scores import Scores
 
-OF_EVERY_REPORT = ("results.csv", "seeds.csv", "checks.csv", "restarts.csv", "depth.csv")
+OF_EVERY_REPORT = (
+    "results.parquet",
+    "headline.parquet",
+    "seeds.parquet",
+    "restarts.parquet",
+    "depth.parquet",
+    "rows.parquet",
+    "noise.parquet",
+)
 """Tables of a report that no analysis makes."""
 
-_FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\.csv")
+_FILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\.parquet")
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -30,7 +38,7 @@ class Drawn(msgspec.Struct, frozen=True):
 
     name: str
     """Of its file, without ending; of a-z, 0-9, - and _."""
-    figure: Figure
+    figure: Surface
     caption: str
     """What it shows, in one sentence or two."""
 
@@ -43,7 +51,8 @@ class Analysis(Kind, frozen=True):
     """How a spec asks for one of the harness's own that has a key at the top, such as `geometry: true`; empty for one that is named
     among `analyses`."""
     files: ClassVar[tuple[str, ...]] = ()
-    """Tables that it puts into the report's folder, in their order: plain names that end in .csv."""
+    """Tables that it puts into the report's folder, in their order: plain names that end in .parquet. They lie beside what is committed; see
+    `harness.report.folder`."""
     opens: ClassVar[bool] = False
     """Whether its section stands before the scores and not behind them."""
 
@@ -53,9 +62,9 @@ class Analysis(Kind, frozen=True):
         taken |= dict.fromkeys(OF_EVERY_REPORT, "every report")
         for name in cls.files:
             if not _FILE.fullmatch(name):
-                return f'"{name}" is no name for a table; write one of a-z, 0-9, - and _ that ends in .csv, such as {cls.kind()}.csv'
+                return f'"{name}" is no name for a table; write one of a-z, 0-9, - and _ that ends in .parquet, such as {cls.kind()}.parquet'
             if name in taken:
-                return f"{taken[name]} has a table {name} already; choose another name, such as {cls.kind()}.csv"
+                return f"{taken[name]} has a table {name} already; choose another name, such as {cls.kind()}.parquet"
         return ""
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:

@@ -93,6 +93,10 @@ class Judgement(msgspec.Struct, frozen=True):
     """One sentence: the statistic, the layer, the numbers, and how the finding follows from the interval."""
 
 
+ALL_LAYERS = "all"
+"""Stands in tables for the layer of what has none; in files nothing stands there."""
+
+
 class LayerChoice(msgspec.Struct, frozen=True):
     """The layer that summaries and checks look at; as text, what the report says of it: "24 (best validation AUROC)"."""
 
@@ -104,7 +108,7 @@ class LayerChoice(msgspec.Struct, frozen=True):
     """The rule that chose it, in words."""
 
     def __str__(self) -> str:
-        return f"{'all' if self.layer is None else self.layer} ({self.rule})"
+        return f"{ALL_LAYERS if self.layer is None else self.layer} ({self.rule})"
 
 
 class Fits(msgspec.Struct, frozen=True):

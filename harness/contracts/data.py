@@ -25,12 +25,21 @@ class Factor(msgspec.Struct, frozen=True):
     kind: Literal["class", "number", "vector"] = "class"
 
 
+class Head(msgspec.Struct, frozen=True):
+    """The first examples of a data set, for looking a spec over."""
+
+    table: pl.DataFrame
+    """As `Source.load` gives them."""
+    whole: bool
+    """Whether these are all there are."""
+
+
 class Source(Kind, frozen=True):
     """A data set: examples with fields for the template and a label.
 
     `load` returns a table with the columns `example` (text, unique), `group` (text: rows that must not straddle a
     split), `label` (integer, an index into `answers`), further columns of known factors (see `factors`), and
-    whatever fields the template may use.
+    whatever fields the template may use. Every data set offers the field `text`.
     """
 
     folder: ClassVar[str] = "data"
@@ -41,6 +50,10 @@ class Source(Kind, frozen=True):
     """Default template."""
     factors: ClassVar[tuple[Factor, ...]] = ()
     """Columns of the table, besides the label, whose value is known by construction."""
+    columns: ClassVar[tuple[str, ...]] = ()
+    """Fields that its table has for the template, known factors included; empty where only the data can tell."""
+    text_from: ClassVar[str] = "text"
+    """Field that holds the example in words; a template may call it `text`, too."""
     labels_as_written: ClassVar[bool] = False
     """Whether `load` gives labels as somebody wrote them: indices, answers, or booleans. Otherwise an integer is an index."""
     lawful: ClassVar[bool] = False
@@ -52,6 +65,10 @@ class Source(Kind, frozen=True):
         `limit` is a hint: a generated set may stop there; the caller samples. Raises DataError.
         """
         raise NotImplementedError
+
+    def head(self, seed: int, folder: Path) -> Head | None:
+        """The examples that can be read in a moment; None where there is no such way. Raises DataError."""
+        return None
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """A string that changes when the examples would, computed without loading them where possible."""

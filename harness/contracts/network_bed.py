@@ -85,7 +85,7 @@ class NetworkBed(Kind, frozen=True):
     hide anything, as a control; of a network made from nothing, it is the same one before training, which knows nothing."""
     weights: str | None = None
     """A folder that `harness bed train` wrote, in the place of the weights that come with the bed."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["exact", "fast"] = "exact"
     """As a model's own option."""
     packing: Literal["auto", "never"] = "auto"
     """As a model's own option."""

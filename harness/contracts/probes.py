@@ -176,6 +176,8 @@ class Probe(Kind, frozen=True):
     """Whether `fit` is handed labels."""
     seeded: ClassVar[bool] = False
     """Whether the fit depends on the seed. One that does not is fitted once, whatever the spec's `seeds`."""
+    unfitted: ClassVar[bool] = False
+    """Whether its direction is drawn and looks at no state, so that hundreds of seeds cost one matrix product."""
     reads: ClassVar[Literal["states", "log_odds"]] = "states"
     """What it needs of the model. `log_odds` has no layers: the report shows its layer as `all`."""
     asks: ClassVar[Literal["pair", "example"]] = "pair"
@@ -187,6 +189,9 @@ class Probe(Kind, frozen=True):
     """Whether it says how unusual a row is. Larger is more unusual, whatever it is scored against: no sign is resolved, and
     no layer is chosen by what it is scored against, because rows like those that it was fitted on have no unusual one."""
 
+    halves: ClassVar[int] = 20
+    """Halves of its training rows on which it is fitted again at the summary layer: how far its scores move with
+    the training sample. Fewer where a fit is a long descent, or grows many trees; intervals are wider then."""
     directed: ClassVar[bool] = True
     """Whether its score is a linear map of the pair's states, so that it has a direction."""
 

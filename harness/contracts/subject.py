@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+from harness.errors import UsageError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -38,8 +40,8 @@ class Asked(msgspec.Struct, frozen=True):
 class Chat(Protocol):
     """A chat template with the options that a spec gives it."""
 
-    def ask(self, user: str) -> Asked:
-        """What the user says, in a chat. Raises UsageError where the template refuses, or the words do not come out."""
+    def ask_all(self, users: Sequence[str]) -> list[Asked | UsageError]:
+        """What a user says in each of some chats, or an error where the template refuses, or the words do not come out."""
 
     @property
     def unwritten(self) -> str:
@@ -56,6 +58,10 @@ class Tokenizer(Protocol):
     @property
     def has_chat(self) -> bool:
         """Whether it has a chat template."""
+
+    @property
+    def begins(self) -> bool:
+        """Whether encoding puts a token before the text."""
 
     @property
     def control(self) -> Sequence[str]:

@@ -55,6 +55,8 @@ class CityStatements(Source, frozen=True):
     """Where the wrong country comes from. One of the same continent is harder to tell apart."""
 
     source: ClassVar[str] = "After Marks & Tegmark 2023, arXiv 2310.06824, §2 (their sets `cities` and `neg_cities`)"
+    columns: ClassVar[tuple[str, ...]] = ("population", "city", "country", "statement")
+    text_from: ClassVar[str] = "statement"
     answers: ClassVar[tuple[str, ...]] = ("false", "true")
     factors: ClassVar[tuple[Factor, ...]] = (Factor("population", kind="number"),)
     relation: ClassVar[str]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data._bombs import MOST_COLUMNS
+from harness.data._first_look import MOST_COLUMNS
 from harness.data._records import Cells
 from harness.errors import DataError
 from harness.untrusted.spellings import is_number

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from harness.data._bombs import MOST_COLUMNS, check_file, check_parquet
+from harness.data._first_look import MOST_COLUMNS, check_file
 from harness.data._json_lines import read_json_lines, series
 from harness.data._records import SEPARATORS, Cells, Quote, read_records
 from harness.errors import DataError, did_you_mean
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+SPREADSHEETS = (".xls", ".xlsx", ".ods", ".numbers")
 
 
 def within(folder: Path, name: str) -> Path:
@@ -45,9 +46,12 @@ def existing(path: Path, name: str) -> Path:
         siblings = sorted(p.name for p in path.parent.glob("*") if p.suffix in ENDINGS)
         raise DataError(f"{name}: there is no such file (looked for {path}){did_you_mean(path.name, siblings)}")
     if path.suffix.lower() not in ENDINGS:
-        raise DataError(
-            f'{name}: files ending in "{path.suffix}" cannot be read; convert it to one of {", ".join(ENDINGS)}'
+        remedy = (
+            'save it as "CSV UTF-8"'
+            if path.suffix.lower() in SPREADSHEETS
+            else f"convert it to one of {', '.join(ENDINGS)}"
         )
+        raise DataError(f'{name}: files ending in "{path.suffix}" cannot be read; {remedy}')
     if path.stat().st_size == 0:
         raise DataError(f"{name}: the file is empty")
     check_file(path, name)
@@ -90,7 +94,7 @@ def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) ->
     try:
         table = pl.scan_parquet(path, glob=False)
         columns = choose(table.collect_schema().names())
-        count = check_parquet(table, columns, name)
+        count: int = table.select(pl.len()).collect().item()
         rows = table.select(columns).collect()
     except PolarsError as error:
         raise DataError(f"{name}: {str(error).splitlines()[0]}") from error
@@ -142,7 +146,8 @@ def _not_utf8(path: Path, name: str) -> DataError:
             except UnicodeDecodeError as error:
                 at = start + error.start
                 return DataError(
-                    f"{name}:{number}: not UTF-8 (byte 0x{line[error.start]:02x} at {at:,}); save the file as UTF-8"
+                    f"{name}:{number}: not UTF-8 (byte 0x{line[error.start]:02x} at {at:,}); save the file as UTF-8, "
+                    'in Excel as "CSV UTF-8"'
                 )
             start += len(line)
     return DataError(f"{name}: not UTF-8; save the file as UTF-8")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from harness.errors import DataError, did_you_mean
+from harness.errors import ColumnsMissing, DataError, MissingColumn, did_you_mean
 from harness.maths.draws import keys
 from harness.untrusted.spellings import TRUTH, no_fractions, shown, spelled, valued, without_nan
 
@@ -19,6 +19,9 @@ MAX_FIELDS = 64
 
 MAX_CHARACTERS = 100_000
 """Longest cell. No model here reads that much, and one stray cell of a broken file can be the whole file."""
+
+_CELLS = ("0", "1", "true", "false", "yes", "no")
+"""What stands in a cell and is no name of a column."""
 
 OWN_NAMES = ("example", "group", "label", "split")
 """Columns that mean something to the program; a table's own columns of these names are no fields."""
@@ -44,8 +47,8 @@ class Columns(msgspec.Struct, frozen=True):
         missing = [(name, option) for option, names in options.items() for name in names if name not in available]
         if missing:
             near = {name: tail for name, _ in missing if "known:" not in (tail := did_you_mean(name, available))}
-            each = (f'no column "{name}" (option `{option}`){near.get(name, "")}' for name, option in missing)
-            raise DataError(f"{self.place}: {'; '.join(each)} (columns: {', '.join(available)})")
+            each = [MissingColumn(name, option, near.get(name, "")) for name, option in missing]
+            raise ColumnsMissing(self.place, each, available, _oddity(available))
         named = [name for names in options.values() for name in names]
         for name in self.factors:
             if name in (*OWN_NAMES, "truth", self.label):
@@ -110,7 +113,9 @@ class Columns(msgspec.Struct, frozen=True):
         if not (whole := no_fractions(cells)).all():
             reason = f"the label {cells.filter(~whole)[0]} is not a whole number"
             raise self._error(~whole, cells.name, reason, lines)
-        return cells.cast(pl.Int64) if cells.dtype.is_float() else cells if cells.dtype != pl.String else spelled(cells)
+        if cells.dtype.is_float():
+            return cells.cast(pl.Int64)
+        return cells if cells.dtype.is_integer() or cells.dtype == pl.Boolean else spelled(cells)
 
     def _factor(self, cells: pl.Series, lines: Sequence[int | str] | None) -> pl.Series:
         """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet, or the one given."""
@@ -149,6 +154,21 @@ class Columns(msgspec.Struct, frozen=True):
         row = wrong.fill_null(False).arg_max() or 0
         line = f" (line {lines[row]})" if lines is not None else ""
         return DataError(f'{self.place}: row {row + 1}, column "{column}": {reason}{line}')
+
+
+def _oddity(header: Sequence[str]) -> str:
+    """A sentence about a header that looks wrong as a whole, with the remedy; else empty."""
+    if header and header[0].lower().startswith("sep="):
+        return f'the first line, "{header[0]}", is no header: take it out, and separate cells by commas'
+    for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if len(header) == 1 and separator in header[0]:
+            remedy = {"\t": "name the file .tsv", ",": "name the file .csv"}.get(separator, "save it with commas")
+            return f"cells seem to be separated by {called}: {remedy}"
+    if blank := [name for name in header if name != name.strip()]:
+        return f'"{blank[0]}" has a blank around it: take blanks out before and after commas'
+    if any(name.casefold() in _CELLS for name in header):
+        return "the first line seems to be a row: put a header with the names of the columns above it"
+    return ""
 
 
 def _fields(table: pl.DataFrame) -> pl.DataFrame:

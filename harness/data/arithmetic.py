@@ -27,6 +27,8 @@ class Arithmetic(Source, frozen=True):
     """A wrong result is off by at most so much. Nearer results cannot be told by their size alone."""
 
     source: ClassVar[str] = "After the sums of Mallen & Belrose 2023, arXiv 2312.01037"
+    columns: ClassVar[tuple[str, ...]] = ("smaller_summand", "a", "b", "c", "statement")
+    text_from: ClassVar[str] = "statement"
     answers: ClassVar[tuple[str, ...]] = ("false", "true")
     template: ClassVar[str] = "{{ a }} + {{ b }} = {{ c }}. This statement is {{ answer }}."
     factors: ClassVar[tuple[Factor, ...]] = (Factor("smaller_summand", kind="number"),)

@@ -37,6 +37,20 @@ class Characters(Source, frozen=True):
         "After Burns et al. 2022 (arXiv 2212.03827), §6, and Farquhar et al. 2023 (arXiv 2312.10029), §6: a simulated believer's "
         "belief is as consistent as the truth; the world is our own"
     )
+    columns: ClassVar[tuple[str, ...]] = (
+        "says",
+        "red",
+        "blue",
+        "speaker",
+        "code",
+        "who",
+        "topic",
+        "chance",
+        "after_0",
+        "after_1",
+        "story",
+    )
+    text_from: ClassVar[str] = "story"
     answers: ClassVar[tuple[str, ...]] = ("no", "yes")
     template: ClassVar[str] = "{{ story }} {{ answer }}"
     factors: ClassVar[tuple[Factor, ...]] = (

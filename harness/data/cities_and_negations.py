@@ -22,6 +22,7 @@ class CitiesAndNegations(CityStatements, frozen=True):
     source: ClassVar[str] = (
         'Marks, "What\'s up with LLMs representing XORs of arbitrary features?" (2024), after Marks & Tegmark 2023, §2'
     )
+    columns: ClassVar[tuple[str, ...]] = (*CityStatements.columns, "negated", "relation")
     template: ClassVar[str] = "The city of {{ city }} {{ relation }} {{ country }}. This statement is {{ answer }}."
     factors: ClassVar[tuple[Factor, ...]] = (
         *CityStatements.factors,

@@ -27,6 +27,8 @@ class Comparisons(Source, frozen=True):
     """Largest number. Long numbers fall into several tokens and are harder."""
 
     source: ClassVar[str] = "After Marks & Tegmark 2023, arXiv 2310.06824, §2 (their set `larger_than`)"
+    columns: ClassVar[tuple[str, ...]] = ("difference", "a", "b", "statement")
+    text_from: ClassVar[str] = "statement"
     answers: ClassVar[tuple[str, ...]] = ("false", "true")
     template: ClassVar[str] = "{{ a }} is larger than {{ b }}. This statement is {{ answer }}."
     factors: ClassVar[tuple[Factor, ...]] = (Factor("difference", kind="number"),)

@@ -51,6 +51,8 @@ class Compounds(Source, frozen=True):
     source: ClassVar[str] = (
         "Our own; conjunctions as in Burns et al.'s outlook on further consistency properties (2022, §5)"
     )
+    columns: ClassVar[tuple[str, ...]] = ("law", "parts", "denied", "base", "statement")
+    text_from: ClassVar[str] = "statement"
     answers: ClassVar[tuple[str, ...]] = ("false", "true")
     template: ClassVar[str] = "{{ statement }} This statement is {{ answer }}."
     factors: ClassVar[tuple[Factor, ...]] = (Factor("denied", ("affirmed", "denied")),)

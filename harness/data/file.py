@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from harness.contracts import Factor, Source
-from harness.data._reading import existing, read, within
+from harness.contracts import Factor, Head, Source
+from harness.data._examples import examples_of_file
+from harness.data._first_lines import WHOLE_BYTES, as_file, first_lines
+from harness.data._reading import existing, within
 from harness.data._records import Quote
 from harness.data._table import Columns
 
@@ -64,13 +66,24 @@ class File(Source, frozen=True):
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All rows in the order of the file. Raises DataError that names file, row and column."""
         del seed, limit
-        path = existing(within(folder, self.file), self.file)
+        path = within(folder, self.file)
         known, names = self.factor_columns, tuple(self.factor_columns)
         columns = Columns(self.file, self.text, self.label, self.group, self.fields, names)
         if isinstance(known, dict):
             columns = msgspec.structs.replace(columns, values=known)
-        rows = read(path, self.file, columns.needed, self.label, self.quote)
-        return columns.examples(rows.table, rows.lines)
+        return examples_of_file(path, columns, self.quote)
+
+    def head(self, seed: int, folder: Path) -> Head | None:
+        """All rows of a small file, the first of a large one; nothing of a large parquet file."""
+        path = existing(within(folder, self.file), self.file)
+        if path.stat().st_size <= WHOLE_BYTES:
+            return Head(self.load(seed, folder), whole=True)
+        if not (content := first_lines(path, quotes=self.quote != "none")):
+            return None
+        # Further down a factor may have a value that the first rows have not.
+        source = msgspec.structs.replace(self, factor_columns=())
+        with as_file(content, self.file) as copied:
+            return Head(source.load(seed, copied), whole=False)
 
     def fingerprint(self, seed: int, folder: Path) -> str:
         """Of the content: a file that is moved or renamed is the same."""

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
 from harness.contracts import Factor, Source
-from harness.data._data_files import Together, files_of, read_together
+from harness.data._data_files import files_of
+from harness.data._examples import examples_of_folder
 from harness.data._local_folder import check_folder
 from harness.data._reading import within
 from harness.data._replies import IS_RIGHT, check_columns, one_by_one
@@ -76,17 +78,12 @@ class Hub(Source, frozen=True):
         del seed, limit
         label = self.label if self.right is None else IS_RIGHT
         columns = Columns(self.title, self.text, label, self.group, self.fields, self.factor_columns)
-        found = self._rows(folder, columns)
-        if self.right is None or self.wrong is None:
-            return columns.examples(found.table, found.lines)
-        return columns.examples(one_by_one(found.table, self.right, self.wrong))
-
-    def _rows(self, folder: Path, columns: Columns) -> Together:
+        replies = None if self.right is None or self.wrong is None else (self.right, self.wrong)
         local = self._local(folder)
         if local is not None and (
             files := self._asked(lambda library: files_of(library, local, self.config, self.split))
         ):
-            return read_together(files, local, self.hub, lambda header: self._needed(columns, header), self.label)
+            return examples_of_folder(files, local, self.hub, columns, partial(self._needed, columns), replies)
         dataset = self._dataset(folder)
         # Pictures and sound would be decoded; a template cannot show them.
         plain = [
@@ -94,7 +91,8 @@ class Hub(Source, frozen=True):
             for name, feature in dataset.features.items()
             if getattr(feature, "_type", None) in ("Value", "ClassLabel") or name in (self.right, self.wrong)
         ]
-        return Together(dataset.select_columns(self._needed(columns, plain)).to_polars(), None)
+        table = dataset.select_columns(self._needed(columns, plain)).to_polars()
+        return columns.examples(table if replies is None else one_by_one(table, *replies))
 
     def _needed(self, columns: Columns, available: list[str]) -> list[str]:
         """The columns to read, of those that there are."""

@@ -29,6 +29,7 @@ class MovieReviews(Source, frozen=True):
     """Shorter sentences are left out: they seldom say enough to tell."""
 
     source: ClassVar[str] = "Hutto & Gilbert 2014 (VADER), the snippets of rotten.imdb; MIT licence"
+    columns: ClassVar[tuple[str, ...]] = ("rating", "text")
     answers: ClassVar[tuple[str, ...]] = ("negative", "positive")
     template: ClassVar[str] = (
         "Consider the following example:\n{{ text }}\n"

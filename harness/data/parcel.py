@@ -34,6 +34,18 @@ class Parcel(Source, frozen=True):
     source: ClassVar[str] = (
         "After Christiano, Cotra & Xu 2021 (Eliciting latent knowledge), the human simulator; the world is our own"
     )
+    columns: ClassVar[tuple[str, ...]] = (
+        "says",
+        "suggests",
+        "checked",
+        "overseer",
+        "code",
+        "chance",
+        "after_0",
+        "after_1",
+        "story",
+    )
+    text_from: ClassVar[str] = "story"
     answers: ClassVar[tuple[str, ...]] = ("no", "yes")
     template: ClassVar[str] = "{{ story }} {{ answer }}"
     factors: ClassVar[tuple[Factor, ...]] = (

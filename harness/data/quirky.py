@@ -52,6 +52,8 @@ class Quirky(Source, frozen=True):
     on."""
 
     source: ClassVar[str] = "After Mallen & Belrose 2023 (arXiv 2312.01037), §3; the worlds are our own"
+    columns: ClassVar[tuple[str, ...]] = ("who", "bob", "says", "subject", "difficulty", "question")
+    text_from: ClassVar[str] = "question"
     answers: ClassVar[tuple[str, ...]] = ("No", "Yes")
     template: ClassVar[str] = "{{ question }} {{ who }} answers: {{ answer }}"
     factors: ClassVar[tuple[Factor, ...]] = (

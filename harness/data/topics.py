@@ -42,6 +42,7 @@ class Topics(Source, frozen=True):
     """Texts of each topic, before `limit` takes its share."""
 
     source: ClassVar[str] = "Our own sentences; after Lehmann et al. 2015 (DBpedia) and Zhang et al. 2015 (DBpedia-14)"
+    columns: ClassVar[tuple[str, ...]] = ("title", "text")
     answers: ClassVar[tuple[str, ...]] = TOPICS
     template: ClassVar[str] = (
         "Consider the following example:\n{{ text }}\nChoice 1: {{ choices[0] }}\nChoice 2: {{ choices[1] }}\n"

@@ -21,6 +21,8 @@ class Translations(Source, frozen=True):
     """One language, or both. A word's statements in both languages stand in one split."""
 
     source: ClassVar[str] = "Our own table; after Marks & Tegmark 2023, arXiv 2310.06824, §2 (their set `sp_en_trans`)"
+    columns: ClassVar[tuple[str, ...]] = ("is_french", "word", "language", "translation", "statement")
+    text_from: ClassVar[str] = "statement"
     answers: ClassVar[tuple[str, ...]] = ("false", "true")
     template: ClassVar[str] = (
         "In {{ language }}, the word for '{{ word }}' is '{{ translation }}'. This statement is {{ answer }}."

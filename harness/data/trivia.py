@@ -24,6 +24,7 @@ class Trivia(Source, frozen=True):
     """All, or those only that many people get wrong (80), or those that few do (101)."""
 
     source: ClassVar[str] = "Our own table; after Lin et al. 2021, arXiv 2109.07958 (TruthfulQA)"
+    columns: ClassVar[tuple[str, ...]] = ("is_myth", "question", "reply", "text")
     answers: ClassVar[tuple[str, ...]] = ("false", "true")
     template: ClassVar[str] = (
         "Question: {{ question }}\nAnswer: {{ reply }}\nIs this answer true or false?\n{{ answer }}"

@@ -32,6 +32,19 @@ class Vault(Source, frozen=True):
     """The half of the vaults that the bed's network never saw, or the half that it is trained on."""
 
     source: ClassVar[str] = "After Roger et al. 2023 (arXiv 2308.15605), §2; the world is our own"
+    columns: ClassVar[tuple[str, ...]] = (
+        "says",
+        "tampered",
+        "sensors",
+        "code",
+        "tampering",
+        "chance",
+        "after_0",
+        "after_1",
+        "story",
+        "sensor",
+    )
+    text_from: ClassVar[str] = "story"
     answers: ClassVar[tuple[str, ...]] = ("empty", "fine")
     template: ClassVar[str] = "{{ story }} {{ sensor }} reads {{ answer }}"
     factors: ClassVar[tuple[Factor, ...]] = (

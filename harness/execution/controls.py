@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from harness.code.entries import probe_code
-from harness.contracts import Check, Erasure, Steered
+from harness.contracts import Check, Erasure, Probe, Steered
 from harness.execution.run import Run
 from harness.fitting.fit import score, score_shuffled, training_pairs
 from harness.plan.stage import Stage
 from harness.scoring.evidence import Evidence
+from harness.scoring.noise_floor import NoiseFloor
 from harness.scoring.score import Scored
 from harness.scoring.stored_scores import load_scored, save_scored
 from harness.spec import Spec
@@ -93,7 +94,7 @@ def refits_of(score: Stage[Scored]) -> str:
 
 
 class Controls:
-    """Fits probes again for the evidence of one run; see `harness.scoring.evidence.Refit` and `Erase`."""
+    """Fits probes again for the evidence of one run; see `harness.scoring.evidence.Refit`, `Erase` and `Redraw`."""
 
     def __init__(self, run: Run):
         self._run = run
@@ -107,12 +108,20 @@ class Controls:
 
     def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
         """The probe fitted at one layer on states without a factor."""
+        spec = self._run.plan.spec
+        without = msgspec.structs.replace(spec.probe(probe), erase=erase)
+        return self._fitted(without, fit_on, tested_on, layer, spec.seeds_of(without))
+
+    def redrawn(self, probe: str, fit_on: str, tested_on: str, layer: int, seeds: int) -> Scored:
+        """The probe drawn at one layer with other seeds than the spec's."""
+        return self._fitted(self._run.plan.spec.probe(probe), fit_on, tested_on, layer, range(seeds))
+
+    def _fitted(self, probe: Probe, fit_on: str, tested_on: str, layer: int, seeds: range) -> Scored:
         at, conditions = (layer,), self._conditions
-        without = msgspec.structs.replace(self._run.plan.spec.probe(probe), erase=erase)
         fitting = conditions.fitting(fit_on, at)
         return score(
-            without.fit(training_pairs(without, fitting), self._run.plan.spec.seeds_of(without)),
-            without,
+            probe.fit(training_pairs(probe, fitting), seeds),
+            probe,
             fitting,
             conditions.pairs(tested_on, "test", at),
             conditions.labels(tested_on, "test"),
@@ -122,7 +131,9 @@ class Controls:
         )
 
 
-def evidence_of(run: Run, steered: Callable[[Check], Steered] | None = None) -> Evidence:
+def evidence_of(
+    run: Run, steered: Callable[[Check], Steered] | None = None, noise: NoiseFloor | None = None
+) -> Evidence:
     """The evidence of a run, for checks and analyses."""
     controls = Controls(run)
     return Evidence(
@@ -131,5 +142,7 @@ def evidence_of(run: Run, steered: Callable[[Check], Steered] | None = None) -> 
         run.conditions.all_labels(),
         controls.shuffled,
         controls.erased,
+        controls.redrawn,
         steered,
+        noise,
     )

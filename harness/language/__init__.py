@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["json_schema", "read", "starter"]
 
 
-def read(path: Path, sets: Sequence[str] = ()) -> Spec:
+def read(path: Path, sets: Sequence[str] = (), *, text: str | None = None, look: bool = False) -> Spec:
     """The spec in a YAML file, with `--set` overrides (`model.dtype=float32`) laid over it.
+
+    `text` is what stands in the file, where it is not on the disk; relative paths start at its folder all the same. With `look`, the
+    heads of data files are read, and columns, labels and fields of templates are looked over, too.
 
     Raises SpecError with every problem of the file, its includes and the overrides, each with its place.
     """
     from harness.language.spec_reader import read_spec
 
-    return read_spec(Path(path), sets)
+    return read_spec(Path(path), sets, text=text, look=look)
 
 
 def json_schema(of: Of = "spec") -> dict[str, Any]:

@@ -24,6 +24,7 @@ def spec_of(resolved: Resolved, file: str) -> Spec:
         name=text_of(resolved.root.get("name")) or "",
         about=text_of(resolved.root.get("about")) or "",
         seeds=1 if seeds is None else seeds,
+        repeats=_written(resolved, "repeats") or 1,
         layer="middle" if layer is None else layer,
         conditions=conditions,
         distractors={name: made for name, made in resolved.distractors.items() if made is not None},
@@ -39,6 +40,7 @@ def spec_of(resolved: Resolved, file: str) -> Spec:
         geometry=_geometry(resolved),
         sample_efficiency=resolved.sample_efficiency,
         analyses=tuple(analysis for _, analysis in resolved.analyses if analysis is not None),
+        rows=_written(resolved, "rows") is not False,
         file=file,
     )
 

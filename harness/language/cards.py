@@ -61,7 +61,10 @@ def parts_of_bed(own: OwnBed, written: Table, base: Path) -> BedParts:
     if not own.trained:
         control = {"adapter": None} if model.adapter is not None else {"weights": "random"}
         model = msgspec.structs.replace(model, **control)
-    chosen = {key: value for key in ("dtype", "packing") if (value := getattr(own, key)) is not None}
+    chosen: dict[str, object] = {} if own.packing is None else {"packing": own.packing}
+    if own.precision is not None:
+        # The card's number format goes with the card's precision.
+        chosen |= {"precision": own.precision, "dtype": None}
     model = msgspec.structs.replace(
         model, **chosen, trust_remote_code=own.trust_remote_code, allow_pickle=own.allow_pickle
     )

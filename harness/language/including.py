@@ -25,9 +25,12 @@ class Loader:
         self.read: dict[Path, Table | None] = {}
         """Files that were read already, so that a file included twice is read once."""
 
-    def load(self, path: Path) -> Table:
-        """The whole tree, short forms written out, without `include`. Raises SpecError when there is no tree at all."""
-        raw = _read(path, Place(str(path)), str(path))
+    def load(self, path: Path, text: str | None = None) -> Table:
+        """The whole tree, short forms written out, without `include`. Raises SpecError when there is no tree at all.
+
+        `text` is what stands in the file, where it is not on the disk.
+        """
+        raw = _read(path, Place(str(path)), str(path)) if text is None else text.encode()
         root = self.parsed(raw, path, (path,)) if isinstance(raw, bytes) else None
         if root is None:
             raise SpecError([*self.problems, *([raw] if isinstance(raw, Problem) else [])])

@@ -11,7 +11,8 @@ from harness.spec import Slug
 
 _STARTER = """\
 # A spec asks one question and says what it expects. Run it:   harness run {name}.yaml
-# See its cost first:   harness plan {name}.yaml      All kinds and options:   harness list probes ccs
+# See its prompts first:   harness preview {name}.yaml      See its cost:   harness plan {name}.yaml
+# All kinds and options:   harness list probes ccs
 harness: 1
 name: {name}                     # the report goes to reports/{name}/
 about: >-
@@ -24,14 +25,15 @@ about: >-
 model: smollm2-135m-instruct
 
 # A built-in set (harness list data), or your own examples below this file's folder, or the Hub's:
-#   source: {{file: my.csv, text: statement, label: y}}
+#   source: {{file: my.csv, text: statement, label: label}}    # with a template and answers of your own below
 #   source: {{hub: stanfordnlp/imdb, split: test}}
 data:
   source: cities
   limit: 200                     # a larger limit keeps these 200 and adds to them
   split: {{train: 0.5, validation: 0.1, test: 0.4}}   # examples of one group (a city) never straddle it
 
-# How an example becomes two prompts, one for each answer. Left out, the data set's own wording is used.
+# How an example becomes two prompts, one for each answer. Left out, the data set's own wording is used. A field is a column of
+# your file, or of the set (`harness list data cities`); every set has {{{{ text }}}}.
 prompt:
   template: "The city of {{{{ city }}}} is in {{{{ country }}}}. This statement is {{{{ answer }}}}"
   answers: ["false", "true"]     # index = label; quoted, because false and true alone are no text in YAML
@@ -55,7 +57,7 @@ probes:
   - mean_difference
   # Two of a kind need names:
   # - {{kind: ccs, name: ccs-one-start, restarts: 1}}
-seeds: 5                         # fits of every method that draws random numbers
+seeds: 10                        # fits of every method that draws random numbers; claims about one take six
 layer: validation                # how the layer in summaries is chosen; never by the test score
 metrics: [accuracy, auroc]
 

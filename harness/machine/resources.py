@@ -12,8 +12,10 @@ What is guaranteed, and when:
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import sys
 from contextlib import suppress
 
 import msgspec
@@ -77,15 +79,24 @@ def size_of(text: str) -> int:
 
 
 def physical_memory() -> int:
-    """Bytes of memory of this machine, or what a container may use of it."""
-    memory = psutil.virtual_memory().total
+    """Bytes of memory of this machine, or what a container or a limit (`ulimit -v`) lets this process use of it."""
+    memory = min(psutil.virtual_memory().total, _limit())
     # psutil does not know of a container's limit.
     try:
         with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
             allowed = file.read().strip()
     except OSError:
-        return memory
-    return min(memory, int(allowed)) if allowed.isdigit() else memory
+        return int(memory)
+    return int(min(memory, int(allowed)) if allowed.isdigit() else memory)
+
+
+def _limit() -> float:
+    if sys.platform == "win32":
+        return math.inf
+    import resource
+
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return math.inf if allowed == resource.RLIM_INFINITY else allowed
 
 
 def cores() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Answers, Metric
-from harness.maths.estimate import Measured, cluster_count
+from harness.maths.estimate import Measured
 from harness.metrics._placement import placements
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class Auroc(Metric, frozen=True, kw_only=True):
 
     It asks nothing of the threshold. Its sign is the one resolved on training rows by accuracy, so that it can lie
     below ½. The variance is that of the placements (DeLong, DeLong & Clarke-Pearson 1988), summed by group (Obuchowski
-    1997).
+    1997), with degrees of freedom after Welch; the interval is that of a share (`harness.maths.shares`).
     """
 
     source: ClassVar[str] = "DeLong et al. 1988; for clustered rows Obuchowski 1997 (Biometrics 53)"
@@ -39,5 +39,24 @@ class Auroc(Metric, frozen=True, kw_only=True):
         rows = len(labels)
         weight = np.where(positive, rows / ones, rows / zeros).astype(np.float32)
         influence = placed * np.float32(rows / (ones * zeros)) - value[..., None].astype(np.float32) * weight
-        weakest = min(cluster_count(group[positive]), cluster_count(group[~positive]))
-        return Measured(value, influence, group, 0.0, 1.0, weakest)
+        return Measured(value, influence, group, 0.0, 1.0, *_evidence(positive, group))
+
+
+def _evidence(positive: np.ndarray, group: np.ndarray) -> tuple[float, float]:
+    """`pieces` and `degrees` of `Measured`, from how both classes lie in the groups.
+
+    A group whose rows are all on the wrong side of all others takes its share of either class away from an AUROC of 1.
+    """
+    import numpy as np
+
+    _, place = np.unique(group, return_inverse=True)
+    count = int(place.max()) + 1
+    shares = [np.bincount(place[side], minlength=count) / side.sum() for side in (positive, ~positive)]
+    taken = shares[0] + shares[1]
+    pieces = 1 / max(float(share @ taken) for share in shares)
+    groups = [int(np.count_nonzero(share)) for share in shares]
+    if min(groups) < 2:
+        return pieces, 0.0
+    # Welch and Satterthwaite, as if groups of one class varied alike.
+    degrees = sum(1 / size for size in groups) ** 2 / sum(1 / (size**2 * (size - 1)) for size in groups)
+    return pieces, min(degrees, count - 1.0)

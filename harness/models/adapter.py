@@ -16,6 +16,8 @@ import msgspec
 from harness.errors import HarnessError, UsageError
 from harness.models.adapter_config import CONFIG, Scaling, read_scaling
 from harness.models.fingerprint import combined
+from harness.models.model_folder import shapes_of
+from harness.untrusted.paths import own_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +51,7 @@ def find_adapter(name: str, folder: Path) -> Adapter:
     if name in shipped():
         place = SHIPPED / name
     else:
-        place = Path(name).expanduser()
+        place = own_path(name)
         place = place if place.is_absolute() else folder / place
         if not place.is_dir():
             known = ", ".join(shipped()) or "none"
@@ -105,9 +107,15 @@ def pairs_of(adapter: Adapter, names: list[str]) -> dict[str, tuple[str, str]]:
     return {target: (both["A"], both["B"]) for target, both in sorted(found.items())}
 
 
+def numbers_changed(adapter: Adapter) -> int:
+    """How many numbers are in the weights that an adapter is laid over, read from its file's header."""
+    matrices = shapes_of([adapter.folder / WEIGHTS])
+    return sum(matrices[up][0] * matrices[down][1] for down, up in pairs_of(adapter, list(matrices)).values())
+
+
 def lay_over(adapter: Adapter, model: nn.Module) -> None:
-    """Adds scale · B A to the weights, in float32 whatever they are kept in. Raises HarnessError for weights that are not there, or are no
-    linear map's own."""
+    """Adds scale · B A to the weights; the sum is float32, whatever they are held in. Raises HarnessError for weights that are not there, or
+    are no linear map's own."""
     import torch
     from safetensors.torch import load_file
     from transformers.pytorch_utils import Conv1D
@@ -134,5 +142,5 @@ def lay_over(adapter: Adapter, model: nn.Module) -> None:
         change = change.T if isinstance(module, Conv1D) else change
         with torch.no_grad():
             # A new tensor: the old one may be a file mapped into memory.
-            changed = (weight.float() + change.to(weight.device)).to(weight.dtype)
+            changed = weight.float() + change.to(weight.device)
             module.weight = torch.nn.Parameter(changed, requires_grad=False)

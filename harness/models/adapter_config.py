@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import UsageError
-from harness.untrusted.files import read_ordinary
+from harness.untrusted.files import read_json
 
 CONFIG = "adapter_config.json"
 LARGEST_CONFIG = 2**20
@@ -69,7 +69,7 @@ def read_scaling(folder: Path) -> Scaling:
     """The scaling of the adapter in a folder. Raises UsageError for what is no LoRA adapter, or one with options not understood."""
     path = folder / CONFIG
     try:
-        config = json.loads(read_ordinary(path, LARGEST_CONFIG))
+        config = read_json(path, LARGEST_CONFIG)
         kind = config["peft_type"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: not a readable adapter configuration: {error}") from error

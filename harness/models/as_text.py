@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from harness.errors import DataError
+from harness.untrusted.control_tokens import LONGEST
 
 _PLANE = range(0xF0000, 0xFFF00, 0x400)
 _SHAPE = re.compile(r"<[|｜].+[|｜]>")
@@ -24,9 +25,9 @@ def is_control(content: str, special: bool, template: str) -> bool:
     """Whether a token that was added to a tokenizer's vocabulary marks structure.
 
     Those that the tokenizer calls special do, those in the form `<|…|>`, and those that its chat template writes; but no single
-    character, no blanks and no plain word, which every text may have.
+    character, no blanks and no plain word, which every text may have, and nothing as long as a sentence.
     """
-    if len(content) < 2 or content.isspace() or content.isalnum():
+    if not 2 <= len(content) <= LONGEST or content.isspace() or content.isalnum():
         return False
     return special or bool(_SHAPE.fullmatch(content)) or content in template
 

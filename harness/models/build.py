@@ -17,8 +17,28 @@ def build(card: ModelCard, make: Any) -> PreTrainedModel:
     return with_attention(lambda attention: make(auto, attention))
 
 
+def computed(card: ModelCard) -> PreTrainedModel:
+    """The architecture in float32, with weights that take no memory and with all numbers that it computes itself."""
+    import torch
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(card.path, local_files_only=True, trust_remote_code=card.trust_remote_code)
+
+    def make(auto: Any, attention: str) -> PreTrainedModel:
+        with init_empty_weights(include_buffers=False):
+            return auto.from_config(
+                config,
+                dtype=torch.float32,
+                attn_implementation=attention,
+                trust_remote_code=card.trust_remote_code,
+            )
+
+    return build(card, make)
+
+
 def empty(card: ModelCard) -> PreTrainedModel:
-    """The architecture in the card's number format, with weights that take no memory."""
+    """The architecture in the number format of the card's weights, which take no memory."""
     import torch
     from transformers import AutoConfig
 
@@ -28,4 +48,4 @@ def empty(card: ModelCard) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(card.path, local_files_only=True, trust_remote_code=card.trust_remote_code)
         model = without_weights(config, card.shape.loader, card.trust_remote_code)
     model.tie_weights()
-    return model.to(getattr(torch, card.dtype))
+    return model.to(getattr(torch, card.held))

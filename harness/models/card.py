@@ -16,8 +16,8 @@ from harness.models.locate import ModelMissing, Progress, locate
 from harness.models.model_folder import (
     check_files,
     count_parameters,
-    header_of,
     shapes_of,
+    stored_format,
     tokenizer_files,
     weight_files,
 )
@@ -48,7 +48,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     """All weights."""
     dtype: precision.Dtype
-    """In which the forward pass computes, and in which states are stored."""
+    """In which the forward pass multiplies. States are float32."""
+    held: precision.Dtype
+    """In which the weights lie in memory: as their files store them, or float32."""
     weights: Literal["pretrained", "random"]
     weights_seed: int
     side: Literal["decoder", "encoder"]
@@ -96,7 +98,22 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def weight_bytes(self) -> int:
-        return self.parameters * precision.BYTES[self.dtype]
+        """Of all weights as they are held. Those that an adapter changes are float32."""
+        held, wide = precision.BYTES[self.held], precision.BYTES["float32"]
+        changed = 0 if self.adapter is None else adapter.numbers_changed(self.adapter)
+        return self.parameters * held + changed * (wide - held)
+
+    @property
+    def widened_bytes(self) -> int:
+        """Float32 copies of the weights in use: those of a block, or of the largest table if that is more."""
+        if self.held == "float32":
+            return 0
+        block = self.body_parameters // max(self.blocks, 1)
+        return max(block, self.shape.vocab * self.d_model) * precision.BYTES["float32"]
+
+    def for_training(self) -> ModelCard:
+        """The card of the same network all in float32, as gradients need it."""
+        return msgspec.structs.replace(self, dtype="float32", held="float32")
 
 
 def saved_whole(card: ModelCard, folder: Path) -> ModelCard:
@@ -119,6 +136,13 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
     weights = weight_files(place.folder, model)
     if not tokenizer_files(place.folder):
         raise UsageError(f"model.id: {place.folder} has no tokenizer (tokenizer.json and tokenizer_config.json)")
+    parameters = count_parameters(weights, sizes) if model.weights == "pretrained" else sizes.parameters
+    if 2 * parameters < sizes.parameters:
+        # transformers would set memory aside for all of them, and then say so.
+        raise UsageError(
+            f"model.id: most weights are not in the files of {place.folder}: they hold {parameters:,}, and the network of its "
+            f"config.json has {sizes.parameters:,}; get the whole model"
+        )
     over = None if model.adapter is None else _adapter(model, model.adapter, folder, weights)
     base = folder_identity(place.folder, model)
     side: Literal["decoder", "encoder"] = (
@@ -132,8 +156,9 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
         path=place.folder,
         revision=place.revision,
         shape=sizes,
-        parameters=count_parameters(weights, sizes),
-        dtype=precision.choose(model.dtype),
+        parameters=parameters,
+        dtype=precision.choose(model.precision, model.dtype),
+        held=stored_format(weights),
         weights=model.weights,
         weights_seed=model.weights_seed if model.weights == "random" else 0,
         side=side,
@@ -150,5 +175,5 @@ def _adapter(model: Model, name: str, folder: Path, weights: list[Path]) -> Adap
     check_files(found.folder)
     if any(file.suffix != ".safetensors" for file in weights):
         raise UsageError("model.adapter: an adapter is laid over safetensors only; convert the model's weights")
-    adapter.check_fits(found, header_of(found.folder / adapter.WEIGHTS), shapes_of(weights), model.id)
+    adapter.check_fits(found, shapes_of([found.folder / adapter.WEIGHTS]), shapes_of(weights), model.id)
     return found

@@ -12,7 +12,7 @@ from harness.models.fingerprint import combined, file_sha256, meaning
 from harness.models.model_folder import Loading, tokenizer_files, weight_files
 from harness.models.shape import read_config
 from harness.store import content_key
-from harness.untrusted.files import read_ordinary
+from harness.untrusted.files import read_json
 
 _TOKENS = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
 """What a network takes from generation_config.json where config.json does not say it."""
@@ -50,7 +50,7 @@ def tokenizer_identity(folder: Path) -> str:
 def _generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """The tokens that only generation_config.json names."""
     try:
-        said = json.loads(read_ordinary(folder / "generation_config.json", _LARGEST))
+        said = read_json(folder / "generation_config.json", _LARGEST)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

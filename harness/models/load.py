@@ -6,11 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from harness.errors import HarnessError, UsageError
 from harness.machine.resources import physical_memory
 from harness.models.adapter import lay_over
 from harness.models.architecture import reason
-from harness.models.build import build
+from harness.models.build import build, computed
 from harness.models.card import ModelCard
 from harness.models.placement import Devices, place
 
@@ -36,16 +38,13 @@ def load(card: ModelCard) -> Network:
     device = PartialState().device
     with quiet_transformers():
         try:
-            if card.weights == "random":
-                model = untrained(card).to(getattr(torch, card.dtype)).to(device)
-            else:
-                model = _pretrained(card, device)
+            model = untrained(card).to(device) if card.weights == "random" else _pretrained(card, device)
             check_loaded(card, model)
             if card.adapter is not None:
                 lay_over(card.adapter, model)
-            network = Network(model.eval().requires_grad_(False), card)
-            network.check_layers()
-            return network
+            if card.held != "float32" and not _can_be_widened(card, model):
+                return load(msgspec.structs.replace(card, held="float32"))
+            return _tried(Network(model.eval().requires_grad_(False), card))
         # A stranger's configuration or weights can make the library stumble anywhere.
         except Exception as error:
             if isinstance(error, HarnessError):
@@ -53,9 +52,41 @@ def load(card: ModelCard) -> Network:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise HarnessError(
                     f"{card.name}: its weights ({card.weight_bytes / 2**30:.1f} GiB) do not fit on {device}; "
-                    "set model.dtype: bfloat16, or hide the GPU (CUDA_VISIBLE_DEVICES=)"
+                    "use more GPUs or a checkpoint in bfloat16, or hide the GPU (CUDA_VISIBLE_DEVICES=)"
                 ) from error
             raise HarnessError(f"{card.name}: transformers cannot load it from {card.path}: {reason(error)}") from error
+
+
+def _can_be_widened(card: ModelCard, model: PreTrainedModel) -> bool:
+    """Whether a network in the format of its files has all that it would have in float32, where hooks reach it: accelerate may bring some
+    weights to a device for each block."""
+    from harness.models.loaded import from_files
+
+    return from_files(card, model) and not any(parameter.is_meta for parameter in model.parameters())
+
+
+def _tried(network: Network) -> Network:
+    """The network, which has shown that its layers are read right, with weights held as they are stored wherever it lets them be."""
+    import torch
+
+    from harness.models.widening import Widening, rounds
+
+    card = network.card
+    if card.held == "float32":
+        network.check_layers()
+        return network
+    widening = Widening(network.model, computed(card))
+    try:
+        with network.exactly():
+            states = network.check_layers()
+            if any(rounds(layer, getattr(torch, card.held)) for layer in states[1:]):
+                raise HarnessError(f"{card.name}: it computes in {card.held}")
+            network.check_head()
+    except HarnessError:
+        # An architecture may take its weights, or their number format, from outside of the modules that they belong to.
+        widening.give_up()
+        network.check_layers()
+    return network
 
 
 def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
@@ -68,7 +99,7 @@ def _pretrained(card: ModelCard, device: torch.device) -> PreTrainedModel:
     def make(auto: Any, attention: str) -> PreTrainedModel:
         model, found = auto.from_pretrained(
             card.path,
-            dtype=getattr(torch, card.dtype),
+            dtype=getattr(torch, card.held),
             attn_implementation=attention,
             use_safetensors=None if card.allow_pickle else True,
             local_files_only=True,
@@ -121,7 +152,7 @@ def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:
     own = max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     free = torch.cuda.mem_get_info(device)[0]
     try:
-        placed = place(card, Devices("cuda", own, free), card.weight_bytes // 10)
+        placed = place(card, Devices("cuda", own, free), card.weight_bytes // 10 + card.widened_bytes)
     except UsageError:
         # Accelerate may put what is too much into the processor's memory; on a single GPU that is said to be full.
         return "auto" if own > 1 else {"": device}
@@ -133,7 +164,7 @@ def _on_gpus(card: ModelCard, device: torch.device) -> dict[str, Any] | str:
 def untrained(card: ModelCard) -> PreTrainedModel:
     """The architecture with weights from its own initialisation, the same on every machine.
 
-    Drawn on the processor in float32 whatever the device and dtype, so that the seed alone decides.
+    Drawn on the processor in float32 whatever the device, so that the seed alone decides.
     """
     import torch
     from transformers import AutoConfig

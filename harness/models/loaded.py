@@ -16,14 +16,14 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.models.identity import folder_identity
-from harness.models.model_folder import Tensor, tensors_in, weight_files
+from harness.models.model_folder import FLOATING, Tensor, of_no_floating, tensors_in, weight_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from harness.models.card import ModelCard
 
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_DTYPES = dict(zip(FLOATING, (torch.float64, torch.float32, torch.float16, torch.bfloat16), strict=True))
 _PIECE = 16
 """Numbers in each of a tensor's three pieces: its beginning, its middle and its end."""
 
@@ -37,6 +37,9 @@ def check_loaded(card: ModelCard, model: PreTrainedModel) -> None:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     held, apart = 0, list[tuple[torch.Size, torch.Tensor]]()
     for file in files:
+        for name, tensor in tensors_in(file).items():
+            if tensor.dtype not in FLOATING and _of_name(name, tensor, parameters, model.base_model_prefix) is not None:
+                raise of_no_floating(file, name, tensor)
         for name, tensor, numbers in _sampled(file):
             own = _of_name(name, tensor, parameters, model.base_model_prefix)
             if own is None:
@@ -54,6 +57,25 @@ def check_loaded(card: ModelCard, model: PreTrainedModel) -> None:
             f"{card.name}: none of its parameters in memory are tensors of {files[0]}, so that it is not known which network was "
             "loaded; save the model anew with the installed transformers"
         )
+
+
+def from_files(card: ModelCard, model: PreTrainedModel) -> bool:
+    """Whether all weights can have come from safetensors files. Those that an architecture computes when it is built, such as sines of
+    positions, are in none, and have the digits of the number format that it was built in."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    found, more = set(), 0
+    for file in weight_files(card.path, card):
+        for name, tensor in tensors_in(file).items():
+            own = _of_name(name, tensor, parameters, model.base_model_prefix)
+            if own is None:
+                more += torch.Size(tensor.shape).numel()
+            else:
+                found.add(id(own))
+    # Where an architecture has other names than its files, as many numbers are there under others.
+    return (
+        sum(one.numel() for one in {id(one): one for one in parameters.values() if id(one) not in found}.values())
+        <= more
+    )
 
 
 def check_folder(card: ModelCard) -> None:

@@ -14,6 +14,8 @@ from harness.errors import HarnessError, UsageError, did_you_mean
 from harness.models import gguf
 from harness.models.adapter import SHIPPED
 from harness.spec import Model
+from harness.untrusted.files import is_hollow
+from harness.untrusted.paths import own_path
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is done, and how much there is (None if unknown)."""
@@ -48,11 +50,13 @@ def locate(model: Model, folder: Path, bring: bool, progress: Progress | None) -
         return _asset(model.id, bring, progress)
     if model.id.startswith(OF_BED):
         return _of_bed(model.id)
-    place = Path(model.id).expanduser()
+    place = own_path(model.id)
     place = place if place.is_absolute() else folder / place
     if model.id.endswith(".gguf"):
         if not place.is_file():
             raise UsageError(f"model.id: no file {place}")
+        if is_hollow(place):
+            raise UsageError(f"model.id: {place} is a file of holes, with nothing written in most of it; get it again")
         return Located(_converted(place, bring, progress), "")
     if place.is_dir():
         return Located(place, "")

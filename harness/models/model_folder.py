@@ -8,13 +8,14 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from harness.errors import UsageError
 from harness.models.shape import Shape, read_config
-from harness.untrusted.files import is_irregular, read_ordinary
+from harness.untrusted.files import is_hollow, is_irregular, read_json
+from harness.untrusted.paths import is_below, real
 
 _EMBEDDING = re.compile(
     r"(^|\.)(embed\w*|wte|wpe|word_embeddings\w*|\w*_embeddings|shared|lm_head|embed_out|output_projection)\."
@@ -23,6 +24,9 @@ _EMBEDDING = re.compile(
 _TEXT = frozenset({".jinja", ".json", ".model", ".txt"})
 LARGEST_TEXT = 256 * 2**20
 """A larger tokenizer or configuration is none; those of the largest vocabularies have a tenth of that."""
+
+FLOATING = ("F64", "F32", "F16", "BF16")
+"""Number formats of weights, in the words of safetensors."""
 
 _SINGLE, _SHARDED = "model.safetensors", "model.safetensors.index.json"
 _PICKLE, _PICKLED_SHARDS = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -33,6 +37,9 @@ _OF_THE_NETWORK = frozenset({"config.json", "generation_config.json", "adapter_c
 _NOTES = frozenset({"made.json", "meta.json", "harness-origin.json"})
 """What this program writes beside a network."""
 TEMPLATES = "additional_chat_templates"
+
+_HALVES: dict[str, Literal["bfloat16", "float16"]] = {"BF16": "bfloat16", "F16": "float16"}
+"""Number formats of two bytes, by safetensors' names for them."""
 
 
 class Loading(Protocol):
@@ -77,12 +84,26 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def check_files(folder: Path) -> None:
-    """Refuses what libraries would read without end in a model's folder: pipes, devices and text of any size."""
+    """Refuses what libraries would read without end in a model's folder (pipes, devices, text of any size), and links to files that
+    are not the model's: what a template or a vocabulary says turns up in reports."""
     for path in (*sorted(folder.iterdir()), *sorted((folder / TEMPLATES).glob("*"))):
         if is_irregular(path):
             raise UsageError(f"{path} is neither a file nor a folder; take it away")
+        if path.is_symlink() and not (is_below(path, folder) or is_blob(path, folder)):
+            raise UsageError(
+                f"{path} is a link to a file outside of the model's folder; put the file itself there (a hard link will do)"
+            )
         if path.suffix in _TEXT and path.is_file() and path.stat().st_size > LARGEST_TEXT:
             raise UsageError(f"{path} is larger than {LARGEST_TEXT >> 20} MiB, and no model's is")
+        if path.is_file() and is_hollow(path):
+            raise UsageError(f"{path} is a file of holes, with nothing written in most of it; get it again")
+
+
+def is_blob(path: Path, folder: Path) -> bool:
+    """Whether a file in a snapshot of the Hub's cache is a link to a file of the same repository there."""
+    # The folder of blobs may not be a link itself: it could be to anything.
+    repositories = (above.parent for above in real(folder).parents if above.name == "snapshots")
+    return any(real(path).parent == repository / "blobs" for repository in repositories)
 
 
 def weight_files(folder: Path, model: Loading) -> list[Path]:
@@ -139,7 +160,7 @@ def _no_weights(folder: Path, named: str | None) -> UsageError:
 def _indexed(index: Path) -> list[str]:
     """The files that an index names. It comes from a stranger: they lie beside it, in the index's own format, or it is refused."""
     try:
-        names = sorted(set(json.loads(read_ordinary(index, LARGEST_TEXT))["weight_map"].values()))
+        names = sorted(set(read_json(index, LARGEST_TEXT)["weight_map"].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{index}: not a readable index of weights: {error}") from error
     suffix = Path(index.name.removesuffix(".index.json")).suffix
@@ -152,18 +173,32 @@ def _indexed(index: Path) -> list[str]:
 
 
 def shapes_of(files: Iterable[Path]) -> dict[str, list[int]]:
-    """Shapes of all tensors in safetensors files, by name. Raises UsageError where two files hold a tensor of the same name."""
+    """Shapes of all tensors in safetensors files, by name. Raises UsageError where two files hold a tensor of the same name, and for
+    weights that are no floating-point numbers."""
     found: dict[str, list[int]] = {}
     of: dict[str, Path] = {}
     for file in files:
-        for name, shape in header_of(file).items():
+        for name, tensor in tensors_in(file).items():
+            # Others hold masks and places as well.
+            if tensor.dtype not in FLOATING and (
+                name.endswith(".weight") or (name.endswith(".bias") and len(tensor.shape) == 1)
+            ):
+                raise of_no_floating(file, name, tensor)
             if name in found:
                 raise UsageError(
                     f"{file.parent}: both {of[name].name} and {file.name} hold {name[:80]}, so that either may be meant; save the "
                     "model anew"
                 )
-            found[name], of[name] = shape, file
+            found[name], of[name] = tensor.shape, file
     return found
+
+
+def of_no_floating(file: Path, name: str, tensor: Tensor) -> UsageError:
+    """The error about a weight whose numbers mean nothing without the scales that they were divided by."""
+    return UsageError(
+        f"{file}: the weight {name[:80]} is kept as {tensor.dtype}, as quantised ones are, and not as {', '.join(FLOATING)}; dequantise "
+        "the model (transformers: model.dequantize(), then save_pretrained) and name that folder"
+    )
 
 
 def count_parameters(weights: list[Path], sizes: Shape) -> int:
@@ -174,14 +209,18 @@ def count_parameters(weights: list[Path], sizes: Shape) -> int:
     return sum(math.prod(dimensions) for dimensions in shapes_of(counted).values())
 
 
+def stored_format(weights: list[Path]) -> Literal["float32", "bfloat16", "float16"]:
+    """The number format that loses nothing of what files store: that of all their numbers, or float32 where they have several, or none."""
+    if not weights or any(file.suffix != ".safetensors" for file in weights):
+        return "float32"
+    # Whole numbers and truth values, as of masks, are no weights.
+    stored = {one.dtype for file in weights for one in tensors_in(file).values() if one.dtype.startswith(("F", "BF"))}
+    return _HALVES.get(stored.pop(), "float32") if len(stored) == 1 else "float32"
+
+
 def is_embedding(name: str) -> bool:
     """Whether a weight of this name belongs to an embedding or a language-model head."""
     return _EMBEDDING.search(name) is not None
-
-
-def header_of(file: Path) -> dict[str, list[int]]:
-    """Names and shapes of the tensors in a safetensors file, without reading the tensors."""
-    return {name: tensor.shape for name, tensor in tensors_in(file).items()}
 
 
 def tensors_in(file: Path) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from harness.machine.resources import memory_ran_out
 from harness.models.architecture import reason
 from harness.models.card import ModelCard
 from harness.models.quiet import quiet_transformers
+from harness.models.special_tokens import decoder_start, token
 from harness.models.stack import blocks_of, text_body, text_stack
 from harness.models.unchanged import unchanged
 
@@ -69,7 +70,10 @@ class Network:
         self.blocks = _blocks(self.stack, card)
         self.head = _head(model, card) if card.has_head else None
         self.device = next(model.parameters()).device
-        self.dtype = next(model.parameters()).dtype
+        self.dtype = torch.float32
+        """Of the residual stream."""
+        self.exact = card.dtype == "float32"
+        """Whether products are computed in float32."""
         self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         self.bidirectional = card.stacks == "encoder-only"
         self.two_stacks = card.stacks == "encoder-decoder" and card.side == "decoder"
@@ -77,11 +81,11 @@ class Network:
         """Whether its blocks pass on (token, batch, d_model), as XLNet's; found out when it has been loaded."""
         self.cache_argument = cache_argument(model)
         self.adds_mask = getattr(model.config, "_attn_implementation", "sdpa") == "eager"
-        pad = _token(model, "pad_token_id") or 0
+        pad = token(model, "pad_token_id") or 0
         # What is padded is not looked at, so that any row of the embedding will do.
         self.pad_token = pad if 0 <= pad < card.shape.vocab else 0
-        self.eos_token = _token(model, "eos_token_id")
-        self.decoder_start = _decoder_start(model, card) if self.two_stacks else 0
+        self.eos_token = token(model, "eos_token_id")
+        self.decoder_start = decoder_start(model, card) if self.two_stacks else 0
 
     def read(
         self,
@@ -167,14 +171,29 @@ class Network:
             return self.stack if self.card.side == "encoder" else self.model
         return text_body(self.model, self.stack) if self.bidirectional else self.model.base_model
 
-    def check_layers(self) -> None:
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """What is multiplied is rounded to the card's number format, where that is not float32."""
+        kind, rounded = self.device.type, None if self.exact else getattr(torch, self.card.dtype)
+        with torch.autocast(kind, rounded, enabled=not self.exact):
+            yield
+
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Products are computed in float32, whatever the card says."""
+        kept, self.exact = self.exact, True
+        try:
+            yield
+        finally:
+            self.exact = kept
+
+    def check_layers(self) -> list[Tensor]:
         """Forwards a few tokens and holds what is read against what transformers calls the hidden states of the layers.
 
-        Raises HarnessError where they are others: the blocks that were found are then not those of this architecture.
+        Gives the states of the layers that text passes, (text, token, d_model). Raises HarnessError where they are others: the blocks that were found are then not those of this architecture.
         """
-        tokens = torch.arange(_TRIED, device=self.device)[None] % self.card.shape.vocab
-        inputs = {"input_ids": tokens} | ({"decoder_input_ids": tokens} if self.two_stacks else {})
-        out, body = Read(range(self.card.layers)), self._body()
+        inputs = self._few_tokens()
+        out, body, tokens = Read(range(self.card.layers)), self._body(), inputs["input_ids"]
         with (
             self._passing(),
             torch.inference_mode(),
@@ -191,6 +210,17 @@ class Network:
                 f"{self.card.name}: what is read at its {self.card.blocks} blocks is not what transformers calls its hidden "
                 f"states; this architecture ({self.card.family}) is not supported"
             )
+        return [states for states in ours if states is not None]
+
+    def check_head(self) -> None:
+        """Forwards a few tokens through the head too, if there is one. Raises HarnessError where transformers refuses."""
+        if self.head is not None:
+            place = torch.zeros(1, dtype=torch.int64, device=self.device)
+            self.read(self._few_tokens(), (0,), lambda states: states, place)
+
+    def _few_tokens(self) -> dict[str, Tensor]:
+        tokens = torch.arange(_TRIED, device=self.device)[None] % self.card.shape.vocab
+        return {"input_ids": tokens} | ({"decoder_input_ids": tokens} if self.two_stacks else {})
 
     def _grid(self, inputs: dict[str, Any]) -> torch.Size:
         """(batch, token) of the stack that is read."""
@@ -219,7 +249,7 @@ class Network:
     def _passing(self) -> Iterator[None]:
         """Errors of the library in a pass become one sentence. A stranger's network can make it stumble anywhere."""
         try:
-            with quiet_transformers():
+            with quiet_transformers(), self.arithmetic():
                 yield
         except Exception as error:
             if self.for_callers(error):
@@ -290,8 +320,8 @@ class Network:
         try:
             if vocabulary is not None:
                 some = vocabulary.to(head.weight.device)
-                weight = head.weight[some]
-                bias = None if head.bias is None else head.bias[some]
+                weight = head.weight[some].float()
+                bias = None if head.bias is None else head.bias[some].float()
                 head.forward = lambda states: nn.functional.linear(states, weight, bias)
             yield
         finally:
@@ -334,35 +364,6 @@ def _head(model: PreTrainedModel, card: ModelCard) -> Any:
         f"{card.name}: a {type(model).__name__} has no language-model head, so that it says nothing of answers; this architecture "
         f"({card.family}) is not supported"
     )
-
-
-def _token(model: PreTrainedModel, name: str) -> int | None:
-    """A special token's id, from either configuration; the first where there are several."""
-    for config in (model.config, getattr(model, "generation_config", None)):
-        found = getattr(config, name, None)
-        if isinstance(found, (list, tuple)):
-            found = found[0] if found else None
-        if found is not None:
-            return int(found)
-    return None
-
-
-def _decoder_start(model: PreTrainedModel, card: ModelCard) -> int:
-    """The token with which a decoder begins: as its configurations say, or as transformers puts it before what is to be learnt."""
-    found = _token(model, "decoder_start_token_id")
-    if found is not None:
-        return found
-    try:
-        shifted = model.prepare_decoder_input_ids_from_labels(  # type: ignore[operator]
-            labels=torch.zeros(1, 1, dtype=torch.int64, device=model.device)
-        )
-    # T5's kind has the method, which asks the configuration for the same token.
-    except (AttributeError, ValueError, TypeError) as error:
-        raise HarnessError(
-            f"{card.name}: its configuration does not say with which token its decoder begins; add decoder_start_token_id to "
-            "config.json"
-        ) from error
-    return int(shifted[0, 0])
 
 
 def _switches(module: nn.Module) -> dict[str, bool]:

@@ -85,7 +85,7 @@ def place(card: ModelCard, devices: Devices, working_bytes: int) -> Placement:
                 return Placement(devices.count // count, _sizes(model, found, count), dict(found))
     raise UsageError(
         f"{card.name}: its weights ({weights / 2**30:.1f} GiB) and {working_bytes / 2**30:.1f} GiB for a pass do not fit on "
-        f"{devices}; use larger devices or more of them, model.dtype: bfloat16, or fewer --tokens-per-pass"
+        f"{devices}; use larger devices or more of them, a checkpoint in bfloat16, or fewer --tokens-per-pass"
     )
 
 

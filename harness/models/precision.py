@@ -1,8 +1,10 @@
-"""The number format of the forward pass: float32 unless a spec asks for another one.
+"""The number format that products are computed in: float32 unless a spec says `precision: fast`.
 
-`auto` takes bfloat16 only where it is fast: on GPUs with bfloat16 tensor cores and on processors with AVX512-BF16 or AMX.
-Elsewhere a processor emulates it, a hundred times slower than float32. It is no default, because the same spec must give
-the same numbers on every machine.
+Weights are held as their checkpoint stores them, and the residual stream is float32, whatever the products are computed in
+(`harness.models.widening`). `fast` takes the format that the spec names, or bfloat16 where that is fast: on GPUs with bfloat16 tensor
+cores and on processors with AVX512-BF16 or AMX. Elsewhere a processor emulates it, a hundred times slower than float32. It is no
+default, because the same spec must give the same numbers on every machine, and because the methods live on small differences of
+large states, which eight bits do not hold.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def choose(asked: Literal["auto", "float32", "bfloat16", "float16"]) -> Dtype:
-    """The format to use; `auto` depends on this machine."""
-    if asked != "auto":
-        return asked
+def choose(precision: Literal["exact", "fast"], asked: Dtype | None) -> Dtype:
+    """The format of products. Where they are to be fast and no format is named, it depends on this machine."""
+    if asked is not None or precision == "exact":
+        return asked or "float32"
     return "bfloat16" if bfloat16_is_fast() else "float32"
 
 

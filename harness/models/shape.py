@@ -6,7 +6,6 @@ be unknown: then the cost is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.errors import UsageError
-from harness.untrusted.files import read_ordinary
+from harness.untrusted.files import read_json
 
 Stacks = Literal["decoder-only", "encoder-only", "encoder-decoder"]
 
@@ -83,7 +82,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json. Raises UsageError when it is missing or no configuration."""
     path = folder / "config.json"
     try:
-        config = json.loads(read_ordinary(path, LARGEST_CONFIG))
+        config = read_json(path, LARGEST_CONFIG)
     except FileNotFoundError as error:
         raise UsageError(f"{folder}: no config.json in it, so it is no model folder") from error
     except (OSError, ValueError, RecursionError) as error:

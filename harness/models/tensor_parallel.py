@@ -98,6 +98,7 @@ def load_split(card: ModelCard, number: int, processes: int) -> SplitNetwork:
     """
     from harness.models.quiet import quiet_transformers
 
+    card = _in_float32(card)
     split(card, processes)
     _check_devices(card, processes)
     # transformers asks for it, and not every launcher says it.
@@ -112,8 +113,7 @@ def load_split(card: ModelCard, number: int, processes: int) -> SplitNetwork:
                 raise
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise HarnessError(
-                    f"{card.name}: its share of the weights does not fit on a device of {processes}; use more processes, or "
-                    "model.dtype: bfloat16"
+                    f"{card.name}: its share of the weights does not fit on a device of {processes}; use more processes"
                 ) from error
             raise HarnessError(
                 f"{card.name}: transformers cannot split it over {processes} processes: {reason(error)}"
@@ -133,7 +133,7 @@ def split(card: ModelCard, processes: int) -> Split:
             f"{card.name}: an adapter is laid over it, which is not split with the weights; leave --tensor-parallel out, or "
             "merge the adapter into the weights (peft's merge_and_unload) and name the merged model"
         )
-    model = empty(card)
+    model = empty(_in_float32(card))
     plan = dict(model.tp_plan or {})
     inner = {rule: style for rule, style in plan.items() if "*" in rule}
     if not inner:
@@ -156,10 +156,14 @@ def place_split(card: ModelCard, devices: Devices, working_bytes: int) -> Split:
     if found.weight_bytes + working_bytes > devices.memory_bytes * ROOM:
         raise UsageError(
             f"{card.name}: a part of its weights ({found.weight_bytes / 2**30:.1f} GiB) and {working_bytes / 2**30:.1f} GiB for "
-            f"a pass do not fit on each of {devices}; use larger devices or more of them, model.dtype: bfloat16, or fewer "
-            "--tokens-per-pass"
+            f"a pass do not fit on each of {devices}; use larger devices or more of them, or fewer --tokens-per-pass"
         )
     return found
+
+
+def _in_float32(card: ModelCard) -> ModelCard:
+    """The card with weights that are held in float32: parts of matrices are not widened as they are used."""
+    return msgspec.structs.replace(card, held="float32")
 
 
 def _check_heads(card: ModelCard, processes: int) -> None:
@@ -200,7 +204,7 @@ def _read(card: ModelCard, processes: int) -> PreTrainedModel:
     def make(auto: Any, attention: str) -> PreTrainedModel:
         model, found = auto.from_pretrained(
             card.path,
-            dtype=getattr(torch, card.dtype),
+            dtype=torch.float32,
             attn_implementation=attention,
             use_safetensors=None if card.allow_pickle else True,
             local_files_only=True,
@@ -229,7 +233,7 @@ def _drawn(card: ModelCard, processes: int) -> PreTrainedModel:
         None,
         config=whole.config,
         state_dict=whole.state_dict(),
-        dtype=getattr(torch, card.dtype),
+        dtype=torch.float32,
         attn_implementation=whole.config._attn_implementation,
         distributed_config=_config(processes),
     )

@@ -6,7 +6,6 @@ backend is written to the cache as one file. From then on the `tokenizers` libra
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,16 +19,17 @@ import msgspec
 
 from harness.code.code_version import code_of
 from harness.errors import HarnessError, UsageError
-from harness.models.as_text import Spelling, is_control, respelled, unknown_of
+from harness.models.as_text import Spelling, is_control, unknown_of
+from harness.models.backend import REMEDY, Encoded, Respelling, decode, encode, limits_of, whole
 from harness.models.identity import tokenizer_identity
+from harness.models.model_folder import tokenizer_files
 from harness.store import cache_folder, content_key
-from harness.untrusted.files import read_ordinary
-from harness.untrusted.template import any_of
+from harness.untrusted import worker
+from harness.untrusted.bounded import Limits
+from harness.untrusted.control_tokens import ControlTokens
+from harness.untrusted.files import read_json
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
-    from tokenizers import Tokenizer as Backend
-
     from harness.contracts.subject import Encoded as AnyEncoded
     from harness.models.card import ModelCard
     from harness.prompts.chat import Chat
@@ -44,14 +44,6 @@ _PROBES = (
 _LARGEST_TEMPLATE = 16 << 20
 
 
-class Encoded(msgspec.Struct, frozen=True):
-    """One text as tokens."""
-
-    ids: list[int]
-    offsets: list[tuple[int, int]]
-    """Characters of the text that each token covers, end exclusive; (0, 0) for special tokens that were added."""
-
-
 class About(msgspec.Struct, frozen=True):
     """What a tokenizer needs besides its vocabulary."""
 
@@ -64,6 +56,16 @@ class About(msgspec.Struct, frozen=True):
     """Control tokens and their numbers: see `is_control`."""
     unknown: str | None = None
     """What a word becomes that the vocabulary has not."""
+    begins: bool = False
+    """Whether encoding puts any token in front by itself."""
+
+
+class Read(msgspec.Struct, frozen=True):
+    """A tokenizer as transformers reads it from a model's folder."""
+
+    backend: str
+    """Its fast backend, in JSON."""
+    about: About
 
 
 class Tokenizer:
@@ -74,14 +76,12 @@ class Tokenizer:
         self.about = msgspec.json.decode((folder / "about.json").read_bytes(), type=About)
         self.control = tuple(self.about.control)
         self._file = folder / "tokenizer.json"
-        self._backend = _whole(self._file.read_text(encoding="utf-8"))
         self._named = {number: name for name, number in self.about.control.items()}
-        self._pattern = any_of(self.control)
-        self._copies: dict[int, Backend] = {}
+        self._tokens = ControlTokens(self.control)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokens of each text, the model's own special tokens included. What is spelled as a control token becomes one."""
-        return _encoded(self._backend, texts)
+        return encode(self._file, texts)
 
     def foreign(self, text: str, encoded: AnyEncoded, own: Sequence[tuple[int, int]]) -> list[str]:
         """The control tokens in an encoded text that are in none of the stretches `own` of it, in order."""
@@ -100,11 +100,11 @@ class Tokenizer:
         """
         spelling = Spelling(self.control, texts)
         places = [
-            [match.start() for first, last in stretches for match in self._pattern.finditer(text, first, last)]
+            [start for first, last in stretches for start, _ in self._tokens.found(text, first, last)]
             for text, stretches in zip(texts, own, strict=True)
         ]
         written = [spelling.written(text, at) for text, at in zip(texts, places, strict=True)]
-        encoded = _encoded(self._copy(spelling), written)
+        encoded = encode(self._file, written, Respelling(self.about.control, spelling))
         for text, one, at in zip(texts, encoded, places, strict=True):
             # An unknown word may be spelled like the token that it becomes.
             found = [
@@ -118,7 +118,12 @@ class Tokenizer:
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
-        return str(self._backend.decode(list(ids), skip_special_tokens=False))
+        return decode(self._file, ids)
+
+    @property
+    def begins(self) -> bool:
+        """Whether encoding puts a token before the text."""
+        return self.about.begins
 
     @property
     def has_chat(self) -> bool:
@@ -157,44 +162,6 @@ class Tokenizer:
                 found.append((start, end, name))
         return found
 
-    def _copy(self, spelling: Spelling) -> Backend:
-        """The tokenizer whose control tokens are spelled otherwise."""
-        if spelling.start not in self._copies:
-            copy = _whole(respelled(self._file.read_text(encoding="utf-8"), self.control, spelling))
-            changed = [
-                name for name, number in self.about.control.items() if copy.token_to_id(spelling(name)) != number
-            ]
-            if changed:
-                raise HarnessError(
-                    f"the model's tokenizer cannot be told to read {changed[0]} as text; take control tokens out of the data, "
-                    "or write `prompt.control_tokens: allowed`"
-                )
-            self._copies[spelling.start] = copy
-        return self._copies[spelling.start]
-
-
-def _whole(backend: str) -> Backend:
-    from tokenizers import Tokenizer as Backend
-
-    made = Backend.from_str(backend)
-    made.no_padding()
-    made.no_truncation()
-    return made
-
-
-def _encoded(backend: Backend, texts: Sequence[str]) -> list[Encoded]:
-    found: list[Encoding] = backend.encode_batch(list(texts), add_special_tokens=True)
-    return [
-        Encoded(
-            ids=one.ids,
-            offsets=[
-                (0, 0) if special else place
-                for place, special in zip(one.offsets, one.special_tokens_mask, strict=True)
-            ],
-        )
-        for one in found
-    ]
-
 
 def load_tokenizer(card: ModelCard) -> Tokenizer:
     """The model's tokenizer, without importing torch once it has been prepared."""
@@ -206,14 +173,16 @@ def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Pat
 
     Raises HarnessError when there is no fast tokenizer, or the folder's is another than that of `identity`.
     """
-    made_by = (version("transformers"), code_of(_write, About))
+    made_by = (version("transformers"), code_of(read, About))
     place = cache_folder() / "tokenizers" / content_key(identity, *made_by)
     if (place / "about.json").is_file():
         return place
     draft = place.with_name(f"{place.name}~{os.getpid()}-{uuid4().hex[:8]}")
     try:
         draft.mkdir(parents=True)
-        _write(folder, draft, trust_remote_code)
+        made = read(folder, trust_remote_code) if trust_remote_code else _read_in_worker(folder)
+        (draft / "tokenizer.json").write_text(made.backend, encoding="utf-8")
+        (draft / "about.json").write_bytes(msgspec.json.encode(made.about))
         if tokenizer_identity(folder) != identity:
             raise HarnessError(f"{folder}: its tokenizer was changed while it was read; run again")
         try:
@@ -227,7 +196,22 @@ def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Pat
     return place
 
 
-def _write(folder: Path, draft: Path, trust_remote_code: bool) -> None:
+def _read_in_worker(folder: Path) -> Read:
+    limits = limits_of(tokenizer_files(folder))
+    return worker.call(
+        Read,
+        read,
+        folder.resolve(),
+        what=f"{folder}: its tokenizer",
+        remedy=REMEDY,
+        error=HarnessError,
+        limits=Limits(limits.seconds + 4, 2 * limits.mebibytes, limits.answer_bytes),
+        needs=("transformers.models.auto.tokenization_auto",),
+    )
+
+
+def read(folder: Path, trust_remote_code: bool = False) -> Read:
+    """The tokenizer in a folder, read by transformers in this process. Raises HarnessError."""
     from transformers import AutoTokenizer
 
     from harness.models.quiet import quiet_transformers
@@ -256,19 +240,15 @@ def _write(folder: Path, draft: Path, trust_remote_code: bool) -> None:
         if is_control(str(token.content), token.special, template or "")
     }
     backend = found.backend_tokenizer.to_str()
-    about = About(adds_bos, special, template, control, unknown_of(backend))
-    (draft / "tokenizer.json").write_text(backend, encoding="utf-8")
-    _check_kept(folder, found, draft)
-    (draft / "about.json").write_bytes(msgspec.json.encode(about))
+    first = whole(backend).encode("a").special_tokens_mask
+    about = About(adds_bos, special, template, control, unknown_of(backend), bool(first) and first[0] == 1)
+    _check_kept(folder, found, backend)
+    return Read(backend, about)
 
 
-def _check_kept(folder: Path, found: Any, draft: Path) -> None:
+def _check_kept(folder: Path, found: Any, content: str) -> None:
     """Raises HarnessError where transformers does something to texts that its fast backend alone does not."""
-    from tokenizers import Tokenizer as Backend
-
-    backend = Backend.from_file(str(draft / "tokenizer.json"))
-    backend.no_padding()
-    backend.no_truncation()
+    backend = whole(content)
     special = "".join(str(token) for token in found.all_special_tokens)
     for text in (*_PROBES, *(f"{probe}{special}" for probe in _PROBES)):
         if backend.encode(text).ids != found(text).input_ids:
@@ -290,7 +270,7 @@ def _template_of_processor(folder: Path) -> str | None:
     if not file.exists():
         return None
     try:
-        content = json.loads(read_ordinary(file, _LARGEST_TEMPLATE))
+        content = read_json(file, _LARGEST_TEMPLATE)
     except (OSError, ValueError) as error:
         raise HarnessError(f"{file}: its chat template cannot be read: {error}") from error
     return _chat_template(content.get("chat_template") if isinstance(content, dict) else None)

@@ -6,14 +6,14 @@ name, before anything is loaded; what is listed was compared with what the libra
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
 from harness.models.lengths import NO_TEXT
-from harness.untrusted.files import read_ordinary
+from harness.untrusted.files import read_json
 
 _ALWAYS = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
 # Places of a picture or a film: a text's are the same in all sections, so that its angles are the plain ones.
@@ -69,15 +69,33 @@ _NAMES_OF_TOKENS = ("_token", "_token_id", "_file")
 
 _LARGEST = 256 * 2**20
 
+_IMPLEMENTATION = re.compile(r"_implementation(_internal)?$")
+
 
 def check_understood(folder: Path, config: Mapping[str, Any], pretrained: bool) -> None:
     """Raises UsageError for what is set in the configurations of a model's folder and not understood."""
+    _check_implementations(folder, config)
     for where, part in _parts(config, ""):
         if pretrained:
             _check_plain(folder, where, part)
         if not any(NO_TEXT.search(name) for name in where.split(".")):
             _check_rotary(folder, where, part, str(config.get("model_type")))
     _check_tokenizer(folder / "tokenizer_config.json")
+
+
+def _check_implementations(folder: Path, config: Mapping[str, Any]) -> None:
+    """How attention or experts are computed is a plain word; anything else may be a repository on the Hub, whose code would be run."""
+    left: list[Any] = [config]
+    while left:
+        one = left.pop()
+        left += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        for name, said in one.items() if isinstance(one, dict) else ():
+            chosen = said.values() if isinstance(said, dict) else [said]
+            wrong = [value for value in chosen if value is not None and not re.fullmatch(r"\w+", str(value))]
+            if _IMPLEMENTATION.search(name) and wrong:
+                raise UsageError(
+                    f"{folder}/config.json: {name} is {str(wrong[0])[:80]!r}, which may be code on the Hub, and that is not run; take it out"
+                )
 
 
 def _parts(config: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -135,7 +153,7 @@ def _check_scaling(folder: Path, path: str, scaling: Mapping[str, Any], family: 
 
 def _check_tokenizer(path: Path) -> None:
     try:
-        said = json.loads(read_ordinary(path, _LARGEST))
+        said = read_json(path, _LARGEST)
     except FileNotFoundError:
         return
     except (OSError, ValueError, RecursionError) as error:

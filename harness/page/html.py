@@ -1,28 +1,38 @@
-"""report.html: one page that needs nothing else, with charts to point at.
+"""report.html: one page that needs nothing else, with charts to point at, tables to sort and rows to search.
 
 The data stand in the page as JSON that no parser can leave, every text is put in as text, and a policy in the head
-forbids the network and every script but our two, which carry a number drawn anew for each page.
+forbids the network and every script but our own, which carries a number drawn anew for each page. The charts are drawn by
+our own few hundred lines: a library for charts is larger than all that a report has, and brings buttons that ask the network.
 """
 
 from __future__ import annotations
 
+import base64
 import json
-import math
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from html import unescape
 from importlib.resources import files
-from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.analyses.autopsy import autopsy_text
-from harness.analyses.geometry import geometry_tables
+from harness.analyses.geometry import STATES
+from harness.contracts import kind
+from harness.contracts.analysis import Analysis
 from harness.errors import UsageError
+from harness.page.chart_data import chart_data, clouds_of
+from harness.page.from_markdown import as_html, sections_of
+from harness.page.row_data import row_data
 from harness.report import read
-from harness.report.outline import Outline, from_manifest
-from harness.report.scores import Scores, Transfer
+from harness.report.content import Look
+from harness.report.figures import DRAWINGS, palette
+from harness.report.folder import TEXT
+from harness.report.markdown import found_sentence
+from harness.report.outline import Outline
+from harness.report.scores import Scores
+from harness.report.sections import Beside, sections
 from harness.report.verdicts import headline, verdicts
 from harness.report.wording import evidence, number
 from harness.untrusted import text as plain
@@ -30,12 +40,24 @@ from harness.untrusted import text as plain
 if TYPE_CHECKING:
     import polars as pl
 
-_DIGITS = 4
-_STATES = "states.csv"
-_GEOMETRY = "geometry.csv"
-_FACTOR = "factor_"
-EXTRA = (*read.AUTOPSY, _GEOMETRY, _STATES)
-"""Files of the report that the page shows where they are there."""
+ROWS = "rows.parquet"
+_SCRIPTS = ("dom.js", "charts.js", "tables.js", "cloud.js", "page.js")
+OWN = {f"{drawing.name}.svg" for drawing in DRAWINGS}
+"""Figures that the page draws itself."""
+_SHOWN_ELSEWHERE = ("Checks", "What was found", "Model, data and conventions", "What linting found", "To reproduce")
+"""Sections of report.md that the page has in a form of its own."""
+
+
+class Extras(msgspec.Struct, frozen=True):
+    """What the page shows besides the tables of scores and checks."""
+
+    beside: Beside = Beside()
+    rows: pl.DataFrame | None = None
+    spec_text: str = ""
+    text: str = ""
+    """report.md."""
+    pictures: Mapping[str, bytes] = {}
+    """SVG by the name of its file."""
 
 
 def render(
@@ -44,171 +66,156 @@ def render(
     seeds: pl.DataFrame,
     checks: pl.DataFrame,
     manifest: Mapping[str, Any],
-    tables: Mapping[str, bytes] = MappingProxyType({}),
+    extras: Extras | None = None,
     made_from: str = "",
 ) -> bytes:
-    """The page, about 5 MB, most of it plotly.js. `tables` are those CSV files of the report that not every one has, `made_from` a
-    key of all that it is made from."""
-    from jinja2 import Environment, StrictUndefined
-    from plotly.offline import get_plotlyjs
+    """The page, at most 3 MB. `made_from` is a key of all that it is made from."""
+    from markupsafe import Markup
 
-    scores = Scores(outline, results, seeds)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("harness.page").joinpath("page.jinja").read_text("utf-8"))
+    extras = extras or Extras()
+    scores = Scores(outline, results, seeds, extras.beside.headline)
+    rows, clouds = _rows_and_clouds(extras)
+    data = chart_data(scores)
+    summaries = [(transfer, scores.summaries(transfer)) for transfer in scores.transfers]
+    more, headings = _with_ids(as_html("\n\n".join([sections(scores, extras.beside), *_only_in(extras, scores)])))
     provenance = {name: value for name, value in manifest.items() if name != "report"}
-    text = template.render(
-        outline=outline,
-        made_from=made_from,
-        scores=scores,
-        summaries=[(transfer, scores.summaries(transfer)) for transfer in scores.transfers],
-        verdicts=verdicts(checks, outline.claims),
-        headline=headline(checks),
-        examined=_examined(tables),
-        how_to_read_autopsies=autopsy_text.HOW_TO_READ,
-        geometry=_geometry(tables, clouds := _clouds(tables)),
-        how_to_read_geometry=geometry_tables.HOW_TO_READ,
-        has_clouds=any(cloud["factors"] for cloud in clouds),
-        manifest=plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
-        data=_embedded({**chart_data(scores), "clouds": clouds}),
-        nonce=secrets.token_urlsafe(18),
-        plotly=get_plotlyjs(),
-        line=plain.line,
-        block=plain.block,
-        evidence=evidence,
-        number=number,
-    )
-    return text.encode()
-
-
-def from_folder(folder: Path) -> Path:
-    """Renders the page again from a report's own files and puts it beside them. Raises UsageError, HarnessError."""
-    from harness.report.folder import PAGE, place_page
-
-    name = plain.line(str(folder / "manifest.json"))
-    manifest = read.decoded_manifest(read.file_bytes(folder / "manifest.json"), name)
-    outline = from_manifest(manifest, name)
-    checks = _table(folder / "checks.csv", read.CHECKS)
-    if checks.height != len(outline.claims):
-        raise UsageError(f"{name} and checks.csv are of different runs; make both again with harness run")
-    content = render(
-        outline,
-        _table(folder / "results.csv", read.RESULTS),
-        _table(folder / "seeds.csv", read.SEEDS),
-        checks,
-        manifest,
-        {name: read.file_bytes(folder / name) for name in EXTRA if (folder / name).exists()},
-    )
-    return place_page(folder / PAGE, content)
-
-
-def chart_data(scores: Scores) -> dict[str, Any]:
-    """The data of the charts: plain lists, by transfer, method and target, numbers to four decimals."""
-    return {
-        "metrics": [msgspec.to_builtins(metric) for metric in scores.outline.metrics],
-        "transfers": [plain.line(transfer.title) for transfer in scores.transfers],
-        "targets": [plain.line(target) for target in scores.targets],
-        "probes": [{"name": plain.line(probe), "role": scores.role(probe)} for probe in scores.probes],
-        "lines": [_lines(scores, transfer) for transfer in scores.transfers],
-        "seeds": [_seeds(scores, transfer) for transfer in scores.transfers],
-        "summary": [
-            [scores.summary_layer(transfer, probe) for probe in scores.probes] for transfer in scores.transfers
+    page = {
+        "outline": outline,
+        "scores": scores,
+        "summaries": summaries,
+        "sentences": [
+            Markup(as_html(f"- {plain.markdown(transfer.title)}: {sentence}"))
+            for transfer, found in summaries
+            if (sentence := found_sentence(found))
         ],
+        "layered": any(
+            line is not None and len(line["layers"]) > 1
+            for of in data["lines"]
+            for probe in of
+            for target in probe
+            for line in target
+        ),
+        "filters": [
+            (key, title, [(one["name"], one["shown"]) for one in data[key]])
+            for key, title in (("transfers", "conditions"), ("probes", "methods"), ("targets", "factors"))
+        ],
+        "verdicts": verdicts(checks, outline.claims),
+        "headline": headline(checks),
+        "warnings": [
+            Markup(as_html(line)) for line in extras.text.split("\n## ")[0].splitlines() if line.startswith("⚠ ")
+        ],
+        "spec_text": extras.spec_text,
+        "rows": rows,
+        "clouds": clouds,
+        "cloud_factors": list(dict.fromkeys(factor["name"] for cloud in clouds for factor in cloud["factors"])),
+        "more": Markup(more),
+        "pictures": [
+            (name.removesuffix(".svg"), base64.b64encode(svg).decode())
+            for name, svg in extras.pictures.items()
+            if name not in OWN
+        ],
+        "manifest": plain.block(json.dumps(provenance, indent=1, ensure_ascii=False, sort_keys=True, default=str)),
+        "data": embedded({**data, "clouds": clouds, "rows": rows}),
+        "script": "".join(asset(name) for name in _SCRIPTS),
+        "made_from": made_from,
     }
+    return filled("page.jinja", page, headings)
 
 
-def _lines(scores: Scores, transfer: Transfer) -> list[Any]:
-    """[probe][target][metric] → layers and three lists of numbers, or null."""
-    return [
-        [[_line(scores, transfer, probe, target, metric) for metric in scores.metrics] for target in scores.targets]
-        for probe in scores.probes
-    ]
+def filled(template: str, page: Mapping[str, Any], headings: list[tuple[str, str]]) -> bytes:
+    """A template with what is on its page; every name that is not in it is an error."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    words = {"line": plain.line, "block": plain.block, "evidence": evidence, "number": number}
+    every = {**page, **words, "style": style(), "nonce": secrets.token_urlsafe(18), "headings": headings}
+    return environment.from_string(asset(template)).render(every).encode()
 
 
-def _line(scores: Scores, transfer: Transfer, probe: str, target: str, metric: str) -> dict[str, Any] | None:
-    cells = scores.by_layer(transfer, probe, target, metric)
-    if not cells:
-        return None
-    columns = {name: [_short(getattr(c, name)) for c in cells.values()] for name in ("value", "low", "high")}
-    return {"layers": list(cells), **columns}
+def asset(name: str) -> str:
+    return files("harness.page").joinpath(name).read_text("utf-8")
 
 
-def _seeds(scores: Scores, transfer: Transfer) -> list[Any]:
-    """[probe][target] → layers and, for each, every seed's value on the headline metric; null without seeds."""
-    return [
-        [
-            {
-                "layers": list(cells := scores.seeds_by_layer(transfer, probe, target)),
-                "value": [[_short(seed.value) for seed in seeds] for seeds in cells.values()],
-            }
-            for target in scores.targets
-        ]
-        if probe in scores.seeded
-        else None
-        for probe in scores.probes
-    ]
+def assets() -> list[str]:
+    """The text of all that the page is made of besides Python."""
+    return [asset(name) for name in ("page.jinja", "style.css", *_SCRIPTS)]
 
 
-def _examined(tables: Mapping[str, bytes]) -> list[autopsy_text.ProbeText]:
-    """The autopsies in words; nothing without their tables."""
-    if not set(tables) >= set(read.AUTOPSY):
-        return []
-    rows = (
-        [dict(zip(columns, row, strict=True)) for row in read.rows(tables[name], columns, name)]
-        for name, columns in read.AUTOPSY.items()
+def style() -> str:
+    def variables(dark: bool) -> str:
+        return "".join(f"{name}:{value};" for name, value in palette.variables(dark).items())
+
+    light = f":root{{{variables(False)}--paper:#fff;--shade:#f6f8fa;--good:#1a7f37;--bad:#cf222e;--link:#0969da;color-scheme:light dark}}"
+    dark = f":root{{{variables(True)}--paper:#0d1117;--shade:#151b23;--good:#3fb950;--bad:#f85149;--link:#4493f8}}"
+    return f"{light}@media(prefers-color-scheme:dark){{{dark}}}\n{asset('style.css')}"
+
+
+def _rows_and_clouds(extras: Extras) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """See `harness.page.row_data` and `clouds_of`. Raises UsageError for tables that no run of this program has made."""
+    from polars.exceptions import PolarsError
+
+    states = next((look.tables[STATES] for look in extras.beside.looks if STATES in look.tables), None)
+    try:
+        rows = row_data(extras.rows)
+        return rows, clouds_of(states, rows["conditions"])
+    except (LookupError, TypeError, ValueError, ArithmeticError, PolarsError) as error:
+        raise UsageError(
+            f"{ROWS} or {STATES} beside the report is not of a run ({plain.line(str(error), 120)}); make both again with harness report --full"
+        ) from error
+
+
+def _only_in(extras: Extras, scores: Scores) -> Iterator[str]:
+    """The sections that report.md has and nothing else: a prompt, how to read it."""
+    analysed = {f"## {title}" for title, _ in sections_of(sections(scores, extras.beside))}
+    for title, text in sections_of(extras.text):
+        if title not in _SHOWN_ELSEWHERE and f"## {title}" not in analysed:
+            yield text
+
+
+def _with_ids(html: str) -> tuple[str, list[tuple[str, str]]]:
+    """The HTML with an anchor at each large heading, and these: anchor and words."""
+    found: list[tuple[str, str]] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        found.append((f"part-{len(found)}", unescape(re.sub("<[^>]*>", "", match[1]))))
+        return f'<h2 id="{found[-1][0]}">{match[1]}</h2>'
+
+    return re.sub(r"<h2>(.*?)</h2>", numbered, html), found
+
+
+def extras_of(content_of: Callable[[str], bytes | None], pictures: Mapping[str, bytes]) -> Extras:
+    """What the page shows besides scores and checks, from the files of a report. Raises UsageError."""
+    from harness.report.folder import SPEC
+    from harness.scoring import scored_rows
+
+    rows = content_of(ROWS)
+    return Extras(
+        beside=beside_of(content_of),
+        rows=None if rows is None else read.full_table(rows, ROWS, scored_rows.ROWS),
+        spec_text=(content_of(SPEC) or b"").decode(errors="replace"),
+        text=(content_of(TEXT) or b"").decode(errors="replace"),
+        pictures=pictures,
     )
-    return autopsy_text.texts_of(*rows)
 
 
-def _clouds(tables: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    """For each condition, three coordinates of every row and its class by each factor, as small numbers."""
-    if _STATES not in tables:
-        return []
-    head = read.columns(tables[_STATES], _STATES)
-    factors = [name for name in head if name.startswith(_FACTOR)]
-    by_condition: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-    for row in read.rows(tables[_STATES], (*read.STATES, *factors), _STATES):
-        by_condition.setdefault((str(row[0]), str(row[1])), []).append(row[2:])
-    clouds = []
-    for (condition, layer), rows in by_condition.items():
-        columns = list(zip(*rows, strict=True))
-        classes = {name: sorted(set(column)) for name, column in zip(factors, columns[3:], strict=True)}
-        clouds.append(
-            {
-                "condition": plain.line(condition),
-                "layer": plain.line(layer),
-                "places": [[_short(value) for value in column] for column in columns[:3]],
-                "factors": [
-                    {
-                        "name": plain.line(name.removeprefix(_FACTOR)),
-                        "classes": [plain.line(text) for text in classes[name]],
-                        "of": [classes[name].index(text) for text in column],
-                    }
-                    for name, column in zip(factors, columns[3:], strict=True)
-                    if classes[name] != [""]
-                ],
-            }
-        )
-    return clouds
+def beside_of(content_of: Callable[[str], bytes | None]) -> Beside:
+    """The other tables of a report, and the analyses of which all tables are there. Raises UsageError."""
+
+    def table(name: str, *, deep: bool = True) -> pl.DataFrame | None:
+        return None if (content := content_of(name)) is None else read.full_table(content, name, deep=deep)
+
+    found: list[Look] = []
+    for name in kind.loadable("analyses"):
+        analysis: type[Analysis] = kind.find("analyses", name)  # type: ignore[assignment]
+        tables = {file: frame for file in analysis.files if (frame := table(file)) is not None}
+        if analysis.files and set(tables) == set(analysis.files):
+            found.append(Look(analysis(), tables))
+    return Beside(
+        table("headline.parquet"), table("restarts.parquet"), table("depth.parquet", deep=False), tuple(found)
+    )
 
 
-def _geometry(tables: Mapping[str, bytes], clouds: list[dict[str, Any]]) -> list[geometry_tables.ConditionTables]:
-    if _GEOMETRY not in tables:
-        return []
-    rows = [
-        dict(zip(read.GEOMETRY, row, strict=True)) for row in read.rows(tables[_GEOMETRY], read.GEOMETRY, _GEOMETRY)
-    ]
-    return geometry_tables.tables_of(rows, {cloud["condition"]: cloud["layer"] for cloud in clouds})
-
-
-def _short(value: float) -> float | None:
-    return round(value, _DIGITS) if math.isfinite(value) else None
-
-
-def _embedded(data: Any) -> str:
+def embedded(data: Any) -> str:
     """JSON in which no HTML parser finds a tag, a comment or an entity."""
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    return read.table_of(read.file_bytes(path), columns, plain.line(str(path)))

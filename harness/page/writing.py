@@ -12,7 +12,8 @@ from harness.code.code_version import code_of
 from harness.page import html
 from harness.report import outline
 from harness.report.content import Report
-from harness.report.folder import MANIFEST, PAGE, as_json, place
+from harness.report.folder import MANIFEST, PAGE, TEXT, as_json, place
+from harness.report.markdown import made_from_changes
 from harness.report.read import LARGEST_BYTES
 from harness.report.rendering import render
 from harness.store import content_key
@@ -33,14 +34,23 @@ def write(
     files = dict(render(report) if rendered is None else rendered)
     manifest = {**report.manifest, "report": msgspec.to_builtins(outline.of(report))}
     files[MANIFEST] = as_json(manifest)
+    files[TEXT] = made_from_changes(files[TEXT].decode(), manifest).encode()
     if page:
-        tables = {name: content for name, content in files.items() if name in html.EXTRA}
-        made_from = content_key(code_of(html.render), {name: sha256(files[name]).hexdigest() for name in sorted(files)})
+        made_from = content_key(
+            code_of(html.render), html.assets(), {name: sha256(files[name]).hexdigest() for name in sorted(files)}
+        )
         if (there := _page_made_from(made_from, folder / PAGE)) is not None:
             files[PAGE] = there
         else:
+            pictures = {Path(name).name: content for name, content in files.items() if name.endswith(".svg")}
             files[PAGE] = html.render(
-                outline.of(report), report.results, report.seeds, report.checks, manifest, tables, made_from
+                outline.of(report),
+                report.results,
+                report.seeds,
+                report.checks,
+                manifest,
+                html.extras_of(files.get, pictures),
+                made_from,
             )
     return place(files, folder)
 

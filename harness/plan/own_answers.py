@@ -59,7 +59,7 @@ def _silence(condition: Condition, subject: Subject) -> str:
     if prompt.chat or prompt.shots or condition.distractors or not any(map(_ANSWER_FIRST.match, templates)):
         return ""
     tokenizer = subject.load_tokenizer()
-    if tokenizer is None or tokenizer.encode(["a"])[0].offsets[0] == (0, 0):
+    if tokenizer is None or tokenizer.begins:
         return ""
     return "the template begins with the answer, so that no token stands before it to predict it"
 

@@ -65,6 +65,7 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
 
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §2.2 and §3.1"
     seeded: ClassVar[bool] = True
+    halves: ClassVar[int] = 10
 
     def __post_init__(self) -> None:
         given = {"learning_rate": self.learning_rate, "tolerance": self.tolerance}

@@ -39,6 +39,7 @@ class BimodalSalienceSearch(Probe, frozen=True, kw_only=True):
 
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), appendix, CRC-BSS"
     seeded: ClassVar[bool] = True
+    halves: ClassVar[int] = 10
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch

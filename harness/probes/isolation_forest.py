@@ -49,6 +49,7 @@ class Isolation(OfStates, frozen=True, kw_only=True):
         "Liu, Ting & Zhou 2008, Isolation forest; scikit-learn's IsolationForest; Mallen & Belrose 2023"
     )
     seeded: ClassVar[bool] = True
+    halves: ClassVar[int] = 10
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch

@@ -43,6 +43,7 @@ class HiddenLayer(Probe, frozen=True, kw_only=True):
     source: ClassVar[str] = "Hewitt & Liang 2019 (arXiv 1909.03368), MLP-1"
     supervised: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
+    halves: ClassVar[int] = 10
     directed: ClassVar[bool] = False
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:

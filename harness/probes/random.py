@@ -21,6 +21,7 @@ class RandomDirection(Probe, frozen=True, kw_only=True):
 
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §4; Roger 2023"
     seeded: ClassVar[bool] = True
+    unfitted: ClassVar[bool] = True
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch

@@ -45,6 +45,7 @@ class RecursiveContrastConsistentSearch(Probe, frozen=True, kw_only=True):
 
     source: ClassVar[str] = 'Roger, "What Discovering Latent Knowledge did and did not find" (2023), RCCS'
     seeded: ClassVar[bool] = True
+    halves: ClassVar[int] = 10
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.contracts.subject import Asked
 from harness.errors import UsageError, did_you_mean
-from harness.untrusted.chat_template import ChatTemplate
+from harness.untrusted.chat_template import ChatTemplate, Written
 
 _USER, _SYSTEM, _REPLY = (f"{chr(0xFE001 + number)}word{chr(0xFE001 + number)}" for number in range(3))
 """Made-up words that no text has."""
@@ -59,8 +59,28 @@ class Chat:
 
     def ask(self, user: str) -> Asked:
         """What the user says, in a chat, up to where the answer begins. Raises UsageError."""
-        in_parts, expected = self._skeleton
-        text = self._template.render(self._messages(user, self._system, in_parts), self._options)
+        (asked,) = self.ask_all([user])
+        if isinstance(asked, UsageError):
+            raise asked
+        return asked
+
+    def ask_all(self, users: Sequence[str]) -> list[Asked | UsageError]:
+        """What a user says in each of some chats, or why there is none. Raises UsageError where the template suits no chat at all."""
+        in_parts, _ = self._skeleton
+        chats = [self._messages(user, self._system, in_parts) for user in users]
+        found: list[Asked | UsageError] = []
+        for user, written in zip(users, self._template.render_all(chats, self._options), strict=True):
+            try:
+                found.append(self._asked(user, written))
+            except UsageError as error:
+                found.append(error)
+        return found
+
+    def _asked(self, user: str, written: Written) -> Asked:
+        """Raises UsageError."""
+        if written.refusal:
+            raise UsageError(written.refusal)
+        text, (_, expected) = written.text, self._skeleton
         of_user, of_system = _places(text, expected, user, self._system or "")
         if (
             self._added
@@ -105,23 +125,17 @@ class Chat:
         Raises UsageError where they come out in neither form.
         """
         wanted = {"the user's words": _USER} | ({} if self._system is None else {"the system's words": _SYSTEM})
-        lost, refusal = "", None
-        for in_parts in (False, True):
-            try:
-                text = self._template.render(
-                    self._messages(_USER, None if self._system is None else _SYSTEM, in_parts), self._options
-                )
-            except UsageError as error:
-                refusal = refusal or error
-                continue
-            dropped = [what for what, word in wanted.items() if word not in text]
+        forms = (False, True)
+        chats = [self._messages(_USER, None if self._system is None else _SYSTEM, in_parts) for in_parts in forms]
+        found = self._template.render_all(chats, self._options)
+        lost = ""
+        for in_parts, written in zip(forms, found, strict=True):
+            dropped = [what for what, word in wanted.items() if word not in written.text]
             if not dropped:
-                return in_parts, text
-            lost = lost or dropped[0]
-        if lost:
-            raise _dropped(lost)
-        assert refusal is not None
-        raise refusal
+                return in_parts, written.text
+            if not written.refusal:
+                lost = lost or dropped[0]
+        raise _dropped(lost) if lost else UsageError(found[0].refusal)
 
     def _messages(self, user: str, system: str | None, in_parts: bool) -> list[dict[str, Any]]:
         before = [] if system is None else [_message("system", system, in_parts)]

@@ -5,8 +5,8 @@ A pair is (example, template); its two members differ in the answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,13 @@ from harness.errors import DataError
 from harness.maths.draws import balanced, draw
 from harness.prompts import lint
 from harness.prompts.control import flat, own_places
-from harness.prompts.encoding import as_chat, chat_of, frame_of, in_chunks, without_too_long
+from harness.prompts.encoding import as_chats, chat_of, frame_of, in_chunks, without_too_long
 from harness.prompts.examples import arrange, data_set, sample, source_of
 from harness.prompts.relations import COLUMNS
 from harness.prompts.shots import Shots
 from harness.spec import Condition, Prompt
-from harness.untrusted.template import OWN, Rendered, Template, any_of, shared_start
+from harness.untrusted.control_tokens import ControlTokens
+from harness.untrusted.template import OWN, Rendered, Template, Wanted, shared_start
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 ONLY_TEMPLATE = "main"
 """Name of a template that has none of its own."""
 
-_NOT_FIELDS = ("example", "group", "label", "split")
+_AT_ONCE = 64
+"""Examples that are rendered at a time."""
+NOT_FIELDS = ("example", "group", "label", "split")
+"""Columns of an example that no template sees."""
 _OWN_COLUMNS = (
     "pair",
     "example",
@@ -83,7 +87,7 @@ def build(
 
     names_of_control = () if tokenizer is None else tokenizer.control
     templates = _templates(condition.prompt, source, names_of_control)
-    control = any_of(names_of_control)
+    control = ControlTokens(names_of_control)
     edits = [(name, distractors[name], values[name]) for name in condition.distractors]
     shots = None
     if condition.prompt.shots is not None:
@@ -91,7 +95,7 @@ def build(
     rows = _rows(examples, templates, answers, choices, edits, shots, control)
     chat = chat_of(condition.prompt, tokenizer)
     if chat is not None:
-        rows = (as_chat(row, chat) for row in rows)
+        rows = as_chats(rows, chat)
     encoded = in_chunks(rows, values, tokenizer, condition.prompt)
     frame, dropped = without_too_long(encoded, condition.prompt, context)
     lint.check_pairs(frame)
@@ -220,53 +224,63 @@ def _rows(
     choices: Sequence[tuple[int, int]],
     edits: Sequence[_Edit],
     shots: Shots | None,
-    control: re.Pattern[str],
+    control: ControlTokens,
 ) -> Iterator[dict[str, Any]]:
     """Every prompt as text, with the characters of its answer; `number` is the example's place in `examples`, `own` are the
     places of the template's own control tokens."""
-    for number, row in enumerate(examples.iter_rows(named=True)):
-        fields = {name: value for name, value in row.items() if name not in _NOT_FIELDS}
-        pair = [answers[label] for label in choices[number]]
-        for index, template in enumerate(templates):
-            members = _edited(template, fields, pair, answers, edits, number, row["example"])
-            if number == 0:
-                _check_edits(template, fields, pair, answers, edits, row["example"])
-            if shots is not None:
-                members = [shots.before(member, index, row["group"]) for member in members]
-            for answer, (member, own) in enumerate(own_places(member, control) for member in members):
-                yield {
-                    "number": number,
-                    "pair": number * len(templates) + index,
-                    "example": row["example"],
-                    "group": row["group"],
-                    "split": row["split"],
-                    "template": template.name,
-                    "answer": answer,
-                    "choice": pair[answer],
-                    "text": member.text,
-                    "start": member.start,
-                    "end": member.end,
-                    "own": flat(own),
-                }
+    numbered = enumerate(examples.iter_rows(named=True))
+    while chunk := list(islice(numbered, _AT_ONCE)):
+        numbers = [number for number, _ in chunk]
+        wanted = [_wanted(row, [answers[label] for label in choices[number]]) for number, row in chunk]
+        if numbers[0] == 0:
+            for template in templates:
+                _check_edits(template, wanted[0], answers, edits)
+        made = [_edited(template, wanted, answers, edits, numbers) for template in templates]
+        for place, (number, row) in enumerate(chunk):
+            for index, template in enumerate(templates):
+                members = made[index][place]
+                if shots is not None:
+                    members = [shots.before(member, index, row["group"]) for member in members]
+                for answer, (member, own) in enumerate(own_places(member, control) for member in members):
+                    yield {
+                        "number": number,
+                        "pair": number * len(templates) + index,
+                        "example": row["example"],
+                        "group": row["group"],
+                        "split": row["split"],
+                        "template": template.name,
+                        "answer": answer,
+                        "choice": wanted[place].choices[answer],
+                        "text": member.text,
+                        "start": member.start,
+                        "end": member.end,
+                        "own": flat(own),
+                    }
+
+
+def _wanted(row: Mapping[str, Any], pair: Sequence[str]) -> Wanted:
+    """What an example's pairs are rendered from."""
+    fields = {name: value for name, value in row.items() if name not in NOT_FIELDS}
+    return Wanted({**fields, "choices": tuple(pair)}, pair, row["example"])
 
 
 def _edited(
-    template: Template,
-    fields: Mapping[str, Any],
-    pair: Sequence[str],
-    answers: Sequence[str],
-    edits: Sequence[_Edit],
-    number: int,
-    example: str,
-) -> list[Rendered]:
-    """The pair from one template, with the distractors in it, in their order."""
-    fields = {**fields, "choices": tuple(pair)}
-    for _, distractor, values in edits:
-        fields = distractor.edit_fields(fields, values[number])
-    members = list(template.pair(fields, pair, answers, example))
+    template: Template, wanted: Sequence[Wanted], answers: Sequence[str], edits: Sequence[_Edit], numbers: Sequence[int]
+) -> list[list[Rendered]]:
+    """The pairs of the examples of those numbers from one template, with the distractors in them, in their order."""
+    edited = []
+    for one, number in zip(wanted, numbers, strict=True):
+        fields = one.fields
+        for _, distractor, values in edits:
+            fields = distractor.edit_fields(fields, values[number])
+        edited.append(one._replace(fields=fields))
+    pairs = [list(pair) for pair in template.pairs(edited, answers)]
     for name, distractor, values in edits:
-        members = [_moved(member, distractor.edit_text(member.text, values[number]), name) for member in members]
-    return members
+        pairs = [
+            [_moved(member, distractor.edit_text(member.text, values[number]), name) for member in members]
+            for members, number in zip(pairs, numbers, strict=True)
+        ]
+    return pairs
 
 
 def _moved(member: Rendered, text: str, name: str) -> Rendered:
@@ -283,24 +297,17 @@ def _moved(member: Rendered, text: str, name: str) -> Rendered:
     return Rendered(text, member.start + shift, member.end + shift)
 
 
-def _check_edits(
-    template: Template,
-    fields: Mapping[str, Any],
-    pair: Sequence[str],
-    answers: Sequence[str],
-    edits: Sequence[_Edit],
-    example: str,
-) -> None:
+def _check_edits(template: Template, wanted: Wanted, answers: Sequence[str], edits: Sequence[_Edit]) -> None:
     """A distractor whose field the template never shows would be measured, and found nowhere."""
     for place, (name, distractor, _) in enumerate(edits):
         if distractor.leaves_prompts_alone:
             continue
         before, after = edits[:place], edits[place + 1 :]
-        without = _edited(template, fields, pair, answers, [*before, *after], 0, example)
+        without = _edited(template, [wanted], answers, [*before, *after], [0])
         # One of its values may be to add nothing.
         values = range(max(len(distractor.factor(name).values), 1))
         each = [[*before, (name, distractor, [value]), *after] for value in values]
-        if all(_edited(template, fields, pair, answers, edit, 0, example) == without for edit in each):
+        if all(_edited(template, [wanted], answers, edit, [0]) == without for edit in each):
             raise DataError(
                 f"distractors.{name}: it changes nothing in template {template.name}; does the template show the field "
                 "that it edits?"

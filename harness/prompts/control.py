@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from harness.untrusted.control_tokens import ControlTokens
 from harness.untrusted.template import OWN, Rendered
 
 Places = list[tuple[int, int]]
 """Stretches of characters, end exclusive."""
 
 
-def own_places(member: Rendered, control: re.Pattern[str]) -> tuple[Rendered, Places]:
+def own_places(member: Rendered, control: ControlTokens) -> tuple[Rendered, Places]:
     """A prompt without the marks of its template, and the control tokens that they stood before."""
     if OWN not in member.text:
         return member, []
@@ -21,8 +21,8 @@ def own_places(member: Rendered, control: re.Pattern[str]) -> tuple[Rendered, Pl
     for piece in pieces[:-1]:
         at += len(piece)
         # None where a filter has changed what the template writes.
-        if found := control.match(text, at):
-            places.append(found.span())
+        if found := control.at(text, at):
+            places.append(found)
     start, end = (place - member.text.count(OWN, 0, place) for place in (member.start, member.end))
     return Rendered(text, start, end), places
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness.contracts.subject import Chat, Tokenizer
+from harness.contracts.subject import Asked, Chat, Tokenizer
 from harness.errors import DataError, UsageError
 from harness.prompts.chat import open_block, outside
 from harness.prompts.control import flat, paired, shifted
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 2000
 """Prompts that are written and tokenised at a time."""
+_CHARACTERS_AT_ONCE = 10_000_000
+_MOST_CHARACTERS = 400_000_000
+"""Of all prompts of a condition, which are held in memory; a template may make a million of each row."""
+_ASKED_AT_ONCE = 64
+"""Prompts that go through a chat template at a time."""
 
 
 def chat_of(prompt: Prompt, tokenizer: Tokenizer | None) -> Chat | None:
@@ -34,23 +39,30 @@ def chat_of(prompt: Prompt, tokenizer: Tokenizer | None) -> Chat | None:
     return tokenizer.chat(prompt.chat_options)
 
 
-def as_chat(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
+def as_chats(rows: Iterator[dict[str, Any]], chat: Chat) -> Iterator[dict[str, Any]]:
     """What precedes the answer is the user's turn; the answer and what follows it, the assistant's.
 
     `own` and `unclosed` are about the chat as it came out: where control tokens are the template's, and the think block that is
     open before the answer. Raises DataError with the row where the template refuses it.
     """
+    while chunk := list(islice(rows, _ASKED_AT_ONCE)):
+        # The space between the turns belongs to neither: chat templates strip it, or add their own.
+        users = [row["text"][: row["start"]].strip() for row in chunk]
+        for row, user in zip(chunk, users, strict=True):
+            if not user:
+                raise DataError(
+                    f"prompt.chat: template {row['template']} begins with the answer, so that the user says nothing"
+                )
+        for row, user, asked in zip(chunk, users, chat.ask_all(users), strict=True):
+            if isinstance(asked, UsageError):
+                raise DataError(
+                    f'prompt.chat: template {row["template"]}, example "{row["example"]}": {asked}'
+                ) from asked
+            yield _as_chat(row, user, asked)
+
+
+def _as_chat(row: dict[str, Any], user: str, asked: Asked) -> dict[str, Any]:
     text, start = row["text"], row["start"]
-    # The space between the turns belongs to neither: chat templates strip it, or add their own.
-    user = text[:start].strip()
-    if not user:
-        raise DataError(
-            f"prompt.chat: template {row['template']} begins with the answer, so that the user says nothing"
-        )
-    try:
-        asked = chat.ask(user)
-    except UsageError as error:
-        raise DataError(f'prompt.chat: template {row["template"]}, example "{row["example"]}": {error}') from error
     begins = len(asked.text)
     written = outside(begins, (*asked.user, *asked.system))
     skipped = len(text[:start]) - len(text[:start].lstrip())
@@ -75,9 +87,29 @@ def in_chunks(
     import polars as pl
 
     frames = []
-    while chunk := list(islice(rows, _AT_ONCE)):
+    for chunk in _chunks(rows):
         frames.append(_tokenised(frame_of(chunk, values), tokenizer, prompt.control_tokens == "allowed"))
     return pl.concat(frames)
+
+
+def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The rows, some at a time. Raises DataError for more text than prompts can have."""
+    chunk: list[dict[str, Any]] = []
+    size = whole = 0
+    for row in rows:
+        chunk.append(row)
+        size += len(row["text"])
+        whole += len(row["text"])
+        if whole > _MOST_CHARACTERS:
+            raise DataError(
+                f"prompt: template {row['template']}: the prompts have more than {_MOST_CHARACTERS:,} characters together; shorten "
+                "the text, or lower data.limit"
+            )
+        if len(chunk) == _AT_ONCE or size > _CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], values: Mapping[str, Sequence[int]]) -> pl.DataFrame:

@@ -6,6 +6,7 @@ draws the same, and a larger limit keeps the examples of a smaller one.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     """
     source = source_of(data)
     # With `where`, a limit is one on what is kept.
-    table = source.load(data.seed, folder, data.limit if data.where is None else None)
+    table = with_text(source.load(data.seed, folder, data.limit if data.where is None else None), source)
     place = source.title
     if data.half is not None and data.half not in answers:
         raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
@@ -47,6 +48,13 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     else:
         decoded = decode(table, answers, place, source.labels_as_written)
     return arrange(decoded, data, place, None if data.half is None else answers.index(data.half))
+
+
+def with_text(table: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """The table with the field `text`, under which every template finds the example in words."""
+    if "text" in table.columns or source.text_from not in table.columns:
+        return table
+    return table.with_columns(table[source.text_from].alias("text"))
 
 
 def chosen_rows(table: pl.DataFrame, data: Data, answers: tuple[str, ...], source: Source, place: str) -> pl.DataFrame:
@@ -116,9 +124,16 @@ def _refuse(table: pl.DataFrame, row: int, answers: Sequence[str], place: str, a
     label, names = str(table["label"].cast(pl.String)[row]), [name.strip() for name in answers]
     made = table["label"].dtype.is_integer() and not as_written
     known = [f"{index} ({name})" for index, name in enumerate(names)]
+    present = sorted(table["label"].cast(pl.String).unique().drop_nulls())
+    remedy = ""
+    if as_written and len(present) == len(answers):
+        remedy = (
+            f"; write prompt.answers: {json.dumps(present, ensure_ascii=False)}, index = label, or change the column"
+        )
     raise DataError(
         f'{place}: row {row + 1}: the label "{label}" is neither an answer nor its index'
-        f"{'' if made else _near(label, names)}; labels are {', '.join(known)}"
+        f"{'' if made else _near(label, names)}; labels are {', '.join(known)}{remedy}",
+        about="prompt.answers",
     )
 
 
@@ -155,7 +170,9 @@ def _meaning(present: set[str], names: dict[str, int], indices: dict[str, int], 
 
 def _near(label: str, names: Sequence[str]) -> str:
     same = [name for name in names if name.casefold() == label.casefold()]
-    return f'; did you mean "{same[0]}"?' if same else did_you_mean(label, names)
+    near = f'; did you mean "{same[0]}"?' if same else did_you_mean(label, names)
+    # All of them stand in the message already.
+    return near if "known:" not in near else ""
 
 
 def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The stored form of a table of prompts: parquet, never pickles."""
+"""The stored form of a table of prompts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import msgspec
 
 from harness.contracts import Factor, PromptTable
 from harness.store import Artifact
-from harness.store.reading import load_frame
+from harness.store.reading import load_frame, save_frame
+
+_TABLE = "prompts"
 
 
 def save_table(table: PromptTable, folder: Path) -> None:
-    """The table of prompts as parquet; the rest goes to `table_about`."""
-    table.frame.write_parquet(folder / "prompts.parquet", compression="zstd")
+    """The table of prompts; the rest goes to `table_about`."""
+    save_frame(table.frame, folder, _TABLE)
 
 
 def table_about(table: PromptTable) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def table_about(table: PromptTable) -> dict[str, Any]:
 
 def load_table(artifact: Artifact) -> PromptTable:
     about = artifact.meta
-    frame = load_frame(artifact / "prompts.parquet")
+    frame = load_frame(artifact, _TABLE)
     frame.select("pair", "example", "group", "split", "template", "answer", "tokens", "truth")
     return PromptTable(
         frame=frame,

@@ -23,6 +23,18 @@ class SummaryLayer(msgspec.Struct, frozen=True):
     """In words: `best validation accuracy`."""
 
 
+class Example(msgspec.Struct, frozen=True):
+    """A prompt as the network reads it."""
+
+    condition: str
+    text: str
+    """Both members of the pair on one line: what they share once, and [one/other] where they differ."""
+    right: str
+    """The right answer."""
+    factors: Mapping[str, str] = {}
+    """What else is so of it, by factor."""
+
+
 class Look(msgspec.Struct, frozen=True):
     """One analysis, and the tables that it made."""
 
@@ -43,10 +55,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The same per seed, with a column `seed`."""
     checks: pl.DataFrame
     """check, probe, condition, finding, expect, verdict, value, low, high, threshold, why."""
+    headline: pl.DataFrame | None = None
+    """The rows at the summary layers, with intervals of all that varies: see `harness.scoring.tables`."""
     restarts: pl.DataFrame | None = None
     """How the restarts of all seeds spread, by layer and target: see `harness.scoring.tables`; None if no probe has restarts."""
     depth: pl.DataFrame | None = None
     """The earliest informative layer of every probe and target: see `harness.scoring.tables`; None if there are no layers."""
+    noise: pl.DataFrame | None = None
+    """condition, layer, noise: how far arithmetic moves what is read; None where no network computes it."""
+    rows: pl.DataFrame | None = None
+    """Every scored row at the summary layers; None where the spec keeps none. See `harness.scoring.scored_rows`."""
+    example: Example | None = None
+    """A prompt, where rows are kept."""
     summary_layers: Mapping[tuple[str, str], SummaryLayer] = {}
     """By (fit_on, probe). A probe with one layer only needs no entry."""
     facts: Sequence[tuple[str, str]] = ()

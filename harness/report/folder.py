@@ -1,4 +1,8 @@
-"""The files of a report in its folder: each whole or not at all, and none of a former report left among them."""
+"""The files of a report in its folder: each whole or not at all, and none of a former report left among them.
+
+What a reviewer decides by is text, small, and committed: `COMMITTED`. What it was made from lies beside it as parquet, with the
+page: every layer, seed, restart and row. That is many megabytes, and a file in the folder tells git to leave it alone.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +12,64 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from harness.contracts import kind
+from harness.contracts.analysis import OF_EVERY_REPORT
 from harness.errors import HarnessError, UsageError
 
-MANIFEST = "manifest.json"
-PAGE = "report.html"
-RESTARTS = "restarts.csv"
-DEPTH = "depth.csv"
-FIGURES = "figures"
 TEXT = "report.md"
-TABLES = ("results.csv", "seeds.csv", "checks.csv")
+RESULTS = "results.csv"
+CHECKS = "checks.csv"
+MANIFEST = "manifest.json"
+FIGURES = "figures"
+COMMITTED = (TEXT, RESULTS, CHECKS, MANIFEST)
+"""And at most `MOST_FIGURES` figures."""
+MOST_FIGURES = 4
+
+PAGE = "report.html"
+SPEC = "spec.yaml"
+"""What was asked, with all that it includes."""
+IGNORE = ".gitignore"
+IGNORED = f"# Beside the report; `harness report NAME --full` makes it again.\n{IGNORE}\n{SPEC}\n{PAGE}\n*.parquet\n"
+"""The file that tells git what is not to be committed, itself included."""
 _FIGURE = re.compile(rf"{FIGURES}/[a-z0-9][a-z0-9_-]{{0,63}}\.svg")
+_FORMER = ("seeds", "restarts", "depth", "autopsy_solutions", "autopsy", "autopsy_rows", "geometry", "states", "fits", "samples", "interventions")  # fmt: skip
+"""Tables that former versions wrote as csv."""
 
 
-def optional() -> list[str]:
-    """Tables that not every report has."""
+def tables() -> list[str]:
+    """The tables that a report may have beside what is committed."""
     kinds = (kind.find("analyses", name) for name in kind.loadable("analyses"))
-    return [RESTARTS, DEPTH, *(name for one in kinds for name in one.files)]  # type: ignore[attr-defined]
+    return [*OF_EVERY_REPORT, *(name for one in kinds for name in one.files)]  # type: ignore[attr-defined]
 
 
 def is_file_of_report(name: str) -> bool:
     """Whether a report may have a file of this name in its folder."""
-    return name in (TEXT, *TABLES, MANIFEST, PAGE, *optional()) or _FIGURE.fullmatch(name) is not None
+    return name in (*COMMITTED, PAGE, SPEC, IGNORE, *tables()) or _FIGURE.fullmatch(name) is not None
 
 
-def as_json(content: Mapping[str, object]) -> bytes:
-    text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """JSON with a line for each entry of each value, so that a pull request shows which of them moved."""
+    parts = [f"{_json(name)}: {_lines(value)}" for name, value in sorted(content.items())]
+    text = "{\n" + ",\n".join(parts) + "\n}\n"
     # The name of a file need not be UTF-8; what is not becomes an escape, which JSON reads back.
     return text.encode("utf-8", "backslashreplace")
+
+
+def _lines(value: Any, depth: int = 1) -> str:
+    if depth > 2 or not isinstance(value, Mapping | list | tuple) or not value:
+        return _json(value)
+    if isinstance(value, Mapping):
+        inner, (start, end) = [f"{_json(name)}: {_lines(one, depth + 1)}" for name, one in sorted(value.items())], "{}"
+    else:
+        inner, (start, end) = [_json(one) for one in value], "[]"
+    return f"{start}\n" + ",\n".join(" " * depth + one for one in inner) + f"\n{' ' * (depth - 1)}{end}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def place_page(path: Path, content: bytes) -> Path:
@@ -48,24 +80,38 @@ def place_page(path: Path, content: bytes) -> Path:
         raise _explain(error, path.parent) from error
 
 
+def place_beside(files: Mapping[str, bytes], folder: Path) -> list[Path]:
+    """Puts files beside a report that is there already, and leaves the others as they are. Raises as `place`."""
+    _check(files, folder)
+    try:
+        return [_put_changed(folder / name, content) for name, content in files.items()]
+    except OSError as error:
+        raise _explain(error, folder) from error
+
+
 def place(files: Mapping[str, bytes], folder: Path) -> list[Path]:
     """Puts the files into the folder, then removes those of a former report that are not among them. Raises ValueError for a
     name that no file of a report has."""
-    if others := [name for name in files if not is_file_of_report(name)]:
-        raise ValueError(f"{others[0]} is no file of a report")
+    _check(files, folder)
     drawer = folder / FIGURES
-    for link in (folder, drawer):
-        if link.is_symlink():
-            raise UsageError(f"{link} is a symbolic link; a report is not written through it: remove it")
     try:
         drawer.mkdir(parents=True, exist_ok=True)
         paths = [_put_changed(folder / name, content) for name, content in files.items()]
-        for old in (*drawer.glob("*.svg"), *(folder / name for name in optional()), folder / PAGE):
+        beside = (PAGE, *tables(), *(f"{name}.csv" for name in _FORMER))
+        for old in (*drawer.glob("*.svg"), *(folder / name for name in beside)):
             if old not in paths:
                 old.unlink(missing_ok=True)
     except OSError as error:
         raise _explain(error, folder) from error
     return paths
+
+
+def _check(files: Mapping[str, bytes], folder: Path) -> None:
+    if others := [name for name in files if not is_file_of_report(name)]:
+        raise ValueError(f"{others[0]} is no file of a report")
+    for link in (folder, folder / FIGURES):
+        if link.is_symlink():
+            raise UsageError(f"{link} is a symbolic link; a report is not written through it: remove it")
 
 
 def _put_changed(path: Path, content: bytes) -> Path:

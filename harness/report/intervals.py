@@ -31,8 +31,11 @@ def apart(a: Score, b: Score) -> bool:
     method 10), as if the two were independent. That is right for different factors of the same rows, which are drawn
     independently, and cautious for two runs on the same rows.
     """
-    if not (a.bounded and b.bounded):
-        return False
+    return a.bounded and b.bounded and abs(a.value - b.value) > reach(a, b)
+
+
+def reach(a: Score, b: Score, correlation: float = 0.0) -> float:
+    """The half that faces zero of the interval of a − b, whose correlation may be known (Zou & Donner 2008)."""
     upper, lower = (a, b) if a.value >= b.value else (b, a)
-    reach = math.hypot(max(upper.value - upper.low, 0), max(lower.high - lower.value, 0))
-    return upper.value - lower.value > reach
+    down, up = max(upper.value - upper.low, 0), max(lower.high - lower.value, 0)
+    return math.sqrt(max(down * down + up * up - 2 * correlation * down * up, 0.0))

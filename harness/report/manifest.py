@@ -21,6 +21,8 @@ import psutil
 from harness.execution.record import Took
 from harness.execution.run import Run
 from harness.machine.resources import cores
+from harness.plan.stage import Stage
+from harness.report.asked import asked
 from harness.spec.plain import spec_content
 from harness.store import content_key
 from harness.untrusted import git
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 PACKAGES = (
     "elk-harness", "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "numpy", "scipy",
-    "polars", "msgspec", "jinja2", "matplotlib",
+    "polars", "msgspec", "jinja2",
 )  # fmt: skip
 """Packages whose version can change a number or a picture."""
 
@@ -88,7 +90,8 @@ def manifest_of(run: Run) -> dict[str, Any]:
     ]
     return {
         "spec_hash": content_key(spec_content(plan.spec)),
-        "plan": {"keys": sorted({f"{stage.kind}/{stage.key}" for stage in plan.stages})},
+        "asked": asked(plan.spec),
+        "code": _code(plan.stages),
         "stages": lines,
         "models": msgspec.to_builtins({name: one.provenance() for name, one in run.conditions.subjects().items()}),
         "data": {stage.place[0]: stage.ingredients["data"] for stage in plan.of("prompts")},
@@ -100,6 +103,15 @@ def manifest_of(run: Run) -> dict[str, Any]:
             "seconds": round(sum(line["seconds"] for line in lines), 3),
         },
     }
+
+
+def _code(stages: Sequence[Stage[Any]]) -> dict[str, str]:
+    """A hash of the code of all stages of a kind, by the kind."""
+    by_kind: dict[str, set[str]] = {}
+    for stage in stages:
+        if code := stage.ingredients.get("code"):
+            by_kind.setdefault(stage.kind, set()).add(code)
+    return {kind: content_key(sorted(codes)) for kind, codes in by_kind.items()}
 
 
 def _runs(makers: Sequence[RunOf]) -> list[RunOf]:
@@ -165,7 +177,9 @@ def hardware() -> dict[str, Any]:
     return found
 
 
+@cache
 def _processor() -> str:
+    """Looked up once: it is asked for each artifact that is written."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

@@ -1,69 +1,83 @@
-"""report.md: the checks first, then what was found, the figures, and everything needed to doubt it.
+"""report.md: what a reviewer decides by, in at most `MOST_LINES` lines, so that its difference can be read in a pull request.
 
-One row of a table per line and no dates, so that a pull request shows what moved and nothing else.
+The verdicts with their evidence, one table of what was found, one prompt, a few figures, and how to make it again. One row of a
+table per line and no dates. What has no place here stands in the page and in the tables beside it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.maths.estimate import CONFIDENCE
-from harness.report import depths, leaderboard
+from harness.maths.estimate import CONFIDENCE, share_of_seeds
+from harness.report import coverage, leaderboard, noise
 from harness.report.intervals import Score
-from harness.report.markup import folded as _folded
 from harness.report.markup import table as _table
 from harness.report.outline import Outline
-from harness.report.scores import ALL_LAYERS, NEITHER, UNCLEAR, Scores, Summary, Transfer
+from harness.report.scores import NEITHER, UNCLEAR, Scores, Summary, Transfer
 from harness.report.verdicts import AS_EXPECTED, UNEXPECTED, Verdict, headline, verdicts
 from harness.report.wording import evidence, listed, number
 from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     from harness.report.content import Report
+    from harness.report.figures import Picture
+    from harness.report.summary_rows import SummaryRows
 
-LAYER_COLUMNS = 11
-"""At most so many layers in a table; results.csv has them all."""
+MOST_LINES = 250
+_MOST_CHECKS, _MOST_REASONS, _MOST_SENTENCES, _MOST_SUMMARIES = 40, 14, 24, 48
+_MOST_FACTS, _MOST_FINDINGS, _MOST_OF_ANALYSES = 16, 6, 36
+_MOST_FIGURES = 3
 
 _MARK = {AS_EXPECTED: "✅ as expected", UNEXPECTED: "❌ **unexpected**"}
 
 
-def render(report: Report, scores: Scores, figures: Mapping[str, str]) -> str:
-    """The whole of report.md. `figures` is file name → caption, in the order in which they are to be shown."""
+def render(report: Report, scores: Scores, figures: Mapping[str, Picture], kept: SummaryRows) -> str:
+    """The whole of report.md. `figures` are by the name of their file, `kept` the rows of results.csv."""
     judged = verdicts(report.checks, scores.outline.claims)
     parts = [
-        *_head(report),
+        *_head(report, scores),
         *_checks(report, judged),
-        *leaderboard.section(scores),
-        *_looks(report, scores, opening=True),
         *_found(scores),
-        *_looks(report, scores, opening=False),
+        *noise.section(scores),
         *_figures(figures),
-        *_layers(scores),
-        *depths.section(report.depth, scores),
-        *_other_metrics(scores),
-        *_restarts(report, scores),
+        *_looks(report, scores),
+        *_example(report),
         *_facts(report),
-        *_reproduce(scores.outline),
+        *_reproduce(scores.outline, kept),
         *_how_to_read(scores),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _head(report: Report) -> Iterable[str]:
+def made_from_changes(text: str, manifest: Mapping[str, Any]) -> str:
+    """The text with a warning under its headline where a run that made something of it had changes that are in no commit."""
+    runs = manifest.get("runs", ())
+    dirty = sorted({one["git"]["commit"][:12] for one in runs if one.get("git") and one["git"].get("dirty")})
+    if not dirty:
+        return text
+    commits = listed([plain.code(commit) for commit in dirty])
+    warning = (
+        f"⚠ Made by a program or a spec with changes that are in no commit, beside {commits}; see `manifest.json`."
+    )
+    lead, mark, rest = text.partition("\n\n**")
+    return f"{lead}\n\n{warning}{mark}{rest}"
+
+
+def _head(report: Report, scores: Scores) -> Iterable[str]:
     yield f"# {plain.markdown(report.spec.name)}"
     if report.spec.about.strip():
         yield f"> {plain.markdown(report.spec.about)}"
+    yield from coverage.sentences(scores)
 
 
 def _checks(report: Report, judged: Sequence[Verdict]) -> Iterable[str]:
     yield f"**{headline(report.checks)}**"
-    wrong = [v for v in judged if v.verdict == UNEXPECTED]
-    for v in wrong:
-        yield f"- ❌ {plain.markdown(v.claim)}: found **{v.finding}**, expected {v.expect}."
     if not judged:
         return
+    numbered = list(enumerate(judged, 1))
+    told = sorted(numbered, key=lambda one: (_as_hoped(one[1]), one[0]))
+    shown = sorted(told[:_MOST_CHECKS], key=lambda one: one[0])
     yield "## Checks"
     yield _table(
         ("", "claim", "finding", "expected", "verdict", "value", "threshold"),
@@ -77,30 +91,57 @@ def _checks(report: Report, judged: Sequence[Verdict]) -> Iterable[str]:
                 evidence(v.score),
                 number(v.threshold),
             )
-            for i, v in enumerate(judged, 1)
+            for i, v in shown
         ),
         numbers=2,
     )
-    yield "Why:\n\n" + "\n".join(f"{i}. {plain.markdown(v.why)}" for i, v in enumerate(judged, 1))
+    if len(judged) > len(shown):
+        yield f"{len(judged) - len(shown)} more came out as expected; all are in `checks.csv`."
+    reasons = sorted(told[:_MOST_REASONS], key=lambda one: one[0])
+    rest = " (of the others, see `checks.csv`)" if len(judged) > len(reasons) else ""
+    yield f"Why{rest}:\n\n" + "\n".join(f"{i}. {plain.markdown(v.why)}" for i, v in reasons)
+
+
+def _as_hoped(verdict: Verdict) -> int:
+    """What a reviewer looks for comes first: the unexpected, then what is not decided, then what nobody expects."""
+    if verdict.verdict == UNEXPECTED:
+        return 0
+    if verdict.finding == "inconclusive":
+        return 1
+    return 3 if verdict.verdict == AS_EXPECTED else 2
 
 
 def _found(scores: Scores) -> Iterable[str]:
     if not scores.transfers:
         return
     yield "## What was found"
-    metric = plain.code(scores.headline)
+    found = {transfer: scores.summaries(transfer) for transfer in scores.transfers}
+    sentences = [
+        f"- {_title(transfer)}: {sentence}"
+        for transfer, summaries in found.items()
+        if (sentence := found_sentence(summaries))
+    ]
+    if sentences:
+        more = (
+            [f"- and {len(sentences) - _MOST_SENTENCES} more pairs of conditions"]
+            if len(sentences) > _MOST_SENTENCES
+            else []
+        )
+        yield "\n".join([*sentences[:_MOST_SENTENCES], *more])
+    if board := list(leaderboard.section(scores)):
+        yield from board[1:]
+        return
     chance = "" if scores.chance is None else f"; an uninformed answer scores {number(scores.chance)}"
-    yield (
-        f"The {metric} of each method's answers on the test rows, against the truth and against every other "
-        f"factor, at the layer that the spec's rule chose{chance}. Values in bold are clear of chance."
-    )
-    for transfer in scores.transfers:
-        summaries = scores.summaries(transfer)
-        yield f"### {_title(transfer)}"
-        if sentence := found_sentence(summaries):
-            yield sentence
-        yield _summary_table(scores, summaries)
-        yield from _rules(summaries)
+    what = f"The {plain.code(scores.headline)} of each method's answers on the test rows at its summary layer"
+    if sum(map(len, found.values())) <= _MOST_SUMMARIES:
+        yield f"{what}, against the truth and every other factor{chance}. Values in bold are clear of chance."
+        yield _summary_table(scores, found)
+        yield from _rules([summary for summaries in found.values() for summary in summaries])
+    else:
+        yield (
+            f"{what}, against the truth{chance}. Values in bold are clear of chance; intervals and other factors are in `results.csv`."
+        )
+        yield _matrix(scores, found)
 
 
 def found_sentence(summaries: Sequence[Summary]) -> str:
@@ -122,14 +163,17 @@ def _clause(factor: str, probes: Sequence[str]) -> str:
     return f"{names} {verb} {what}"
 
 
-def _summary_table(scores: Scores, summaries: Sequence[Summary]) -> str:
-    targets = [t for t in scores.targets if any(t in s.scores for s in summaries)]
-    seeded = any(s.seeds for s in summaries)
-    head = ["method", "learns from", "layer", *map(plain.markdown, targets), "follows"]
+def _summary_table(scores: Scores, found: Mapping[Transfer, Sequence[Summary]]) -> str:
+    """A row for each method on each pair of conditions."""
+    every = [(transfer, summary) for transfer, summaries in found.items() for summary in summaries]
+    targets = [t for t in scores.targets if any(t in s.scores for _, s in every)]
+    seeded = any(s.seeds for _, s in every)
+    head = ["conditions", "method", "learns from", "layer", *map(plain.markdown, targets), "follows"]
     rows = []
-    for s in summaries:
+    for transfer, s in every:
         cells = [_emphasised(scores, s.scores.get(target)) for target in targets]
         row = [
+            plain.markdown(transfer.title),
             plain.code(s.probe),
             plain.markdown(scores.learns_from(s.probe)),
             s.layer,
@@ -140,146 +184,128 @@ def _summary_table(scores: Scores, summaries: Sequence[Summary]) -> str:
     return _table([*head, "seeds"] if seeded else head, rows)
 
 
-def _emphasised(scores: Scores, score: Score | None) -> str:
+def _matrix(scores: Scores, found: Mapping[Transfer, Sequence[Summary]]) -> str:
+    """Methods × pairs of conditions."""
+    by_place = {(transfer, summary.probe): summary for transfer, summaries in found.items() for summary in summaries}
+    transfers = list(found)[:_MOST_SENTENCES]
+    rows = []
+    for probe in scores.probes[:_MOST_SUMMARIES]:
+        summaries = [by_place.get((transfer, probe)) for transfer in transfers]
+        if any(summaries):
+            truths = [None if one is None else one.scores.get("truth") for one in summaries]
+            rows.append([plain.code(probe), *(_emphasised(scores, score, alone=True) for score in truths)])
+    return _table(["method", *(plain.markdown(transfer.title) for transfer in transfers)], rows, numbers=len(transfers))
+
+
+def _emphasised(scores: Scores, score: Score | None, *, alone: bool = False) -> str:
+    """A score, in bold where it is clear of chance; without its interval if `alone`."""
     if score is None:
         return "–"
     clear = scores.chance is not None and (score.low > scores.chance or score.high < scores.chance)
     shown = number(score.value)
-    return evidence(score).replace(shown, f"**{shown}**", 1) if clear else evidence(score)
+    text = shown if alone else evidence(score)
+    return text.replace(shown, f"**{shown}**", 1) if clear else text
 
 
 def _seeds(summary: Summary) -> str:
-    return ", ".join(f"{count} {plain.markdown(factor) or '–'}" for factor, count in summary.seeds.items()) or "–"
+    """`48 truth (0.96 [0.87, 0.99] of all), 2 word`: where seeds are of several kinds, how many others would be of the first."""
+    counts = [f"{count} {plain.markdown(factor) or '–'}" for factor, count in summary.seeds.items()]
+    if len(counts) > 1:
+        share = share_of_seeds(next(iter(summary.seeds.values())), sum(summary.seeds.values()))
+        counts[0] += f" ({evidence(Score(share.value, share.low, share.high))} of all)"
+    return ", ".join(counts) or "–"
 
 
-def _rules(summaries: Sequence[Summary]) -> Iterable[str]:
+def _rules(summaries: Iterable[Summary]) -> Iterable[str]:
     by_rule: dict[str, list[str]] = {}
     for s in summaries:
         if s.rule:
             by_rule.setdefault(s.rule, []).append(plain.code(s.probe))
-    if len(by_rule) == 1:
-        yield f"Layer: {plain.markdown(next(iter(by_rule)))}."
-    elif by_rule:
-        yield (
-            "Layer: "
-            + "; ".join(f"{plain.markdown(rule)} ({', '.join(names)})" for rule, names in by_rule.items())
-            + "."
-        )
+    rules = [
+        plain.markdown(rule) + (f" ({', '.join(dict.fromkeys(names))})" if len(by_rule) > 1 else "")
+        for rule, names in by_rule.items()
+    ]
+    if rules:
+        yield f"Layer: {'; '.join(rules)}."
 
 
-def _looks(report: Report, scores: Scores, *, opening: bool) -> Iterable[str]:
+def _looks(report: Report, scores: Scores) -> Iterable[str]:
+    """The sections of the analyses, each as far as there is place: what unfolds only where the rest leaves some."""
     for look in report.looks:
-        if look.analysis.opens == opening:
-            yield from look.analysis.section(look.tables, scores)
+        parts = list(look.analysis.section(look.tables, scores))
+        kept = _fitting(parts, _MOST_OF_ANALYSES // len(report.looks))
+        yield from kept
+        if kept and len(kept) < len(parts):
+            named = listed([plain.code(name) for name in look.analysis.files])
+            yield f"More of this is in `report.html`{f' and {named}' if named else ''}."
 
 
-def _figures(figures: Mapping[str, str]) -> Iterable[str]:
-    if figures:
-        yield "## Figures"
-    for name, caption in figures.items():
-        yield f"![{plain.markdown(caption.split(':')[0])}](figures/{name})"
-        yield f"*{plain.markdown(caption)}*"
+def _fitting(parts: Sequence[str], most: int) -> list[str]:
+    """The paragraphs that fit into so many lines, in their order; what is always seen is chosen before what unfolds."""
+    chosen: set[int] = set()
+    for folds in (False, True):
+        for place, part in enumerate(parts):
+            lines = part.count("\n") + 2
+            if part.startswith("<details") == folds:
+                if lines > most:
+                    break
+                chosen.add(place)
+                most -= lines
+    kept = [parts[place] for place in sorted(chosen)]
+    # A heading with nothing under it says nothing.
+    return [
+        part
+        for part, after in zip(kept, [*kept[1:], "#"], strict=True)
+        if not (part.startswith("#") and after.startswith("#"))
+    ]
 
 
-def _layers(scores: Scores) -> Iterable[str]:
-    yield "## Scores by layer"
-    yield f"The {plain.code(scores.headline)}, mean over seeds; every layer, with intervals, is in `results.csv`."
-    for transfer in scores.transfers:
-        for target in scores.targets:
-            lines = {probe: scores.by_layer(transfer, probe, target) for probe in scores.probes}
-            layers = sorted({int(layer) for line in lines.values() for layer in line if layer != ALL_LAYERS})
-            if not layers:
-                continue
-            shown = [str(layer) for layer in thinned(layers, LAYER_COLUMNS)]
-            rows = [
-                (plain.code(probe), *(number(line[n].value) if n in line else "–" for n in shown))
-                for probe, line in lines.items()
-                if any(n in line for n in shown)
-            ]
-            table = _table(("method", *shown), rows, numbers=len(shown))
-            title = f"{plain.markdown(transfer.title)}: {plain.markdown(target)}"
-            yield _folded(title, table)
-
-
-def thinned(layers: Sequence[int], most: int) -> list[int]:
-    """Every k-th layer, counted back from the last; the first is always there."""
-    step = max(1, -(-(len(layers) - 1) // (most - 1)))
-    kept = list(layers[::-1][::step])[::-1]
-    return kept if kept[0] == layers[0] else [layers[0], *kept[len(kept) >= most :]]
-
-
-def _other_metrics(scores: Scores) -> Iterable[str]:
-    if len(scores.metrics) < 2:
+def _example(report: Report) -> Iterable[str]:
+    example = report.example
+    if example is None:
         return
-    yield "## All metrics at the summary layer"
-    for transfer in scores.transfers:
-        for target in scores.targets:
-            rows = []
-            for summary in scores.summaries(transfer):
-                cells = [scores.by_layer(transfer, summary.probe, target, m).get(summary.layer) for m in scores.metrics]
-                if any(cells):
-                    rows.append((plain.code(summary.probe), *("–" if c is None else evidence(c) for c in cells)))
-            if rows:
-                title = f"{plain.markdown(transfer.title)}: {plain.markdown(target)}"
-                yield _folded(title, _table(("method", *map(plain.markdown, scores.metrics)), rows))
+    yield "## A prompt"
+    said = [f"the right answer is “{plain.markdown(example.right)}”" if example.right else ""]
+    said += [f"{plain.markdown(name)} is “{plain.markdown(value)}”" for name, value in example.factors.items()]
+    told = "; ".join(filter(None, said))
+    yield (
+        f"The first test row of {plain.code(example.condition)}, where the two members of the pair differ as [one/other]"
+        f"{': ' if told else ''}{told}."
+    )
+    yield plain.fenced(example.text, "text")
 
 
-def _restarts(report: Report, scores: Scores) -> Iterable[str]:
-    rows = []
-    for row in () if report.restarts is None else report.restarts.iter_rows(named=True):
-        transfer = Transfer(row["fit_on"], row["tested_on"])
-        if str(row["layer"]) != scores.summary_layer(transfer, row["probe"]):
-            continue
-        names = (
-            plain.markdown(transfer.title),
-            plain.code(row["probe"]),
-            plain.markdown(row["target"]),
-            str(row["layer"]),
-        )
-        accuracy = [
-            number(math.nan if row[name] is None else row[name])
-            for name in ("picked", "min", "p10", "p50", "p90", "max")
-        ]
-        losses = ["–" if row[name] is None else f"{row[name]:.4f}" for name in ("loss_min", "loss_p50", "loss_max")]
-        rows.append((*names, f"{row['seeds']} × {row['restarts']}", *accuracy, *losses))
-    if rows:
-        yield "## Restarts"
-        yield (
-            "Accuracy of the restart that each seed keeps (the one with the lowest training loss, mean over seeds) beside "
-            "that of all restarts, and their losses, at the summary layer; all layers are in `restarts.csv`. A wide spread "
-            "says that what is found depends on where the search begins."
-        )
-        head = (
-            "transfer",
-            "method",
-            "target",
-            "layer",
-            "seeds × restarts",
-            "kept",
-            "least",
-            "10 %",
-            "median",
-            "90 %",
-            "most",
-        )
-        yield _table((*head, "lowest loss", "median loss", "highest loss"), rows, numbers=9)
+def _figures(figures: Mapping[str, Picture]) -> Iterable[str]:
+    """The first two, and the last: what an analysis shows, where there is one."""
+    named = list(figures.items())
+    for name, picture in [*named[: _MOST_FIGURES - 1], *named[_MOST_FIGURES - 1 :][-1:]]:
+        yield f"![{plain.markdown(picture.caption.split(':')[0])}](figures/{name})"
+        yield f"*{plain.markdown(picture.caption)}*"
 
 
 def _facts(report: Report) -> Iterable[str]:
     if report.facts:
         yield "## Model, data and conventions"
-        yield _table(("", ""), ((plain.markdown(name), plain.markdown(value)) for name, value in report.facts))
+        shown = report.facts[:_MOST_FACTS]
+        yield _table(("", ""), ((plain.markdown(name), plain.markdown(value)) for name, value in shown))
+        if len(shown) < len(report.facts):
+            yield f"{len(report.facts) - len(shown)} more are in `report.html` and `manifest.json`."
     if report.findings:
         yield "## What linting found"
-        yield "\n".join(f"- {plain.markdown(finding)}" for finding in report.findings)
+        shown_findings = report.findings[:_MOST_FINDINGS]
+        more = len(report.findings) - len(shown_findings)
+        lines = [f"- {plain.markdown(finding)}" for finding in shown_findings]
+        yield "\n".join([*lines, *([f"- and {more} more, in `report.html` and `manifest.json`"] if more else [])])
 
 
-def _reproduce(outline: Outline) -> Iterable[str]:
+def _reproduce(outline: Outline, kept: SummaryRows) -> Iterable[str]:
     yield "## To reproduce"
     yield plain.fenced(f"harness run {plain.line(outline.file)}", "sh")
-    yield "`manifest.json` says with which versions, weights, data and hardware this was made."
-    if outline.spec_text.strip():
-        yield _folded("What was asked: the spec", plain.fenced(outline.spec_text, "yaml"))
+    yield (
+        f"`results.csv` has {plain.markdown(kept.which)} at the summary layers. All layers, seeds and rows, and `report.html`, lie beside "
+        f"it where it was run; `harness report {plain.line(outline.name)} --full` writes them again from the store. `manifest.json` says "
+        "with which versions, weights, data and hardware this was made."
+    )
 
 
 def _how_to_read(scores: Scores) -> Iterable[str]:
@@ -288,8 +314,9 @@ def _how_to_read(scores: Scores) -> Iterable[str]:
     yield "\n".join(
         (
             f"- `0.85 [0.81, 0.88]` is a value with its {percent} interval, clustered by group: all prompts made from one "
-            "example are one piece of evidence. A mean over seeds has the seeds' variance in it as well. Intervals are "
-            "not corrected for the number of comparisons.",
+            "example are one piece of evidence. A mean over seeds has the seeds' variance in it as well, and at the summary layer that "
+            "of the training sample (`results.csv` has the standard error by each). Intervals are not corrected for the number of "
+            "comparisons; what the leaderboard and `harness diff` mark is.",
             "- Statistics, signs and thresholds come from training rows. The sign of a method without labels is "
             "resolved on training labels, for each factor by itself; one with labels keeps its own against the truth.",
             "- *follows*: the factor whose score is above chance and apart from the others' (the interval of the difference, "
@@ -304,5 +331,5 @@ def _how_to_read(scores: Scores) -> Iterable[str]:
 
 def _title(transfer: Transfer) -> str:
     if transfer.fit_on == transfer.tested_on:
-        return f"Fitted and tested on {plain.markdown(transfer.fit_on)}"
-    return f"Fitted on {plain.markdown(transfer.fit_on)}, tested on {plain.markdown(transfer.tested_on)}"
+        return f"in {plain.markdown(transfer.fit_on)}"
+    return f"fitted on {plain.markdown(transfer.fit_on)}, tested on {plain.markdown(transfer.tested_on)}"

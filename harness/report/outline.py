@@ -4,6 +4,7 @@ report.html can be made again from the report's own folder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -12,6 +13,7 @@ import msgspec
 
 from harness.contracts import Check, Metric, Probe, kind
 from harness.errors import UsageError
+from harness.report import read
 from harness.report.content import Report
 from harness.spec import Condition, Spec
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TRUTH = "truth"
+
+_MOST_CLAIMS = 20_000
+"""More checks than values that a spec may have."""
 
 Role = Literal["labels", "no labels", "baseline"]
 
@@ -60,7 +65,6 @@ class Outline(msgspec.Struct, frozen=True):
     name: str
     about: str
     file: str
-    spec_text: str
     metrics: tuple[MetricOutline, ...]
     """The first is the one in tables and figures."""
     transfers: tuple[tuple[str, str], ...]
@@ -89,7 +93,6 @@ def of(report: Report) -> Outline:
         name=spec.name,
         about=spec.about,
         file=_file(spec.file or f"specs/{spec.name}.yaml"),
-        spec_text=report.spec_text,
         metrics=tuple(_metric(name, spec.metrics) for name in _in_order(wanted, results["metric"].unique())),
         transfers=tuple(_in_order(transfers, results.select("fit_on", "tested_on").unique().rows())),
         # XORs last, in the order of the spec: they say little without the factors that they are made from.
@@ -115,9 +118,13 @@ def of(report: Report) -> Outline:
 def from_manifest(manifest: Mapping[str, Any], name: str) -> Outline:
     """The outline that a former run left. Raises UsageError if there is none or it is not one."""
     try:
-        return msgspec.convert(manifest["report"], Outline)
+        found = msgspec.convert(manifest["report"], Outline)
     except (KeyError, msgspec.ValidationError) as error:
         raise UsageError(f"{name} does not describe a report ({error}); make it again with harness run") from error
+    cells = math.prod(map(len, (found.transfers, found.probes, found.targets, found.metrics)))
+    read.check_count(cells, read.MOST_CELLS, "scores of names with each other", name)
+    read.check_count(len(found.claims), _MOST_CLAIMS, "claims", name)
+    return found
 
 
 def claim(check: Check) -> str:

@@ -8,14 +8,19 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
+from harness.contracts import ALL_LAYERS
 from harness.errors import UsageError
 from harness.untrusted import text as plain
+from harness.untrusted.bounded import Limits
+from harness.untrusted.paths import is_below
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,57 +28,40 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 256 * 2**20
 """A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
 
+LARGEST_EXTRA_BYTES = 16 * 2**20
+"""Of manifest.json and of each table besides results, seeds and checks; ours have a hundredth of that."""
+
 MOST_ROWS = 1_000_000
 """More rows are no report of ours either, and would take minutes to compare."""
 
+MOST_COLUMNS = 1_000
+"""Of a table; so many conditions has no page of ours either."""
+
+MOST_CELLS = 250_000
+"""Places in a page's tables and charts, where there is one for each name with each other."""
+
 KEY = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
 RESULTS = (*KEY, "value", "low", "high", "n", "seeds")
-SEEDS = (*KEY, "seed", "value", "low", "high", "n")
+HEADLINE = (*RESULTS, "se_rows", "se_seeds", "se_training", "sample")
+"""Those of results.csv; a report of a former version has the first ones only."""
 CHECKS = ("check", "probe", "condition", "finding", "expect", "verdict", "value", "low", "high", "threshold", "why")
 
-AUTOPSY = {
-    "autopsy_solutions.csv": (
-        *("fit_on", "tested_on", "probe", "layer", "solution", "seeds", "latched_on", "meaning", "association", "p"),
-        *("explained_by_it", "explained_by_all", "yes", "named", "tested"),
-        *("share_question", "share_answer", "share_both"),
-    ),
-    "autopsy.csv": (
-        *("fit_on", "tested_on", "probe", "layer", "solution", "feature", "family", "association", "p", "same_as"),
-    ),
-    "autopsy_rows.csv": (
-        *("fit_on", "tested_on", "probe", "layer", "solution", "list", "place", "score", "answer", "truth", "text"),
-    ),
-}
-GEOMETRY = ("condition", "layer", "measure", "a", "b", "mean", "p10", "p50", "p90", "n")
-STATES = ("condition", "layer", "pc1", "pc2", "pc3")
-"""Further columns are factors."""
+COUNTS = frozenset({"n", "seeds", "seed"})
+"""Numbers that are whole, finite and never left out."""
 
 NUMBERS = frozenset(
-    {
-        "value",
-        "low",
-        "high",
-        "n",
-        "seeds",
-        "seed",
-        "threshold",
-        "loss",
-        "solution",
-        "association",
-        "p",
-        "place",
-        "score",
-        "yes",
-    }
-    | {"pc1", "pc2", "pc3", "mean", "p10", "p50", "p90"}
-    | {"explained_by_it", "explained_by_all", "named", "tested", "share_question", "share_answer", "share_both"}
+    {"layer", "value", "low", "high", "n", "seeds", "seed", "threshold", "se_rows", "se_seeds", "se_training"}
 )
+
+
+class Missing(UsageError):
+    """There is no such file in the report."""
 
 
 def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     """The content of an ordinary file that is not too large, in its folder and nowhere else. Raises UsageError."""
     try:
-        if path.is_symlink() and not _real(path).is_relative_to(_real(path.parent)):
+        if path.is_symlink() and not is_below(path, path.parent):
             raise UsageError(f"{_shown(path)} is a link that leads out of its folder; put the file itself there")
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{_shown(path)} is not an ordinary file")
@@ -81,15 +69,10 @@ def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
             # What is asked for is set aside at once, so not more than there is.
             content = file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
     except FileNotFoundError as error:
-        raise UsageError(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
+        raise Missing(f"{_shown(path)} is missing; is {_shown(path.parent)} a report's folder?") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{_shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return within(content, _shown(path), largest)
-
-
-def _real(path: Path) -> Path:
-    # Unlike `resolve`, it has no objection to links that go round in a loop.
-    return Path(os.path.realpath(path))
 
 
 def within(content: bytes, name: str, largest: int = LARGEST_BYTES) -> bytes:
@@ -104,14 +87,11 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
 
     Further columns are passed over, so that a later version's report can still be compared.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: not UTF-8 text (byte {error.start}); is this a report's CSV?") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = _reader(content)
     line = 1
     try:
-        head = next(reader, [])
+        head: list[str] = next(reader, [])
+        check_count(len(head), MOST_COLUMNS, "columns", name)
         places = [_place(head, column, columns, name) for column in columns]
         for number, cells in enumerate(reader):
             line = reader.line_num
@@ -121,20 +101,35 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
                 continue
             if len(cells) != len(head):
                 raise UsageError(f"{name}:{line}: {len(cells)} cells, but the first line names {len(head)} columns")
-            yield tuple(
-                _number(cells[i], column, name, line) if column in NUMBERS else _text(cells[i])
-                for i, column in zip(places, columns, strict=True)
-            )
+            yield tuple(_cell(cells[i], column, name, line) for i, column in zip(places, columns, strict=True))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: not UTF-8 text; is this a report's CSV?") from error
     except csv.Error as error:
         raise UsageError(f"{name}:{max(line, reader.line_num)}: not CSV: {error}") from error
 
 
-def columns(content: bytes, name: str) -> list[str]:
-    """What the first line names. Raises UsageError."""
+def _reader(content: bytes) -> Any:
+    # Decoded piece by piece: a text of 256 MiB may take four times as much.
+    return csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""), strict=True)
+
+
+def check_count(count: int, most: int, what: str, name: str) -> None:
+    """Raises UsageError for more of something than a report of this program has, and than its page could show."""
+    if count > most:
+        raise UsageError(f"{name} has {count:,} {what}, and {most:,} are allowed; that is no report of this program")
+
+
+def columns_of(content: bytes, name: str) -> tuple[str, ...]:
+    """The columns of a results.csv: `HEADLINE`, or `RESULTS` of a former version's. Raises UsageError."""
     try:
-        return next(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True), [])
+        head: list[str] = next(_reader(content), [])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{name}:1: not a report's CSV: {error}") from error
+        raise UsageError(f"{name}:1: not UTF-8 text, or no CSV: {error}") from error
+    return HEADLINE if set(HEADLINE) <= set(head) else RESULTS
+
+
+_LARGEST_COUNT = 2**53
+_MOST_TEXTS = 100_000
 
 
 def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) -> int:
@@ -144,11 +139,21 @@ def _place(head: Sequence[str], column: str, columns: Sequence[str], name: str) 
     return head.index(column)
 
 
+def _cell(cell: str, column: str, name: str, line: int) -> str | float:
+    if column == "layer":
+        # Nothing for what has no layers; a former version wrote the word.
+        return ALL_LAYERS if cell in ("", ALL_LAYERS) else _text(cell)
+    return _number(cell, column, name, line) if column in NUMBERS else _text(cell)
+
+
 def _number(cell: str, column: str, name: str, line: int) -> float:
-    if not cell:
+    if not cell and column not in COUNTS:
         return math.nan
     try:
-        return float(cell)
+        number = float(cell)
+        if column in COUNTS and not (number.is_integer() and abs(number) < _LARGEST_COUNT):
+            raise ValueError(cell)
+        return number
     except ValueError:
         raise UsageError(f'{name}:{line}: {column}: "{plain.line(cell, 40)}" is not a number') from None
 
@@ -166,9 +171,60 @@ def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFram
     """A table of a report that a stranger may have written. Raises UsageError."""
     import polars as pl
 
-    found = list(rows(content, columns, name))
-    schema = {name: pl.Float64 if name in NUMBERS else pl.String for name in columns}
-    return pl.DataFrame(found, schema=schema, orient="row")
+    # One object for each text and eight bytes for each number: a million rows of Python's own would take a gigabyte.
+    texts: dict[str, str] = {}
+    numbers = NUMBERS - {"layer"}
+    found: list[Any] = [array("d") if name in numbers else [] for name in columns]
+    for row in rows(content, columns, name):
+        for cells, cell in zip(found, row, strict=True):
+            cells.append(texts.setdefault(cell, cell) if isinstance(cell, str) and len(texts) < _MOST_TEXTS else cell)
+    return pl.DataFrame(
+        [
+            pl.Series(name, np.array(cells), dtype=pl.Float64)
+            if name in numbers
+            else pl.Series(name, cells, dtype=pl.String)
+            for name, cells in zip(columns, found, strict=True)
+        ]
+    )
+
+
+def full_table(content: bytes, name: str, columns: Iterable[str] = (), *, deep: bool = True) -> pl.DataFrame:
+    """A parquet table of our own, or one that is read in the bounded worker, with `columns` at least. If it is `deep`, its layers
+    are those that rows are of, and become text. Raises UsageError."""
+    import polars as pl
+
+    from harness.scoring.tables import untyped
+
+    remedy = "make it again with harness report --full"
+    try:
+        count = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
+        check_count(count, MOST_ROWS, "rows", name)
+        frame = pl.read_parquet(io.BytesIO(content))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UsageError(f"{name} is no parquet table ({plain.line(str(error), 120)}); {remedy}") from error
+    if lacking := sorted(set(columns) - set(frame.columns)):
+        raise UsageError(f"{name} lacks the column {lacking[0]}; {remedy}")
+    return untyped(frame) if deep else frame
+
+
+def strangers_table(content: bytes, name: str, columns: Iterable[str] = ()) -> pl.DataFrame:
+    """A parquet table that a stranger may have written, as `full_table`. Raises UsageError."""
+    from harness.untrusted import worker
+    from harness.untrusted.frames import unpacked
+
+    limits = Limits(seconds=10, mebibytes=1024, answer_bytes=LARGEST_BYTES)
+    packed = worker.call(
+        bytes, _packed, content, name, tuple(columns),
+        what=name, remedy="make it again with harness report --full", error=UsageError, limits=limits, needs=("polars",),
+    )  # fmt: skip
+    return unpacked(packed)
+
+
+def _packed(content: bytes, name: str, columns: tuple[str, ...]) -> bytes:
+    """The table as bytes that take no more memory than their number. Runs in the bounded worker."""
+    from harness.untrusted.frames import packed
+
+    return packed(full_table(content, name, columns))
 
 
 def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:

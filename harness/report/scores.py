@@ -17,11 +17,11 @@ import msgspec
 
 from harness.report.intervals import Score, apart
 from harness.report.outline import Outline, Role
+from harness.scoring.noise_floor import NoiseFloor
 
 if TYPE_CHECKING:
     import polars as pl
 
-ALL_LAYERS = "all"
 NEITHER = "none"
 UNCLEAR = "unclear"
 
@@ -56,21 +56,36 @@ class Transfer(msgspec.Struct, frozen=True):
 class Scores:
     """The numbers of a report, looked up by transfer, method, target and layer."""
 
-    def __init__(self, outline: Outline, results: pl.DataFrame, seeds: pl.DataFrame):
+    def __init__(
+        self,
+        outline: Outline,
+        results: pl.DataFrame,
+        seeds: pl.DataFrame,
+        headline: pl.DataFrame | None = None,
+        noise: NoiseFloor | None = None,
+    ):
+        """The columns of `headline` are those of results.csv; without it, intervals at the summary layers are those of
+        `results`, in which the training sample is none that varies."""
         self.outline = outline
+        self.noise = noise or NoiseFloor()
+        """How far arithmetic moves what the methods read."""
         self.metrics = [metric.name for metric in outline.metrics]
         self.transfers = [Transfer(*pair) for pair in outline.transfers]
         self.targets = list(outline.targets)
         self.probes = [probe.name for probe in outline.probes]
         self._layers = {(chosen.fit_on, chosen.probe): chosen for chosen in outline.layers}
         self._probes = {probe.name: probe for probe in outline.probes}
+        self.results = results
         self._results = _cells(results)
-        self._each_seed = seeds
+        self.each_seed = seeds
+        self._headline = {} if headline is None or headline.is_empty() else _cells(headline)
+        self.covers = {} if headline is None else covered(headline)
+        """By (fit_on, probe): which sources of chance the intervals at the summary layer cover."""
 
     @cached_property
     def _seeds(self) -> dict[Key, dict[str, list[Score]]]:
         """By `Key`, then by layer: one score for each seed. Not every figure looks at them, and there are many."""
-        return _cells(self._each_seed, "seed", metric=self.headline)
+        return _cells(self.each_seed, "seed", metric=self.headline)
 
     @property
     def headline(self) -> str:
@@ -106,6 +121,14 @@ class Scores:
         key = (transfer.fit_on, transfer.tested_on, probe, target, metric or self.headline)
         return {layer: cells[0] for layer, cells in self._results.get(key, {}).items()}
 
+    def headline_score(
+        self, transfer: Transfer, probe: str, target: str, layer: str | None, metric: str | None = None
+    ) -> Score | None:
+        """The score at the summary layer, with the interval of all that varies where there is one."""
+        key = (transfer.fit_on, transfer.tested_on, probe, target, metric or self.headline)
+        whole = self._headline.get(key, {}).get(layer or "")
+        return whole[0] if whole else self.by_layer(transfer, probe, target, metric).get(layer or "")
+
     def seeds_by_layer(self, transfer: Transfer, probe: str, target: str) -> dict[str, list[Score]]:
         """Every seed's score by layer, on the headline metric."""
         return self._seeds.get((transfer.fit_on, transfer.tested_on, probe, target, self.headline), {})
@@ -128,7 +151,7 @@ class Scores:
         if layer is None:
             return None
         chosen = self._layers.get((transfer.fit_on, probe))
-        scores = {t: self.by_layer(transfer, probe, t).get(layer) for t in self.targets}
+        scores = {t: self.headline_score(transfer, probe, t, layer) for t in self.targets}
         known = {target: score for target, score in scores.items() if score is not None}
         if not known:
             return None
@@ -157,6 +180,24 @@ class Scores:
         best = max(scores, key=lambda target: sign * scores[target].value)
         level = [t for t in scores if t == best or not apart(scores[best], scores[t])]
         return " and ".join(level) if set(level) <= set(informed) else UNCLEAR
+
+
+def covered(headline: pl.DataFrame) -> dict[tuple[str, str], str]:
+    """By (fit_on, probe): what the intervals of all its rows cover."""
+    if "covers" not in headline.columns:
+        headline = headline.with_columns(covers=_covers())
+    rows = headline.select("fit_on", "probe", "covers").unique().iter_rows()
+    # Of several, the one that is said last has the least.
+    return {(fit_on, probe): covers for fit_on, probe, covers in sorted(rows, key=lambda row: -len(row[2]))}
+
+
+def _covers() -> pl.Expr:
+    """What an interval covers, by the row's numbers: results.csv has no words for it."""
+    import polars as pl
+
+    seeds = pl.when(pl.col("seeds") > 1).then(pl.lit(", seeds")).otherwise(pl.lit(""))
+    training = pl.when(pl.col("se_training").is_not_null() & pl.col("se_training").is_not_nan())
+    return pl.lit("test rows") + seeds + training.then(pl.lit(", training sample")).otherwise(pl.lit(""))
 
 
 def layer_order(layer: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from harness.spec.plain import plain
 from harness.store import Artifact, reading
 
 TABLES = {"results": RESULTS, "seeds": SEEDS, "checks": CHECKS}
-"""Those that the page is made from; the others are among the files."""
+"""Those that the page and the manifest are made from; the others are among the files."""
 _FILES = "files"
 
 
@@ -37,13 +37,7 @@ def load(artifact: Artifact, spec: Spec) -> tuple[Report, dict[str, bytes]]:
     """The contents that the page needs, and all files. Raises LookupError, ValueError."""
     meta = artifact.meta
     frames = reading.load_frames(artifact, TABLES)
-    files = {
-        name.removeprefix(f"{_FILES}/"): (artifact / name).read_bytes()
-        for name in sorted(artifact.files)
-        if name.startswith(f"{_FILES}/")
-    }
-    if others := [name for name in files if not is_file_of_report(name)]:
-        raise ValueError(f"{others[0]} is no file of a report")
+    files = files_of(artifact)
     report = Report(
         spec=spec,
         spec_text=meta["spec_text"],
@@ -56,3 +50,15 @@ def load(artifact: Artifact, spec: Spec) -> tuple[Report, dict[str, bytes]]:
     )
     report.checks.select("check", "verdict")
     return report, files
+
+
+def files_of(artifact: Artifact) -> dict[str, bytes]:
+    """All files of a stored report, by their place in its folder. Raises ValueError."""
+    files = {
+        name.removeprefix(f"{_FILES}/"): (artifact / name).read_bytes()
+        for name in sorted(artifact.files)
+        if name.startswith(f"{_FILES}/")
+    }
+    if others := [name for name in files if not is_file_of_report(name)]:
+        raise ValueError(f"{others[0]} is no file of a report")
+    return files

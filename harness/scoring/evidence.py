@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Check, Erasure, Fits, LayerChoice, Metric, Steered
+from harness.contracts import Answers, Check, Erasure, Fits, Judgement, LayerChoice, Metric, Probe, Steered
 from harness.errors import CheckError
 from harness.maths.axes import joined
 from harness.maths.depth import Curve
-from harness.maths.estimate import Measured
+from harness.maths.estimate import Measured, few_seeds
 from harness.scoring.layer_choice import choose_layer
+from harness.scoring.noise_floor import NoiseFloor, Place
 from harness.scoring.score import TRUTH, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
 from harness.spec import Spec
 
@@ -36,6 +38,13 @@ class Erase(Protocol):
         """The probe fitted at one layer (its number) on states that the factor was taken out of, with its own seeds."""
 
 
+class Redraw(Protocol):
+    """Draws a probe again that learns nothing from states; supplied by the pipeline like `Refit`."""
+
+    def __call__(self, probe: str, fit_on: str, tested_on: str, layer: int, seeds: int) -> Scored:
+        """The probe at one layer (its number) with that many seeds."""
+
+
 class Evidence:
     """The answers of a run, for whoever judges them. Layers are chosen by the spec's rule, never by the test score."""
 
@@ -46,18 +55,35 @@ class Evidence:
         labels: RunLabels,
         refit: Refit,
         erase: Erase,
+        redraw: Redraw,
         steered: Callable[[Check], Steered] | None = None,
+        noise: NoiseFloor | None = None,
     ):
-        """`scored` is by (fit_on, tested_on, probe). `steered` tells what came of interventions, where there are any."""
+        """`scored` is by (fit_on, tested_on, probe). `steered` tells what came of interventions, where there are any; `noise` how far
+        arithmetic moves what is read, where a network computes it."""
         self.spec = spec
         self.labels = labels
         self.erase = erase
+        self.redraw = redraw
         self._scored = scored
         self._refit = refit
         self._steered = steered
+        self._noise = noise or NoiseFloor()
+        self._looked_at: set[Place] = set()
+        """Conditions and layers of the answers that the check at hand has asked for."""
         self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
         self._layers: dict[tuple[str, str, str, int | str], LayerChoice] = {}
         self._metrics: dict[str, Metric] = {metric.title: metric for metric in spec.metrics}
+        self._probes: dict[str, Probe] = {probe.title: probe for probe in spec.probes}
+
+    def judge(self, check: Check) -> Judgement:
+        """The decision of a check; inconclusive where what it looks at is mostly rounding."""
+        self._looked_at.clear()
+        return self._noise.weighed(check.decide(self), self._looked_at)
+
+    def look(self, scored: Scored, layers: Sequence[int]) -> None:
+        """Notes that a check looks at a probe's answers at some layers."""
+        self._looked_at |= {(name, layer) for name in (scored.fit_on, scored.tested_on) for layer in layers}
 
     def of(
         self, probe: str, condition: str, *, fit_on: str | None = None, layer: int | str | None = None
@@ -82,6 +108,14 @@ class Evidence:
     def metric(self, name: str) -> Metric:
         """The spec's own metric of that name, or the one with default options."""
         return self._metrics.get(name) or metric_named(name)
+
+    def seeded(self, probe: str) -> bool:
+        """Whether a probe's fits depend on the seed."""
+        return probe in self._probes and self._probes[probe].seeded
+
+    def unfitted(self, probe: str) -> bool:
+        """Whether a probe learns nothing from states."""
+        return probe in self._probes and self._probes[probe].unfitted
 
     def fitted_again(self, scored: Scored, layer: int | None, shuffles: int) -> Scored:
         """A probe's refit on shuffled labels, which is made once for each layer."""
@@ -132,7 +166,9 @@ class ProbeEvidence:
     @cached_property
     def layer(self) -> LayerChoice:
         """The layer that is judged."""
-        return self._evidence.layer_of(self._scored, self._rule)
+        choice = self._evidence.layer_of(self._scored, self._rule)
+        self._evidence.look(self._scored, [] if choice.layer is None else [choice.layer])
+        return choice
 
     @property
     def target(self) -> str:
@@ -169,19 +205,37 @@ class ProbeEvidence:
         scored = self._scored
         return self._evidence.of(probe, scored.tested_on, fit_on=scored.fit_on, layer=self.layer.layer)
 
+    @property
+    def few_seeds(self) -> str:
+        """Why its seeds are too few to say something of others; empty where they are enough, or its fits depend on none."""
+        return few_seeds(len(self._scored.test.score)) if self._evidence.seeded(self._scored.probe) else ""
+
+    def of_seeds(self, measured: Measured) -> Measured:
+        """A measurement of this probe, which is one of other seeds too where its fits depend on them."""
+        return msgspec.structs.replace(measured, drawn=self._evidence.seeded(self._scored.probe))
+
     def measure(
-        self, *, metric: str = "accuracy", target: str = TRUTH, shuffles: int = 0, erase: Erasure | None = None
+        self,
+        *,
+        metric: str = "accuracy",
+        target: str = TRUTH,
+        shuffles: int = 0,
+        erase: Erasure | None = None,
+        redrawn: int = 0,
     ) -> Measured:
         """The metric on the test rows, (seed, 1) and (seed, 1, row); NaN where it is not defined on them.
 
         With `shuffles`, the probe is fitted again (and its sign resolved again) on that many random permutations of the
         training labels, which take the place of the seeds. With `erase`, it is fitted again on states without that factor.
+        With `redrawn`, a probe that learns nothing from states has that many seeds at least.
         Raises CheckError when the spec makes it impossible.
         """
-        at_layer = self._at_layer(shuffles, erase)
+        at_layer = self._at_layer(shuffles, erase, redrawn)
         self._refuse_missing(target)
         found = measure(at_layer, self._train, self._test, target, self._evidence.metric(metric))
-        return _undefined(at_layer.test.score.shape, self.groups) if found is None else found
+        if found is None:
+            return _undefined(at_layer.test.score.shape, self.groups)
+        return found if shuffles else self.of_seeds(found)
 
     def memorised(self, *, metric: str = "accuracy", shuffles: int) -> Measured:
         """The metric on the training rows against the labels of a refit with `shuffles`, (shuffle, 1): how well it can hold
@@ -212,16 +266,19 @@ class ProbeEvidence:
                 f'the probe "{scored.probe}" has no layers, so that there is no depth to compare; name another one'
             )
         self._refuse_missing(target)
+        self._evidence.look(scored, scored.layers)
         found = measure(scored, self._train, self._test, target, metric_named("auroc"))
         return Curve(scored.layers, _undefined(scored.test.score.shape, self.groups) if found is None else found)
 
-    def _at_layer(self, shuffles: int, erase: Erasure | None) -> Scored:
+    def _at_layer(self, shuffles: int, erase: Erasure | None, redrawn: int) -> Scored:
         """The probe at its layer, fitted again where a control asks for it."""
         scored, layer = self._scored, self.layer
         if erase is not None and layer.layer is None:
             raise CheckError(f"nothing can be erased for {scored.probe}, which reads no states; name another probe")
         if erase is not None and layer.layer is not None:
             return self._evidence.erase(scored.probe, scored.fit_on, scored.tested_on, layer.layer, erase)
+        if len(scored.test.score) < redrawn and layer.layer is not None and self._evidence.unfitted(scored.probe):
+            return self._evidence.redraw(scored.probe, scored.fit_on, scored.tested_on, layer.layer, redrawn)
         return self._evidence.fitted_again(scored, layer.layer, shuffles) if shuffles else scored.at(layer=layer.index)
 
     def _refuse_missing(self, target: str) -> None:

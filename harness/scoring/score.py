@@ -188,21 +188,28 @@ def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]
 
 def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
     train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
-    for target in test.targets:
-        # What a detector was fitted on has nothing unusual, so that the column has one value there.
-        if target not in train.targets and not one.detects:
-            continue
+    for target, asked in measurable(one, train, test, metrics):
         answers = resolved(one, train, target)
-        for metric in metrics:
-            if not metric.labelled and target != TRUTH:
-                continue
+        for metric in asked:
             found = _measured(metric, answers if metric.labelled else one.test, test, target)
             if found is None:
                 continue
-            each, mean = per_seed(found), over_seeds(found)
+            each = per_seed(found)
+            mean = each[0] if len(each) == 1 else over_seeds(found)
+            assert isinstance(mean, Estimates), "one seed of several layers"
             deep = metric.title == "auroc" and len(one.layers) > 1
             depth = earliest(Curve(one.layers, found)) if deep else None
             yield Score(one.fit_on, one.tested_on, one.probe, one.layers, target, metric.title, each, mean, depth)
+
+
+def measurable(
+    one: Scored, train: Labels, test: Labels, metrics: Sequence[Metric]
+) -> Iterator[tuple[str, list[Metric]]]:
+    """Every target that a probe can be scored against, with the metrics that it can be scored by."""
+    for target in test.targets:
+        # What a detector was fitted on has nothing unusual, so that the column has one value there.
+        if target in train.targets or one.detects:
+            yield target, [metric for metric in metrics if metric.labelled or target == TRUTH]
 
 
 def _measured(metric: Metric, answers: Answers, labels: Labels, target: str) -> Measured | None:

@@ -1,15 +1,16 @@
-"""The report's tables as frames, and frames as csv that diffs well and harms no spreadsheet."""
+"""The report's tables as frames, frames as csv that diffs well and harms no spreadsheet, and as parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import polars as pl
 
-from harness.contracts import Check, Finding, Judgement
+from harness.contracts import ALL_LAYERS, Check, Finding, Judgement
 from harness.maths.estimate import Estimates
 from harness.scoring.score import RunLabels, Score, Scored, restart_accuracy
 
@@ -38,6 +39,16 @@ DEPTH = {
     "seeds": pl.Int64,
 }
 
+SOURCES = ("rows", "seeds", "training")
+HEADLINE = {
+    **RESULTS,
+    **dict.fromkeys((f"se_{source}" for source in SOURCES), pl.Float64),
+    "sd_draws": pl.Float64,
+    "covers": pl.String,
+    "sample": pl.String,
+}
+NOISE = {"condition": pl.String, "layer": pl.Int64, "noise": pl.Float64}
+
 SAMPLES = {
     **dict.fromkeys(("fit_on", "tested_on", "probe", "layer"), pl.String),
     "rows": pl.Int64,
@@ -50,12 +61,12 @@ SAMPLES = {
 
 
 def results_table(scores: Sequence[Score]) -> pl.DataFrame:
-    """results.csv: one row for each score and layer, over seeds."""
+    """results.parquet: one row for each score and layer, over seeds. results.csv has those of the summary layers."""
     return _sorted([_of_scores(scores, [score.mean for score in scores], RESULTS)] if scores else [], RESULTS)
 
 
 def seeds_table(scores: Sequence[Score]) -> pl.DataFrame:
-    """seeds.csv: the same for every seed, with the seed's number in place of their count."""
+    """seeds.parquet: the same for every seed, with the seed's number in place of their count."""
     return _sorted([_of_scores(scores, [score.each for score in scores], SEEDS)] if scores else [], SEEDS)
 
 
@@ -87,8 +98,14 @@ def verdict(finding: Finding, expect: Finding | None) -> Verdict:
     return "as_expected" if finding == expect else "unexpected"
 
 
+def noise_table(noise: Mapping[str, Mapping[int, float]]) -> pl.DataFrame:
+    """The noise floor by condition and layer, in the order of the conditions."""
+    rows = [(name, layer, value) for name, by_layer in noise.items() for layer, value in by_layer.items()]
+    return _rounded(pl.DataFrame(rows, schema=NOISE, orient="row"))
+
+
 def restarts_table(scored: Iterable[Scored], labels: RunLabels) -> pl.DataFrame | None:
-    """restarts.csv: how the restarts of all seeds spread, by layer and target; None if no probe has more than one.
+    """restarts.parquet: how the restarts of all seeds spread, by layer and target; None if no probe has more than one.
 
     `picked` is the accuracy of each seed's lowest-loss restart, mean over seeds; `min` to `max` are quantiles of the
     accuracy of all restarts, each one's sign resolved on training rows.
@@ -105,7 +122,7 @@ def restarts_table(scored: Iterable[Scored], labels: RunLabels) -> pl.DataFrame 
 
 
 def depth_table(scores: Iterable[Score]) -> pl.DataFrame | None:
-    """depth.csv: the earliest informative layer of every probe and target, with its interval in layers and the AUROC of the
+    """depth.parquet: the earliest informative layer of every probe and target, with its interval in layers and the AUROC of the
     best layer; no layer where none is above chance. None if no probe has several layers, or there is no AUROC."""
     rows = [
         {name: getattr(score, name) for name in ("fit_on", "tested_on", "probe", "target")}
@@ -123,23 +140,51 @@ def depth_table(scores: Iterable[Score]) -> pl.DataFrame | None:
     return _rounded(frame.sort("fit_on", "tested_on", "probe", "target"))
 
 
+def headline_table(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """headline.parquet: the rows of results.csv at the summary layers, with intervals of all that varies, the standard error by each
+    source, and the standard deviation between draws of sample and split where there are several; `sample` tells training samples
+    apart."""
+    return _sorted([frame.select(list(HEADLINE)) for frame in frames], HEADLINE)
+
+
 def samples_table(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """samples.csv: the score by the number of training pairs, mean over draws; the last of each curve is the fit on all."""
+    """samples.parquet: the score by the number of training pairs, mean over draws; the last of each curve is the fit on all."""
     return _sorted(list(frames), SAMPLES)
 
 
 def to_csv(frame: pl.DataFrame) -> str:
     """The frame as csv: line feeds, four decimals, nothing for a missing number, text that no spreadsheet executes."""
+    frame = typed(frame)
     text = [pl.when(_dangerous(name)).then(pl.lit("'") + pl.col(name)).otherwise(pl.col(name)).alias(name)
             for name, kind in frame.schema.items() if kind == pl.String]  # fmt: skip
     return _rounded(frame).with_columns(text).write_csv(float_precision=DECIMALS, line_terminator="\n", null_value="")
 
 
+def to_parquet(frame: pl.DataFrame) -> bytes:
+    """The frame as parquet, layers as numbers."""
+    buffer = io.BytesIO()
+    typed(frame).write_parquet(buffer, statistics=False)
+    return buffer.getvalue()
+
+
+def typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame as files have it: a layer is a number, and nothing for what has no layers."""
+    if frame.schema.get("layer") != pl.String:
+        return frame
+    return frame.with_columns(pl.col("layer").replace(ALL_LAYERS, None).cast(pl.Int64))
+
+
+def untyped(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame as the program has it, of one read from a file: a layer is text, and `all` for what has no layers."""
+    if "layer" not in frame.columns:
+        return frame
+    return frame.with_columns(pl.col("layer").cast(pl.String).fill_null(ALL_LAYERS))
+
+
 def _dangerous(name: str) -> pl.Expr:
     # What spreadsheets take for a formula, also after white space that they strip (OWASP, CSV injection), the full-width
-    # forms included. The layer is a number in a text column, and one that counts from the last would be negative: it is
-    # left alone.
-    return pl.col(name).str.contains(r"^[\s\x00]*[=+\-@＝＋－＠]|^[\t\r]") & ~pl.col(name).str.contains(r"^-?[0-9]+$")
+    # forms included.
+    return pl.col(name).str.contains(r"^[\s\x00]*[=+\-@＝＋－＠]|^[\t\r]")
 
 
 def _of_scores(
@@ -186,7 +231,7 @@ def _restarts(one: Scored, target: str, accuracy: np.ndarray, loss: np.ndarray) 
 
 
 def _layer_names(layers: tuple[int, ...]) -> list[str]:
-    return [str(layer) for layer in layers] or ["all"]
+    return [str(layer) for layer in layers] or [ALL_LAYERS]
 
 
 def _sorted(frames: list[pl.DataFrame], schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:

@@ -37,9 +37,12 @@ class Model(Part, frozen=True, kw_only=True):
     """`random` keeps architecture and tokenizer and draws the weights anew, untrained."""
     weights_seed: int = 0
     """Seed of `weights: random`."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
-    """Number format of weights and arithmetic. Lower precision is faster and moves x⁺ − x⁻, on which the methods live, far more than
-    the states. `auto` is bfloat16 where the processor or GPU multiplies it fast, else float32: other numbers on other machines."""
+    precision: Literal["exact", "fast"] = "exact"
+    """`exact` computes in float32, with weights held as their checkpoint stores them. `fast` rounds what is multiplied; that moves x⁺ − x⁻,
+    on which the methods live, far more than the states. Its noise is measured on some rows and stands in the report."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Number format of products; one below float32 needs `precision: fast`. If empty float32, or with `fast` bfloat16 where the processor or
+    GPU multiplies it fast: other numbers on other machines."""
     side: Literal["auto", "decoder", "encoder"] = "auto"
     """Which stack to read in an encoder-decoder model; `auto` is the only one there is, or the decoder."""
     packing: Literal["auto", "never"] = "auto"
@@ -52,6 +55,10 @@ class Model(Part, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.adapter is not None and self.weights == "random":
             raise ValueError("an adapter means nothing over random weights; take one of `adapter` and `weights` out")
+        if self.precision == "exact" and self.dtype not in (None, "float32"):
+            raise ValueError(f"products in {self.dtype} are not exact; add `precision: fast`, or take `dtype` out")
+        if self.precision == "fast" and self.dtype == "float32":
+            raise ValueError("products in float32 are exact; take one of `precision` and `dtype` out")
 
 
 class Split(Part, frozen=True, kw_only=True):
@@ -211,6 +218,10 @@ class Origin(Part, frozen=True, kw_only=True):
     """Off for the control: the base without what the bed was taught."""
 
 
+REDRAWN = 1_000_003
+"""By how much draws of a sample are apart in their seeds: further than specs are that somebody writes by hand."""
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
@@ -229,6 +240,11 @@ class Condition(Part, frozen=True, kw_only=True):
     """What is added to its states; nothing if empty."""
     bed: Origin | None = None
     """The bed with a card that it comes from, if it does."""
+
+    def redrawn(self, number: int) -> Condition:
+        """The same circumstances on another draw of sample and split."""
+        seed = self.data.seed + number * REDRAWN
+        return msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, seed=seed))
 
     @property
     def own_rows(self) -> Bed | None:

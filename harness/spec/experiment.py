@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from harness.contracts import Check, Distractor, Metric, Probe
@@ -47,6 +48,8 @@ class Spec(Part, frozen=True, kw_only=True):
     transfer: tuple[Transfer, ...]
     seeds: Annotated[int, Meta(ge=1)] = 1
     """Seeds of the probes that draw random numbers (see `harness list probes`)."""
+    repeats: Annotated[int, Meta(ge=1)] = 1
+    """Draws of sample and split."""
     layer: LayerRule | int = "middle"
     """Rule for the layer that summaries and checks look at."""
     metrics: tuple[Metric, ...]
@@ -63,6 +66,8 @@ class Spec(Part, frozen=True, kw_only=True):
     """Further analyses, those that have no key of their own."""
     leaderboard: bool = False
     """Whether the report has one table of all methods and conditions, and of what survives what."""
+    rows: bool = True
+    """Whether files hold single rows: their texts, labels and answers."""
     file: str = ""
     """Where it was read from; not part of any key."""
 
@@ -72,6 +77,15 @@ class Spec(Part, frozen=True, kw_only=True):
     def probe(self, name: str) -> Probe:
         """The probe of a name in the report."""
         return next(probe for probe in self.probes if probe.title == name)
+
+    def redrawn(self, number: int) -> Spec:
+        """The same experiment on another draw of sample and split, with scores and nothing else: no checks and no analyses."""
+        return msgspec.structs.replace(
+            self,
+            conditions=tuple(condition.redrawn(number) for condition in self.conditions),
+            repeats=1, checks=(), autopsy=(), interventions=(), geometry=False, sample_efficiency=None, analyses=(),
+            leaderboard=False,
+        )  # fmt: skip
 
     def seeds_of(self, probe: Probe) -> range:
         """Seeds that a probe is fitted with: one only where the seed makes no difference."""

@@ -33,6 +33,10 @@ def spec_content(spec: Spec) -> Any:
     for name in ("autopsy", "geometry", "interventions", "sample_efficiency", "analyses"):
         if not content[name]:
             del content[name]
+    if content["rows"]:
+        del content["rows"]
+    if content["repeats"] == 1:
+        del content["repeats"]
     for transfer in content["transfer"]:
         if transfer["probes"] is None:
             del transfer["probes"]

@@ -11,8 +11,10 @@ from harness.code.entries import erasing, every, kinds_of
 from harness.execution.controls import Refitted, evidence_of, refits_of
 from harness.plan.stage import Stage
 from harness.scoring import tables
+from harness.scoring.noise_floor import floor_of
 from harness.spec import Spec
 from harness.spec.plain import plain
+from harness.stages.noise_stage import Noise
 from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     spec: Spec
     scores: tuple[Stage[Any], ...]
     interventions: Sequence[Stage[Any]]
+    noise: Noise
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -37,7 +40,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.scores, *self.interventions)
+        return (*self.scores, *self.interventions, self.noise)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -62,8 +65,10 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         return [f"{Refitted.kind}/{refits_of(score)}" for score in self.scores]
 
     def make(self, run: Run, work: Work) -> pl.DataFrame:
-        evidence = evidence_of(run, Outcomes(run).steered if self.interventions else None)
-        judged = [(check, check.decide(evidence)) for check in self.spec.checks]
+        evidence = evidence_of(
+            run, Outcomes(run).steered if self.interventions else None, floor_of(run.get(self.noise))
+        )
+        judged = [(check, evidence.judge(check)) for check in self.spec.checks]
         work.counts["rows"] = len(judged)
         return tables.checks_table(judged)
 

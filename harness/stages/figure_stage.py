@@ -17,9 +17,11 @@ from harness.report import outline
 from harness.report.content import Report
 from harness.report.figures import DRAWINGS, Drawing, Picture, pictured
 from harness.report.scores import Scores
+from harness.scoring.tables import headline_table
 from harness.spec import Spec
 from harness.spec.plain import spec_content
 from harness.stages.layer_stage import Layers
+from harness.stages.repeat_stage import Headlined
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
 
@@ -44,6 +46,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     tables: Tables
     layers: Layers | None
     """None for a figure that does not show which layers were chosen."""
+    headline: Headlined | None
+    """Of the summary layers; None for a figure that shows all layers alike."""
     draws: Drawing | Look
 
     @property
@@ -53,7 +57,7 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = () if isinstance(self.draws, Drawing) else self.draws[1]
-        return (self.tables, *(() if self.layers is None else (self.layers,)), *looked)
+        return (self.tables, *(one for one in (self.layers, self.headline) if one is not None), *looked)
 
     def made_from(self) -> Mapping[str, str]:
         return {"content": self.content, **{stage.title: stage.key for stage in self.inputs}}
@@ -98,7 +102,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
             checks=pl.DataFrame(),
             summary_layers=chosen,
         )
-        return Scores(outline.of(report), report.results, report.seeds)
+        headline = None if self.headline is None else headline_table([run.get(self.headline)])
+        return Scores(outline.of(report), report.results, report.seeds, headline)
 
     def save(self, made: dict[str, Picture], folder: Path) -> Mapping[str, Any]:
         for name, picture in made.items():
@@ -117,13 +122,20 @@ def shown_of(spec: Spec) -> Spec:
     return msgspec.structs.replace(spec, about="", checks=(), layer="middle", file="")
 
 
-def figures_asked(spec: Spec, tables: Tables, layers: Layers, looks: Sequence[Look]) -> Iterator[Pictured]:
+def figures_asked(
+    spec: Spec, tables: Tables, layers: Layers, headline: Headlined, looks: Sequence[Look]
+) -> Iterator[Pictured]:
     """In the order of the report."""
     spec = shown_of(spec)
     content = content_key(spec_content(spec))
     for drawing in DRAWINGS:
         chosen = layers if drawing.layers else None
-        yield Pictured(name=drawing.name, spec=spec, content=content, tables=tables, layers=chosen, draws=drawing)
+        yield Pictured(
+            name=drawing.name, spec=spec, content=content, tables=tables, layers=chosen,
+            headline=headline if drawing.headline else None, draws=drawing,
+        )  # fmt: skip
     for look in looks:
         if type(look[0]).figures is not Analysis.figures:
-            yield Pictured(name=look[0].kind(), spec=spec, content=content, tables=tables, layers=layers, draws=look)
+            yield Pictured(
+                name=look[0].kind(), spec=spec, content=content, tables=tables, layers=layers, headline=None, draws=look
+            )

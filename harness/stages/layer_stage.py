@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from harness.contracts import ALL_LAYERS
 from harness.execution.controls import evidence_of
 from harness.plan.stage import Stage
 from harness.report.content import SummaryLayer
@@ -53,7 +54,7 @@ class Layers(Stage[tuple[Shown, ...]], frozen=True, kw_only=True):
         for stage in self.scores:
             fit_on, tested_on, probe = stage.place
             choice = evidence.of(probe, tested_on, fit_on=fit_on).layer
-            shown[fit_on, probe] = SummaryLayer("all" if choice.layer is None else choice.layer, choice.rule)
+            shown[fit_on, probe] = SummaryLayer(ALL_LAYERS if choice.layer is None else choice.layer, choice.rule)
         return tuple(Shown(*place, layer) for place, layer in shown.items())
 
     def save(self, made: tuple[Shown, ...], folder: Path) -> Mapping[str, Any]:

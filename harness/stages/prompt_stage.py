@@ -18,6 +18,7 @@ from harness.prompts.stored_prompts import load_table, save_table, table_about
 from harness.spec import Condition, Spec
 from harness.spec.plain import home_of, plain
 from harness.store import Artifact, content_key
+from harness.untrusted import worker
 
 if TYPE_CHECKING:
     from harness.execution.record import Work
@@ -69,6 +70,9 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
     def make(self, run: Run, work: Work) -> PromptTable:
         distractors = self.spec.distractors_of(self.condition)
         subject = self.subject
+        if self.condition.own_rows is None:
+            # It imports while this process does.
+            worker.ready("harness.untrusted.template", "harness.models.backend", "tokenizers")
         table = build(self.condition, distractors, self.home, subject.load_tokenizer(), subject.context)
         work.counts["rows"] = table.frame.height
         return table

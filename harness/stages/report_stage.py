@@ -13,11 +13,15 @@ from harness.report.content import Look, Report
 from harness.report.figures import gathered
 from harness.report.rendering import render
 from harness.report.stored_reports import load, save
+from harness.scoring.tables import headline_table
 from harness.spec import Spec
 from harness.spec.plain import as_yaml, spec_content
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import Pictured
 from harness.stages.layer_stage import Layers
+from harness.stages.noise_stage import Noise
+from harness.stages.repeat_stage import Headlined
+from harness.stages.rows_stage import Rows
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
@@ -39,8 +43,11 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     spec: Spec
     tables: Tables
     layers: Layers
+    headline: Headlined
     summary: Summarised
     verdicts: Verdicts
+    noise: Noise
+    rows: Rows
     figures: tuple[Pictured, ...]
     looks: tuple[tuple[Analysis, tuple[Stage[Any], ...]], ...]
     """The analyses that the spec asks for, with their stages."""
@@ -54,7 +61,8 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        return (self.tables, self.layers, self.summary, self.verdicts, *looked, *self.figures)
+        own = (self.tables, self.layers, self.headline, self.summary, self.verdicts, self.noise, self.rows)
+        return (*own, *looked, *self.figures)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -81,18 +89,22 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             there = now
 
     def make(self, run: Run, work: Work) -> Written:
-        tables, summary = run.get(self.tables), run.get(self.summary)
+        tables, summary, scored = run.get(self.tables), run.get(self.summary), run.get(self.rows)
         report = Report(
             spec=self.spec,
             spec_text=as_yaml(self.spec),
             results=tables.results,
             seeds=tables.seeds,
+            headline=headline_table([run.get(self.headline)]),
             checks=run.get(self.verdicts),
             restarts=tables.restarts,
             depth=tables.depth,
+            noise=run.get(self.noise),
+            rows=scored if self.spec.rows else None,
+            example=summary.example,
             summary_layers={(one.fit_on, one.probe): one.layer for one in run.get(self.layers)},
             facts=summary.facts,
-            findings=[*summary.findings, *self.claims],
+            findings=[*self.claims, *summary.findings],
             looks=[Look(analysis, analysis.tables(run, stages)) for analysis, stages in self.looks],
         )
         work.counts["rows"] = report.results.height

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
+from harness.activations.references import REFERENCES, reference_key
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS
 from harness.contracts import PromptTable
@@ -58,7 +59,8 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
 
     @property
     def uses(self) -> Sequence[str]:
-        return (f"states/{bank_key(self.subject)}-",)
+        key = bank_key(self.subject)
+        return (f"states/{key}-", f"{REFERENCES}/{reference_key(key)}-")
 
     def key_of(self, name: str) -> str:
         """A key of one condition's states, with what is planted in them: what a fit on them depends on."""

@@ -21,7 +21,7 @@ from typing import Any
 from harness.errors import StoreError, UsageError
 from harness.store.keys import cache_folder, content_key
 from harness.store.store import LARGEST_META, Artifact, Store, description_of
-from harness.untrusted.paths import below, is_plain
+from harness.untrusted.paths import below, is_plain, own_path
 
 LOOKED_S = 2.0
 """A list of what the bucket holds is trusted for so long where it lacks what is looked for."""
@@ -35,7 +35,7 @@ def store_at(root: str | Path | None = None) -> Store:
     Raises UsageError for a URL that nothing here can reach.
     """
     place = str(root or os.environ.get("HARNESS_STORE") or "")
-    return ObjectStore(place) if "://" in place else Store(Path(os.path.expanduser(place)) if place else None)
+    return ObjectStore(place) if "://" in place else Store(own_path(place) if place else None)
 
 
 def local_store(root: str | Path | None = None) -> Store:

@@ -9,12 +9,13 @@ from typing import Any
 
 import platformdirs
 
+from harness.untrusted.paths import own_path
+
 
 def default_root() -> Path:
     """`HARNESS_STORE` where set, else a folder under the user's cache."""
     if root := os.environ.get("HARNESS_STORE"):
-        # Not Path.expanduser, which raises for a user that there is not.
-        return Path(os.path.expanduser(root))
+        return own_path(root)
     return cache_folder() / "store"
 
 

@@ -1,4 +1,4 @@
-"""Reading what lies in the store, which a stranger may have written: parquet and safetensors, never pickles."""
+"""Reading what lies in the store, which a stranger may have written: nothing that runs, and nothing that grows when it is read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import HarnessError, StoreError
 from harness.store.store import Artifact, Store
+from harness.untrusted.frames import packed, unpacked
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,8 +19,8 @@ T = TypeVar("T")
 SEEN_S = 90.0
 """Seconds within which a file must be seen on another machine: network file systems keep a folder's list for up to a minute."""
 
-MOST_ROWS = 100_000_000
-"""A table of more rows is none of ours. A few bytes of parquet can claim any number."""
+ENDING = ".frame"
+"""Of tables: see `harness.untrusted.frames`."""
 
 
 def read(store: Store, kind: str, key: str, load: Callable[[Artifact], T]) -> T | None:
@@ -40,26 +41,26 @@ def read(store: Store, kind: str, key: str, load: Callable[[Artifact], T]) -> T 
         return None
 
 
-def load_frame(path: Path) -> pl.DataFrame:
-    """A table of ordinary size. Raises ValueError."""
-    import polars as pl
+def load_frame(artifact: Artifact, name: str) -> pl.DataFrame:
+    """A table of an artifact. Raises LookupError, ValueError."""
+    return unpacked((artifact / f"{name}{ENDING}").read_bytes())
 
-    count = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
-    if count > MOST_ROWS:
-        raise ValueError(f"{path} claims {count:,} rows")
-    return pl.read_parquet(path, glob=False)
+
+def save_frame(frame: pl.DataFrame, folder: Path, name: str) -> None:
+    """Writes a table, as many bytes as it takes in memory: a stranger's store could not make it larger."""
+    (folder / f"{name}{ENDING}").write_bytes(packed(frame))
 
 
 def save_frames(frames: Mapping[str, pl.DataFrame], folder: Path) -> dict[str, Any]:
     """Writes tables, each to a file of its own; there is nothing to keep beside them."""
     for name, frame in frames.items():
-        frame.write_parquet(folder / f"{name}.parquet")
+        save_frame(frame, folder, name)
     return {}
 
 
 def load_frames(artifact: Artifact, columns: Mapping[str, Iterable[str]]) -> dict[str, pl.DataFrame]:
     """Tables by name, each a file of its own, that have at least these columns. Raises LookupError, ValueError."""
-    found = {name: load_frame(artifact / f"{name}.parquet") for name in columns}
+    found = {name: load_frame(artifact, name) for name in columns}
     for name, frame in found.items():
         if lacking := sorted(set(columns[name]) - set(frame.columns)):
             raise ValueError(f"the table {name} lacks {', '.join(lacking)}")

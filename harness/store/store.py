@@ -29,13 +29,13 @@ from uuid import uuid4
 
 from harness.errors import StoreError
 from harness.store.keys import default_root
-from harness.untrusted.files import is_folder, read_ordinary
+from harness.untrusted.files import is_folder, is_hollow, read_ordinary
 from harness.untrusted.paths import is_plain
 
 FORMAT = 2
 """Raised when the layout changes; artifacts of another format are not read but made again. 2 put the seal into meta.json."""
 
-LARGEST_META = 64 * 2**20
+LARGEST_META = 16 * 2**20
 """A larger description is none of ours: the longest lists the rows of a shard, a few hundred."""
 
 TAG = "CACHEDIR.TAG"
@@ -327,7 +327,7 @@ def _sound(folder: Path, name: str, digest: str) -> bool:
             if not is_folder(folder.joinpath(*parts[:depth])):
                 return False
         path = folder.joinpath(*parts)
-        return stat.S_ISREG(path.lstat().st_mode) and _sha256(path) == digest
+        return stat.S_ISREG(path.lstat().st_mode) and not is_hollow(path) and _sha256(path) == digest
     except OSError:
         return False
 

@@ -16,7 +16,7 @@ from harness.contracts.network_bed import FromScratch, NetworkBed
 from harness.errors import UsageError
 from harness.models.adapter import WEIGHTS as ADAPTER
 from harness.models.fingerprint import file_sha256
-from harness.untrusted.files import read_ordinary
+from harness.untrusted.files import read_json
 
 NOTE = "made.json"
 NETWORK = "model.safetensors"
@@ -49,7 +49,7 @@ def read_note(folder: Path) -> dict[str, Any]:
     """The content of a folder's note. Raises UsageError for a folder that `harness bed train` did not write."""
     path = folder / NOTE
     try:
-        note = json.loads(read_ordinary(path, LARGEST_NOTE))
+        note = read_json(path, LARGEST_NOTE)
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a readable note of a bed's weights: {error}") from error
     if not isinstance(note, dict) or not {"bed", "options", "sha256"} <= set(note):

@@ -20,7 +20,7 @@ from harness.contracts.network_bed import FromScratch, NetworkBed
 from harness.models.quiet import quiet_transformers
 from harness.models.training.trained import Tell, Trained, closing_loss, descend
 from harness.training.lessons import source_of
-from harness.untrusted.template import Template
+from harness.untrusted.template import Template, Wanted
 
 UNKNOWN = "<unknown>"
 LONGEST = 64
@@ -61,7 +61,8 @@ def stories_of(bed: NetworkBed, recipe: FromScratch, seed: int) -> Stories:
     table = source.load(seed, Path())
     prompt = bed.brought().prompt
     template, answers = Template("main", prompt["template"]), tuple(prompt["answers"])
-    written = [template.pair(row, answers, answers)[0] for row in table.iter_rows(named=True)]
+    wanted = [Wanted(row, answers) for row in table.iter_rows(named=True)]
+    written = [first for first, _ in template.pairs(wanted, answers)]
     ends = all(one.end == len(one.text) and one.text[one.start :] == answers[0] for one in written)
     assert ends and not any(" " in answer for answer in answers), "a prompt ends with its answer, which is one word"
     texts = [one.text[: one.start].split() for one in written]

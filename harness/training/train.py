@@ -38,7 +38,7 @@ def adapt(bed: NetworkBed, recipe: Recipe, folder: Path, seed: int, tell: Tell) 
     """Trains an adapter over the recipe's base and writes it to `folder`."""
     started = time.perf_counter()
     card = describe(Model(id=recipe.base, dtype="float32"), Path())
-    network = load(card)
+    network = load(card.for_training())
     all_lessons = lessons(bed, card, seed)
     check_distinct(all_lessons)
     texts = [lesson.tokens for lesson in all_lessons]

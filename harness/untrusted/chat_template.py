@@ -1,30 +1,28 @@
-"""Chat templates: Jinja that a model's authors wrote, rendered in the sandbox with what transformers gives to such templates.
+"""Chat templates: Jinja that a model's authors wrote, rendered in the worker with what transformers gives to such templates.
 
 A template finds here every tag, filter, test and global that `apply_chat_template` has (transformers 5.24,
-`utils/chat_template_utils.py`), each within the sandbox's budget. Two differ, so that a prompt is the same tomorrow: the time is a
-fixed one, and `random` and `lipsum`, which give something else every time, refuse.
+`utils/chat_template_utils.py`). Two differ, so that a prompt is the same tomorrow: the time is a fixed one, and `random` and `lipsum`,
+which give something else every time, refuse.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import wraps
+from functools import lru_cache
 from typing import Any, NoReturn
 
-from jinja2 import Environment, TemplateError, meta, nodes, pass_environment
+import msgspec
+from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
-from jinja2.filters import do_indent, do_wordwrap
 from jinja2.parser import Parser
-from jinja2.runtime import LoopContext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from harness.errors import UsageError
-from harness.untrusted.jinja import FAULTS, MAX_ARGUMENT, MAX_CHARACTERS, Bounded, too_long, weight
+from harness.untrusted import worker
+from harness.untrusted.jinja import AT_ONCE, FAULTS, LIMITS, MAX_CHARACTERS, Sandbox, check_same_tomorrow, too_long
 
 NOW = datetime(2024, 7, 1)
 """What a template that asks for the time is told."""
@@ -32,11 +30,16 @@ NOW = datetime(2024, 7, 1)
 GIVEN = ("messages", "add_generation_prompt", "tools", "documents")
 """Variables that every chat template gets; tools and documents are none."""
 
-_PADDED = frozenset({"center", "expandtabs", "ljust", "rjust", "zfill"})
-"""Methods of text whose argument is a width."""
-_LARGEST_POWER = 64
-_DIGITS = re.compile(r"[0-9]+")
-_NESTED = re.compile(r"\{[^{}]*\{")
+Message = Mapping[str, Any]
+
+_CANNOT = "the model's chat template cannot be used"
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A conversation as one text, or why there is none."""
+
+    text: str = ""
+    refusal: str = ""
 
 
 class ChatTemplate:
@@ -44,28 +47,72 @@ class ChatTemplate:
 
     def __init__(self, source: str, special: Mapping[str, str]):
         """`special` are the tokenizer's named tokens: `bos_token`, `eos_token` …"""
-        self._special = special
+        self._source = source
+        self._special = dict(special)
         self._environment = _ChatSandbox()
         try:
-            code = self._environment.compiled(source, "<chat template>")
-            used = meta.find_undeclared_variables(self._environment.parse(source))
+            self._compiled = self._environment.compiled(source, "<chat template>")
         except (*FAULTS, SyntaxError) as error:
-            raise UsageError(f"the model's chat template cannot be used: {error}") from error
-        self.takes = frozenset(used) - set(self._environment.globals) - {*GIVEN, *special}
+            raise UsageError(f"{_CANNOT}: {error}") from error
+        self.takes = self._compiled.takes - set(self._environment.globals) - {*GIVEN, *special}
         """Variables that it reads besides those that every chat template gets."""
-        make = self._environment.template_class.from_code
-        self._template = make(self._environment, code, self._environment.make_globals(None))
 
     def render(
-        self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any], add_generation_prompt: bool = True
+        self, messages: Sequence[Message], options: Mapping[str, Any], add_generation_prompt: bool = True
     ) -> str:
-        """The conversation as one text. Raises UsageError if the template refuses, or exceeds the sandbox's budget."""
+        """The conversation as one text. Raises UsageError if the template refuses, or exceeds the worker's limits."""
+        (written,) = self.render_all([messages], options, add_generation_prompt)
+        if written.refusal:
+            raise UsageError(written.refusal)
+        return written.text
+
+    def render_all(
+        self, conversations: Sequence[Sequence[Message]], options: Mapping[str, Any], add_generation_prompt: bool = True
+    ) -> list[Written]:
+        """Conversations as texts, rendered in the worker. Raises UsageError where they exceed its limits."""
+        found = []
+        for start in range(0, len(conversations), AT_ONCE):
+            found += worker.call(
+                list[Written],
+                rendered,
+                (self._source, tuple(self._special.items())),
+                [list(one) for one in conversations[start : start + AT_ONCE]],
+                {**options, "add_generation_prompt": add_generation_prompt},
+                what=_CANNOT,
+                remedy="write `chat: false`, or use another model",
+                error=UsageError,
+                limits=LIMITS,
+            )
+        return found
+
+    def written(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Written:
+        """A conversation, rendered in this process."""
         given = {**self._special, **options, "messages": list(messages), "tools": None, "documents": None}
-        self._environment.start()
+        make = self._environment.template_class.from_code
+        template = make(self._environment, self._compiled.code, self._environment.make_globals(None))
         try:
-            return self._template.render(given, add_generation_prompt=add_generation_prompt)
+            text = template.render(given)
+            if len(text) > MAX_CHARACTERS:
+                raise too_long()
+            check_same_tomorrow(text, (self._source, given))
         except FAULTS as error:
-            raise UsageError(f"the model's chat template cannot be used: {error}") from error
+            return Written(refusal=f"{_CANNOT}: {error}")
+        return Written(text)
+
+
+def rendered(
+    template: tuple[str, tuple[tuple[str, str], ...]],
+    conversations: Sequence[Sequence[Message]],
+    options: Mapping[str, Any],
+) -> list[Written]:
+    """What the worker does: conversations in the template of that source and special tokens."""
+    made = _made(*template)
+    return [made.written(messages, options) for messages in conversations]
+
+
+@lru_cache(maxsize=16)
+def _made(source: str, special: tuple[tuple[str, str], ...]) -> ChatTemplate:
+    return ChatTemplate(source, dict(special))
 
 
 class _Generation(Extension):
@@ -93,65 +140,18 @@ class _ChatNamespace(Namespace):
         super().__setitem__(name, value)
 
 
-class _ChatSandbox(Bounded):
-    """The sandbox with all that transformers gives; what can be asked for a text of any length is measured first."""
-
-    recursive_loops = True
+class _ChatSandbox(Sandbox):
+    """The sandbox with all that transformers gives."""
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
-        ours = {"tojson": _tojson, "format": _formatted, "indent": _indented, "wordwrap": _wrapped}
-        self.filters |= {name: self._weighing(name, function) for name, function in ours.items()}
-        self.filters["random"] = _refusing("random")
+        self.filters |= {"tojson": _tojson, "random": _refusing("random")}
         self.globals |= {
             "lipsum": _refusing("lipsum"),
             "namespace": _ChatNamespace,
             "raise_exception": _raise_exception,
             "strftime_now": lambda pattern: NOW.strftime(pattern),
         }
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return ImmutableSandboxedEnvironment.is_safe_attribute(self, obj, attr, value)
-
-    def wrap_str_format(self, value: Any) -> Any:
-        made = ImmutableSandboxedEnvironment.wrap_str_format(self, value)
-        if made is None:
-            return None
-
-        @wraps(made)
-        def measured(*args: Any, **kwargs: Any) -> Any:
-            text = value.__self__
-            if _NESTED.search(text.replace("{{", "")):
-                raise SecurityError("format: a width inside a field is not allowed")
-            _measure(text, "{", [*args, *kwargs.values()])
-            return made(*args, **kwargs)
-
-        return measured
-
-    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        name, owner = getattr(__obj, "__name__", ""), getattr(__obj, "__self__", None)
-        if isinstance(owner, str) and name in _PADDED:
-            widths = [value for value in (*args, *kwargs.values()) if isinstance(value, int | float)]
-            times = owner.count("\t") + 1 if name == "expandtabs" else 1
-            if any(not abs(width) * times <= MAX_ARGUMENT for width in widths):
-                raise SecurityError(f"{name}: a width above {MAX_ARGUMENT:,} is not allowed here")
-        elif isinstance(__obj, LoopContext) and args:
-            # A recursive loop's own values are counted where it begins, those of its depths here.
-            args = (__self._counted(args[0], __self.size), *args[1:])
-        return super().call(__context, __obj, *args, **kwargs)
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "%" and isinstance(left, str):
-            return self._limited(_printed(left, right))
-        if operator == "*":
-            for repeated, times in ((left, right), (right, left)):
-                if isinstance(repeated, str | list | tuple) and isinstance(times, int):
-                    if len(repeated) * times > MAX_CHARACTERS:
-                        raise too_long()
-                    return self._limited(repeated * times)
-        if operator == "**" and all(isinstance(x, int | float) and abs(x) <= _LARGEST_POWER for x in (left, right)):
-            return left**right
-        return super().call_binop(context, operator, left, right)
 
 
 def _check_public(name: Any) -> None:
@@ -178,47 +178,4 @@ def _tojson(
     sort_keys: bool = False,
 ) -> str:
     """JSON as transformers writes it, which escapes no HTML."""
-    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-    pieces, length = [], 0
-    for piece in encoder.iterencode(x):
-        pieces.append(piece)
-        length += len(piece)
-        if length > MAX_CHARACTERS:
-            raise too_long()
-    return "".join(pieces)
-
-
-def _formatted(text: Any, *args: Any, **kwargs: Any) -> str:
-    if args and kwargs:
-        raise TypeError("format: either values or named values, not both")
-    return _printed(str(text), kwargs or args)
-
-
-def _printed(text: str, values: Any) -> str:
-    """printf-style formatting."""
-    if "*" in text:
-        raise SecurityError("format: a width among the values is not allowed")
-    _measure(text, "%", [values])
-    return text % values
-
-
-def _measure(text: str, sign: str, values: Sequence[Any]) -> None:
-    """Raises SecurityError for a text whose formatting may be too long: its widths, and all values at each sign."""
-    widths = [min(int(digits[:9]), MAX_CHARACTERS + 1) for digits in _DIGITS.findall(text)]
-    if len(text) + sum(widths) + text.count(sign) * weight(list(values)) > MAX_CHARACTERS:
-        raise too_long()
-
-
-def _indented(s: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
-    one = len(width) if isinstance(width, str) else width
-    if len(str(s)) + (len(str(s).splitlines()) + 1) * one > MAX_CHARACTERS:
-        raise too_long()
-    return do_indent(s, width, first, blank)
-
-
-@pass_environment
-def _wrapped(environment: Environment, s: str, *args: Any, **kwargs: Any) -> str:
-    longest = max((len(value) for value in (*args, *kwargs.values()) if isinstance(value, str)), default=1)
-    if (len(s) + 1) * longest > MAX_CHARACTERS:
-        raise too_long()
-    return do_wordwrap(environment, s, *args, **kwargs)
+    return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

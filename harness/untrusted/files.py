@@ -7,9 +7,16 @@ the memory.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
+
+_LARGE = 64 * 2**20
+_HOLLOW = 100
+"""A file is hollow if less than the hundredth part of it is written."""
+_MOST_PIECES = 10_000
 
 
 def read_ordinary(path: Path, largest: int, *, links: bool = True) -> bytes:
@@ -27,6 +34,33 @@ def read_ordinary(path: Path, largest: int, *, links: bool = True) -> bytes:
             raise OSError(errno.EFBIG, f"larger than {largest >> 20} MiB", str(path))
         # Not `read(largest)`, for which Python sets aside so much at once.
         return file.read(found.st_size)
+
+
+def read_json(path: Path, largest: int) -> Any:
+    """What an ordinary file of JSON holds. Raises OSError, RecursionError, and ValueError, also for half characters, which no text holds."""
+    found = json.loads(read_ordinary(path, largest))
+    json.dumps(found, ensure_ascii=False).encode()
+    return found
+
+
+def is_hollow(path: Path) -> bool:
+    """Whether a large file is made of holes, which take no room on the disk and as long to read as anything else."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < _LARGE or not hasattr(os, "SEEK_HOLE"):
+            return False
+        filled, at = 0, 0
+        for _ in range(_MOST_PIECES):
+            try:
+                begins = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError as error:
+                # There is nothing more, or the file system does not know.
+                return error.errno == errno.ENXIO and filled * _HOLLOW < size
+            at = os.lseek(file.fileno(), begins, os.SEEK_HOLE)
+            filled += at - begins
+            if filled * _HOLLOW >= size:
+                return False
+    return True
 
 
 def is_folder(path: Path) -> bool:

@@ -33,14 +33,21 @@ def below(folder: Path, name: str) -> Path:
         raise LeadsOut(f"{name!r} leads out of its folder")
     if not is_below(folder / name, folder):
         raise LeadsOut(f"{name!r} leads out of its folder by a link")
-    return _real(folder / name)
+    return real(folder / name)
+
+
+def own_path(name: str | Path) -> Path:
+    """A path of the user's own with `~` and `~name` written out, also where no shell did; as it stands where there is no such user."""
+    # Not Path.expanduser, which raises for a user that there is not.
+    return Path(os.path.expanduser(name))
 
 
 def is_below(path: Path, folder: Path) -> bool:
     """Whether a path is below a folder (or is it), links followed."""
-    return _real(path).is_relative_to(_real(folder))
+    return real(path).is_relative_to(real(folder))
 
 
-def _real(path: Path) -> Path:
+def real(path: Path) -> Path:
+    """The path with links followed."""
     # Unlike `resolve`, it has no objection to links that go round in a loop.
     return Path(os.path.realpath(path))

@@ -1,7 +1,7 @@
 """Templates: Jinja in a sandbox, rendered to text and the place of the answer in it.
 
-A spec may come from a stranger, so a template can neither reach out nor run long: no globals, a short list of filters
-and string methods, and a budget for each rendering (see `harness.untrusted.jinja`).
+A spec may come from a stranger, so a template cannot reach out: no globals, a short list of filters and string methods. It is
+rendered in the worker, where it can neither run long nor fill the memory.
 
 The answer is found by marking it, not by searching for it: "true" may stand in the text as well. It goes into the
 template as a string of a class of its own, and what Jinja prints of exactly that value is put between two characters
@@ -13,24 +13,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
+import jinja2
 import msgspec
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import LoopContext, Macro
 
 from harness.errors import DataError, did_you_mean
-from harness.untrusted.jinja import FAULTS, MAX_CHARACTERS, Bounded, too_long
+from harness.untrusted import worker
+from harness.untrusted.control_tokens import ControlTokens
+from harness.untrusted.jinja import AT_ONCE, FAULTS, LIMITS, MAX_CHARACTERS, Sandbox, check_same_tomorrow, too_long
 
 VARIABLES = ("answer", "choices", "answer_number", "label_names")
 """What a template may use besides the example's fields."""
 
-# Left out are those that give something else every time, or a text of any length, or Python's own objects.
+# Left out are those that give something else every time, or Python's own objects.
 FILTERS = frozenset(
     {
-        "abs", "capitalize", "count", "d", "default", "first", "float", "int", "last", "length", "list", "lower", "max", "min",
-        "reverse", "round", "sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "wordcount",
+        "abs", "capitalize", "count", "d", "default", "first", "float", "int", "join", "last", "length", "list", "lower", "max", "min",
+        "replace", "reverse", "round", "sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "wordcount",
     }
 )  # fmt: skip
 METHODS = frozenset(
@@ -57,33 +61,67 @@ class Rendered(msgspec.Struct, frozen=True):
     end: int
 
 
+class Wanted(NamedTuple):
+    """What one contrast pair is rendered from."""
+
+    fields: Mapping[str, Any]
+    choices: Sequence[str]
+    """What the answer is in each of the two."""
+    example: str = ""
+
+
 class Template:
     """A compiled template. Raises DataError, naming the line, for what Jinja cannot read or the sandbox does not allow."""
 
     def __init__(self, name: str, source: str, control: Collection[str] = ()):
         """`control` are the tokenizer's control tokens; OWN comes out before each that stands in the source as text to print."""
         self.name = name
+        self._control = tuple(control)
         self._environment = _Sandbox(control)
         # Named in the traceback's frames, which is how an error finds its line.
         self._filename = f"<template {name}>"
         try:
-            code = self._environment.compiled(source, self._filename)
-            used = meta.find_undeclared_variables(self._environment.parse(source))
+            self._compiled = self._environment.compiled(source, self._filename)
         except TemplateSyntaxError as error:
             raise DataError(f"{self._place(error.lineno)}: {error.message}") from error
         except (*FAULTS, SyntaxError) as error:
             # Blocks or brackets that are nested deeper than Python compiles, numbers of thousands of digits.
             remedy = "" if isinstance(error, SecurityError) else "; write it more simply"
             raise DataError(f"{self._place()}: {error}{remedy}") from error
-        if not used & {"answer", "answer_number"}:
+        if not self._compiled.takes & {"answer", "answer_number"}:
             raise DataError(f"{self._place()}: the answer is nowhere in it; add {{{{ answer }}}} where it belongs")
         self._source = source
-        self._template = self._environment.template_class.from_code(self._environment, code, {})
+
+    @cached_property
+    def _template(self) -> jinja2.Template:
+        return self._environment.template_class.from_code(self._environment, self._compiled.code, {})
 
     def pair(
         self, fields: Mapping[str, Any], choices: Sequence[str], label_names: Sequence[str], example: str = ""
     ) -> tuple[Rendered, Rendered]:
         """The contrast pair: the example with each of the two choices. Raises DataError."""
+        return self.pairs([Wanted(fields, choices, example)], label_names)[0]
+
+    def pairs(self, wanted: Sequence[Wanted], label_names: Sequence[str]) -> list[tuple[Rendered, Rendered]]:
+        """Contrast pairs of some examples, rendered in the worker. Raises DataError."""
+        found = []
+        for start in range(0, len(wanted), AT_ONCE):
+            found += worker.call(
+                list[tuple[Rendered, Rendered]],
+                rendered,
+                (self.name, self._source, self._control),
+                list(wanted[start : start + AT_ONCE]),
+                tuple(label_names),
+                what=self._place(),
+                remedy="write it more simply, or do this in the data",
+                limits=LIMITS,
+            )
+        return found
+
+    def rendered(
+        self, fields: Mapping[str, Any], choices: Sequence[str], label_names: Sequence[str], example: str
+    ) -> tuple[Rendered, Rendered]:
+        """A contrast pair, rendered in this process. Raises DataError."""
         # An empty cell is as good as missing; printed, it would read "None".
         given = {name: value for name, value in fields.items() if value is not None}
         given |= {"choices": tuple(choices), "label_names": tuple(label_names)}
@@ -107,7 +145,6 @@ class Template:
         return first, second
 
     def _render(self, variables: Mapping[str, Any], fields: Mapping[str, Any], example: str) -> str:
-        self._environment.start()
         pieces = []
         length = 0
         try:
@@ -116,6 +153,7 @@ class Template:
                 length += len(piece)
                 if length > MAX_CHARACTERS:
                     raise too_long()
+            check_same_tomorrow("".join(pieces), (self._source, variables))
         except UndefinedError as error:
             raise DataError(f"{self._place_of(error, example)}: {self._missing(error, variables, fields)}") from error
         except FAULTS as error:
@@ -158,6 +196,41 @@ class Template:
         if not closing:
             raise DataError(f"{self._place()}: the text uses up all private-use characters at the end of Unicode")
         return opening, closing
+
+
+def rendered(
+    template: tuple[str, str, tuple[str, ...]], wanted: Sequence[Wanted], label_names: Sequence[str]
+) -> list[tuple[Rendered, Rendered]]:
+    """What the worker does: contrast pairs of the template of that name, source and control tokens. Raises DataError."""
+    made = _made(*template)
+    return [made.rendered(one.fields, one.choices, label_names, one.example) for one in wanted]
+
+
+@lru_cache(maxsize=16)
+def _made(name: str, source: str, control: tuple[str, ...]) -> Template:
+    return Template(name, source, control)
+
+
+def fields_needed(source: str) -> dict[str, int]:
+    """The fields without which a template cannot be rendered, each with the first line that shows it.
+
+    Left out are those that it asks for before it uses them (`is defined`, `default`). Raises TemplateSyntaxError.
+    """
+    sandbox = _Sandbox()
+    tree = sandbox.parse(source)
+    # Not by `jinja2.meta`, which evaluates constants.
+    free = sandbox.compiled(source, "<template>").takes - {*VARIABLES}
+    asked = {
+        part.name
+        for node in tree.find_all((nodes.Test, nodes.Filter))
+        if node.name in ("defined", "undefined", "default", "d")
+        for part in node.find_all(nodes.Name)
+    }
+    needed: dict[str, int] = {}
+    for name in tree.find_all(nodes.Name):
+        if name.name in free - asked:
+            needed.setdefault(name.name, name.lineno)
+    return needed
 
 
 class _Answer(str):
@@ -218,20 +291,14 @@ def _widened(text: str, head: int, tail: int) -> Rendered:
     return Rendered(text, start, end)
 
 
-def any_of(names: Collection[str]) -> re.Pattern[str]:
-    """A pattern that finds the longest of some texts, or none where there are none."""
-    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or "(?!)")
-
-
-class _Sandbox(Bounded):
+class _Sandbox(Sandbox):
     """The sandbox with a short list of what may be used, and answers and control tokens that are marked."""
 
     def __init__(self, control: Collection[str] = ()) -> None:
-        super().__init__(undefined=StrictUndefined, autoescape=False)
-        self._control = any_of(control)
+        super().__init__(undefined=StrictUndefined, autoescape=False, finalize=_shown)
+        self._control = ControlTokens(control)
         self.globals.clear()
-        ours = ("counted", "limited", "weighed", "join", "replace")
-        self.filters = {name: function for name, function in self.filters.items() if name in FILTERS or name in ours}
+        self.filters = {name: function for name, function in self.filters.items() if name in FILTERS}
 
     def parse(self, *args: Any, **kwargs: Any) -> nodes.Template:
         tree = super().parse(*args, **kwargs)
@@ -245,9 +312,9 @@ class _Sandbox(Bounded):
     def _mark(self, node: nodes.Node) -> None:
         """Marks the control tokens in what is printed as it stands: not in what the data are compared with, or searched for."""
         if isinstance(node, nodes.TemplateData):
-            node.data = self._control.sub(OWN + r"\g<0>", node.data)
+            node.data = self._control.marked(node.data, OWN)
         elif isinstance(node, nodes.Const) and isinstance(node.value, str):
-            node.value = self._control.sub(OWN + r"\g<0>", node.value)
+            node.value = self._control.marked(node.value, OWN)
         elif isinstance(node, nodes.Concat | nodes.Add | nodes.CondExpr):
             parts = [
                 part
@@ -256,6 +323,9 @@ class _Sandbox(Bounded):
             ]
             for part in parts:
                 self._mark(part)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """No method of its own for `format`, which is not among those that may be used."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         known = isinstance(obj, LoopContext) or (isinstance(obj, str) and attr in METHODS)
@@ -266,5 +336,7 @@ class _Sandbox(Bounded):
         # Asked first: an undefined name has an error of its own.
         return super().is_safe_callable(obj) and known
 
-    def shown(self, value: Any) -> Any:
-        return value.marked if isinstance(value, _Answer | _Number) else super().shown(value)
+
+def _shown(value: Any) -> Any:
+    """What is printed of a value."""
+    return value.marked if isinstance(value, _Answer | _Number) else value

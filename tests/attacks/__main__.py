@@ -4,6 +4,8 @@ Passes run in a worker that has everything imported, and a fresh one takes its p
 leaves behind in a process is met by the attacks after it and does not add up for ever. The command watches from outside: a
 worker that says nothing for too long hangs, and one that is gone has crashed. It ends with exit code 1 at the first breach;
 Ctrl-C ends it with the summary of what was done, and exit code 3.
+
+With `--fuzz-minutes 10`, attacks are made at random instead: see `tests.attacks.fuzzing`.
 """
 
 from __future__ import annotations
@@ -69,19 +71,34 @@ class Tally:
         )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--times", type=int, default=1, help="passes over the whole table")
-    parser.add_argument("-k", default="", help="only attacks whose names match, as of pytest -k")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    made = argparse.ArgumentParser(prog="python -m tests.attacks", description=(__doc__ or "").splitlines()[0])
+    made.add_argument("--times", type=int, default=1, help="passes over the whole table")
+    made.add_argument("-k", default="", help="only attacks whose names match, as of pytest -k")
+    made.add_argument(
         "--patience",
         type=int,
         default=300,
         metavar="S",
         help="seconds by the clock that one attack may wait; more on a busy machine",
     )
-    parser.add_argument("--here", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    made.add_argument("--here", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
+    made.add_argument("--fuzz-minutes", type=float, metavar="M", help="attacks at random instead, for so long")
+    made.add_argument("--fuzz-attacks", type=int, default=10**9, metavar="N", help="at most so many of these")
+    made.add_argument("--kinds", default="", help="of attacks at random, with commas between; else all")
+    made.add_argument("--seed", type=int, default=1, help="of the first attack at random of each kind")
+    return made
+
+
+def main() -> int:
+    given = parser().parse_args()
+    if given.fuzz_minutes is not None or given.fuzz_attacks < 10**9:
+        from tests.attacks.fuzzing import fuzz
+        from tests.attacks.generators import GENERATORS
+
+        kinds = given.kinds.split(",") if given.kinds else list(GENERATORS)
+        return _EXIT_BREACH if fuzz(given.fuzz_minutes or 60, given.fuzz_attacks, kinds, given.seed) else 0
     if given.here is not None:
         from tests.attacks.worker import work
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib
 import os
-import platform
 import resource
 import signal
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ import typer.main
 from harness.code import code_version
 from harness.code.closure import Tree
 from harness.contracts import kind
-from tests.attacks.scene import Hang, Scene
+from tests.attacks.scene import Hang, Scene, import_libraries
 
 MOST_MORE_BYTES = 2 * 2**30
 """Address space that one attack may add. Most of it is reserved by libraries and never touched."""
@@ -29,13 +27,9 @@ MOST_S = int(os.environ.get("ATTACK_PATIENCE_S", "300"))
 
 @pytest.fixture(scope="session", autouse=True)
 def libraries() -> None:
-    """What is large or runs something when it is first imported: matplotlib looks for fonts with another program, Python for
-    the processor, and torch takes two gigabytes of addresses. And the command line is put together once, as in a process of
-    its own, not for each of hundreds of attacks; so is what is known of our own source, which is then kept in memory alone: the
-    folder of the first attack is not there for the others."""
-    for name in ("matplotlib.font_manager", "polars", "transformers.modeling_utils"):
-        importlib.import_module(name)
-    platform.processor()
+    """And the command line is put together once, as in a process of its own, not for each of hundreds of attacks; so is what is known of our
+    own source, which is then kept in memory alone: the folder of the first attack is not there for the others."""
+    import_libraries()
     typer.main.get_command = functools.cache(typer.main.get_command)
     code_version.tree = functools.cache(lambda: Tree(kind.ROOT, kind.PACKAGE))
     # What was imported stays, and need not be looked through again for garbage after every attack.

@@ -6,8 +6,10 @@ stranger's folder is noted, whether or not it succeeds.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
+import platform
 import re
 import signal
 import sys
@@ -33,7 +35,7 @@ class Trace(AssertionError):
     """A traceback was printed, or would have been."""
 
 
-BREACHES = ("tracebacks", "hangs", "harms", "crashes", "others")
+BREACHES = ("tracebacks", "hangs", "bombs", "harms", "crashes", "others")
 """Kinds of breach: of `others`, an attack was not refused, or not with its sentence."""
 
 
@@ -52,6 +54,8 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"}
 _RUNS = {"os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
 _CONNECTS = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
+_WORKER = ["-P", "-B", "-m", "harness.untrusted.bounded"]
+"""The worker, which refuses by itself to run, change or speak to anything."""
 _STEERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -73,7 +77,7 @@ class Watch:
             self.noted += [f"{event} {path}" for path in paths if not self._may_write(path)]
         elif event in _RUNS:
             program = args[1] if event == "subprocess.Popen" else args
-            if not (isinstance(program, list) and program and program[0] == "git"):
+            if not (isinstance(program, list) and (program[:1] == ["git"] or program[1:5] == _WORKER)):
                 self.noted.append(f"{event} {program}")
         elif event in _CONNECTS or event == "pickle.find_class":
             self.noted.append(f"{event} {args[1:]}")
@@ -94,6 +98,14 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 # A hook stays for as long as the process lives; without a watch it does nothing.
 sys.addaudithook(_hook)
+
+
+def import_libraries() -> None:
+    """What is large or runs something when it is first imported: Python looks for
+    the processor with another program, and torch takes two gigabytes of addresses."""
+    for name in ("polars", "transformers.modeling_utils"):
+        importlib.import_module(name)
+    platform.processor()
 
 
 def _real(path: str | bytes | os.PathLike[Any]) -> Path:

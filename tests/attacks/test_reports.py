@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from harness.report import read
@@ -109,6 +112,160 @@ REPORTS: list[Attack] = [
 def test_reports_from_strangers(scene: Scene, attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "MOST_ROWS", 10_000)
     refused(scene, attack)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with everything that its page shows."""
+    from harness import pipeline
+    from harness.store import Store
+
+    home = tmp_path_factory.mktemp("written")
+    probes = "[{kind: ccs, restarts: 2, epochs: 20}, mean_difference]"
+    text = PLANTED.replace("[mean_difference]", probes) + "autopsy: [ccs]\ngeometry: true\nseeds: 2\n"
+    (home / "x.yaml").write_text(text)
+    pipeline.run(home / "x.yaml", out=home / "reports", store=Store(home / "store"), page=False)
+    return home / "reports" / "x"
+
+
+Spoil = Callable[[Path], Any]
+
+
+def described(**changes: Callable[[Any], Any]) -> Spoil:
+    """Changes what the manifest says of the report, by name."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        for name, change in changes.items():
+            manifest["report"][name] = change(manifest["report"][name])
+        path.write_text(json.dumps(manifest))
+
+    return spoil
+
+
+def repeated(name: str, row: int, times: int) -> Spoil:
+    """A row of a table so often, with a number behind each of its texts."""
+
+    def spoil(folder: Path) -> None:
+        table = pl.read_parquet(folder / name)
+        one = pl.concat([table[row : row + 1]] * times).with_row_index("k")
+        texts = [column for column, kind in table.schema.items() if kind == pl.String]
+        many = one.with_columns(pl.col(texts) + pl.col("k").cast(pl.String)).drop("k")
+        pl.concat([table, many]).write_parquet(folder / name)
+
+    return spoil
+
+
+def states(columns: Sequence[str], rows: int, condition: str = "main") -> Spoil:
+    def spoil(folder: Path) -> None:
+        numbers = pl.DataFrame({"n": range(rows)}).select(pl.col("n").cast(pl.String))["n"]
+        table = {
+            "condition": [condition.format(n) for n in numbers],
+            "layer": [1] * rows,
+            **{f"pc{n}": [0.0] * rows for n in (1, 2, 3)},
+            **{f"factor_{name}": "class " + numbers for name in columns},
+        }
+        pl.DataFrame(table).write_parquet(folder / "states.parquet")
+
+    return spoil
+
+
+def directions(count: int) -> Spoil:
+    """So many pairs of directions, on the condition and at the layer that are shown."""
+
+    def spoil(folder: Path) -> None:
+        table = pl.read_parquet(folder / "geometry.parquet")
+        place = pl.read_parquet(folder / "states.parquet").row(0, named=True)
+        one = table[:1].with_columns(
+            condition=pl.lit(place["condition"]), layer=pl.lit(place["layer"], dtype=table.schema["layer"])
+        )
+        many = pl.concat([one] * count).with_row_index("k")
+        named = many.with_columns(
+            measure=pl.lit("cosine"), a="a" + pl.col("k").cast(pl.String), b="b" + pl.col("k").cast(pl.String)
+        ).drop("k")
+        named.write_parquet(folder / "geometry.parquet")
+
+    return spoil
+
+
+def bomb(folder: Path) -> None:
+    """A table of a few kilobytes that is 2.5 gigabytes in memory, written piece by piece."""
+    text = pl.lit("x" * 2500).alias("text")
+    pl.LazyFrame({"n": range(999_999)}).select(text).sink_parquet(folder / "rows.parquet", row_group_size=20_000)
+
+
+def each(count: int, one: Any = "{}") -> Callable[[list[Any]], list[Any]]:
+    return lambda found: [json.loads(json.dumps(one or found[0]).replace("{}", str(n))) for n in range(count)]
+
+
+PAGES: list[tuple[str, Spoil]] = [
+    ("factors without end", states([str(n) for n in range(9000)], 40)),
+    ("conditions without end", states(["truth"], 20_000, "c{}")),
+    (
+        "names times names times names",
+        described(
+            transfers=each(2000, ["a{}", "b"]),
+            targets=each(2000, "t{}"),
+            probes=each(2000, {"name": "p{}", "role": "labels"}),
+        ),
+    ),
+    ("claims without end", described(claims=each(30_000))),
+    ("a description without end", lambda f: os.truncate(f / "manifest.json", 300 << 20)),
+    ("a table of names with each other", directions(20_000)),
+    ("autopsies without end", repeated("autopsy_solutions.parquet", 0, 20_000)),
+    ("rows of autopsies without end", repeated("autopsy_rows.parquet", 0, 60_000)),
+    ("a table that is larger than any", lambda f: os.truncate(f / "states.parquet", 17 << 20)),
+    ("a text a million times", bomb),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page[0] for page in PAGES])
+def test_pages_of_strangers_reports(scene: Scene, written: Path, page: tuple[str, Spoil]) -> None:
+    """A page is made, or one sentence says what it was too much of; in the time and memory that any attack has."""
+    _, spoil = page
+    shutil.copytree(written, scene.inside / "r")
+    spoil(scene.inside / "r")
+    with soon():
+        said = scene.run("report", "r")
+    scene.assert_unharmed(said)
+    assert said.code in (0, 2), said.err
+    if said.code:
+        assert "r" in said.err and len(said.err.strip().splitlines()) == 1
+        assert not (scene.inside / "r" / "report.html").exists()
+
+
+def test_classes_by_the_hundred_thousand_are_shown(scene: Scene, written: Path) -> None:
+    shutil.copytree(written, scene.inside / "r")
+    states(["truth"], 100_000)(scene.inside / "r")
+    with soon():
+        said = scene.run("report", "r")
+    scene.assert_unharmed(said)
+    assert said.code == 0, said.err
+
+
+@pytest.mark.parametrize("name", ["results.csv", "checks.csv", "seeds.parquet", "geometry.parquet", "states.parquet"])
+def test_fields_that_are_empty_or_infinite(written: Path, tmp_path: Path, name: str) -> None:
+    """Whatever stands in one column: the page is made, or refused with the place."""
+    from harness.errors import UsageError
+    from harness.page.from_folder import from_folder
+
+    folder = tmp_path / "r"
+    shutil.copytree(written, folder)
+    (folder / "results.parquet").unlink()
+    refusals: list[tuple[str, float | None, str]] = []
+    table = pl.read_csv(written / name, infer_schema=False) if name.endswith("csv") else pl.read_parquet(written / name)
+    for column, kind in table.schema.items():
+        for cell in (None, math.inf, math.nan, -1e308):
+            if name.endswith("csv"):
+                table.with_columns(pl.lit(None if cell is None else str(cell)).alias(column)).write_csv(folder / name)
+            elif kind in (pl.Float64, pl.Float32) or cell is None:
+                table.with_columns(pl.lit(cell, dtype=kind).alias(column)).write_parquet(folder / name)
+            try:
+                from_folder(folder)
+            except UsageError as error:
+                refusals.append((column, cell, str(error)))
+    assert [one for one in refusals if name not in one[2] and "beside the report" not in one[2]] == []
 
 
 def test_a_strangers_repository_runs_nothing(scene: Scene) -> None:

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from harness.store.reading import ENDING
+from harness.untrusted.frames import packed
 from tests.attacks.scene import Scene
 from tests.attacks.table import PLANTED, soon
 
@@ -58,13 +61,38 @@ def others(folder: Path) -> None:
     import polars as pl
     from safetensors.numpy import save
 
-    table = io.BytesIO()
-    pl.DataFrame({"x": [1]}).write_parquet(table)
     for path in folder.iterdir():
-        if path.suffix == ".parquet":
-            resigned(folder, path.name, table.getvalue())
+        if path.suffix == ENDING:
+            resigned(folder, path.name, packed(pl.DataFrame({"x": [1]})))
         elif path.suffix == ".safetensors":
             resigned(folder, path.name, save({"x": np.zeros(3)}))
+
+
+def tables(folder: Path, change: Callable[[list[list[Any]]], Any]) -> None:
+    """Changes the columns of every table (name, type, marks, values, classes), or puts other bytes in its place."""
+    for path in folder.glob(f"*{ENDING}"):
+        columns = msgspec.msgpack.decode(path.read_bytes())
+        changed = change(columns)
+        resigned(folder, path.name, changed if isinstance(changed, bytes) else msgspec.msgpack.encode(columns))
+
+
+def of_columns(index: int, value: Any) -> Callable[[list[list[Any]]], Any]:
+    """Puts a value into one place of every column."""
+
+    def change(columns: list[list[Any]]) -> None:
+        for column in columns:
+            column[index] = value
+
+    return change
+
+
+def bomb() -> bytes:
+    """A parquet file of some kilobytes in which a text stands in each of ten million rows."""
+    import polars as pl
+
+    table = io.BytesIO()
+    pl.select(pl.repeat("x" * 1000, 10_000_000).alias("pair")).write_parquet(table)
+    return table.getvalue()
 
 
 def listed_as(name: str, folder: Path) -> None:
@@ -109,6 +137,16 @@ STORES: list[tuple[str, Callable[[Path, Scene], Any]]] = [
     ),
     ("tables and tensors of other names", lambda f, s: others(f)),
     (
+        "files of holes",
+        lambda f, s: [os.truncate(p, 10**13) for p in f.iterdir() if p.suffix != ".json" and p.is_file()],
+    ),
+    ("tables that are parquet", lambda f, s: tables(f, lambda columns: bomb())),
+    ("tables of a count", lambda f, s: tables(f, lambda columns: b"\xdd\xff\xff\xff\xff")),
+    ("tables whose columns differ in length", lambda f, s: tables(f, lambda columns: columns[0].__setitem__(3, []))),
+    ("tables of other types", lambda f, s: tables(f, of_columns(1, "Object"))),
+    ("tables of numbers that are text", lambda f, s: tables(f, of_columns(3, b"\xff" * 8))),
+    ("tables of columns of one name", lambda f, s: tables(f, of_columns(0, "pair"))),
+    (
         "empty files",
         lambda f, s: [resigned(f, p.name, b"") for p in f.iterdir() if p.is_file() and p.name != "meta.json"],
     ),
@@ -137,7 +175,7 @@ def test_stores_from_strangers(
     scene.assert_unharmed(said)
     assert said.code == 0, said.err
     assert "damaged in the store" in said.err
-    for name in ("results.csv", "checks.csv", "seeds.csv"):
+    for name in ("results.csv", "checks.csv", "seeds.parquet"):
         new = scene.inside / "reports" / "x" / name
         assert new.read_bytes() == (honest / "reports" / "x" / name).read_bytes()
 

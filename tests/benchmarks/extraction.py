@@ -88,7 +88,7 @@ def _review_pairs(ours: Ours, table: PromptTable) -> Iterator[Line]:
         "cached": lambda: plain_forward.cached(model, prompts),
     }
     if card.dtype != "float32":
-        exact = plain_forward.model_of(reviews.card("float32"))
+        exact = plain_forward.model_of(reviews.card("exact"))
         contenders["exact"] = lambda: plain_forward.whole(exact, prompts)
     states = ours([table])[0].flatten(1, 2)
     apart = plain_forward.difference(states, plain_forward.whole(model, prompts))

@@ -71,7 +71,8 @@ def forward(config: dict[str, Any], dtype: str, pairs: int) -> Iterator[Line]:
         def bare() -> None:
             with torch.inference_mode():
                 for batch in inputs:
-                    network.model.base_model(**batch, use_cache=False)
+                    with network.arithmetic():
+                        network.model.base_model(**batch, use_cache=False)
             _wait(network)
 
         taken = race({"ours": extraction, "bare": bare}, REPEATS)
@@ -106,6 +107,9 @@ def fits(layers: int, width: int, seeds: int, device: str = "cuda", pairs: int =
         yield at_most(what, wall_s, None, "s")
 
 
+_EXACT: dict[str, str] = {}
+
+
 def _network(folder: Path, config: dict[str, Any], dtype: str) -> Network:
     from tokenizers import Tokenizer, models
     from transformers import LlamaConfig
@@ -113,7 +117,16 @@ def _network(folder: Path, config: dict[str, Any], dtype: str) -> Network:
     LlamaConfig(**config, architectures=["LlamaForCausalLM"]).save_pretrained(folder)
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    return load(describe(Model(id=str(folder), weights="random", dtype=dtype), folder))  # type: ignore[arg-type]
+    return load(
+        describe(
+            Model(
+                id=str(folder),
+                weights="random",
+                **(_EXACT if dtype == "float32" else {"precision": "fast", "dtype": dtype}),
+            ),
+            folder,
+        )
+    )  # type: ignore[arg-type]
 
 
 def _stage(pairs: int, vocabulary: int) -> RowTable:

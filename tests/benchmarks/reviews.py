@@ -31,10 +31,10 @@ def spec(limit: int, path: Path = SPEC) -> Spec:
     return language.read(path, [f"data.limit={limit}", "activations.layers=all"])
 
 
-def card(dtype: str = "auto") -> ModelCard:
+def card(precision: str = "fast") -> ModelCard:
     model = spec(4).condition("plain").model
     assert isinstance(model, Model)
-    return describe(msgspec.structs.replace(model, dtype=dtype), SPEC.parent)
+    return describe(msgspec.structs.replace(model, precision=precision, dtype=None), SPEC.parent)
 
 
 def table(limit: int, condition: str = "plain", path: Path = SPEC) -> PromptTable:

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
 
-COSTS = "costs"
+COSTS = "answer_costs.parquet"
 
 
 class AnswerCosts(Analysis, frozen=True):
     """Prompts and tokens for one answer, beside a leaderboard."""
 
     asked_by: ClassVar[str] = "leaderboard: true"
+    files: ClassVar[tuple[str, ...]] = (COSTS,)
     opens: ClassVar[bool] = True
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:

@@ -20,7 +20,7 @@ class Autopsies(Analysis, frozen=True):
     """What probes latched on to: their solutions held against the truth, all factors and what the text looks like."""
 
     asked_by: ClassVar[str] = "autopsy: [logistic_regression]"
-    files: ClassVar[tuple[str, ...]] = ("autopsy_solutions.csv", "autopsy.csv", "autopsy_rows.csv")
+    files: ClassVar[tuple[str, ...]] = ("autopsy_solutions.parquet", "autopsy.parquet", "autopsy_rows.parquet")
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.autopsy.autopsy_stage import stages

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import numpy as np
 
 from harness.analyses.autopsy.examine import Body, examine
@@ -13,11 +14,11 @@ from harness.analyses.autopsy.features import TRUTH, library
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
+from harness.prompts.pair_text import line_of
 from harness.scoring.evidence import Evidence
 from harness.spec import Autopsy, Spec
 from harness.spec.plain import probe_name
 from harness.store import Artifact, content_key, reading
-from harness.untrusted.template import shared_start
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,9 +62,14 @@ class Autopsied(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
             "scores": content_key([[name, stage.key] for name, stage in self.scores.items()]),
             "prompts": self.prompts[0].key,
             "training prompts": self.prompts[1].key,
-            "options": content_key(asked.permutations, asked.agreement, asked.rows),
+            "options": content_key(asked.permutations, asked.agreement, self._rows),
             "layer rule": str(self.spec.layer),
         }
+
+    @property
+    def _rows(self) -> int:
+        """Rows that are shown of each solution: none where the spec keeps no rows."""
+        return self.autopsy.rows if self.spec.rows else 0
 
     def make(self, run: Run, work: Work) -> dict[str, pl.DataFrame]:
         from harness.analyses.autopsy.findings import framed
@@ -72,7 +78,8 @@ class Autopsied(Stage["dict[str, pl.DataFrame]"], frozen=True, kw_only=True):
         body = _body(run, evidence, self)
         work.counts["rows"] = len(body.truth)
         layer = evidence.of(self.autopsy.probe, self.tested_on, fit_on=self.fit_on).layer.layer
-        return framed(examine(body, self.autopsy), "all" if layer is None else str(layer))
+        settings = msgspec.structs.replace(self.autopsy, rows=self._rows)
+        return framed(examine(body, settings), "all" if layer is None else str(layer))
 
     def save(self, made: dict[str, pl.DataFrame], folder: Path) -> Mapping[str, Any]:
         return reading.save_frames(made, folder)
@@ -126,21 +133,5 @@ def _body(run: Run, evidence: Evidence, stage: Autopsied) -> Body:
         group=labels.group,
         features=features,
         answer_names=(names[0], names[1]),
-        texts=[_line(*pair) for pair in zip(first["text"], second["text"], strict=True)],
+        texts=[line_of(*pair, ENDS) for pair in zip(first["text"], second["text"], strict=True)],
     )
-
-
-def _line(first: str, second: str) -> str:
-    """Both members of a pair as one line: what they share once, and [one/other] where they differ."""
-    texts = [" ".join(text.split()) for text in (first, second)]
-    start = shared_start(*texts)
-    end = min(shared_start(*(text[::-1] for text in texts)), min(map(len, texts)) - start)
-    # Whole words: "negative" and "positive" end alike.
-    while start and not texts[0][start - 1].isspace():
-        start -= 1
-    while end and texts[0][-end].isalnum():
-        end -= 1
-    middle = "/".join(text[start : len(text) - end] for text in texts)
-    line = f"{texts[0][:start]}[{middle}]{texts[0][len(texts[0]) - end :]}"
-    head, tail = ENDS
-    return line if len(line) <= head + tail else f"{line[:head]} … {line[-tail:]}"

@@ -35,6 +35,9 @@ HOW_TO_READ = (
     "where there is B. Shares of variance are cross-validated, over groups, for features that were chosen on the same rows."
 )
 
+CELLS = 5
+"""Of each row that is shown: list, score, answer, truth, text."""
+
 Row = Mapping[str, Any]
 Where = tuple[str, str, str]
 
@@ -114,7 +117,7 @@ def _rest(found: Sequence[Row]) -> str:
         [f"{count} × {name}" for name, count in sorted(latched.items(), key=lambda item: (-item[1], item[0]))]
     )
     plural = "solution is" if len(found) == 1 else "solutions are"
-    return f"{len(found)} further {plural} in autopsy_solutions.csv: {what}."
+    return f"{len(found)} further {plural} in autopsy_solutions.parquet: {what}."
 
 
 def _name(row: Row) -> str:

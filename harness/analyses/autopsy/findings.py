@@ -1,8 +1,8 @@
-"""The autopsies' tables: autopsy.csv, autopsy_solutions.csv and autopsy_rows.csv.
+"""The autopsies' tables: autopsy.parquet, autopsy_solutions.parquet and autopsy_rows.parquet.
 
-autopsy_solutions.csv has a line for every solution that a probe's seeds found: its seeds, the feature that it latched on
+autopsy_solutions.parquet has a line for every solution that a probe's seeds found: its seeds, the feature that it latched on
 to (empty where none is stronger than luck), how much of the score's variance that feature and all named ones explain on
-held-out rows, and what p(x) is made of. autopsy.csv has the features by strength, autopsy_rows.csv the rows.
+held-out rows, and what p(x) is made of. autopsy.parquet has the features by strength, autopsy_rows.parquet the rows.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
 
-MEASURES, STATES, FITS = "geometry.csv", "states.csv", "fits.csv"
+MEASURES, STATES, FITS = "geometry.parquet", "states.parquet", "fits.parquet"
 
 
 class Geometry(Analysis, frozen=True):

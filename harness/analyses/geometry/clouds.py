@@ -1,4 +1,4 @@
-"""The states' first two principal components, coloured by one factor at a time: what varies most, and is it the truth?"""
+"""The states' first two principal components, shown by one factor at a time: what varies most, and is it the truth?"""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ from harness.report.figures import canvas
 
 if TYPE_CHECKING:
     import polars as pl
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_COLUMNS = 4
-_PANEL = 1.7
-"""Height of a panel, inches."""
-_MOST_ROWS = 400
-"""Points of a panel; more would only lie on top of each other."""
-_DOT = 0.016
-"""Half of a point's side, inches."""
+_COLUMNS, _MOST_FACTORS = 4, 4
+_HEIGHT, _GAP = 120.0, 48.0
+_MOST_POINTS = 1600
+"""Of a figure; more would only lie on top of each other."""
 
 
 class Scatter(msgspec.Struct, frozen=True):
@@ -36,58 +31,69 @@ class Scatter(msgspec.Struct, frozen=True):
 
 def caption(states: Mapping[str, Scatter]) -> str:
     factors = ", ".join(dict.fromkeys(name for scatter in states.values() for name in scatter.labels))
-    return f"First two principal components of the states: the same rows, coloured by {factors}."
+    return (
+        f"First two principal components of the states: the same rows by {factors}. Filled and hollow: the two classes. Over each panel: "
+        "which share of the variance lies between the classes."
+    )
 
 
-def draw(states: Mapping[str, Scatter]) -> Figure | None:
+def draw(states: Mapping[str, Scatter]) -> canvas.Surface | None:
     """Columns are conditions, rows are factors; None without states."""
-    if not states:
+    names = list(dict.fromkeys(name for scatter in states.values() for name in scatter.labels))
+    factors = names[:_MOST_FACTORS]
+    shown = dict([(name, scatter) for name, scatter in states.items() if len(scatter.coordinates)][:_COLUMNS])
+    if not shown or not factors:
         return None
-    factors = list(dict.fromkeys(name for scatter in states.values() for name in scatter.labels))
-    columns = min(_COLUMNS, len(states))
-    blocks = -(-len(states) // columns)
-    left, top, gap = 0.35, 0.42, 0.34
-    block = len(factors) * (_PANEL + gap)
-    width, height = 9.6, top + blocks * block
-    figure = canvas.new_figure(width, height)
-    panel = min(2.6, (width - left - 0.1) / columns)
-    for i, (name, scatter) in enumerate(states.items()):
-        row, column = divmod(i, columns)
+    shares = {
+        (name, factor): _between(scatter.coordinates[:, :2], scatter.labels[factor])
+        for name, scatter in shown.items()
+        for factor in factors
+        if factor in scatter.labels
+    }
+    most = {name: max((f for n, f in shares if n == name), key=lambda f: shares[name, f]) for name in shown}
+    told = ", ".join(f"{factor} in {name}" for name, factor in most.items())
+    surface = canvas.Surface(52 + len(factors) * (_HEIGHT + _GAP) - 20, canvas.label(f"What varies most: {told}", 110))
+    left, wide = 20.0, min(220.0, (canvas.WIDTH - 20) / len(shown))
+    each = max(30, _MOST_POINTS // len(shares))
+    for i, (name, scatter) in enumerate(shown.items()):
+        depth = f", layer {scatter.layer}" if scatter.layer else ""
+        surface.text(left + i * wide, 33, canvas.label(f"{name}{depth}", int(wide / canvas.LETTER)), "b s")
         for j, factor in enumerate(factors):
-            bottom = height - top - row * block - j * (_PANEL + gap) - _PANEL
-            place = ((left + column * panel) / width, bottom / height, (panel - 0.25) / width, _PANEL / height)
-            axes = figure.add_axes(place)
-            if j == 0:
-                depth = f", layer {scatter.layer}" if scatter.layer else ""
-                axes.set_title(canvas.label(f"{name}{depth}"), fontweight="bold", pad=14)
-            _panel(axes, scatter, scatter.labels.get(factor, ()), (panel - 0.25, _PANEL))
-            if column == 0:
-                axes.set_ylabel(canvas.label(factor))
-    return figure
+            if (name, factor) not in shares:
+                continue
+            points = scatter.coordinates[:each, :2]
+            limits = [(float(v.min()), float(v.max())) for v in points.T]
+            place = (left + i * wide, 56 + j * (_HEIGHT + _GAP), wide - 20, _HEIGHT)
+            panel = canvas.Panel(surface, *place, limits[0], limits[1])
+            words = f"{canvas.label(factor, 16)}: {shares[name, factor]:.0%} between classes".replace("%", " %")
+            surface.text(panel.left, panel.top - 6, words, "s q")
+            _panel(panel, points, scatter.labels[factor][:each], names.index(factor))
+    return surface
 
 
-def _panel(axes: Axes, scatter: Scatter, labels: Sequence[str], size: tuple[float, float]) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    points = scatter.coordinates[:_MOST_ROWS, :2]
-    lows, highs = points.min(axis=0), points.max(axis=0)
-    spans = [float(span) or 1.0 for span in highs - lows]
-    axes.set_xlim(float(lows[0]) - 0.04 * spans[0], float(highs[0]) + 0.04 * spans[0])
-    axes.set_ylim(float(lows[1]) - 0.04 * spans[1], float(highs[1]) + 0.04 * spans[1])
-    wide, high = (1.08 * span * _DOT / inches for span, inches in zip(spans, size, strict=True))
-    shown = labels[:_MOST_ROWS]
-    at = 0.0
-    for k, label in enumerate(sorted(set(shown))):
-        chosen = [point for point, other in zip(points.tolist(), shown, strict=False) if other == label]
-        color = canvas.class_color(k)
-        canvas.boxes(axes, [(x - wide, y - high, x + wide, y + high) for x, y in chosen], color, 0.7)
-        name = canvas.label(label, 14)
-        axes.text(at, 1.015, name, transform=axes.transAxes, color=color, fontsize=7, va="bottom")
-        at += 0.06 + 0.035 * len(name)
+def _panel(panel: canvas.Panel, points: np.ndarray, labels: Sequence[str], factor: int) -> None:
+    """The classes of a factor have its colour: the last one is filled, those before it are paler or hollow."""
+    classes = sorted(set(labels))
+    for k, label in enumerate(classes):
+        chosen = [(x, y) for (x, y), other in zip(points.tolist(), labels, strict=True) if other == label]
+        if k == len(classes) - 1:
+            panel.dots(chosen, canvas.look_of(factor))
+        else:
+            rings = "".join(f"M{round(2 * x) - 3} {round(2 * y) - 3}h6v6h-6z" for x, y in panel.at(chosen))
+            panel.surface.path(rings, f"g {canvas.look_of(factor)}")
+
+
+def _between(points: np.ndarray, labels: Sequence[str]) -> float:
+    """The share of the points' variance that lies between the classes."""
+    centred = points - points.mean(axis=0)
+    whole = float((centred**2).sum())
+    of = np.asarray(labels)
+    between = sum(float((of == c).sum()) * float((centred[of == c].mean(axis=0) ** 2).sum()) for c in set(labels))
+    return between / whole if whole else 0.0
 
 
 def scatters(states: pl.DataFrame) -> dict[str, Scatter]:
-    """The rows of states.csv by condition."""
+    """The rows of states.parquet by condition."""
     from harness.analyses.geometry.measures import COORDINATES, FACTOR
 
     result = {}

@@ -1,4 +1,4 @@
-"""The tables of the geometry, made from the rows of geometry.csv; the same for report.md and the page."""
+"""The tables of the geometry, made from the rows of geometry.parquet; the same for report.md and the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOW_TO_READ = (
     "rows. In d dimensions, unrelated directions have a |cos| of about 0.8/√d. Confidence and consistency are the shares of a "
     "score's variance (medians over seeds) that come from each member by itself and from both varying against each "
     "other: one half each where they are exact opposites. The last columns are rank correlations of loss with accuracy over all fits: below zero "
-    "where a lower loss is more accurate. All layers are in geometry.csv."
+    "where a lower loss is more accurate. All layers are in geometry.parquet."
 )
 
 Row = Mapping[str, Any]
@@ -31,11 +31,26 @@ class ConditionTables(msgspec.Struct, frozen=True):
 
 def tables_of(rows: Sequence[Row], layers: Mapping[str, str]) -> list[ConditionTables]:
     """The tables of every condition that has one of the `layers`, which are by condition."""
+    by_place = _by_place(rows)
     result = []
     for condition, layer in layers.items():
-        mine = [row for row in rows if (row["condition"], row["layer"]) == (condition, layer)]
+        mine = by_place.get((condition, layer), [])
         result.append(ConditionTables(f"{condition}, layer {layer}", _cosines(mine), _scores(mine)))
     return result
+
+
+def count_cells(rows: Sequence[Row], layers: Mapping[str, str]) -> int:
+    """At most so many cells have the tables of `layers`: each name in them with each other."""
+    by_place = _by_place(rows)
+    shown = (by_place.get(place, []) for place in layers.items())
+    return sum(len({name for row in rows for name in (row["a"], row["b"])}) ** 2 for rows in shown)
+
+
+def _by_place(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["condition"], row["layer"]), []).append(row)
+    return found
 
 
 def _cosines(rows: Sequence[Row]) -> list[list[str]]:

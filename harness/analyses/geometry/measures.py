@@ -1,6 +1,6 @@
-"""The geometry's tables: geometry.csv, states.csv and fits.csv.
+"""The geometry's tables: geometry.parquet, states.parquet and fits.parquet.
 
-geometry.csv has, for each condition, layer and measure, the mean and the spread over seeds:
+geometry.parquet has, for each condition, layer and measure, the mean and the spread over seeds:
 
     cosine            |cos| of the directions of `a` and `b` in the space of raw x⁺ − x⁻; of a probe with itself, of every
                       two seeds; `mean of FACTOR` is the difference of class means by that factor, on training rows
@@ -8,8 +8,8 @@ geometry.csv has, for each condition, layer and measure, the mean and the spread
     consistency       the rest, −2 Cov(wᵀx⁺, wᵀx⁻)
     loss_accuracy     rank correlation of training loss with test accuracy on the factor `b` over all fits of `a`
 
-states.csv has the first three principal components of x⁺ − x⁻ for each test row at the judged layer, and its factors.
-fits.csv has the loss and the test accuracy of every fit at its probe's judged layer.
+states.parquet has the first three principal components of x⁺ − x⁻ for each test row at the judged layer, and its factors.
+fits.parquet has the loss and the test accuracy of every fit at its probe's judged layer.
 """
 
 from __future__ import annotations

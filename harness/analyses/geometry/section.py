@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def section(measures: pl.DataFrame, states: pl.DataFrame) -> Iterable[str]:
-    """The section, from the rows of geometry.csv and states.csv."""
+    """The section, from the rows of geometry.parquet and states.parquet."""
     yield "## How the directions lie to each other"
     yield plain.markdown(geometry_tables.HOW_TO_READ)
     layers = {name: scatter.layer for name, scatter in scatters(states).items()}

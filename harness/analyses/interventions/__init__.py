@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
 
-EFFECTS = "interventions.csv"
+EFFECTS = "interventions.parquet"
 
 
 class Interventions(Analysis, frozen=True):

@@ -275,7 +275,7 @@ class Acting:
             number = self.asked[batch.numbers[int((~np.isfinite(found)).any(axis=0).argmax())]].number
             raise NumericalError(
                 f"interventions: {self.card.name}'s log-odds are not finite for pair {number} once states are altered at layer "
-                f"{self.layer} (dtype {self.card.dtype}); use smaller strengths, or model.dtype: float32"
+                f"{self.layer} (dtype {self.card.dtype}); use smaller strengths, or model.precision: exact"
             )
 
     def _tried(self, work: Callable[[], Any]) -> Any:

@@ -241,7 +241,7 @@ class _Answers:
     def log_odds(self, inputs: dict[str, Any], places: Tensor) -> Tensor:
         """(alteration, question), float32; `places` (alteration, spot) in the flattened (sequence, token) grid."""
         count = len(places)
-        with self.network.head_at(places.flatten(), self.vocabulary):
+        with self.network.arithmetic(), self.network.head_at(places.flatten(), self.vocabulary):
             model = self.network.model
             logits = model(**inputs, **({} if self.network.cache_argument in inputs else {"use_cache": False})).logits[
                 0

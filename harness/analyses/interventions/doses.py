@@ -10,8 +10,6 @@ from harness.report.scores import Transfer
 
 if TYPE_CHECKING:
     import polars as pl
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 CAPTION = (
     "Dose and response: mean log-odds of the second answer (up) against how far the states were moved along a probe's direction "
@@ -19,68 +17,77 @@ CAPTION = (
     "moved. Grey: the range of random directions of the same length. A line that stays within the grey is a direction that does not act."
 )
 PROBE, THERE = "probe", "there"
-_COLUMNS = 4
-_PANEL = 1.5
-"""Height of a panel, inches."""
+_COLUMNS, _MOST_PANELS = 4, 12
+_HEIGHT, _GAP = 100.0, 74.0
+
+Rows = list[dict[str, Any]]
 
 
-def draw(frame: pl.DataFrame | None) -> Figure | None:
+def draw(frame: pl.DataFrame | None) -> canvas.Surface | None:
     """A panel for each place and token, a line for each probe; None if nothing was steered."""
     import polars as pl
 
     if frame is None or (steered := frame.filter(pl.col("by") == "steer", pl.col("measure") == "log_odds")).is_empty():
         return None
     places = ("fit_on", "tested_on", "probe", "layer", "token")
-    panels = list(steered.group_by(*places, maintain_order=True))
+    every = [(tuple(map(str, key)), rows.to_dicts()) for key, rows in steered.group_by(*places, maintain_order=True)]
+    panels = every[:_MOST_PANELS]
     columns = min(_COLUMNS, len(panels))
-    lines = -(-len(panels) // columns)
-    left, top, gap = 0.6, 0.45, 0.8
-    width, height = 9.6, top + lines * (_PANEL + gap) - 0.2
-    figure = canvas.new_figure(width, height)
-    panel = min(3.0, (width - left - 0.1) / columns)
-    for i, (key, rows) in enumerate(panels):
-        fit_on, tested_on, probe, layer, token = map(str, key)
+    left, top, lines = 44.0, 56.0, -(-len(panels) // columns)
+    acting = sum(_acts(rows) for _, rows in every)
+    title = f"Moving states along a probe's direction does more than chance in {acting} of {len(every)} cases"
+    surface = canvas.Surface(top + lines * (_HEIGHT + _GAP) - _GAP + 34, title)
+    wide = (canvas.WIDTH - left) / columns
+    for i, ((fit_on, tested_on, probe, layer, token), rows) in enumerate(panels):
         line, column = divmod(i, columns)
-        bottom = height - top - line * (_PANEL + gap) - _PANEL
-        axes = figure.add_axes(
-            ((left + column * panel) / width, bottom / height, (panel - 0.4) / width, _PANEL / height)
-        )
+        values = [row[name] for row in rows for name in ("low", "value", "high") if _finite(row[name])]
+        strengths = [row["strength"] for row in rows if _finite(row["strength"])]
+        air = 0.05 * (max(values, default=1) - min(values, default=0)) or 0.05
+        limits = (min([0, *values]) - air, max([0, *values]) + air)
+        place = (left + column * wide, top + line * (_HEIGHT + _GAP), wide - 34, _HEIGHT)
+        panel = canvas.Panel(surface, *place, (min([0, *strengths]), max([0, *strengths])), limits)
         tokens = "" if token == "question" else ", all tokens"
-        title = (
-            f"{canvas.label(Transfer(fit_on, tested_on).title, 30)}\n{canvas.label(probe, 20)}, layer {layer}{tokens}"
-        )
-        axes.set_title(title, fontweight="bold", pad=4, fontsize=7.5)
-        axes.set_xlabel("standard deviations")
-        if column == 0:
-            axes.set_ylabel("log-odds")
-        _panel(axes, rows.to_dicts())
-    return figure
+        room = int((wide - 6) / canvas.LETTER)
+        surface.text(panel.left, panel.top - 18, canvas.heading(Transfer(fit_on, tested_on), wide - 6), "b s")
+        surface.text(panel.left, panel.top - 5, canvas.label(f"{probe}, layer {layer}{tokens}", room), "s q")
+        panel.scale_left(canvas.ticks(*limits, 3), "log-odds" if column == 0 else "")
+        last = i + columns >= len(panels)
+        panel.scale_below(canvas.ticks(*panel.xs), "standard deviations" if last else "")
+        _panel(panel, rows)
+    return surface
 
 
-def _panel(axes: Axes, rows: list[dict[str, Any]]) -> None:
-    axes.grid(axis="y", color=canvas.GRID, linewidth=0.4)
-    axes.set_axisbelow(True)
-    axes.axhline(0, color=canvas.QUIET, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0.5)
-    untouched = [row["value"] for row in rows if row["direction"] == "none"]
-    chance: dict[float, list[float]] = {0.0: untouched}
+def _panel(panel: canvas.Panel, rows: Rows) -> None:
+    panel.across(0)
+    chance = _chance(rows)
+    xs = sorted(chance)
+    panel.band([(x, min(chance[x])) for x in xs], [(x, max(chance[x])) for x in xs], "q")
+    for direction, look in ((PROBE, "ink"), (THERE, "d q")):
+        own = sorted((row for row in rows if row["direction"] in (direction, "none")), key=lambda row: row["strength"])
+        if len(own) > 1:
+            if all(_finite(row["low"]) for row in own):
+                panel.band([(r["strength"], r["low"]) for r in own], [(r["strength"], r["high"]) for r in own], look)
+            panel.line([(row["strength"], row["value"]) for row in own], look)
+
+
+def _chance(rows: Rows) -> dict[float, list[float]]:
+    """By strength, what random directions give; at none, what the untouched network says."""
+    chance: dict[float, list[float]] = {0.0: [row["value"] for row in rows if row["direction"] == "none"] or [0.0]}
     for row in rows:
         if str(row["direction"]).startswith("random"):
             chance.setdefault(row["strength"], []).append(row["value"])
-    xs = sorted(chance)
-    axes.fill_between(
-        xs, [min(chance[x]) for x in xs], [max(chance[x]) for x in xs], color=canvas.QUIET, alpha=0.35, linewidth=0
-    )
-    for number, direction in enumerate((PROBE, THERE)):
-        own = sorted((row for row in rows if row["direction"] in (direction, "none")), key=lambda row: row["strength"])
-        if len(own) > 1:
-            _line(axes, own, canvas.class_color(number), "-" if direction == PROBE else (0, (3, 1.5)))
+    return chance
 
 
-def _line(axes: Axes, own: list[dict[str, Any]], color: str, dash: Any) -> None:
-    strengths = [row["strength"] for row in own]
-    if all(row["low"] is not None and math.isfinite(row["low"]) for row in own):
-        low, high = [row["low"] for row in own], [row["high"] for row in own]
-        axes.fill_between(strengths, low, high, color=color, alpha=0.15, linewidth=0)
-    axes.plot(
-        strengths, [row["value"] for row in own], color=color, linestyle=dash, linewidth=1.2, marker="o", markersize=2.5
-    )
+def _acts(rows: Rows) -> bool:
+    """Whether the strongest push along the probe's direction lies, with its interval, beyond what random directions do."""
+    own = [row for row in rows if row["direction"] == PROBE]
+    strongest = max(own, key=lambda row: row["strength"], default=None)
+    if strongest is None or not _finite(strongest["low"]) or strongest["strength"] not in (chance := _chance(rows)):
+        return False
+    there = chance[strongest["strength"]]
+    return bool(strongest["low"] > max(there) or strongest["high"] < min(there))
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

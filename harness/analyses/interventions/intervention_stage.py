@@ -187,7 +187,7 @@ class Outcomes:
         run.networks.drop()
 
     def frame(self) -> pl.DataFrame:
-        """interventions.csv."""
+        """interventions.parquet."""
         from harness.analyses.interventions.outcomes import assembled, framed
 
         frames = []

@@ -1,4 +1,4 @@
-"""interventions.csv: the network's own answer, for every direction and strength.
+"""interventions.parquet: the network's own answer, for every direction and strength.
 
 direction   `probe`, `random 1` …, or `none`: the network as it is; `there` is the difference of the
             class means, by what the probe was fitted on, of training states at the last token before the answer

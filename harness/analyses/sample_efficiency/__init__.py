@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
 
-SAMPLES = "samples.csv"
+SAMPLES = "samples.parquet"
 
 
 class SampleEfficiency(Analysis, frozen=True):

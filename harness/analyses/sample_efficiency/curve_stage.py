@@ -10,22 +10,23 @@ draws of nearly all rows are nearly the same, and then vary less than new rows w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import numpy as np
 
 from harness.code.entries import every, probe_code
-from harness.contracts import Metric, Pairs, Probe
-from harness.errors import NumericalError
+from harness.contracts import Metric, Probe
+from harness.errors import DataError, NumericalError
 from harness.execution.controls import evidence_of
-from harness.fitting.fit import Fitting, score, training_pairs
+from harness.fitting.refit import Refit, Refitting
 from harness.maths.axes import joined
 from harness.maths.estimate import Measured, over_seeds
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
-from harness.scoring.score import TRUTH, Labels, Scored, measure
+from harness.scoring.score import TRUTH, measure
 from harness.spec import SampleEfficiency, Spec
 from harness.spec.plain import plain
 from harness.store import Artifact, content_key, reading
@@ -60,7 +61,7 @@ class Draw:
 
 
 class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
-    """The rows of samples.csv of one probe that is fitted on one condition."""
+    """The rows of samples.parquet of one probe that is fitted on one condition."""
 
     kind: ClassVar[str] = "samples"
     unit: ClassVar[str] = "fits"
@@ -112,7 +113,7 @@ class Curve(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         curves = _Curves(run, self)
         work.total(len(curves.subsets))
         rows = curves.whole()
-        found: dict[int, list[_Fit]] = {}
+        found: dict[int, list[Refit]] = {}
         for done, (size, number, chosen) in enumerate(curves.subsets, 1):
             found.setdefault(size, []).append(curves.fitted(size, number, chosen))
             work.to(done)
@@ -152,15 +153,6 @@ def stages(plan: Plan) -> Iterator[Curve]:
             )
 
 
-class _Fit(NamedTuple):
-    """A probe fitted on one subset."""
-
-    labels: Labels
-    """Of the subset: they resolve the sign."""
-    scored: dict[str, Scored]
-    """By the condition that it is tested on."""
-
-
 class _Curves:
     """One probe on one condition: what its subsets are, and what it scores when it is fitted on them."""
 
@@ -187,44 +179,32 @@ class _Curves:
             if (chosen := draw.rows(size)) is not None
         ]
         """Size, number of the draw, rows."""
-        self._states: tuple[Pairs, dict[str, Pairs]] | None = None
 
-    @property
-    def states(self) -> tuple[Pairs, dict[str, Pairs]]:
-        """Training pairs, and test pairs of every condition, at the layer."""
-        if self._states is None:
-            pairs = self.conditions.pairs
-            self._states = (
-                pairs(self.fit_on, "train", self.at),
-                {tested: pairs(tested, "test", self.at) for tested in self.tested_on},
-            )
-        return self._states
+    @cached_property
+    def again(self) -> Refitting:
+        """What the probe is fitted again with, at the layer."""
+        pairs, labels = self.conditions.pairs, self.conditions.labels
+        return Refitting(
+            probe=self.probe,
+            fit_on=self.fit_on,
+            layers=self.at,
+            train=pairs(self.fit_on, "train", self.at),
+            labels=self.labels,
+            tests={tested: pairs(tested, "test", self.at) for tested in self.tested_on},
+            test_labels={tested: labels(tested, "test") for tested in self.tested_on},
+        )
 
-    def fitted(self, size: int, number: int, chosen: np.ndarray) -> _Fit:
+    def fitted(self, size: int, number: int, chosen: np.ndarray) -> Refit:
         """The probe fitted on some rows."""
-        train, tests = self.states
-        labels = self.labels.at(row=chosen)
-        if labels.sign_rows is not None and not labels.sign_rows.any():
-            raise self._refused(size, "none of them may resolve a sign (data.sign_on)")
         # At one layer of several, it is no error that nothing varies in a few pairs: the answer is then a tie.
         partial = len(self.conditions.layers(self.fit_on)) > 1
-        some = msgspec.structs.replace(train.at(row=chosen), partial=partial)
-        fitting = Fitting({"train": some}, {"train": labels})
         try:
             # A probe that draws random numbers draws others each time.
-            readout = self.probe.fit(training_pairs(self.probe, fitting), range(number, number + 1))
-            scored = {
-                tested: score(
-                    readout, self.probe, fitting, test, self.conditions.labels(tested, "test"),
-                    fit_on=self.fit_on, tested_on=tested, layers=self.at,
-                )
-                for tested, test in tests.items()
-            }  # fmt: skip
-        except NumericalError as error:
+            return self.again.on(chosen, range(number, number + 1), partial=partial)
+        except (NumericalError, DataError) as error:
             raise self._refused(size, str(error)) from error
-        return _Fit(labels, scored)
 
-    def measured(self, size: int, fits: Sequence[_Fit]) -> list[dict[str, Any]]:
+    def measured(self, size: int, fits: Sequence[Refit]) -> list[dict[str, Any]]:
         """Rows of the table: means over the draws."""
         found = []
         for tested in self.tested_on:
@@ -242,7 +222,8 @@ class _Curves:
         for tested in self.tested_on:
             own = self.evidence.of(self.name, tested, fit_on=self.fit_on)
             for target, metric in self._asked(tested):
-                one = own.measure(metric=metric.title, target=target)
+                # A curve shows draws, as results.csv shows seeds, however few; it claims nothing of others.
+                one = msgspec.structs.replace(own.measure(metric=metric.title, target=target), drawn=False)
                 found.append(self._row(tested, target, metric, len(self.labels.group), one, 1))
         return found
 

@@ -59,7 +59,7 @@ def section(samples: pl.DataFrame | None, scores: Scores) -> Iterable[str]:
         "label, mean over draws; the larger subsets of a draw hold its smaller ones. A method with labels had as many labels as "
         "there are pairs; one without had them for its sign only. The layer is the one that was chosen for the fit on all pairs, "
         f"by whatever rows the spec's rule looks at. *{SHARE:.0%}*: the pairs from which on the score keeps that share of what the fit "
-        "on all is above chance; `–` where that is not above it. All intervals are in `samples.csv`."
+        "on all is above chance; `–` where that is not above it. All intervals are in `samples.parquet`."
     ).replace("95%", "95 %")
     shown = sorted({size for curve in found.values() for size in list(curve)[:-1]})
     rows = []

@@ -125,5 +125,6 @@ def _source_problems(setting: Table, condition: Condition) -> Iterator[Problem]:
     prompt = setting.get("prompt") or setting
     yield from _half_problems(setting, condition, condition.prompt.answers or source.answers)
     if not (condition.prompt.template or condition.prompt.templates or source.template or condition.own_rows):
-        message = f"the data set {source.kind()} has no template of its own; give prompt.template"
+        example = "{{ text }} True or false? {{ answer }}"
+        message = f"the data set {source.kind()} has no template of its own; give prompt.template, such as '{example}'"
         yield prompt.place.problem(child_path(setting.path, "prompt"), message)

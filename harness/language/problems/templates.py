@@ -21,13 +21,13 @@ def template_problems(node: Scalar) -> Iterator[Problem]:
         Template("here", node.value)
     except DataError as error:
         cause = error.__cause__
-        place = _line_inside(node, cause.lineno) if isinstance(cause, TemplateSyntaxError) else node.place
+        place = line_inside(node, cause.lineno) if isinstance(cause, TemplateSyntaxError) else node.place
         # The template's name and line, which the message begins with, are what the place says.
         _, _, reason = str(error).partition(": ")
         yield place.problem(node.path, f"the template cannot be used: {reason}")
 
 
-def _line_inside(node: Scalar, line: int) -> Place:
+def line_inside(node: Scalar, line: int) -> Place:
     """The place of a template's line. Only `|` keeps lines as they are; other styles fold or escape them."""
     place = node.place
     if node.style != "|" or not place.line:

@@ -23,7 +23,7 @@ class OwnBed(Part, frozen=True, kw_only=True):
     """Branch, tag or commit on the Hub. Only a commit is sure to stay the same."""
     trained: bool = True
     """Off, its base answers without the adapter, or a network of its own with random weights: a control."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    precision: Literal["exact", "fast"] | None = None
     """As a model's own option, in the place of the card's."""
     packing: Literal["auto", "never"] | None = None
     """As a model's own option, in the place of the card's."""

@@ -97,6 +97,9 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     """Where probes are fitted and where they are tested; each condition on itself if left out."""
     seeds: Annotated[int, Meta(ge=1)] = 1
     """Seeds of the probes that draw random numbers."""
+    repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """How often sample and split are drawn, each time with all seeds: scores at summary layers are then means over the draws, with
+    intervals of what varies between them. Each costs as much as the first."""
     layer: LayerRule | int = "middle"
     """The layer that summaries and checks look at: a number, or a rule that never sees the test score."""
     metrics: Annotated[tuple[Metric, ...], Meta(min_length=1)] = ("accuracy", "auroc")  # type: ignore[assignment]
@@ -114,5 +117,8 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     conditions that are fitted on."""
     sample_efficiency: SampleEfficiency | None = None
     """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""
+    rows: bool = True
+    """Keep every scored row (its text, its labels, what each probe answers) beside the report. `false` for data that must not be
+    shown: then no file has a row's text."""
     analyses: tuple[Analysis, ...] = ()
     """Further analyses, which installed packages have: `harness list analyses`. Those above have keys of their own."""

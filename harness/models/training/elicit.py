@@ -57,7 +57,7 @@ def elicit(card: ModelCard, questions: list[Question], options: Elicit, folder: 
     In float32, whatever the card's precision. The same seed, threads, processor and libraries give the same bytes. Raises
     HarnessError where the network's architecture cannot be trained so, or the loss is no number.
     """
-    full = msgspec.structs.replace(card, dtype="float32")
+    full = card.for_training()
     network = load(full)
     generator = torch.Generator().manual_seed(options.seed)
     order = list(islice(batches([question.tokens for question in questions], options.batch, generator), options.steps))

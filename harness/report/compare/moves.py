@@ -1,20 +1,36 @@
 """What moved between two reports.
 
-A value moved *beyond its interval* when the 95 % interval of the difference excludes zero; it is made from the two
-intervals by squaring and adding the sides that face each other (Newcombe 1998). The two reports are treated as if they
-were independent, which is cautious where they share rows.
+Each row that moved is a test of whether it would move if the experiment were done again; a row is *beyond its interval* when it is
+found among all of them at a false-discovery rate of 5 % (`harness.maths.discoveries`). The probability of a change where there is
+none is that by which the half of its interval that faces zero falls short of it; that is made from both intervals by squaring and adding
+the sides that face each other (Newcombe 1998), with their correlation where the test rows of both runs are at hand (Zou & Donner 2008),
+else as if the two were independent, which is cautious.
+
+Two runs that learn from the same training rows are compared beyond test rows and seeds. Where they learn from others, only rows whose
+intervals cover the training sample can be judged, which are those at summary layers; and no check is, because its interval does not.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import msgspec
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED
-from harness.report.compare.source import CheckRow, Key, ReportFolder
-from harness.report.intervals import Score, apart
+from harness.maths import discoveries
+from harness.maths.pairing import covariance
+from harness.report.compare.paired_rows import Key
+from harness.report.compare.source import CheckRow, ReportFolder
+from harness.report.compare.why import causes
+from harness.report.intervals import Score, apart, reach
 from harness.report.verdicts import UNEXPECTED
+
+_ROUNDING = 1e-4
+"""Tables have four decimals: a change of one is none."""
+
+Way = Literal["paired", "unpaired", "no interval", "other training rows"]
+"""How a row is judged, or why it is not."""
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -24,7 +40,8 @@ class Moved(msgspec.Struct, frozen=True):
     old: Score
     new: Score
     beyond: bool | None
-    """Whether beyond its interval; None where a value or an interval that holds it is missing."""
+    """Whether beyond its interval; None where it cannot be judged."""
+    way: Way = "unpaired"
 
     @property
     def change(self) -> float:
@@ -37,10 +54,14 @@ class CheckMoved(msgspec.Struct, frozen=True):
     key: Key
     old: CheckRow | None
     new: CheckRow | None
+    resampled: bool = False
+    """Whether the runs learn from different training rows, over which a finding may move by chance."""
 
     @property
     def alarming(self) -> bool:
         """Finding or verdict moved; a check that is gone counts, and a new one that is not as expected."""
+        if self.resampled and self.old is not None and self.new is not None:
+            return False
         if self.new is None:
             return True
         if self.old is None:
@@ -59,34 +80,63 @@ class Difference(msgspec.Struct, frozen=True):
     moved: tuple[Moved, ...]
     added: tuple[Key, ...]
     removed: tuple[Key, ...]
+    resampled: tuple[str, ...] = ()
+    """Conditions of which both reports say that they learn from different rows."""
+    deeper: tuple[Moved, ...] = ()
+    """Rows of other layers than those that summaries show, where both have them."""
+    compared_deeper: int = 0
+    values: tuple[CheckMoved, ...] = ()
+    """Checks that found the same, and whose value moved beyond its interval."""
+    why: tuple[str, ...] = ()
+    """What differs in how the two were made, one phrase each."""
+    unknown: bool = False
+    """Whether one of them does not say which rows it learnt from."""
 
     @property
     def nothing(self) -> bool:
-        return not (self.checks or self.moved or self.added or self.removed)
+        return not (self.checks or self.moved or self.deeper or self.added or self.removed)
 
     @property
     def beyond(self) -> tuple[Moved, ...]:
-        return tuple(moved for moved in self.moved if moved.beyond)
+        """Those of other layers included."""
+        return tuple(moved for moved in (*self.moved, *self.deeper) if moved.beyond)
 
     @property
     def unjudged(self) -> tuple[Moved, ...]:
         return tuple(moved for moved in self.moved if moved.beyond is None)
 
 
-def compare(old: ReportFolder, new: ReportFolder) -> Difference:
-    """Rows are matched by fit_on, tested_on, probe, layer, target and metric; checks by name, probe and condition."""
-    both = [key for key in old.results if key in new.results]
-    moved = [_moved(key, old.results[key], new.results[key]) for key in both]
+def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Difference:
+    """Rows are matched by fit_on, tested_on, probe, layer, target and metric; checks by name, probe and condition. A change of at
+    most `tolerance` is none."""
+    shown = {key: None for key in old.results if key in new.results}
+    # A former version's results.csv has all layers.
+    deeper = [key for key in {**old.deeper, **old.results} if new.has(key) and key not in shown]
+    both = [*shown, *deeper]
+    samples = old.samples, new.samples
+    resampled = [name for name in samples[0] if name in samples[1] and samples[0][name] != samples[1][name]]
+    judged = {key: _judged(key, old, new, key[0] in resampled) for key in both if _moved(key, old, new, tolerance)}
+    found = dict(zip(judged, discoveries.found([chance for _, chance in judged.values()]), strict=True))
+    moved = [
+        Moved(key, old.score(key), new.score(key), None if math.isnan(chance) else found[key], way)
+        for key, (way, chance) in judged.items()
+    ]
     keys = [*old.checks, *(key for key in new.checks if key not in old.checks)]
-    checks = [CheckMoved(key, old.checks.get(key), new.checks.get(key)) for key in keys]
+    checks = [CheckMoved(key, old.checks.get(key), new.checks.get(key), bool(resampled)) for key in keys]
     return Difference(
         old=old.name,
         new=new.name,
-        compared=len(both),
+        compared=len(shown),
         checks=tuple(sorted((check for check in checks if _differs(check)), key=_gravity)),
-        moved=tuple(sorted((row for row in moved if row is not None), key=_importance)),
-        added=tuple(key for key in new.results if key not in old.results),
-        removed=tuple(key for key in old.results if key not in new.results),
+        moved=tuple(sorted((row for row in moved if row.key in shown), key=_importance)),
+        deeper=tuple(sorted((row for row in moved if row.key not in shown), key=_importance)),
+        compared_deeper=len(deeper),
+        values=tuple(check for check in checks if not _differs(check) and _value_moved(check, tolerance)),
+        why=tuple(causes(old.made, new.made)),
+        added=tuple(key for key in new.results if not old.has(key)),
+        removed=tuple(key for key in old.results if not new.has(key)),
+        resampled=tuple(resampled),
+        unknown=not all(samples),
     )
 
 
@@ -96,10 +146,54 @@ def exit_code(difference: Difference) -> int:
     return EXIT_UNEXPECTED if alarming else EXIT_EXPECTED
 
 
-def _moved(key: Key, old: Score, new: Score) -> Moved | None:
-    if old.value == new.value or (math.isnan(old.value) and math.isnan(new.value)):
+def _moved(key: Key, old: ReportFolder, new: ReportFolder, tolerance: float) -> bool:
+    was, is_now = old.score(key).value, new.score(key).value
+    # Four decimals of a sum of binary ones.
+    return (
+        was != is_now
+        and not (math.isnan(was) and math.isnan(is_now))
+        and not abs(was - is_now) <= tolerance + 1e-9 * (tolerance > 0)
+    )
+
+
+def _value_moved(check: CheckMoved, tolerance: float) -> bool:
+    """Whether the value of a check moved beyond the interval of the change, by both intervals; no rows are at hand for it."""
+    if check.old is None or check.new is None or check.resampled:
+        return False
+    was, is_now = check.old.score, check.new.score
+    return apart(was, is_now) and abs(was.value - is_now.value) > tolerance
+
+
+def _judged(key: Key, old: ReportFolder, new: ReportFolder, resampled: bool) -> tuple[Way, float]:
+    """How a row is judged, and the probability of such a change where there is none; NaN where it cannot be judged."""
+    was, is_now = old.score(key), new.score(key)
+    if resampled:
+        heads = old.headline.get(key), new.headline.get(key)
+        if heads[0] is None or heads[1] is None or math.isnan(heads[0].se_training + heads[1].se_training):
+            return "other training rows", math.nan
+        was, is_now = heads[0].score, heads[1].score
+    if not (was.bounded and is_now.bounded):
+        return "no interval", math.nan
+    correlation = _correlation(key, old, new, resampled)
+    half = math.hypot(reach(was, is_now, correlation or 0.0), _ROUNDING)
+    return ("unpaired" if correlation is None else "paired"), discoveries.chance(is_now.value - was.value, half)
+
+
+def _correlation(key: Key, old: ReportFolder, new: ReportFolder, resampled: bool) -> float | None:
+    """The correlation of both values by the test rows that both runs have; None where those are not at hand."""
+    if key not in old.rows or key not in new.rows or key not in old.headline or key not in new.headline:
         return None
-    return Moved(key, old, new, apart(old, new) if old.bounded and new.bounded else None)
+    if any(abs(one.rows[key].value - one.results[key].value) > _ROUNDING for one in (old, new)):
+        return None
+    heads = old.headline[key], new.headline[key]
+    if resampled and any(head.several for head in heads):
+        # Means over draws, of which each has test rows of its own.
+        return None
+    own = [math.hypot(head.se_rows, head.se_seeds, head.se_training if resampled else 0.0) for head in heads]
+    scale = own[0] * own[1]
+    if not scale > 0:
+        return 0.0
+    return min(max(covariance(old.rows[key], new.rows[key]) / scale, -1.0), 1.0)
 
 
 def _differs(check: CheckMoved) -> bool:

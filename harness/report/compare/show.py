@@ -1,46 +1,55 @@
-"""A difference as text for a terminal, as Markdown for a pull request, as JSON for a program."""
+"""A difference as text for a terminal and as Markdown for a pull request, from the shortest to the longest: a sentence, why, the checks
+that changed, the rows of the summary layers by method, other layers in a line each.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from harness.errors import EXIT_EXPECTED
 from harness.report.compare.moves import CheckMoved, Difference, Moved, exit_code
-from harness.report.compare.source import CheckRow, Key
-from harness.report.intervals import Score
+from harness.report.compare.source import CheckRow
+from harness.report.markup import folded, table
 from harness.report.scores import Transfer
-from harness.report.wording import evidence, number
+from harness.report.wording import evidence, listed, number
 from harness.untrusted import text as plain
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 SHOWN_ROWS = 40
-"""Rows of results, and of checks, in text and Markdown; JSON has them all."""
+"""Rows of results, and of checks, unless all are asked for."""
+WIDE = 110
+"""Columns of a terminal from which on intervals stand beside values."""
+MOST_CHARACTERS = 60_000
+"""Of Markdown: GitHub takes 65,536 in a comment."""
 
 _RULE = (
-    "Beyond its interval: the 95 % interval of the change, squared and added from the two intervals, excludes zero. "
-    "The two runs are taken as independent."
+    "Beyond its interval: found among the rows that moved at a false-discovery rate of 5 % (Benjamini and Hochberg). "
+    "The interval of a change is squared and added from both intervals, {paired}."
 )
-_CHECK_HEAD = ("check", "probe", "condition", "was", "is")
-_ROW_HEAD = ("transfer", "method", "layer", "target", "metric", "was", "is", "change", "beyond")
+
+Clean = Callable[[str], str]
 
 
 def summary(difference: Difference) -> str:
-    """One line: what moved, by number."""
+    """One sentence: what moved, by number."""
     if difference.nothing:
-        return f"no difference: {_count(difference.compared, 'row')} the same, no check moved"
+        every = difference.compared + difference.compared_deeper
+        return f"no difference: {_count(every, 'row')} the same, no check moved"
     parts = [
         f"{_count(len(difference.checks), 'check')} moved",
-        f"{len(difference.moved):,} of {_count(difference.compared, 'row')} moved, "
-        f"{len(difference.beyond):,} beyond the interval",
+        f"{len(difference.moved):,} of {_count(difference.compared, 'row')} at summary layers moved, "
+        f"{sum(row.beyond is True for row in difference.moved):,} beyond the interval",
     ]
+    if difference.values:
+        parts.insert(1, f"the value of {_count(len(difference.values), 'check')} moved beyond its interval")
+    if difference.deeper:
+        deeper = sum(row.beyond is True for row in difference.deeper)
+        parts.append(f"{len(difference.deeper):,} of {difference.compared_deeper:,} at other layers, {deeper:,} beyond")
     if difference.unjudged:
-        parts.append(f"{len(difference.unjudged):,} without an interval to judge by")
+        parts.append(f"{len(difference.unjudged):,} that cannot be judged")
     if difference.added:
         parts.append(f"{_count(len(difference.added), 'row')} added")
     if difference.removed:
@@ -48,157 +57,182 @@ def summary(difference: Difference) -> str:
     return "; ".join(parts)
 
 
-def as_text(difference: Difference) -> Group:
-    """For rich's console. Nothing from the reports is read as markup."""
+def as_text(difference: Difference, *, width: int = 80, every: bool = False, only_checks: bool = False) -> Group:
+    """For rich's console of so many columns. Nothing from the reports is read as markup, and no word is cut."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-        made = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
-        for name in head:
-            made.add_column(Text(name), justify="right" if name == "change" else "left")
+    def listing(rows: Iterable[Sequence[str]]) -> Table:
+        made = Table.grid(padding=(0, 2, 0, 0))
         for cells in rows:
-            made.add_row(*map(Text, cells))
+            made.add_row(*(Text(cell, overflow="fold") for cell in cells))
         return made
 
     style = "green" if exit_code(difference) == EXIT_EXPECTED else "bold red"
-    parts: list[Any] = [Text(summary(difference), style=style)]
-    if difference.checks:
-        checks = difference.checks[:SHOWN_ROWS]
-        parts.append(table("Checks", _CHECK_HEAD, (_check_cells(check, plain.line) for check in checks)))
-        parts += [Text(line) for line in (_more_checks(difference),) if line]
+    parts: list[Text | Table] = [Text(summary(difference), style=style)]
+    if difference.nothing:
+        return Group(*parts)
+    parts.append(Text(f"why: {'; '.join(difference.why)}"))
+    most = None if every else SHOWN_ROWS
+    for title, checks in _check_parts(difference):
+        parts += [Text(), Text(title, style="bold")]
+        for check in checks[:most]:
+            parts.append(Text(f"  {_named(check, plain.line)}"))
+            parts += [
+                Text(f"    {word} {_side(side, plain.line)}") for word, side in (("was", check.old), ("is ", check.new))
+            ]
+        parts += [Text(line) for line in _left(len(checks), most, "check")]
+    if only_checks:
+        return Group(*parts)
     if difference.moved:
-        shown = difference.moved[:SHOWN_ROWS]
-        parts.append(table("Results", _ROW_HEAD, (_row_cells(row, plain.line) for row in shown)))
-        parts += [Text(line) for line in (_rest(difference), _RULE) if line]
+        parts += [Text(), Text("Rows at the summary layers", style="bold")]
+        for probe, rows in _by_method(difference.moved, most):
+            parts.append(Text(f"  {plain.line(probe)}", style="bold"))
+            parts.append(listing(("   ", *_cells(row, plain.line, bounds=width >= WIDE)) for row in rows))
+        parts += [Text(line) for line in _left(len(difference.moved), most, "row")]
+    if difference.deeper:
+        parts += [Text(), Text("Other layers", style="bold")]
+        parts += [Text(f"  {line}") for line in _deeper(difference, plain.line, most)]
+    parts += [Text(), *(Text(line, style="dim") for line in _rules(difference, plain.line))]
     parts += [Text(f"{what}: {names}") for what, names in _coming_and_going(difference, plain.line)]
     return Group(*parts)
 
 
-def as_markdown(difference: Difference) -> str:
-    """For a comment on a pull request."""
+def as_markdown(difference: Difference, *, every: bool = False, only_checks: bool = False) -> str:
+    """For a comment on a pull request; what is long unfolds."""
     mark = "✅" if exit_code(difference) == EXIT_EXPECTED else "⚠️"
-    parts = [
-        f"{mark} **{plain.code(difference.old)} → {plain.code(difference.new)}**: {summary(difference)}.",
-    ]
+    parts = [f"{mark} **{plain.code(difference.old)} → {plain.code(difference.new)}**: {summary(difference)}."]
+    if difference.nothing:
+        return f"{parts[0]}\n"
+    parts.append(f"Why: {'; '.join(map(plain.markdown, difference.why))}.")
+    most = None if every else SHOWN_ROWS
+    for title, checks in _check_parts(difference):
+        rows = [
+            (_named(check, plain.markdown), _side(check.old, plain.markdown), _side(check.new, plain.markdown))
+            for check in checks[:most]
+        ]
+        parts += [f"**{title}**", table(("check", "was", "is"), rows), *_left(len(checks), most, "check")]
+    if not only_checks:
+        if difference.moved:
+            shown = [row for _, rows in _by_method(difference.moved, most) for row in rows]
+            head = ("method", "conditions", "factor", "metric", "was", "is", "change", "beyond")
+            cells = [(plain.code(row.key[2]), *_cells(row, plain.markdown, bounds=True)) for row in shown]
+            beyond = sum(row.beyond is True for row in difference.moved)
+            title = f"Rows at the summary layers: {len(difference.moved):,} moved, {beyond:,} beyond"
+            parts += [folded(title, table(head, cells)), *_left(len(difference.moved), most, "row")]
+        if difference.deeper:
+            lines = "\n".join(f"- {line}" for line in _deeper(difference, plain.markdown, most))
+            parts.append(folded(f"Other layers: {len(difference.deeper):,} rows moved", lines))
+        parts += [*_rules(difference, plain.markdown)]
+        parts += [f"{what}: {names}" for what, names in _coming_and_going(difference, plain.markdown)]
+    return _within(parts)
+
+
+def _within(parts: Sequence[str]) -> str:
+    """The parts, one after the other, as far as a comment takes them."""
+    text, note = "", "\n\nThe rest is too long for a comment; `harness diff --json` has all.\n"
+    for part in parts:
+        if len(text) + len(part) + len(note) + 2 > MOST_CHARACTERS:
+            return text.rstrip("\n") + note
+        text += f"{part}\n\n"
+    return text.rstrip("\n") + "\n"
+
+
+def _check_parts(difference: Difference) -> Iterator[tuple[str, Sequence[CheckMoved]]]:
     if difference.checks:
-        checks = difference.checks[:SHOWN_ROWS]
-        parts.append(_table(_CHECK_HEAD, (_check_cells(check, plain.markdown) for check in checks)))
-        parts += [line for line in (_more_checks(difference),) if line]
-    if difference.moved:
-        shown = difference.moved[:SHOWN_ROWS]
-        parts.append(_table(_ROW_HEAD, (_row_cells(row, plain.markdown) for row in shown)))
-        parts += [line for line in (_rest(difference), _RULE) if line]
-    parts += [f"{what}: {names}" for what, names in _coming_and_going(difference, plain.markdown)]
-    return "\n\n".join(parts) + "\n"
+        yield "Checks that changed", difference.checks
+    if difference.values:
+        yield "Checks whose value moved beyond its interval, and that found the same", difference.values
 
 
-def as_json(difference: Difference) -> str:
-    """Everything, with names cleaned of control characters; a missing number is null."""
-    plain_values = {
-        "old": difference.old,
-        "new": difference.new,
-        "summary": summary(difference),
-        "exit_code": exit_code(difference),
-        "compared": difference.compared,
-        "checks": [
-            {
-                **dict(zip(("check", "probe", "condition"), map(plain.line, check.key), strict=False)),
-                "old": _check_value(check.old),
-                "new": _check_value(check.new),
-                "alarming": check.alarming,
-            }
-            for check in difference.checks
-        ],
-        "moved": [
-            {
-                **_key_value(row.key),
-                "old": _score_value(row.old),
-                "new": _score_value(row.new),
-                "change": _finite(row.change),
-                "beyond": row.beyond,
-            }
-            for row in difference.moved
-        ],
-        "added": [_key_value(key) for key in difference.added],
-        "removed": [_key_value(key) for key in difference.removed],
-    }
-    return msgspec.json.format(msgspec.json.encode(plain_values), indent=1).decode()
-
-
-def _check_cells(check: CheckMoved, clean: Callable[[str], str]) -> tuple[str, ...]:
+def _named(check: CheckMoved, clean: Clean) -> str:
     name, probe, condition, ordinal = check.key
     name = name if ordinal == "1" else f"{name} ({ordinal})"
-    return (
-        *(clean(text) or "–" for text in (name, probe, condition)),
-        _side(check.old, clean),
-        _side(check.new, clean),
-    )
+    return f"{clean(name)}: {clean(probe) or '–'} on {clean(condition) or '–'}"
 
 
-def _side(row: CheckRow | None, clean: Callable[[str], str]) -> str:
+def _side(row: CheckRow | None, clean: Clean) -> str:
     if row is None:
         return "not there"
     expected = f", expected {clean(row.expect)}" if row.expect else ""
     return f"{clean(row.finding)}{expected}: {clean(row.verdict).replace('_', ' ')}, {evidence(row.score)}"
 
 
-def _row_cells(row: Moved, clean: Callable[[str], str]) -> tuple[str, ...]:
+def _by_method(moved: Sequence[Moved], most: int | None) -> list[tuple[str, list[Moved]]]:
+    """The first rows, put together by method: those with what is most important first."""
+    groups: dict[str, list[Moved]] = {}
+    for row in moved[:most]:
+        groups.setdefault(row.key[2], []).append(row)
+    return list(groups.items())
+
+
+def _cells(row: Moved, clean: Clean, *, bounds: bool) -> tuple[str, ...]:
+    """Conditions, factor, metric, both values, the change, and whether it is beyond its interval."""
     sign = "+" if row.change > 0 else ""
-    beyond = {True: "yes", False: "no", None: "no interval"}[row.beyond]
-    fit_on, tested_on, *rest = row.key
-    names = (clean(Transfer(fit_on, tested_on).title), *map(clean, rest))
-    return (*names, evidence(row.old), evidence(row.new), f"{sign}{number(row.change)}", beyond)
+    beyond = row.way if row.beyond is None else "yes" if row.beyond else "no"
+    fit_on, tested_on, _, layer, target, metric = row.key
+    place = clean(Transfer(fit_on, tested_on).title) + ("" if layer == "all" else f", layer {clean(layer)}")
+    was, is_now = (evidence(row.old), evidence(row.new)) if bounds else (number(row.old.value), number(row.new.value))
+    if bounds:
+        return (place, clean(target), clean(metric), was, is_now, f"{sign}{number(row.change)}", beyond)
+    return (place, f"{clean(target)} {clean(metric)}", f"{was} → {is_now}", f"{sign}{number(row.change)}", beyond)
 
 
-def _more_checks(difference: Difference) -> str:
-    left = len(difference.checks) - SHOWN_ROWS
-    return f"{_count(left, 'further check')} moved; --json has all." if left > 0 else ""
+def _deeper(difference: Difference, clean: Clean, most: int | None) -> Iterator[str]:
+    """A line for each method on each factor: how many rows moved at other layers, and where most."""
+    groups: dict[tuple[str, str], list[Moved]] = {}
+    for row in difference.deeper:
+        groups.setdefault((row.key[2], row.key[4]), []).append(row)
+    for (probe, target), rows in list(groups.items())[:most]:
+        worst = rows[0]
+        sign = "+" if worst.change > 0 else ""
+        beyond = sum(row.beyond is True for row in rows)
+        place = f"layer {clean(worst.key[3])} of {clean(Transfer(*worst.key[:2]).title)}, {clean(worst.key[5])}"
+        yield (
+            f"{clean(probe)} on {clean(target)}: {_count(len(rows), 'row')} moved, {beyond:,} beyond; "
+            f"most at {place}: {number(worst.old.value)} → {number(worst.new.value)} ({sign}{number(worst.change)})"
+        )
+    if most is not None and len(groups) > most:
+        yield f"and {len(groups) - most:,} more; --all shows them"
 
 
-def _rest(difference: Difference) -> str:
-    left = len(difference.moved) - SHOWN_ROWS
-    return f"{_count(left, 'further row')} moved by less; --json has all." if left > 0 else ""
+def _rules(difference: Difference, clean: Clean) -> Iterable[str]:
+    """What *beyond* means here, and what it is not said of."""
+    judged = [row for row in (*difference.moved, *difference.deeper) if row.beyond is not None]
+    paired = sum(row.way == "paired" for row in judged)
+    if judged:
+        among = "paired by test row" if paired == len(judged) else "as if the two runs were independent"
+        if 0 < paired < len(judged):
+            among = f"{paired:,} of them paired by test row, the others as if the two runs were independent"
+        yield _RULE.format(paired=among)
+    if difference.resampled:
+        yield (
+            f"Fitted on other training rows in the two runs: {listed([clean(name) for name in difference.resampled])}. Only rows whose "
+            "intervals cover the training sample are judged there, those at summary layers; checks are shown and not judged, because "
+            "their intervals leave it out."
+        )
+    elif difference.unknown:
+        yield "One of the two does not say which rows it was fitted on; they are taken for the same."
 
 
-def _coming_and_going(difference: Difference, clean: Callable[[str], str]) -> Iterable[tuple[str, str]]:
+def _left(count: int, most: int | None, thing: str) -> list[str]:
+    return [] if most is None or count <= most else [f"{_count(count - most, f'further {thing}')}; --all shows them."]
+
+
+def _coming_and_going(difference: Difference, clean: Clean) -> Iterable[tuple[str, str]]:
     """Rows added and removed, put together by fit_on, tested_on and probe: there may be thousands."""
     for what, keys in (("added", difference.added), ("removed", difference.removed)):
         groups: dict[str, int] = {}
         for key in keys:
             name = f"{clean(key[2])} on {clean(Transfer(key[0], key[1]).title)}"
             groups[name] = groups.get(name, 0) + 1
-        listed = [f"{name}: {_count(count, 'row')}" for name, count in list(groups.items())[:SHOWN_ROWS]]
+        lines = [f"{name}: {_count(count, 'row')}" for name, count in list(groups.items())[:SHOWN_ROWS]]
         if len(groups) > SHOWN_ROWS:
-            listed.append(f"and {len(groups) - SHOWN_ROWS} more")
-        if listed:
-            yield what, "; ".join(listed)
-
-
-def _key_value(key: Key) -> dict[str, str]:
-    names = ("fit_on", "tested_on", "probe", "layer", "target", "metric")
-    return dict(zip(names, map(plain.line, key), strict=True))
-
-
-def _score_value(score: Score) -> dict[str, float | None]:
-    return {"value": _finite(score.value), "low": _finite(score.low), "high": _finite(score.high)}
-
-
-def _check_value(row: CheckRow | None) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    words = {name: plain.line(getattr(row, name)) for name in ("finding", "expect", "verdict")}
-    return {**words, **_score_value(row.score)}
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+            lines.append(f"and {len(groups) - SHOWN_ROWS} more")
+        if lines:
+            yield what, "; ".join(lines)
 
 
 def _count(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))

@@ -16,7 +16,7 @@ from harness.errors import UsageError, did_you_mean
 from harness.report.compare.source import CheckRow, check_rows, reader
 from harness.report.markup import table
 from harness.report.outline import from_manifest
-from harness.report.read import RESULTS, decoded_manifest, table_of
+from harness.report.read import HEADLINE, columns_of, decoded_manifest, table_of
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import evidence
 from harness.untrusted import text as plain
@@ -68,13 +68,16 @@ class Compared(msgspec.Struct, frozen=True):
         read = reader(text)
         where = plain.line(text)
         outline = from_manifest(decoded_manifest(read("manifest.json"), f"{where}/manifest.json"), where)
-        results = table_of(read("results.csv"), RESULTS, f"{where}/results.csv")
+        content = read("results.csv")
+        columns = columns_of(content, f"{where}/results.csv")
+        results = table_of(content, columns, f"{where}/results.csv")
         checks = {
             name if ordinal == "1" else f"{name} ({ordinal})": row
             for (name, _, _, ordinal), row in check_rows(read("checks.csv"), f"{where}/checks.csv").items()
         }
+        headline = results if columns == HEADLINE else None
         # Seeds one by one are not shown.
-        return cls(outline.name, Scores(outline, results, pl.DataFrame(schema=SEEDS)), checks)
+        return cls(outline.name, Scores(outline, results, pl.DataFrame(schema=SEEDS), headline), checks)
 
 
 def compared(reports: Sequence[Compared], asked: Asked) -> str:
@@ -108,7 +111,7 @@ def _cell(report: Compared, places: Sequence[str], probe: str, targets: Sequence
     found = []
     for transfer in (transfer for transfer in report.scores.transfers if any(_is(transfer, name) for name in places)):
         layer = report.scores.summary_layer(transfer, probe)
-        scores = (report.scores.by_layer(transfer, probe, target, metric).get(layer or "") for target in targets)
+        scores = (report.scores.headline_score(transfer, probe, target, layer, metric) for target in targets)
         found += [score for score in scores if score is not None]
     if len(found) > 1:
         raise UsageError(

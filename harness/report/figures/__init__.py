@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -13,11 +11,8 @@ from harness.contracts.analysis import Drawn
 from harness.errors import UsageError
 from harness.report.content import Look
 from harness.report.figures import by_layer, canvas, overview, seeds
+from harness.report.folder import MOST_FIGURES
 from harness.report.scores import Scores
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -34,10 +29,12 @@ class Drawing(msgspec.Struct, frozen=True):
 
     name: str
     """Of its file, without ending."""
-    draw: Callable[[Scores], Figure | None]
+    draw: Callable[[Scores], canvas.Surface | None]
     caption: Callable[[Scores], str]
     layers: bool
     """Whether it shows which layers were chosen."""
+    headline: bool = False
+    """Whether it shows the scores there, with intervals of all that varies."""
 
     def drawn(self, scores: Scores) -> Iterator[Drawn]:
         if (figure := self.draw(scores)) is not None:
@@ -45,7 +42,7 @@ class Drawing(msgspec.Struct, frozen=True):
 
 
 DRAWINGS = (
-    Drawing("overview", overview.draw, overview.caption, layers=True),
+    Drawing("overview", overview.draw, overview.caption, layers=True, headline=True),
     Drawing("layers", by_layer.draw, by_layer.caption, layers=False),
     Drawing("seeds", seeds.draw, seeds.caption, layers=True),
 )
@@ -56,13 +53,16 @@ def pictured(scores: Scores, draw: Callable[[Scores], Iterable[Drawn]]) -> dict[
     """File name → picture, of what a function draws; empty if nothing was measured."""
     if not scores.transfers:
         return {}
-    with canvas.styled(), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; the tables have it in full.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        drawn = list(draw(scores))
-        if odd := [one.name for one in drawn if not _NAME.fullmatch(one.name)]:
-            raise UsageError(f'"{odd[0]}" is no name for a figure; an analysis gives it one of a-z, 0-9, - and _')
-        return gathered({f"{one.name}.svg": Picture(canvas.to_svg(one.figure), one.caption)} for one in drawn)
+    drawn = list(draw(scores))
+    if odd := [one.name for one in drawn if not _NAME.fullmatch(one.name)]:
+        raise UsageError(f'"{odd[0]}" is no name for a figure; an analysis gives it one of a-z, 0-9, - and _')
+    return gathered({f"{one.name}.svg": Picture(canvas.to_svg(one.figure), one.caption)} for one in drawn)
+
+
+def shown(pictures: Mapping[str, Picture]) -> dict[str, Picture]:
+    """Those that stand in the report's folder: the first of all, and of those that analyses drew as many as there is place for. The
+    page shows what the others would."""
+    return dict(list(pictures.items())[:MOST_FIGURES])
 
 
 def gathered(parts: Iterable[dict[str, Picture]]) -> dict[str, Picture]:

@@ -1,127 +1,85 @@
-"""The figure of scores by layer: a panel per transfer and factor, a line per method with its interval as a band."""
+"""The figure of scores by layer: a panel per method and transfer, a line per factor with its interval as a band."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from harness.report.figures import canvas
-from harness.report.scores import ALL_LAYERS, Scores, Transfer
+from harness.contracts import ALL_LAYERS
+from harness.report.figures import canvas, finding, grid, selection
+from harness.report.intervals import Score
+from harness.report.scores import Scores, Transfer
 from harness.report.wording import listed
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+_MOST_TRANSFERS, _MOST_METHODS = 4, 6
+_MOST_LINES = 72
+"""Of a figure; with more, there are fewer methods in it."""
+_MOST_BANDS = 48
 
-CAPTION = (
-    "Score by layer: {metric} on {targets}, means over seeds with intervals. Orange methods see no labels, blue ones do, grey "
-    "ones are baselines. Dashed: chance."
-)
-_COLUMNS = 4
-_MOST_BANDS = 12
-"""With more methods the bands hide the lines; results.csv has the intervals."""
-_PANEL = 1.45
-"""Height of a panel, inches."""
+Lines = dict[str, dict[float, Score]]
 
 
 def caption(scores: Scores) -> str:
-    return CAPTION.format(metric=scores.headline, targets=listed(scores.targets))
-
-
-def draw(scores: Scores) -> Figure:
-    """Columns are transfers, rows are factors; more than four transfers go on below."""
-    columns = min(_COLUMNS, len(scores.transfers))
-    blocks = -(-len(scores.transfers) // columns)
-    targets = scores.targets
-    legend_rows = -(-len(scores.probes) // 5)
-    left, top, gap, foot = 0.62, 0.33 + 0.17 * legend_rows, 0.18, 0.55
-    block = len(targets) * (_PANEL + gap) + foot
-    width, height = 9.6, top + blocks * block - 0.25
-    figure = canvas.new_figure(width, height)
-    panel = (width - left - 0.1) / columns
-    strokes = canvas.strokes(scores)
-    limits = canvas.value_range(scores, _extremes(scores))
-    for i, transfer in enumerate(scores.transfers):
-        row, column = divmod(i, columns)
-        for j, target in enumerate(targets):
-            bottom = height - top - row * block - j * (_PANEL + gap) - _PANEL
-            place = ((left + column * panel) / width, bottom / height, (panel - 0.2) / width, _PANEL / height)
-            axes = figure.add_axes(place)
-            _panel(axes, scores, transfer, target, strokes)
-            axes.set_ylim(*limits)
-            if j == 0:
-                axes.set_title(canvas.label(transfer.title), fontweight="bold", pad=5)
-            if j == len(targets) - 1:
-                axes.set_xlabel("layer")
-            else:
-                axes.set_xticklabels([])
-            if column == 0:
-                axes.set_ylabel(f"{canvas.axis_label(scores.headline)} on {canvas.label(target)}")
-            else:
-                axes.set_yticklabels([])
-    _legend(figure, scores, strokes, left / width)
-    return figure
-
-
-def _panel(axes: Axes, scores: Scores, transfer: Transfer, target: str, strokes: dict[str, canvas.Stroke]) -> None:
-    canvas.mark_chance(axes, scores)
-    axes.grid(axis="y", color=canvas.GRID, linewidth=0.4)
-    axes.set_axisbelow(True)
-    depth = _depth(scores, transfer)
-    banded = len(scores.probes) <= _MOST_BANDS
-    # Baselines and labelled ceilings first: the unlabelled methods, which are in question, lie on top.
-    order = sorted(scores.probes, key=lambda probe: ("baseline", "labels", "no labels").index(scores.role(probe)))
-    for probe in order:
-        line = scores.by_layer(transfer, probe, target)
-        stroke = strokes[probe]
-        if ALL_LAYERS in line:
-            xs, cells = [0, depth], [line[ALL_LAYERS]] * 2
-        else:
-            xs, cells = [int(layer) for layer in line], list(line.values())
-        if not xs:
-            continue
-        if banded and all(cell.bounded for cell in cells):
-            low, high = [c.low for c in cells], [c.high for c in cells]
-            axes.fill_between(xs, low, high, color=stroke.color, alpha=0.1, linewidth=0)
-        marker = "o" if len(xs) == 1 else ""
-        axes.plot(
-            xs,
-            [c.value for c in cells],
-            color=stroke.color,
-            linestyle=stroke.dash,
-            linewidth=1.2,
-            marker=marker,
-            markersize=3,
-        )
-    axes.set_xlim(-0.02 * max(depth, 1), 1.02 * max(depth, 1))
-
-
-def _depth(scores: Scores, transfer: Transfer) -> int:
-    found = (scores.by_layer(transfer, probe, target) for probe in scores.probes for target in scores.targets)
-    return max((int(layer) for line in found for layer in line if layer != ALL_LAYERS), default=1)
-
-
-def _extremes(scores: Scores) -> list[float]:
-    return [
-        value
-        for transfer in scores.transfers
-        for probe in scores.probes
-        for target in scores.targets
-        for cell in scores.by_layer(transfer, probe, target).values()
-        for value in (cell.low, cell.value, cell.high)
-    ]
-
-
-def _legend(figure: Figure, scores: Scores, strokes: dict[str, canvas.Stroke], left: float) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=strokes[p].color, linestyle=strokes[p].dash, linewidth=1.4, label=canvas.label(p))
-        for p in scores.probes
-    ]
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(left - 0.01, 1.0),
-        ncols=min(5, len(handles)),
-        handlelength=2.6,
+    transfers, methods = _shown(scores)
+    targets = dict.fromkeys(target for transfer in transfers for target in selection.factors(scores, transfer))
+    return (
+        f"Score by layer: {scores.headline} on {listed(list(targets))}, means over seeds with intervals. Dashed: chance. Over each panel: "
+        f"at how many layers what is followed.{selection.left_out(scores, transfers, methods, _layered(scores))}"
     )
+
+
+def draw(scores: Scores) -> canvas.Surface | None:
+    """Columns are transfers, rows are methods; None where no method has more than one layer."""
+    transfers, methods = _shown(scores)
+    panels = {
+        (probe, transfer): lines
+        for transfer in transfers
+        for probe in methods
+        if (lines := _lines(scores, transfer, probe, selection.factors(scores, transfer)))
+    }
+    if not panels:
+        return None
+    follows = {place: finding.counted(_followed(scores, lines)) for place, lines in panels.items()}
+    leading = finding.counted(max(sorted(counts), key=lambda name: counts[name]) for counts in follows.values())
+    return grid.draw(
+        scores,
+        grid.Grid(
+            title=f"What is followed at most layers: {finding.told(leading, ' in ')} panels",
+            across="layer",
+            ticks=lambda places: {
+                place: canvas.tick(place) for place in canvas.whole_ticks(int(places[-1])) if place >= places[0]
+            },
+            panels=panels,
+            told={place: finding.told(counts, most=1) for place, counts in follows.items()},
+            bands=sum(map(len, panels.values())) <= _MOST_BANDS,
+        ),
+    )
+
+
+def _shown(scores: Scores) -> tuple[list[Transfer], list[str]]:
+    transfers = selection.transfers(scores, _MOST_TRANSFERS)
+    series = sum(len(selection.factors(scores, transfer)) for transfer in transfers)
+    most = max(1, min(_MOST_METHODS, _MOST_LINES // max(1, series)))
+    return transfers, selection.methods(scores, _layered(scores), most)
+
+
+def _layered(scores: Scores) -> list[str]:
+    """Methods that were measured at several layers."""
+    return [p for p in scores.probes if any(_lines(scores, t, p, scores.targets) for t in scores.transfers)]
+
+
+def _lines(scores: Scores, transfer: Transfer, probe: str, targets: Sequence[str]) -> Lines:
+    """By factor and layer; nothing where there is one layer only."""
+    found: Lines = {}
+    for target in targets:
+        line = scores.by_layer(transfer, probe, target)
+        points = {
+            float(layer): score for layer, score in line.items() if layer != ALL_LAYERS and score.value == score.value
+        }
+        if len(points) > 1:
+            found[target] = points
+    return found
+
+
+def _followed(scores: Scores, lines: Mapping[str, Mapping[float, Score]]) -> list[str]:
+    layers = sorted({layer for line in lines.values() for layer in line})
+    return [scores.follows({t: line[layer] for t, line in lines.items() if layer in line}) for layer in layers]

@@ -2,87 +2,111 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from harness.report.figures import canvas
-from harness.report.scores import Scores, Transfer
+from harness.report.figures import canvas, finding, selection
+from harness.report.scores import Scores, Summary, Transfer
 from harness.report.wording import listed
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-CAPTION = "Which method finds what: {metric} on {targets} at the summary layer, with intervals. Dashed: chance."
-
-_COLUMNS = 4
-_ROW, _MARK = 0.12, 0.06
-"""Height of a method's row, and what every factor's mark adds to it, inches."""
+_COLUMNS, _MOST_PANELS, _MOST_METHODS = 4, 8, 12
+_MOST_MARKS = 320
+"""Of a figure; with more, each panel has the truth and what stands in its prompts."""
+_ROW, _MARK = 8.0, 7.0
+"""Height of a method's row, and what every factor's mark adds to it, pixels."""
+_GAP = 74.0
 
 
 def caption(scores: Scores) -> str:
-    return CAPTION.format(metric=scores.headline, targets=listed(scores.targets))
+    shown, named = _shown(scores)
+    targets = dict.fromkeys(target for of in _factors(scores, shown, named).values() for target in of)
+    return (
+        f"Which method finds what: {scores.headline} on {listed(list(targets))} at the summary layer, with intervals. Dashed: chance. "
+        f"Under each title: how many methods follow what.{selection.left_out(scores, shown, named, scores.probes)}"
+    )
 
 
-def draw(scores: Scores) -> Figure:
+def draw(scores: Scores) -> canvas.Surface:
     """Panels are transfers, rows are methods, marks are factors."""
-    columns = min(_COLUMNS, len(scores.transfers))
-    lines = -(-len(scores.transfers) // columns)
-    names = max(len(canvas.label(probe)) for probe in scores.probes)
-    left, top, gap = 0.3 + 0.066 * names, 0.5, 0.62
-    body = (_ROW + _MARK * len(scores.targets)) * len(scores.probes) + 0.12
-    width, height = 9.6, top + lines * (body + gap) - 0.14
-    figure = canvas.new_figure(width, height)
-    panel = (width - left - 0.15) / columns
-    xs = [v for t in scores.transfers for s in scores.summaries(t) for c in s.scores.values() for v in (c.low, c.high)]
-    xs += [c.value for t in scores.transfers for s in scores.summaries(t) for c in s.scores.values()]
-    limits = canvas.value_range(scores, xs)
-    for i, transfer in enumerate(scores.transfers):
+    transfers, methods = _shown(scores)
+    factors = _factors(scores, transfers, methods)
+    found = {transfer: {s.probe: s for s in scores.summaries(transfer)} for transfer in transfers}
+    columns = min(_COLUMNS, len(transfers))
+    left = 14 + canvas.LETTER * max(len(canvas.label(probe)) for probe in methods)
+    body = (_ROW + _MARK * max(map(len, factors.values()))) * len(methods)
+    top, lines = 68.0, -(-len(transfers) // columns)
+    surface = canvas.Surface(top + lines * (body + _GAP) - _GAP + 34, _title(scores, found))
+    x = left
+    for target in dict.fromkeys(target for of in factors.values() for target in of):
+        x = canvas.key(surface, x, 31, canvas.label(target), canvas.factor_of(scores, target))
+    limits = canvas.value_range(
+        scores,
+        (
+            value
+            for transfer, summaries in found.items()
+            for probe, summary in summaries.items()
+            for target, score in summary.scores.items()
+            if probe in methods and target in factors[transfer]
+            for value in (score.low, score.value, score.high)
+        ),
+    )
+    wide = (canvas.WIDTH - left) / columns
+    for i, transfer in enumerate(transfers):
         line, column = divmod(i, columns)
-        bottom = height - top - line * (body + gap) - body
-        axes = figure.add_axes(
-            ((left + column * panel) / width, bottom / height, (panel - 0.18) / width, body / height)
+        place = (left + column * wide, top + line * (body + _GAP), wide - 18, body)
+        panel = canvas.Panel(surface, *place, limits, (len(methods), 0))
+        _panel(panel, scores, found[transfer], methods, factors[transfer])
+        surface.text(panel.left, panel.top - 18, canvas.heading(transfer, panel.width), "b s")
+        told = finding.told(
+            finding.counted(s.follows for s in found[transfer].values() if scores.role(s.probe) != "baseline"), most=2
         )
-        _panel(axes, scores, transfer, named=column == 0)
-        axes.set_xlim(*limits)
-        if i + columns >= len(scores.transfers):
-            axes.set_xlabel(canvas.axis_label(scores.headline))
-    _legend(figure, scores, left / width)
-    return figure
+        surface.text(panel.left, panel.top - 5, canvas.label(told, int(panel.width / canvas.LETTER) + 3), "s q")
+        last = i + columns >= len(transfers)
+        panel.scale_below(canvas.ticks(*limits), canvas.axis_label(scores.headline) if last else "")
+        if column == 0:
+            for y, probe in enumerate(methods):
+                surface.text(left - 8, panel.y(y + 0.5) + 4, canvas.label(probe), "s", "end")
+    return surface
 
 
-def _panel(axes: Axes, scores: Scores, transfer: Transfer, *, named: bool) -> None:
-    probes = scores.probes
-    summaries = {summary.probe: summary for summary in scores.summaries(transfer)}
-    axes.set_title(canvas.label(transfer.title), fontweight="bold", pad=5)
-    axes.set_ylim(len(probes) - 0.45, -0.55)
-    axes.set_yticks(range(len(probes)), [canvas.label(probe) for probe in probes] if named else [""] * len(probes))
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    for y in range(len(probes)):
-        axes.axhspan(y - 0.5, y + 0.5, color="#f6f8fa" if y % 2 else "white", linewidth=0, zorder=0)
-    canvas.mark_chance(axes, scores, vertical=True)
-    spread = (0.34 if len(scores.targets) < 3 else 0.62) / max(1, len(scores.targets) - 1)
-    for j, target in enumerate(scores.targets):
-        color = canvas.target_color(scores, target)
-        for y, probe in enumerate(probes):
-            score = summaries[probe].scores.get(target) if probe in summaries else None
-            if score is None:
+def _shown(scores: Scores) -> tuple[list[Transfer], list[str]]:
+    transfers = selection.transfers(scores, _MOST_PANELS)
+    return transfers, selection.methods(scores, scores.probes, _MOST_METHODS)
+
+
+def _factors(scores: Scores, transfers: Sequence[Transfer], methods: Sequence[str]) -> dict[Transfer, list[str]]:
+    found = {transfer: selection.factors(scores, transfer) for transfer in transfers}
+    if len(methods) * sum(map(len, found.values())) <= _MOST_MARKS:
+        return found
+    return {transfer: selection.factors(scores, transfer, few=1) for transfer in transfers}
+
+
+def _title(scores: Scores, found: dict[Transfer, dict[str, Summary]]) -> str:
+    fits = [s for of in found.values() for s in of.values() if scores.role(s.probe) != "baseline"]
+    counts = finding.counted(s.follows for s in fits)
+    if not fits or set(counts) == {"unclear"}:
+        return f"{canvas.axis_label(scores.headline).capitalize()} of each method at its summary layer"
+    return f"Methods follow {finding.told(counts, ' in ')} cases, baselines aside"
+
+
+def _panel(
+    panel: canvas.Panel, scores: Scores, found: dict[str, Summary], methods: Sequence[str], factors: Sequence[str]
+) -> None:
+    if scores.chance is not None:
+        panel.upright(scores.chance)
+    steps = "".join(
+        f"M{round(panel.left * 2)} {round(panel.y(y) * 2)}h{round(panel.width * 2)}" for y in range(len(methods))
+    )
+    panel.surface.path(steps, "g")
+    for j, target in enumerate(factors):
+        factor = canvas.factor_of(scores, target)
+        middle = (j + 1) / (len(factors) + 1)
+        points, intervals = [], []
+        for y, probe in enumerate(methods):
+            score = found[probe].scores.get(target) if probe in found else None
+            if score is None or score.value != score.value:
                 continue
-            height = y + (j - (len(scores.targets) - 1) / 2) * spread
+            points.append((score.value, y + middle))
             if score.bounded:
-                axes.plot([score.low, score.high], [height, height], color=color, linewidth=1.1, solid_capstyle="butt")
-            axes.plot(
-                [score.value], [height], marker=canvas.target_marker(scores, target), markersize=4, color=color,
-                markeredgecolor="white", markeredgewidth=0.4,
-            )  # fmt: skip
-
-
-def _legend(figure: Figure, scores: Scores, left: float) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=canvas.target_color(scores, t), marker=canvas.target_marker(scores, t), markersize=4.5,
-               linewidth=1.1, label=canvas.label(t))
-        for t in scores.targets
-    ]  # fmt: skip
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(left - 0.01, 1.0), ncols=len(handles))
+                intervals.append(canvas.through(panel.at([(score.low, y + middle), (score.high, y + middle)])))
+        panel.surface.path("".join(intervals), f"i {canvas.look_of(factor)}")
+        panel.marks(points, factor)

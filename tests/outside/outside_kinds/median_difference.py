@@ -30,7 +30,7 @@ class MedianDifference(Probe, frozen=True, kw_only=True):
 
         assert pairs.labels is not None
         if not bool(pairs.states.isfinite().all()):
-            raise NumericalError("a state is not finite; use model.dtype: float32, or leave the layer out")
+            raise NumericalError("a state is not finite; use model.precision: exact, or leave the layer out")
         difference = pairs.states[:, :, 1] - pairs.states[:, :, 0]
         weights, biases = [], []
         # One labelling, or one for each seed of a control.

@@ -1,0 +1,49 @@
+"""What a run was asked, entry by entry, for the manifest: so that a difference between two reports can say what was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.spec import Spec
+from harness.spec.plain import spec_content
+from harness.store import content_key
+
+LONGEST = 60
+"""Characters of a value that stands there as it is; of a longer one its hash."""
+EVERYWHERE = "conditions.*"
+
+
+def asked(spec: Spec) -> dict[str, str]:
+    """Place in the spec → its value in short. What all conditions have in common stands there once."""
+    content = spec_content(spec)
+    conditions = {one["name"]: dict(_leaves("", one)) for one in content.pop("conditions")}
+    shared = dict.fromkeys(path for own in conditions.values() for path in own)
+    common = {
+        path: values[0]
+        for path in shared
+        if len(set(values := [own.get(path) for own in conditions.values()])) == 1 and values[0] is not None
+    }
+    found = {path: value for name, value in content.items() if name != "about" for path, value in _leaves(name, value)}
+    found |= {f"{EVERYWHERE}{path}": value for path, value in common.items() if path != ".name"}
+    for name, own in conditions.items():
+        found |= {
+            f"conditions.{name}{path}": value for path, value in own.items() if path not in common and path != ".name"
+        }
+    return {path: _short(value) for path, value in found.items()}
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every value of a mapping by its path; a list of named things by their names, any other as a whole."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{path}.{name}", inner)
+    elif isinstance(value, list) and value and all(isinstance(one, Mapping) and one.get("name") for one in value):
+        for one in value:
+            yield f"{path}.{one['name']}", str({name: inner for name, inner in one.items() if name != "name"})
+    else:
+        yield path, str(value)
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONGEST else content_key(value)

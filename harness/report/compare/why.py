@@ -1,0 +1,105 @@
+"""Why two reports differ, as far as their manifests tell: what was asked, what was read, the code, the versions, the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from harness.report.asked import EVERYWHERE
+from harness.report.wording import listed
+from harness.untrusted import text as plain
+
+_SHOWN = 6
+"""Changed entries of the spec that are named; of more, the rest are counted."""
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What a manifest says of how a report was made; empty where an earlier version does not say it."""
+
+    asked: Mapping[str, str] = {}
+    models: Mapping[str, Mapping[str, Any]] = {}
+    data: Mapping[str, str] = {}
+    code: Mapping[str, str] = {}
+    """By the kind of stage."""
+    runs: Sequence[Mapping[str, Any]] = ()
+
+
+def made_of(manifest: Mapping[str, Any]) -> Made:
+    """As far as it is what this program writes; a stranger may have written it."""
+    try:
+        return msgspec.convert({name: manifest[name] for name in Made.__struct_fields__ if name in manifest}, Made)
+    except msgspec.ValidationError:
+        return Made()
+
+
+def causes(old: Made, new: Made) -> list[str]:
+    """What differs, one phrase each, what was asked first. Nothing known is said where either does not say how it was made."""
+    if not (old.code and new.code):
+        return ["one of the two does not say how it was made"]
+    found = [*_models(old, new), *_asked(old, new), *_data(old, new)]
+    code = [
+        kind
+        for kind in {**old.code, **new.code}
+        if kind in old.code and kind in new.code and old.code[kind] != new.code[kind]
+    ]
+    if code:
+        only = "nothing but " if not found else ""
+        found.append(f"{only}the code of {listed([plain.line(kind, 40) for kind in code])}")
+    found += _machines(old, new)
+    return found or ["nothing that the manifests know of"]
+
+
+def _models(old: Made, new: Made) -> Iterator[str]:
+    said: dict[str, list[str]] = {}
+    for condition in old.models:
+        was, is_now = old.models[condition], new.models.get(condition, {})
+        # What is asked is compared by itself.
+        for name, word in (("revision", "the model's revision"), ("identity", "the model's weights")):
+            if is_now and was.get(name) != is_now.get(name) and was.get("id") == is_now.get("id"):
+                said.setdefault(f"{word} ({_cut(was.get(name))} → {_cut(is_now.get(name))})", []).append(condition)
+                break
+    for words, conditions in said.items():
+        every = len(conditions) == len(old.models)
+        yield words if every else f"{words} in {listed([plain.line(one, 40) for one in conditions[:3]])}"
+
+
+def _asked(old: Made, new: Made) -> Iterator[str]:
+    paths = dict.fromkeys([*old.asked, *new.asked])
+    changed = [path for path in paths if old.asked.get(path) != new.asked.get(path)]
+    # Conditions that come or go are one change each, not one for each of their entries.
+    for path in changed[:_SHOWN]:
+        was, is_now = old.asked.get(path), new.asked.get(path)
+        shown = plain.line(path.removeprefix(f"{EVERYWHERE}."), 60)
+        yield f"{shown} ({_cut(was)} → {_cut(is_now)})"
+    if len(changed) > _SHOWN:
+        yield f"{len(changed) - _SHOWN} more entries of the spec"
+
+
+def _data(old: Made, new: Made) -> Iterator[str]:
+    changed = [name for name in old.data if name in new.data and old.data[name] != new.data[name]]
+    if changed:
+        every = len(changed) == len(old.data)
+        yield "the data themselves" + ("" if every else f" of {listed([plain.line(one, 40) for one in changed[:3]])}")
+
+
+def _machines(old: Made, new: Made) -> Iterator[str]:
+    """Of the newest run on either side: versions of packages, the processor, threads."""
+    if not (old.runs and new.runs):
+        return
+    was, is_now = old.runs[-1], new.runs[-1]
+    for name in ("versions", "hardware"):
+        before, after = was.get(name), is_now.get(name)
+        if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+            continue
+        for part in ("python", *before) if name == "versions" else ("processor", "machine", "torch_threads", "gpus"):
+            if part in before and part in after and before[part] != after[part]:
+                word = part if name == "versions" else part.replace("torch_", "")
+                yield f"{plain.line(str(word), 40)} ({_cut(before[part])} → {_cut(after[part])})"
+                if part == "python":
+                    continue
+
+
+def _cut(value: object) -> str:
+    return "nothing" if value is None or value == "" else plain.line(str(value), 40)

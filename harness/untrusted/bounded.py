@@ -1,0 +1,154 @@
+"""What the worker does: `python -m harness.untrusted.bounded MODULES…` (see `harness.untrusted.worker`).
+
+It reads calls from its standard input and answers on its standard output, each with the limits that it asks for; then both are closed
+to whatever it calls.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import pickle
+import resource
+import signal
+import struct
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from harness.errors import ColumnsMissing, DataError, HarnessError
+
+HEAD = struct.Struct("<cQ")
+"""Before each answer: its kind and its length in bytes."""
+ANSWERED, REFUSED, FAILED, NO_MEMORY, TOO_MUCH = (bytes([code]) for code in b"arfmt")
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_REFUSED = frozenset(
+    {
+        "os.chmod", "os.chown", "os.exec", "os.fork", "os.forkpty", "os.link", "os.mkdir", "os.posix_spawn", "os.remove", "os.rename",
+        "os.rmdir", "os.spawn", "os.symlink", "os.system", "os.truncate", "socket.bind", "socket.connect", "socket.getaddrinfo",
+        "socket.sendto", "subprocess.Popen",
+    }
+)  # fmt: skip
+"""What Python asks leave for, and never gets here: starting programs, changing files, speaking to anybody."""
+_MOST_FILES = 256
+_LONGEST = 300
+_LONGEST_TOLD = 50_000
+_PAGES = Path("/proc/self/statm")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one call may use."""
+
+    seconds: int = 10
+    """Of the processor, all threads together."""
+    mebibytes: int = 512
+    """Of memory, besides what the worker has when the call begins."""
+    answer_bytes: int = 64 << 20
+
+    def times(self, factor: float) -> Limits:
+        return Limits(*(math.ceil(factor * limit) for limit in (self.seconds, self.mebibytes, self.answer_bytes)))
+
+
+def serve(calls: BinaryIO, answers: int) -> None:
+    """Answers calls until the other end is closed."""
+    while True:
+        try:
+            needs = pickle.load(calls)
+        except EOFError:
+            return
+        # What is imported is no stranger's, and may be large.
+        for what in (resource.RLIMIT_CPU, resource.RLIMIT_AS):
+            _limit(what, resource.RLIM_INFINITY)
+        for module in needs:
+            importlib.import_module(module)
+        limits = pickle.load(calls)
+        _bound(limits)
+        kind, answer = _answer(calls)
+        if kind == ANSWERED and len(answer) > limits.answer_bytes:
+            kind, answer = TOO_MUCH, b""
+        _write(answers, HEAD.pack(kind, len(answer)) + answer)
+
+
+def _answer(calls: BinaryIO) -> tuple[bytes, bytes]:
+    try:
+        function, given = pickle.load(calls)
+        return ANSWERED, msgspec.msgpack.encode(function(*given))
+    except HarnessError as error:
+        parts = error.parts() if isinstance(error, ColumnsMissing) else None
+        return REFUSED, msgspec.msgpack.encode(
+            (type(error).__name__, _told(str(error)), _told(error.about if isinstance(error, DataError) else ""), parts)
+        )
+    except MemoryError:
+        return NO_MEMORY, b""
+    # Panics of libraries in Rust are no `Exception`.
+    except BaseException as error:
+        first = (str(error).strip().splitlines() or [""])[0][:_LONGEST]
+        said = f"{type(error).__name__}{': ' if first else ''}{first}"
+        return FAILED, msgspec.msgpack.encode((_told(said), _told(traceback.format_exc())))
+
+
+def _told(text: str) -> str:
+    """A message of bounded length, in which every character can be sent."""
+    return text[:_LONGEST_TOLD].encode("utf-8", "backslashreplace").decode()
+
+
+def _bound(limits: Limits) -> None:
+    """The limits of the next call, on top of what earlier ones have used."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + limits.seconds))
+    if _PAGES.exists():
+        now = int(_PAGES.read_text().split()[0]) * resource.getpagesize()
+        _limit(resource.RLIMIT_AS, now + (limits.mebibytes << 20))
+
+
+def _limit(what: int, most: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = hard if most == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, hard))
+
+
+def _settle() -> None:
+    """For good: no files are written, few are open, and a crash leaves nothing behind."""
+    for what, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, _MOST_FILES)):
+        hard = resource.getrlimit(what)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (most, most))
+    sys.addaudithook(_refuse)
+    # Else Python looks for a folder by writing files.
+    tempfile.tempdir = os.sep
+    # Ctrl-C reaches both processes; only the other knows what has to be finished.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _refuse(event: str, args: tuple[Any, ...]) -> None:
+    """Raises PermissionError for what nobody who parses or renders has to do."""
+    if event in _REFUSED or (event == "open" and args[0] != os.devnull and (args[2] or 0) & _WRITES):
+        raise PermissionError(f"{event} is not for those who read what others wrote")
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _main(modules: list[str]) -> None:
+    calls, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1):
+        os.dup2(nothing, standard)
+    _settle()
+    for module in modules:
+        importlib.import_module(module)
+    serve(calls, answers)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])
