@@ -53,7 +53,7 @@ def quiet(home: Path) -> None:
 )  # fmt: skip
 def test_a_breach_is_seen(attack: Callable[[Path], None], breach: str, tmp_path: Path) -> None:
     used = _memory_mib()
-    assert met(attack, tmp_path, longest_s=1, most_mib=used + 600).breach == breach
+    assert met(attack, tmp_path, longest_s=1 if attack is busy else 20, most_mib=used + 600).breach == breach
 
 
 def _memory_mib() -> int:
