@@ -49,9 +49,8 @@ def summary_rows(scores: Scores, results: pl.DataFrame) -> SummaryRows:
         schema={"tested_on": pl.String, "target": pl.String},
         orient="row",
     )
-    there = pl.struct("tested_on", "target").is_in(
-        standing.select(pl.struct("tested_on", "target")).to_series().implode()
-    )
+    rows = rows.join(standing.with_columns(there=True), on=["tested_on", "target"], how="left", maintain_order="left")
+    there = pl.col("there").fill_null(value=False)
     metric = scores.headline
     tiers = (
         (pl.lit(value=True), "every metric on every factor"),

@@ -16,6 +16,7 @@ import struct
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,8 +66,7 @@ def serve(calls: BinaryIO, answers: int) -> None:
         # What is imported is no stranger's, and may be large.
         for what in (resource.RLIMIT_CPU, resource.RLIMIT_AS):
             _limit(what, resource.RLIM_INFINITY)
-        for module in needs:
-            importlib.import_module(module)
+        _import(needs)
         limits = pickle.load(calls)
         _bound(limits)
         kind, answer = _answer(calls)
@@ -115,20 +115,35 @@ def _limit(what: int, most: int) -> None:
 
 
 def _settle() -> None:
-    """For good: no files are written, few are open, and a crash leaves nothing behind."""
+    """For good: nothing is written to files, few are open, and a crash leaves nothing behind."""
+    tempfile.gettempdir()
     for what, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, _MOST_FILES)):
         hard = resource.getrlimit(what)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
     sys.addaudithook(_refuse)
-    # Else Python looks for a folder by writing files.
-    tempfile.tempdir = os.sep
     # Ctrl-C reaches both processes; only the other knows what has to be finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+_importing = False
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Imports modules of ours and of libraries, some of which make a folder or an empty file meanwhile."""
+    global _importing
+    _importing = True
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    finally:
+        _importing = False
+
+
 def _refuse(event: str, args: tuple[Any, ...]) -> None:
     """Raises PermissionError for what nobody who parses or renders has to do."""
+    if _importing:
+        return
     if event in _REFUSED or (event == "open" and args[0] != os.devnull and (args[2] or 0) & _WRITES):
         raise PermissionError(f"{event} is not for those who read what others wrote")
 
@@ -145,8 +160,7 @@ def _main(modules: list[str]) -> None:
     for standard in (0, 1):
         os.dup2(nothing, standard)
     _settle()
-    for module in modules:
-        importlib.import_module(module)
+    _import(modules)
     serve(calls, answers)
 
 
