@@ -5,25 +5,30 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from harness import pipeline
+from harness import language, pipeline
 from harness.report.asked import LONGEST, asked
-from harness.report.compare import ReportFolder, as_data, as_markdown, as_text, compare
+from harness.report.compare import Difference, ReportFolder, as_data, as_markdown, as_text, compare
 from harness.report.compare.picture import as_svg
 from harness.report.compare.show import MOST_CHARACTERS
-from harness.report.compare.why import Made, causes, made_of
-from harness.store import Store
+from harness.report.compare.why import NOTHING_KNOWN, Made, causes, made_of
+from harness.spec import Spec
+from harness.spec.plain import spec_content
+from harness.store import Store, content_key
 from tests.test_diff import BASE, CCS, CHECK, FAILED, make
 from tests.test_pipeline import write_text
 
 SEEN: dict[str, Any] = {
     "asked": {"data.seed": "0", "model.id": "a"},
-    "models": {"plain": {"id": "a", "revision": "main", "identity": "1"}, "banana": {"id": "a", "revision": "main", "identity": "1"}},
+    "models": {"plain": {"id": "a", "revision": "main", "identity": "1", "dtype": "float32"}, "banana": {"id": "a", "revision": "main", "identity": "1", "dtype": "float32"}},
+    "spec_hash": "1",
+    "report": {"about": "old"},
     "data": {"plain": "x", "banana": "x"},
     "code": {"fit": "1", "score": "1"},
     "runs": [{"versions": {"python": "3.12", "torch": "2.11"}, "hardware": {"processor": "A", "torch_threads": 2}}],
@@ -41,6 +46,15 @@ def changed(change: Callable[[dict[str, Any]], object]) -> list[str]:
     [
         (lambda m: None, ["nothing that the manifests know of"]),
         (lambda m: m["models"]["plain"].update(revision="v2") or m["models"]["banana"].update(revision="v2"), ["the model's revision (main → v2)"]),
+        (lambda m: [one.update(dtype=dtype) for one, dtype in ((m["models"]["plain"], "bfloat16"), (m["models"]["banana"], "bfloat16"))], ["products in bfloat16, not float32,"]),
+        (lambda m: m["models"]["banana"].update(dtype="float16"), ["products in float16, not float32, in banana"]),
+        (lambda m: m["runs"][0]["versions"].update(python="3.13"), ["python (3.12 → 3.13)"]),
+        (lambda m: m["runs"][0]["versions"].update(gguf="0.10"), ["gguf (nothing → 0.10)"]),
+        (lambda m: m["runs"][0]["versions"].pop("torch"), ["torch (2.11 → nothing)"]),
+        (lambda m: m["runs"][0]["hardware"].pop("torch_threads"), ["nothing that the manifests know of"]),
+        (lambda m: m["report"].update(about="new"), ["about (old → new)"]),
+        (lambda m: m.update(spec_hash="2"), ["the order of entries of the spec, or their type"]),
+        (lambda m: m["models"].update(shed=m["models"].pop("banana")), ["conditions (plain, banana → plain, shed)"]),
         (lambda m: m["models"]["banana"].update(identity="2"), ["the model's weights (1 → 2) in banana"]),
         (lambda m: m["data"].update(plain="y", banana="y"), ["the data themselves"]),
         (lambda m: m["data"].update(plain="y"), ["the data themselves of plain"]),
@@ -59,6 +73,81 @@ def changed(change: Callable[[dict[str, Any]], object]) -> list[str]:
 )  # fmt: skip
 def test_a_planted_cause_is_named_and_nothing_else(change: Callable[[dict[str, Any]], object], said: list[str]) -> None:
     assert changed(change) == said
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every entry of a spec, lists included; a part of it, which cannot be missing, by its own entries."""
+    if path and not isinstance(value, msgspec.Struct):
+        yield path
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from places(getattr(value, name), (*path, name))
+    elif isinstance(value, dict | tuple):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*path, name))
+
+
+def otherwise(value: Any) -> Any:
+    """Another value of the same kind; nothing for what was something."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return f"{value}x"
+        case None:
+            return {"folder": "x", "kind": "y"}
+        case dict():
+            return {} if value else {"x": "y"}
+        case tuple():
+            return value[:-1] if value else ("x",)
+    return None
+
+
+def altered(value: Any, path: Sequence[str | int]) -> Any:
+    """The spec with another value at a place."""
+    if not path:
+        return otherwise(value)
+    first, *rest = path
+    if isinstance(value, msgspec.Struct):
+        made = copy.copy(value)
+        msgspec.structs.force_setattr(made, str(first), altered(getattr(value, str(first)), rest))
+        return made
+    if isinstance(value, dict):
+        return {name: altered(inner, rest) if name == first else inner for name, inner in value.items()}
+    return tuple(altered(inner, rest) if place == first else inner for place, inner in enumerate(value))
+
+
+def made_for(spec: Spec) -> Made:
+    """What the manifest of a run of the spec says of it."""
+    models = {condition.name: {"id": "a"} for condition in spec.conditions}
+    asked_for = {"spec_hash": content_key(spec_content(spec)), "asked": asked(spec), "report": {"about": spec.about}}
+    return made_of({**asked_for, "models": models, "code": {"fit": "1"}})
+
+
+def test_whatever_is_asked_otherwise_is_named(tmp_path: Path, tiny_llama: Path) -> None:
+    """Over every key of the language, those that change no number included."""
+    spec = language.read(write_text(tmp_path, tiny_llama))
+    before = made_for(spec)
+    assert causes(before, made_for(copy.copy(spec))) == [NOTHING_KNOWN]
+    told = 0
+    for path in places(spec):
+        if path == ("file",):
+            continue
+        said = causes(before, made_for(altered(spec, path)))
+        keys = [part for part in path if isinstance(part, str) and part != "name"]
+        assert any(key in cause for key in keys[-1:] or keys for cause in said) or any(
+            str(path[0]) in cause for cause in said
+        ), (path, said)
+        told += 1
+    assert told > 100
+
+
+def test_an_order_is_named(tmp_path: Path, tiny_llama: Path) -> None:
+    spec = language.read(write_text(tmp_path, tiny_llama))
+    turned = msgspec.structs.replace(spec, probes=spec.probes[::-1])
+    assert causes(made_for(spec), made_for(turned)) == ["the order of entries of the spec, or their type"]
 
 
 def test_a_former_version_says_nothing() -> None:
@@ -93,9 +182,50 @@ def test_what_was_asked_otherwise_is_named_first(reports: Callable[..., ReportFo
     assert compare(base, base).nothing
 
 
-def test_what_is_asked_stands_there_once(tmp_path: Path, tiny_llama: Path) -> None:
-    from harness import language
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("about=in other words", "about ("),
+        ("rows=false", "rows (nothing → False)"),
+        ("metrics=[accuracy]", "metrics ("),
+        ("layer=1", "layer ("),
+    ],
+)
+def test_what_moves_no_number_is_named_first(reports: Callable[..., ReportFolder], change: str, said: str) -> None:
+    found = compare(reports(), reports(change))
+    assert found.why[0].startswith(said), found.why
+    assert said in "\n".join(lines(found)[:4])
 
+
+def test_a_moved_summary_layer_is_told_with_both_scores(reports: Callable[..., ReportFolder]) -> None:
+    old, new = reports("layer=1"), reports("layer=2")
+    found = compare(old, new)
+    assert {(one.old, one.new) for one in found.layers} == {("1", "2")}
+    (one,) = (one for one in found.layers if (one.tested_on, one.probe) == ("banana", "mean_difference"))
+    row = next(row for row in one.rows if (row.target, row.metric) == ("truth", "auroc"))
+    assert row.old == old.results["plain", "banana", "mean_difference", "1", "truth", "auroc"]
+    assert row.new == new.results["plain", "banana", "mean_difference", "2", "truth", "auroc"]
+    shown = lines(found)
+    assert shown[0].startswith("the summary layer of") and "moved (1 → 2)" in shown[0]
+    assert shown[1].startswith("why: layer (1 → 2)")
+    assert any("mean_difference" in line and "at layer 1 →" in line for line in shown)
+    assert "Summary layers that moved" in as_markdown(found) and as_data(found)["summary_layers"]
+    # Of a revision, whose other layers are not at hand, the same.
+    bare = [msgspec.structs.replace(one, deeper={}) for one in (old, new)]
+    assert compare(*bare).layers == found.layers and not (compare(*bare).added or compare(*bare).removed)
+    assert not compare(old, old).layers
+
+
+def lines(found: Difference) -> list[str]:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=300)
+    console.print(as_text(found, width=300))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_what_is_asked_stands_there_once(tmp_path: Path, tiny_llama: Path) -> None:
     spec = language.read(write_text(tmp_path, tiny_llama))
     found = asked(spec)
     assert found["conditions.*.model.dtype"] == "float32"

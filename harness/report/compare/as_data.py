@@ -30,6 +30,27 @@ def as_data(difference: Difference) -> dict[str, Any]:
         "values_of_checks": [_check(check) for check in difference.values],
         "moved": [_row(row) for row in difference.moved],
         "moved_at_other_layers": [_row(row) for row in difference.deeper],
+        "summary_layers": [
+            {
+                **dict(
+                    zip(
+                        ("fit_on", "tested_on", "probe", "old", "new"),
+                        map(plain.line, (one.fit_on, one.tested_on, one.probe, one.old, one.new)),
+                        strict=True,
+                    )
+                ),
+                "rows": [
+                    {
+                        "target": plain.line(row.target),
+                        "metric": plain.line(row.metric),
+                        "old": _score(row.old),
+                        "new": _score(row.new),
+                    }
+                    for row in one.rows
+                ],
+            }
+            for one in difference.layers
+        ],
         "added": [_key(key) for key in difference.added],
         "removed": [_key(key) for key in difference.removed],
     }

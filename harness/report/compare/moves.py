@@ -22,7 +22,8 @@ from harness.maths import discoveries
 from harness.maths.pairing import covariance
 from harness.report.compare.paired_rows import Key
 from harness.report.compare.source import CheckRow, ReportFolder
-from harness.report.compare.why import causes
+from harness.report.compare.summary_layers import LayerMoved, layers_moved
+from harness.report.compare.why import NOT_SAID, NOTHING_KNOWN, causes
 from harness.report.intervals import Score, apart, reach
 from harness.report.verdicts import UNEXPECTED
 
@@ -91,10 +92,20 @@ class Difference(msgspec.Struct, frozen=True):
     """What differs in how the two were made, one phrase each."""
     unknown: bool = False
     """Whether one of them does not say which rows it learnt from."""
+    layers: tuple[LayerMoved, ...] = ()
+    """Methods whose summary layer is another; their rows count neither as added nor as removed."""
 
     @property
     def nothing(self) -> bool:
-        return not (self.checks or self.moved or self.deeper or self.added or self.removed)
+        """Whether no number differs."""
+        return not (
+            self.checks or self.values or self.moved or self.deeper or self.layers or self.added or self.removed
+        )
+
+    @property
+    def made_otherwise(self) -> bool:
+        """Whether the manifests know of a difference, be it one that changes no number."""
+        return bool(self.why) and self.why[0] not in (NOT_SAID, NOTHING_KNOWN)
 
     @property
     def beyond(self) -> tuple[Moved, ...]:
@@ -123,6 +134,8 @@ def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Dif
     ]
     keys = [*old.checks, *(key for key in new.checks if key not in old.checks)]
     checks = [CheckMoved(key, old.checks.get(key), new.checks.get(key), bool(resampled)) for key in keys]
+    layers = layers_moved(old.results, new.results)
+    elsewhere = {key for one in layers for key in one.keys}
     return Difference(
         old=old.name,
         new=new.name,
@@ -133,10 +146,11 @@ def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Dif
         compared_deeper=len(deeper),
         values=tuple(check for check in checks if not _differs(check) and _value_moved(check, tolerance)),
         why=tuple(causes(old.made, new.made)),
-        added=tuple(key for key in new.results if not old.has(key)),
-        removed=tuple(key for key in old.results if not new.has(key)),
+        added=tuple(key for key in new.results if not old.has(key) and key not in elsewhere),
+        removed=tuple(key for key in old.results if not new.has(key) and key not in elsewhere),
         resampled=tuple(resampled),
         unknown=not all(samples),
+        layers=layers,
     )
 
 

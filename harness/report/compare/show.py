@@ -29,6 +29,7 @@ _RULE = (
     "Beyond its interval: found among the rows that moved at a false-discovery rate of 5 % (Benjamini and Hochberg). "
     "The interval of a change is squared and added from both intervals, {paired}."
 )
+_LAYERS = "Summary layers that moved"
 
 Clean = Callable[[str], str]
 
@@ -37,14 +38,20 @@ def summary(difference: Difference) -> str:
     """One sentence: what moved, by number."""
     if difference.nothing:
         every = difference.compared + difference.compared_deeper
-        return f"no difference: {_count(every, 'row')} the same, no check moved"
+        what = "no number moved" if difference.made_otherwise else "no difference"
+        return f"{what}: {_count(every, 'row')} the same, no check moved"
     parts = [
         f"{_count(len(difference.checks), 'check')} moved",
         f"{len(difference.moved):,} of {_count(difference.compared, 'row')} at summary layers moved, "
         f"{sum(row.beyond is True for row in difference.moved):,} beyond the interval",
     ]
+    if difference.layers:
+        parts.insert(0, _layers_moved(difference))
     if difference.values:
-        parts.insert(1, f"the value of {_count(len(difference.values), 'check')} moved beyond its interval")
+        parts.insert(
+            1 + bool(difference.layers),
+            f"the value of {_count(len(difference.values), 'check')} moved beyond its interval",
+        )
     if difference.deeper:
         deeper = sum(row.beyond is True for row in difference.deeper)
         parts.append(f"{len(difference.deeper):,} of {difference.compared_deeper:,} at other layers, {deeper:,} beyond")
@@ -71,9 +78,11 @@ def as_text(difference: Difference, *, width: int = 80, every: bool = False, onl
 
     style = "green" if exit_code(difference) == EXIT_EXPECTED else "bold red"
     parts: list[Text | Table] = [Text(summary(difference), style=style)]
+    if difference.nothing and not difference.made_otherwise:
+        return Group(*parts)
+    parts.append(Text(f"{'made otherwise' if difference.nothing else 'why'}: {'; '.join(difference.why)}"))
     if difference.nothing:
         return Group(*parts)
-    parts.append(Text(f"why: {'; '.join(difference.why)}"))
     most = None if every else SHOWN_ROWS
     for title, checks in _check_parts(difference):
         parts += [Text(), Text(title, style="bold")]
@@ -85,6 +94,9 @@ def as_text(difference: Difference, *, width: int = 80, every: bool = False, onl
         parts += [Text(line) for line in _left(len(checks), most, "check")]
     if only_checks:
         return Group(*parts)
+    if difference.layers:
+        parts += [Text(), Text(_LAYERS, style="bold")]
+        parts += [Text(f"  {line}") for line in _at_both(difference, plain.line, most)]
     if difference.moved:
         parts += [Text(), Text("Rows at the summary layers", style="bold")]
         for probe, rows in _by_method(difference.moved, most):
@@ -103,9 +115,12 @@ def as_markdown(difference: Difference, *, every: bool = False, only_checks: boo
     """For a comment on a pull request; what is long unfolds."""
     mark = "✅" if exit_code(difference) == EXIT_EXPECTED else "⚠️"
     parts = [f"{mark} **{plain.code(difference.old)} → {plain.code(difference.new)}**: {summary(difference)}."]
-    if difference.nothing:
+    if difference.nothing and not difference.made_otherwise:
         return f"{parts[0]}\n"
-    parts.append(f"Why: {'; '.join(map(plain.markdown, difference.why))}.")
+    word = "Made otherwise" if difference.nothing else "Why"
+    parts.append(f"{word}: {'; '.join(map(plain.markdown, difference.why))}.")
+    if difference.nothing:
+        return _within(parts)
     most = None if every else SHOWN_ROWS
     for title, checks in _check_parts(difference):
         rows = [
@@ -114,6 +129,9 @@ def as_markdown(difference: Difference, *, every: bool = False, only_checks: boo
         ]
         parts += [f"**{title}**", table(("check", "was", "is"), rows), *_left(len(checks), most, "check")]
     if not only_checks:
+        if difference.layers:
+            lines = "\n".join(f"- {line}" for line in _at_both(difference, plain.markdown, most))
+            parts.append(folded(_LAYERS, lines))
         if difference.moved:
             shown = [row for _, rows in _by_method(difference.moved, most) for row in rows]
             head = ("method", "conditions", "factor", "metric", "was", "is", "change", "beyond")
@@ -127,6 +145,26 @@ def as_markdown(difference: Difference, *, every: bool = False, only_checks: boo
         parts += [*_rules(difference, plain.markdown)]
         parts += [f"{what}: {names}" for what, names in _coming_and_going(difference, plain.markdown)]
     return _within(parts)
+
+
+def _layers_moved(difference: Difference) -> str:
+    """How many methods have another summary layer, from where to where."""
+    ways = list(dict.fromkeys((plain.line(one.old), plain.line(one.new)) for one in difference.layers))
+    shown = ", ".join(f"{old} → {new}" for old, new in ways[:3]) + (", …" if len(ways) > 3 else "")
+    methods = len({one.probe for one in difference.layers})
+    return f"the summary layer of {_count(methods, 'method')} moved ({shown})"
+
+
+def _at_both(difference: Difference, clean: Clean, most: int | None) -> Iterator[str]:
+    """A line for each row: its score at the old summary layer of the old report, and at the new one of the new report."""
+    lines = [
+        f"{clean(one.probe)} on {clean(Transfer(one.fit_on, one.tested_on).title)}, {clean(row.target)} {clean(row.metric)}: "
+        f"{evidence(row.old)} at layer {clean(one.old)} → {evidence(row.new)} at layer {clean(one.new)}"
+        for one in difference.layers
+        for row in one.rows
+    ]
+    yield from lines[:most]
+    yield from _left(len(lines), most, "row")
 
 
 def _within(parts: Sequence[str]) -> str:

@@ -15,15 +15,27 @@ _SHOWN = 6
 """Changed entries of the spec that are named; of more, the rest are counted."""
 
 
+NOTHING_KNOWN = "nothing that the manifests know of"
+NOT_SAID = "one of the two does not say how it was made"
+
+
+class Outlined(msgspec.Struct, frozen=True):
+    """What the outline in a manifest says of the spec, and `asked` does not."""
+
+    about: str = ""
+
+
 class Made(msgspec.Struct, frozen=True):
     """What a manifest says of how a report was made; empty where an earlier version does not say it."""
 
+    spec_hash: str = ""
     asked: Mapping[str, str] = {}
     models: Mapping[str, Mapping[str, Any]] = {}
     data: Mapping[str, str] = {}
     code: Mapping[str, str] = {}
     """By the kind of stage."""
     runs: Sequence[Mapping[str, Any]] = ()
+    report: Outlined = Outlined()
 
 
 def made_of(manifest: Mapping[str, Any]) -> Made:
@@ -37,7 +49,7 @@ def made_of(manifest: Mapping[str, Any]) -> Made:
 def causes(old: Made, new: Made) -> list[str]:
     """What differs, one phrase each, what was asked first. Nothing known is said where either does not say how it was made."""
     if not (old.code and new.code):
-        return ["one of the two does not say how it was made"]
+        return [NOT_SAID]
     found = [*_models(old, new), *_asked(old, new), *_data(old, new)]
     code = [
         kind
@@ -48,7 +60,7 @@ def causes(old: Made, new: Made) -> list[str]:
         only = "nothing but " if not found else ""
         found.append(f"{only}the code of {listed([plain.line(kind, 40) for kind in code])}")
     found += _machines(old, new)
-    return found or ["nothing that the manifests know of"]
+    return found or [NOTHING_KNOWN]
 
 
 def _models(old: Made, new: Made) -> Iterator[str]:
@@ -60,12 +72,19 @@ def _models(old: Made, new: Made) -> Iterator[str]:
             if is_now and was.get(name) != is_now.get(name) and was.get("id") == is_now.get("id"):
                 said.setdefault(f"{word} ({_cut(was.get(name))} → {_cut(is_now.get(name))})", []).append(condition)
                 break
+        # With `precision: fast` the machine chooses it.
+        if "dtype" in was and "dtype" in is_now and was["dtype"] != is_now["dtype"]:
+            words = f"products in {_cut(is_now['dtype'])}, not {_cut(was['dtype'])},"
+            said.setdefault(words, []).append(condition)
     for words, conditions in said.items():
         every = len(conditions) == len(old.models)
         yield words if every else f"{words} in {listed([plain.line(one, 40) for one in conditions[:3]])}"
 
 
 def _asked(old: Made, new: Made) -> Iterator[str]:
+    # A renamed condition of which all is asked everywhere stands in no path.
+    if list(old.models) != list(new.models) and old.models and new.models:
+        yield f"conditions ({_cut(', '.join(old.models))} → {_cut(', '.join(new.models))})"
     paths = dict.fromkeys([*old.asked, *new.asked])
     changed = [path for path in paths if old.asked.get(path) != new.asked.get(path)]
     # Conditions that come or go are one change each, not one for each of their entries.
@@ -75,6 +94,10 @@ def _asked(old: Made, new: Made) -> Iterator[str]:
         yield f"{shown} ({_cut(was)} → {_cut(is_now)})"
     if len(changed) > _SHOWN:
         yield f"{len(changed) - _SHOWN} more entries of the spec"
+    if old.report.about != new.report.about:
+        yield f"about ({_cut(old.report.about)} → {_cut(new.report.about)})"
+    elif old.asked and not changed and list(old.models) == list(new.models) and old.spec_hash != new.spec_hash:
+        yield "the order of entries of the spec, or their type"
 
 
 def _data(old: Made, new: Made) -> Iterator[str]:
@@ -89,16 +112,15 @@ def _machines(old: Made, new: Made) -> Iterator[str]:
     if not (old.runs and new.runs):
         return
     was, is_now = old.runs[-1], new.runs[-1]
-    for name in ("versions", "hardware"):
+    for name, parts in (("versions", None), ("hardware", ("processor", "machine", "torch_threads", "gpus"))):
         before, after = was.get(name), is_now.get(name)
         if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
             continue
-        for part in ("python", *before) if name == "versions" else ("processor", "machine", "torch_threads", "gpus"):
-            if part in before and part in after and before[part] != after[part]:
-                word = part if name == "versions" else part.replace("torch_", "")
-                yield f"{plain.line(str(word), 40)} ({_cut(before[part])} → {_cut(after[part])})"
-                if part == "python":
-                    continue
+        for part in {**before, **after} if parts is None else parts:
+            # What a run did not look up, as one that loads no torch, is unknown; a package that it lacks is known.
+            if before.get(part) != after.get(part) and (parts is None or (part in before and part in after)):
+                word = plain.line(str(part), 40).replace("torch_", "")
+                yield f"{word} ({_cut(before.get(part))} → {_cut(after.get(part))})"
 
 
 def _cut(value: object) -> str:

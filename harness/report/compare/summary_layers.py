@@ -1,0 +1,67 @@
+"""Summary layers that are others in two reports: from which to which, with the scores at both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from harness.contracts import ALL_LAYERS
+from harness.report.compare.paired_rows import Key
+from harness.report.intervals import Score
+
+
+class Both(msgspec.Struct, frozen=True):
+    """A score at the old summary layer of the old report, and at the new one of the new report."""
+
+    target: str
+    metric: str
+    old: Score
+    new: Score
+
+
+class LayerMoved(msgspec.Struct, frozen=True):
+    """A method on a pair of conditions whose summary layer is another."""
+
+    fit_on: str
+    tested_on: str
+    probe: str
+    old: str
+    """The layer."""
+    new: str
+    rows: tuple[Both, ...]
+
+    @property
+    def keys(self) -> list[Key]:
+        """The rows of results.csv that it is about, of both reports."""
+        return [
+            (self.fit_on, self.tested_on, self.probe, layer, row.target, row.metric)
+            for row in self.rows
+            for layer in (self.old, self.new)
+        ]
+
+
+def layers_moved(old: Mapping[Key, Score], new: Mapping[Key, Score]) -> tuple[LayerMoved, ...]:
+    """Of two tables of summary layers. A method that has several layers in one of them, as in a former version's, has none."""
+    was, is_now = _only_layers(old), _only_layers(new)
+    found = []
+    for method in was:
+        before, after = was[method], is_now.get(method)
+        if before is None or after is None or before == after or ALL_LAYERS in (before, after):
+            continue
+        rows = [
+            Both(key[4], key[5], score, new[there])
+            for key, score in old.items()
+            if key[:3] == method and (there := (*key[:3], after, *key[4:])) in new
+        ]
+        if rows:
+            found.append(LayerMoved(*method, before, after, tuple(rows)))
+    return tuple(found)
+
+
+def _only_layers(results: Mapping[Key, Score]) -> dict[tuple[str, ...], str | None]:
+    """The one layer of each method on each pair of conditions; None where it has several."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for key in results:
+        found.setdefault(key[:3], set()).add(key[3])
+    return {method: next(iter(layers)) if len(layers) == 1 else None for method, layers in found.items()}
