@@ -12,6 +12,7 @@ import typer
 from harness.commands import ending
 from harness.commands.options import Out, Sets, SpecPaths, StoreRoot, chosen_store, fail
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, HarnessError
+from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
@@ -34,7 +35,13 @@ def run(
         bool, typer.Option("--verbose", "-v", help="Also why each stage is made, and what libraries say.")
     ] = False,
     log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="File to which all of that is added, with the time.")
+        Path | None,
+        typer.Option(
+            "--log",
+            parser=own_path,
+            metavar="<path>",
+            help="File to which all of that is added, with the time, and the traceback of an unforeseen failure.",
+        ),
     ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine, each with an equal share of cores, or of GPUs.")
@@ -81,8 +88,9 @@ def run(
 
     Example: `harness run specs/banana_shed.yaml --set seeds=10`
     """
-    from harness.machine import aside, stopping
+    from harness.machine import aside, library_words, stopping
     from harness.machine.launch import die_with_parent, launch, launched_by_us
+    from harness.machine.progress import Reporter
     from harness.machine.resources import Resources, size_of
     from harness.machine.team import launched, membership
 
@@ -105,9 +113,6 @@ def run(
         fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
     stopping.install()
     die_with_parent()
-    from harness.machine import library_words
-    from harness.machine.progress import Reporter
-
     ending.Log.path = log = log or ending.Log.path
     reporter = Reporter(quiet=quiet, verbose=verbose, log=log)
     with (

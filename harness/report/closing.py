@@ -58,7 +58,8 @@ def score_table(report: Report, width: int) -> ScoreTable | None:
         p: max(_longest(heads[p]), *(_longest(cell) for (_, at), cell in cells.items() if at == p)) for p in places
     }
     first = max(len(scores.headline), *(len(line(probe)) for probe in probes[:MOST_METHODS]))
-    shown, taken = [], first
+    shown: list[tuple[Transfer, str]] = []
+    taken = first
     for place in places:
         taken += _GAP + widths[place]
         # The first stands in any case: without it there is no table.
