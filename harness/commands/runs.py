@@ -129,16 +129,22 @@ def run(
 
 def show(outcome: Outcome, console: Console, *, scores: bool = True, page: bool = False) -> None:
     """Prints the closing tables and where the report is, whole, on lines of their own."""
+    from harness.report import outline
     from harness.report.closing import check_table, score_table
+    from harness.report.scores import Scores
 
     def say(text: str) -> None:
         console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
-    found = score_table(outcome.report, console.width) if scores else None
-    if found is not None:
+    report = outcome.report
+    if scores:
+        # Seeds are many, and stand in no table here.
+        known = Scores(outline.of(report), report.results, report.seeds.clear(), report.headline)
+        found = score_table(known, console.width)
+    if scores and found is not None:
         console.print(found.table)
         say(f"{found.left_out}\n" if found.left_out else "")
-    checks = check_table(outcome.report)
+    checks = check_table(report.checks)
     if checks is not None:
         console.print(checks)
         say("")

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.report import outline
-from harness.report.content import Report
 from harness.report.intervals import Score
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import interval, listed, number
 from harness.untrusted.text import line
 
 if TYPE_CHECKING:
+    import polars as pl
     from rich.table import Table
 
 MOST_METHODS = 40
@@ -31,13 +30,12 @@ class ScoreTable(msgspec.Struct, frozen=True):
     """What is not shown for want of room, in a sentence; empty where all is."""
 
 
-def score_table(report: Report, width: int) -> ScoreTable | None:
+def score_table(scores: Scores, width: int) -> ScoreTable | None:
     """Every method's score at its summary layer with the interval under it; None where nothing was scored.
 
     A column is a condition and what is scored there: the truth, then each distractor. Where `width` columns are not enough for
     all of them, the last are left out, and named.
     """
-    scores = Scores(outline.of(report), report.results, report.seeds, report.headline)
     found = {transfer: {one.probe: one for one in scores.summaries(transfer)} for transfer in scores.transfers}
     probes = [probe for probe in scores.probes if any(probe in of for of in found.values())]
     places = [
@@ -71,12 +69,12 @@ def score_table(report: Report, width: int) -> ScoreTable | None:
     return ScoreTable(table, _left_out([place for place in places if place not in shown], probes[MOST_METHODS:]))
 
 
-def check_table(report: Report) -> Table | None:
-    """Every check with its finding, and the value with the interval under it; None where the spec makes no claim."""
-    if report.checks.is_empty():
+def check_table(checks: pl.DataFrame) -> Table | None:
+    """Every row of checks.csv with its finding, and the value with the interval under it; None where the spec makes no claim."""
+    if checks.is_empty():
         return None
     table = _grid(["check", "finding", "value"])
-    for row in report.checks.iter_rows(named=True):
+    for row in checks.iter_rows(named=True):
         score = Score(*(math.nan if row[name] is None else row[name] for name in ("value", "low", "high")))
         said = {"as_expected": "as expected", "unexpected": f"expected {row['expect']}", "not_judged": ""}
         cells = [
@@ -123,7 +121,7 @@ def _add(table: Table, cells: Sequence[str], style: str = "") -> None:
 
 
 def _left_out(places: Sequence[Any], probes: Sequence[str]) -> str:
-    parts = [f"{_head(*place)}".replace("\n", ": ") for place in places]
+    parts = [_head(*place).replace("\n", ": ") for place in places]
     if probes:
         parts.append(f"{len(probes)} more methods")
     return f"not shown here, but in the report: {listed(parts)}" if parts else ""
