@@ -360,9 +360,9 @@ def test_what_is_wrong_with_a_repository_is_said(bed: Path, hub: Path) -> None:
 # ---------------------------------------------------------------- one to begin with
 
 
-def test_the_card_in_the_readme_is_sound(tmp_path: Path) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (text,) = re.findall(r"```yaml\n(bed: 1\n.*?)```", readme, re.DOTALL)
+def test_the_card_in_the_pages_is_sound(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "specs" / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(bed: 1\n.*?)```", page, re.DOTALL)
     (tmp_path / "bed.yaml").write_text(text)
     assert read_card(BedFolder(tmp_path)).conditions == ["honest", "deceptive"]
     jsonschema.validate(yaml.safe_load(text), language.json_schema("bed"))

@@ -16,7 +16,7 @@ from harness.report.compare.side_by_side import Asked, Compared, Named, compared
 from harness.report.intervals import Score
 from harness.report.read import CHECKS
 from harness.report.wording import evidence
-from tests.readme_tables import README, commands, regenerated
+from tests.readme_tables import FINDINGS, PAGES, made, regenerated
 from tests.report_tables import full_table
 from tests.test_report import HOSTILE, make_report
 
@@ -155,19 +155,22 @@ def test_strange_reports_are_refused(tmp_path: Path, name: str, content: bytes |
         opened(place)
 
 
-def test_the_tables_in_the_readme_are_those_of_the_reports() -> None:
-    text = README.read_text("utf-8")
-    assert len(commands(text)) >= 3
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_generated_tables_are_those_of_today(page: Path) -> None:
+    text = page.read_text("utf-8")
     assert regenerated(text) == text, "python -m tests.readme_tables makes them anew"
 
 
-def test_a_table_that_is_out_of_date_is_made_anew() -> None:
-    (command, *_), text = (
-        commands(README.read_text("utf-8")),
-        "before\n\n<!-- {} -->\n| old |\n| --- |\n\nafter | not a table\n",
-    )
+def test_what_was_found_has_tables_of_reports() -> None:
+    assert len([one for one in made(FINDINGS.read_text("utf-8")) if one.startswith("harness compare")]) >= 3
+
+
+@pytest.mark.parametrize("number", [0, "keys", "specs"])
+def test_a_table_that_is_out_of_date_is_made_anew(number: int | str) -> None:
+    command = made(FINDINGS.read_text("utf-8"))[number] if isinstance(number, int) else number
+    text = "before\n\n<!-- {} -->\n| old |\n| --- |\n\nafter | not a table\n"
     found = regenerated(text.format(command))
     assert "| old |" not in found
-    assert found.startswith("before\n\n<!-- harness compare")
+    assert found.startswith(f"before\n\n<!-- {command} -->\n| ")
     assert found.endswith(" |\n\nafter | not a table\n")
     assert regenerated(found) == found

@@ -131,6 +131,18 @@ def test_the_worker_has_no_secrets_writes_no_files_and_leaves_no_core(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_libraries_do_while_they_are_imported_is_no_strangers_doing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Some make a folder for their cache, and would be refused."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    own = worker._Worker()
+    try:
+        own.begin(("torch._dynamo", "transformers.generation.utils", "datasets"))
+        assert own.call(object, (str.upper, ("a",)), ("x.csv", "take it out", DataError), SMALL, ()) == "A"
+    finally:
+        own.end()
+    assert not list(tmp_path.iterdir())
+
+
 def test_limits_are_multiplied_for_whoever_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="larger than 1 MiB"):
         call(bytes, 3 << 20)

@@ -75,6 +75,8 @@ _OWN = {
     "RAYON_NUM_THREADS": "1",
     "RUST_BACKTRACE": "0",
     "TOKENIZERS_PARALLELISM": "false",
+    # torch._dynamo, which some versions of transformers import, makes its cache's folder at once: one that is there already.
+    "TORCHINDUCTOR_CACHE_DIR": os.sep,
     "TRANSFORMERS_VERBOSITY": "error",
 }
 _WAITS = 6

@@ -1,4 +1,4 @@
-"""The whole procedure done again: sample, split, fit, score on the planted bed of README's tour, against the interval of each run.
+"""The whole procedure done again: sample, split, fit and score on the tour of specs/README.md, against the interval of each run.
 
 What is true is the mean over all runs; an interval covers if it holds it, and two runs differ if their intervals say so.
 """
