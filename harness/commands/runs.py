@@ -43,6 +43,13 @@ def run(
             help="File to which all of that is added, with the time, and the traceback of an unforeseen failure.",
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION",
+            help="Only specs that commits since this git revision changed, or of which they changed a file that the spec names.",
+        ),
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine, each with an equal share of cores, or of GPUs.")
     ] = 1,
@@ -107,6 +114,13 @@ def run(
         tokens_per_pass=tokens_per_pass,
         memory_bytes=None if memory is None else size_of(memory),
     )
+    if since is not None:
+        from harness.language.changed import changed_since
+
+        specs = changed_since(since, specs)
+        if not specs:
+            print(printable(f"nothing to run: no spec was changed since {since}"))
+            raise typer.Exit
     if processes > 1 and not launched():
         raise typer.Exit(launch(sys.argv[1:], processes))
     if processes > 1 and not launched_by_us():
