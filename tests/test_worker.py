@@ -131,7 +131,9 @@ def test_the_worker_has_no_secrets_writes_no_files_and_leaves_no_core(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_libraries_do_while_they_are_imported_is_no_strangers_doing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_libraries_do_while_they_are_imported_is_no_strangers_doing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Some make a folder for their cache, and would be refused."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     own = worker._Worker()
