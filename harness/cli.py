@@ -11,6 +11,7 @@ import typer
 
 from harness import __version__
 from harness.commands import beds, ending, stores
+from harness.commands.completion import completion, ready
 from harness.commands.plans import plan
 from harness.commands.previews import preview
 from harness.commands.reports import compare, diff, report, rows
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(stores.app, name="store")
 app.add_typer(beds.app, name="bed")
-for _command in (run, plan, validate, preview, diff, rows, compare, list_, schema, init, report):
+for _command in (run, plan, validate, preview, diff, rows, compare, list_, schema, init, report, completion):
     app.command(name=_command.__name__.rstrip("_"))(_command)
 
 
@@ -60,4 +61,5 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot show a character shows its number.
             stream.reconfigure(errors="backslashreplace")
+    ready()
     sys.exit(ending.exit_code(app))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +22,7 @@ from harness.page.writing import write
 from harness.plan import bed_claims, own_answers
 from harness.plan.plan import Plan
 from harness.report.manifest import RunOf, maker, manifest_of, new_run
+from harness.report.outcome import Outcome
 from harness.spec import Spec
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import figures_asked
@@ -41,9 +41,6 @@ from harness.store import Store
 from harness.store.bucket import store_at
 from harness.store.leases import Lease
 from harness.subjects.described import Progress, subject_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progress: Progress | None = None) -> Plan:
@@ -107,14 +104,14 @@ def run(
         team.begin({"do": "run", "plan": plan.last.key, "resources": settled, "run": told})
     execution = Run(plan, store, reporter, resources, team)
     with Lease(store, plan.uses):
-        report, files = execution.get(plan.last)
+        report, files = execution.carry_out()
     write(msgspec.structs.replace(report, manifest=manifest_of(execution)), out / spec.name, page=page, rendered=files)
     plan.remember(store)
     if team is not None:
         team.begin({"do": "end"})
     for remark in store.remarks():
         reporter.say(remark)
-    return Outcome(out / spec.name, report.checks, cached)
+    return Outcome(out / spec.name, report, cached)
 
 
 def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | None = None) -> None:
@@ -134,17 +131,3 @@ def assist(path: Path, team: Team, *, sets: Sequence[str] = (), store: Store | N
     execution = Run(plan, store, Reporter(quiet=True), resources, team)
     while (job := team.next()).about["do"] != "end":
         execution.assist(job)
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What a run ended with."""
-
-    folder: Path
-    checks: pl.DataFrame
-    cached: bool
-    """Whether nothing had to be computed."""
-
-    @property
-    def unexpected(self) -> bool:
-        """Whether a check came out other than the spec expects."""
-        return "unexpected" in self.checks["verdict"].to_list()

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.commands import ending
 from harness.commands.options import Out, Sets, SpecPaths, StoreRoot, chosen_store, fail
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, HarnessError
-from harness.untrusted.text import line
+from harness.untrusted.paths import own_path
+from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.machine.progress import Reporter
     from harness.machine.resources import Resources
     from harness.machine.team import Team
-    from harness.pipeline import Outcome
+    from harness.report.outcome import Outcome
 
 
 def run(
@@ -27,7 +30,26 @@ def run(
     out: Out = Path("reports"),
     store: StoreRoot = None,
     page: Annotated[bool, typer.Option(help="Also write report.html.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the checks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no scores, only the checks.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also why each stage is made, and what libraries say.")
+    ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            parser=own_path,
+            metavar="<path>",
+            help="File to which all of that is added, with the time, and the traceback of an unforeseen failure.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REVISION",
+            help="Only specs that commits since this git revision changed, or of which they changed a file that the spec names.",
+        ),
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes on this machine, each with an equal share of cores, or of GPUs.")
     ] = 1,
@@ -73,11 +95,14 @@ def run(
 
     Example: `harness run specs/banana_shed.yaml --set seeds=10`
     """
-    from harness.machine import aside, stopping
+    from harness.machine import aside, library_words, stopping
     from harness.machine.launch import die_with_parent, launch, launched_by_us
+    from harness.machine.progress import Reporter
     from harness.machine.resources import Resources, size_of
     from harness.machine.team import launched, membership
 
+    if quiet and verbose:
+        fail("--quiet asks for less and --verbose for more; leave one of them out")
     if deterministic and threads not in (None, 1):
         fail(f"--deterministic means one thread per process, but --threads says {threads}; leave one of them out")
     if tensor_parallel and processes == 1 and not launched():
@@ -89,47 +114,62 @@ def run(
         tokens_per_pass=tokens_per_pass,
         memory_bytes=None if memory is None else size_of(memory),
     )
+    if since is not None:
+        from harness.language.changed import changed_since
+
+        specs = changed_since(since, specs)
+        if not specs:
+            print(printable(f"nothing to run: no spec was changed since {since}"))
+            raise typer.Exit
     if processes > 1 and not launched():
         raise typer.Exit(launch(sys.argv[1:], processes))
     if processes > 1 and not launched_by_us():
         fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
     stopping.install()
     die_with_parent()
-    with membership() as team, aside.allowed() if processes == 1 else nullcontext():
+    ending.Log.path = log = log or ending.Log.path
+    reporter = Reporter(quiet=quiet, verbose=verbose, log=log)
+    with (
+        membership() as team,
+        aside.allowed() if processes == 1 else nullcontext(),
+        library_words.handed_to(reporter.detail),
+        closing(reporter),
+    ):
         worst = _run_all(
-            specs, team, sets=sets or (), out=out, store=store, page=page, quiet=quiet, resources=resources
+            specs, team, sets=sets or (), out=out, store=store, page=page, reporter=reporter, resources=resources
         )
     raise typer.Exit(worst)
 
 
-def show(outcome: Outcome, console: Console) -> None:
-    """Prints the closing table of checks."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def show(outcome: Outcome, console: Console, *, scores: bool = True, page: bool = False) -> None:
+    """Prints the closing tables and where the report is, whole, on lines of their own."""
+    from harness.report import outline
+    from harness.report.closing import check_table, score_table
+    from harness.report.scores import Scores
 
-    if outcome.checks.height:
-        table = Table(box=box.SIMPLE_HEAD)
-        for column in ("check", "finding", "expected", "value and interval"):
-            table.add_column(column, overflow="fold")
-        for row in outcome.checks.iter_rows(named=True):
-            interval = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
-            value = "" if row["value"] is None else f"{row['value']:.2f}{interval}"
-            cells = [f"{row['check']}: {row['probe']}, {row['condition']}", row["finding"], row["expect"] or "–", value]
-            colour = {"as_expected": "green", "unexpected": "red"}.get(row["verdict"], "")
-            table.add_row(*(Text(line(cell)) for cell in cells), style=colour)
-        console.print(table)
+    def say(text: str) -> None:
+        console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+    report = outcome.report
+    if scores:
+        # Seeds are many, and stand in no table here.
+        known = Scores(outline.of(report), report.results, report.seeds.clear(), report.headline)
+        found = score_table(known, console.width)
+    if scores and found is not None:
+        console.print(found.table)
+        say(f"{found.left_out}\n" if found.left_out else "")
+    checks = check_table(report.checks)
+    if checks is not None:
+        console.print(checks)
+        say("")
     judged = [verdict for verdict in outcome.checks["verdict"] if verdict != "not_judged"]
     if judged:
         said = f"{judged.count('as_expected')} of {len(judged)} checks came out as expected"
     else:
         said = "the spec states no expectation"
-    console.print(
-        f"{said}; {'nothing had to be computed; ' if outcome.cached else ''}the report is {outcome.folder / 'report.md'}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    say(f"{said}{'; nothing had to be computed' if outcome.cached else ''}")
+    for name in ("report.md", *(["report.html"] if page else [])):
+        say(str(outcome.folder / name))
 
 
 def _run_all(
@@ -140,14 +180,13 @@ def _run_all(
     out: Path,
     store: str | None,
     page: bool,
-    quiet: bool,
+    reporter: Reporter,
     resources: Resources,
 ) -> int:
     """Runs the specs one after another, or helps to; the exit code."""
     from rich.console import Console
 
     from harness import pipeline
-    from harness.machine.progress import Reporter
 
     console = Console()
     worst = EXIT_EXPECTED
@@ -161,7 +200,7 @@ def _run_all(
                 sets=sets,
                 out=out,
                 store=chosen_store(store),
-                reporter=Reporter(quiet=quiet),
+                reporter=reporter,
                 page=page,
                 resources=resources,
                 team=team,
@@ -169,7 +208,7 @@ def _run_all(
         except KeyboardInterrupt:
             # Typer would answer with its own exit code.
             raise HarnessError("interrupted; what is finished is stored: run the same command again to go on") from None
-        show(outcome, console)
+        show(outcome, console, scores=not reporter.quiet, page=page)
         if outcome.unexpected:
             worst = EXIT_UNEXPECTED
     return worst

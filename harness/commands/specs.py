@@ -73,24 +73,60 @@ def schema(
 
 
 def init(
-    name: Annotated[str, typer.Argument(help="Name of the experiment; NAME.yaml is written.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the experiment; NAME.yaml is written.", show_default=False)
+    ] = None,
     folder: Annotated[
         Path, typer.Option("--in", parser=own_path, metavar="<path>", help="Folder to write it into.")
     ] = Path("."),
+    for_pull_requests: Annotated[
+        bool,
+        typer.Option(
+            "--ci",
+            help="Write into a git repository what tries and compares reports in pull requests: a GitHub workflow, a hook that validates "
+            "specs before a commit, .gitattributes, and the schema, with a line in each spec by which editors find it.",
+        ),
+    ] = False,
+    install: Annotated[
+        str, typer.Option(metavar="REQUIREMENT", help="With --ci: what pip installs in the workflow.")
+    ] = ".",
 ) -> None:
-    """Writes a commented starter spec that runs as it is.
+    """Writes a commented starter spec that runs as it is, or with --ci what a repository of specs needs.
 
     Example: `harness init my-question && harness run my-question.yaml`
     """
-    from harness import language
-
-    text = language.starter(name)
-    place = folder / f"{name}.yaml"
     if not folder.is_dir():
         fail(f"there is no folder {folder}; make it first, or name another with --in")
+    if for_pull_requests:
+        _write_for_pull_requests(folder, install)
+    if name is not None:
+        _write_starter(name, folder)
+    elif not for_pull_requests:
+        fail("a spec needs a name, such as `harness init my-question`")
+
+
+def _write_starter(name: str, folder: Path) -> None:
+    from harness import language
+    from harness.commands.pull_requests import SCHEMA, modeline
+
+    text = language.starter(name)
+    place, schema = folder / f"{name}.yaml", folder / SCHEMA
+    if schema.is_file():
+        text = modeline(place, schema) + text
     try:
         with place.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         fail(f"{place} is there already; choose another name, or remove it first")
     print(printable(f"wrote {place}; next: harness preview {place}, then harness run {place}"))
+
+
+def _write_for_pull_requests(top: Path, install: str) -> None:
+    from harness.commands.pull_requests import write_all
+
+    files = write_all(top, install)
+    for path in files.written:
+        print(printable(f"wrote {top / path}"))
+    if files.marked:
+        print(printable(f"named the schema in {', '.join(files.marked)}"))
+    print("next: git config core.hooksPath .githooks, then commit all of it")

@@ -60,6 +60,17 @@ class Run:
         """Tables, labels and states of each condition."""
         return Conditions(self)
 
+    def carry_out(self) -> Any:
+        """The result of the last stage. How far the run is, and what is stored of it already, is said meanwhile."""
+        waits, stages = self.plan.to_make(self.store), {stage.key for stage in self.plan.stages}
+        self.reporter.begin([(stage.kind, stage.key) for stage in waits], len(stages))
+        if self.reporter.verbose:
+            stored = self.plan.stored(self.store)
+            for stage in waits:
+                self.reporter.detail(f"to make: {stage.title} ({stored[stage.key].reason})")
+        self.store.kept = self.reporter.kept
+        return self.get(self.plan.last)
+
     def get(self, stage: Stage[T]) -> T:
         """The result of a stage, from memory, from the store, or made now."""
         # By place and not by key: conditions and probes that are alike share a key, and each has its own name.
@@ -87,6 +98,8 @@ class Run:
         if stage.led and not self.leads:
             return self.seen(stage)
         stage.before(self)
+        if already := stage.already(self):
+            self.reporter.say(f"{stage.title}: {already} already")
         with working(stage.shown(self), stage.unit, self.reporter) as work:
             made = stage.make(self, work)
             if work.again and self.leads:

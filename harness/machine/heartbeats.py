@@ -119,6 +119,6 @@ class Heartbeats:
         stopping.ask()
         if not self._ended.wait(_GRACE_S):
             if self.speaks:
-                print(f"harness: {PeerFailed(failure, self.messages.size)}", file=sys.stderr, flush=True)
+                print(f"harness: {PeerFailed(failure, self.messages.size)}", file=sys.__stderr__, flush=True)
             # What is stored was written whole or not at all.
             os._exit(failure.exit_code)

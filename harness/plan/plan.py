@@ -82,6 +82,16 @@ class Plan:
         """The report."""
         return self.stages[-1]
 
+    def to_make(self, store: Store) -> list[Stage[Any]]:
+        """The stages that the last one waits for, in order: what the store lacks, and of its inputs the same; alike ones once."""
+        wanted = {self.last.key}
+        found = []
+        for stage in reversed(self.stages):
+            if stage.key in wanted and not store.has(stage.kind, stage.key):
+                found.append(stage)
+                wanted |= {one.key for one in stage.inputs}
+        return list({stage.key: stage for stage in reversed(found)}.values())
+
     def stored(self, store: Store) -> dict[str, Stored]:
         """What the store has of each stage, by key, and why the rest has to be made."""
         last = last_runs.recall(store, self.spec.name)

@@ -111,6 +111,10 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
         for stage in self.inputs:
             run.prepare(stage)
 
+    def already(self, run: Run) -> str:
+        """What the store has of a result that it lacks the whole of, in words; empty where it has nothing, or nobody says."""
+        return ""
+
     def make(self, run: Run, work: Work) -> T:
         """Makes the result. What it needs of other stages it asks the run for."""
         raise NotImplementedError

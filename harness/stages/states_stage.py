@@ -79,6 +79,15 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
     def before(self, run: Run) -> None:
         self._read(run)
 
+    def already(self, run: Run) -> str:
+        # Nothing is looked up where no shard of this network lies.
+        kind, _, prefix = self.uses[0].partition("/")
+        if not run.leads or not run.store.keys(kind, prefix):
+            return ""
+        subject, activations, tables = self._read(run)
+        found = plan_extraction(subject, tables, activations, run.store)
+        return found.reason if 0 < found.stored < found.rows else ""
+
     def make(self, run: Run, work: Work) -> Extracted:
         subject, activations, tables = self._read(run)
         if not run.leads:

@@ -74,6 +74,8 @@ class Store:
         """Artifacts of another format that were asked for and not read, with their format."""
         self.maker: Callable[[], Mapping[str, Any]] = dict
         """Says which run writes, for the provenance of what is written."""
+        self.kept: Callable[[str, str], None] = lambda kind, key: None
+        """Hears the kind and key of what was just written."""
 
     def remarks(self) -> list[str]:
         """Remarks for a person on artifacts that were asked for and could not be read, a sentence each."""
@@ -164,6 +166,7 @@ class Store:
             made = {"made": time.time(), "by": dict(self.maker()), "took": dict(took)}
             (draft / "meta.json").write_bytes(sealed({"format": FORMAT, **made, "files": files, "about": about}))
             self._keep(draft, kind, key)
+        self.kept(kind, key)
 
     def remove(self, kind: str, key: str) -> None:
         """Removes an artifact; does nothing if there is none."""
