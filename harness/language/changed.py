@@ -59,6 +59,8 @@ def _named(path: Path) -> Iterator[Path]:
     except (OSError, ValueError, Unreadable):
         # What cannot be read is told where the spec is run.
         return
+    if root is None:
+        return
     for text in _texts(plain(root)):
         if text and len(text) <= _LONGEST_PATH and "\0" not in text and text.strip("./"):
             there = path.parent / text

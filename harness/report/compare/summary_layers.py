@@ -55,13 +55,13 @@ def layers_moved(old: Mapping[Key, Score], new: Mapping[Key, Score]) -> tuple[La
             if key[:3] == method and (there := (*key[:3], after, *key[4:])) in new
         ]
         if rows:
-            found.append(LayerMoved(*method, before, after, tuple(rows)))
+            found.append(LayerMoved(*method, old=before, new=after, rows=tuple(rows)))
     return tuple(found)
 
 
-def _only_layers(results: Mapping[Key, Score]) -> dict[tuple[str, ...], str | None]:
+def _only_layers(results: Mapping[Key, Score]) -> dict[tuple[str, str, str], str | None]:
     """The one layer of each method on each pair of conditions; None where it has several."""
-    found: dict[tuple[str, ...], set[str]] = {}
-    for key in results:
-        found.setdefault(key[:3], set()).add(key[3])
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for fit_on, tested_on, probe, layer, *_ in results:
+        found.setdefault((fit_on, tested_on, probe), set()).add(layer)
     return {method: next(iter(layers)) if len(layers) == 1 else None for method, layers in found.items()}
