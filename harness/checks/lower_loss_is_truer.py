@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.checks._judging import above, judged, missing
@@ -22,12 +23,15 @@ class LowerLossIsTruer(Check, frozen=True, kw_only=True):
 
     Where that is not so, choosing the restart of lowest loss chooses something else than the truth. Statistic: minus the rank
     correlation (Spearman) of training loss with test accuracy, signs resolved on training rows. Test: its 95 % interval
-    by bootstrap over the fits (2000 resamples, percentiles), for these rows. Threshold: 0, where the loss says nothing.
+    over the fits, for these rows: at either end the wider of a bootstrap's (2000 resamples, percentiles), which is too
+    narrow where fits are few, and of Fisher's transformation (Bonett & Wright 2000, Student's quantile). Threshold: 0,
+    where the loss says nothing.
     """
 
     target: TargetName = "truth"
     """What the accuracy is about: the truth, or a distractor's name to see what a low loss means instead."""
 
+    of_seeds: ClassVar[bool] = False
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §3.1: the restart of lowest loss is kept"
     claim: ClassVar[str] = "fits of {probe} with a lower loss are more accurate on {target} in {condition}"
 
@@ -65,7 +69,23 @@ def _estimate(loss: np.ndarray, accuracy: np.ndarray, seeds: int) -> Estimate:
     correlations = -_rank_correlation(loss[drawn], accuracy[drawn])
     low, high = np.quantile(correlations[np.isfinite(correlations)], [0.025, 0.975])
     value = float(-_rank_correlation(loss[None], accuracy[None])[0])
-    return Estimate(value, min(float(low), value), max(float(high), value), count, seeds)
+    least, most = _transformed(value, count)
+    return Estimate(value, min(float(low), least, value), max(float(high), most, value), count, seeds)
+
+
+def _transformed(value: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a rank correlation by Fisher's transformation.
+
+    Variance by Bonett & Wright 2000 (Psychometrika 65), Student's quantile in the normal's place. It is never narrower than where
+    one pair of neighbours stands in the wrong order.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    most = 1 - 12 / (count**3 - count)
+    kept = float(np.clip(value, -most, most))
+    reach = t.ppf(0.975, count - 2) * math.sqrt((1 + kept**2 / 2) / (count - 3))
+    return math.tanh(math.atanh(kept) - reach), math.tanh(math.atanh(kept) + reach)
 
 
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
