@@ -88,6 +88,19 @@ def test_plan_in_text_and_json(tmp_path: Path, tiny_llama: Path) -> None:
     assert all(len(stage["key"]) == 24 for stage in described["stages"])
 
 
+def test_what_few_seeds_cannot_decide_is_said_before_a_run(tmp_path: Path) -> None:
+    spec = write_planted(tmp_path)
+    spec.write_text(spec.read_text() + "  - {kind: tracks_truth, probe: ccs, condition: main, over: word}\n")
+    for command in ("validate", "plan"):
+        few, enough = harness(command, spec), harness(command, spec, "--set", "seeds=6")
+        assert (few.returncode, enough.returncode) == (0, 0)
+        assert "warning: checks[4] (tracks_truth): inconclusive whatever it finds" in few.stderr
+        assert "write `seeds: 6` or more" in few.stderr
+        # The others are about probes that draw nothing, or draw as many directions and shuffles as they need.
+        assert "checks[0]" not in few.stderr and "checks[3]" not in few.stderr
+        assert "warning: checks" not in enough.stderr
+
+
 def test_the_starter_is_valid_and_is_never_overwritten(tmp_path: Path) -> None:
     assert harness("init", "my-question", folder=tmp_path).returncode == 0
     assert harness("validate", "my-question.yaml", folder=tmp_path).returncode == 0

@@ -63,6 +63,14 @@ def test_a_few_seeds_of_a_method_that_draws_decide_nothing(name: str, seeds: int
         }
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.seeded])
+def test_a_check_says_whether_few_seeds_leave_it_inconclusive(name: str) -> None:
+    """What is warned of before a run is what comes of it."""
+    found = {decide(name, Draw(seed, "alike", 3, True)) for seed in range(4)}
+    if name != "lower_loss_is_truer":  # It counts fits, and here a seed has one.
+        assert (found == {"inconclusive"}) == CASES[name].check.of_seeds
+
+
 def test_every_check_is_simulated_and_says_its_rates() -> None:
     assert {*CASES, *EXACT} == set(kind.names("checks"))
     rows = told()

@@ -30,6 +30,7 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
     margin: Annotated[float, Meta(gt=0, lt=0.5)] = 0.05
     """Largest departure from one half that still counts as chance. A smaller one needs more shuffles."""
 
+    of_seeds: ClassVar[bool] = False
     source: ClassVar[str] = (
         "permutation control: Ojala & Garriga 2010 (JMLR 11); Hewitt & Liang 2019 (arXiv 1909.03368)"
     )

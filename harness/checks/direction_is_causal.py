@@ -34,6 +34,7 @@ class DirectionIsCausal(Check, frozen=True, kw_only=True):
     token: Literal["question", "all"] = "question"
     """Where states are moved: at the last token before the answer, or at all tokens before it."""
 
+    of_seeds: ClassVar[bool] = False
     source: ClassVar[str] = (
         "Nanda et al. 2023 (arXiv 2309.00941), §3, and Li et al. 2023 (arXiv 2306.03341), §3; Marks & Tegmark 2023 (arXiv "
         "2310.06824), §6, that directions which decode alike act differently; the threshold is our own"

@@ -32,6 +32,7 @@ class ManyFeaturesSatisfyIt(Check, frozen=True, kw_only=True):
     tolerance: Annotated[float, Meta(gt=0, lt=1)] = 1e-6
     """Largest difference that counts as none."""
 
+    of_seeds: ClassVar[bool] = False
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), theorem 2"
     claim: ClassVar[str] = "arbitrary labellings of {condition} are answered by probes with the same loss as {probe}"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
 
 from harness.commands.options import Sets, SpecPath, StoreRoot, chosen_store, fail
+from harness.untrusted.text import printable
 
 
 def plan(
@@ -39,6 +41,7 @@ def plan(
     from harness.commands import costs
     from harness.execution.run import Run
     from harness.models.placement import devices_of
+    from harness.plan.few_seeds import undecided
 
     on = None if devices is None else devices_of(devices)
     if tensor_parallel and on is None:
@@ -57,6 +60,8 @@ def plan(
 
         foreseen = foresee(planned, on, tflops, tensor_parallel=tensor_parallel)
         described["placement"] = placement_json(foreseen, on)
+    for warning in undecided(planned.plan.spec):
+        print(printable(f"{spec}: warning: {warning}"), file=sys.stderr)
     if as_json:
         print(json.dumps(described, indent=2))
         return

@@ -16,11 +16,12 @@ from harness.untrusted.text import printable
 
 
 def validate(specs: SpecPaths, sets: Sets = None) -> None:
-    """Checks specs and prints every error with its place. Reads the heads of data files, and forwards nothing.
+    """Checks specs and prints every error with its place, and warns of checks that few seeds cannot decide. Reads the heads of data files, and forwards nothing.
 
     Example: `harness validate specs/*.yaml`
     """
     from harness import language
+    from harness.plan.few_seeds import undecided
 
     problems = 0
     for path in specs:
@@ -34,6 +35,8 @@ def validate(specs: SpecPaths, sets: Sets = None) -> None:
             print(
                 f"{printable(str(path))}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
             )
+            for warning in undecided(spec):
+                print(printable(f"{path}: warning: {warning}"), file=sys.stderr)
     if problems:
         raise typer.Exit(EXIT_USAGE)
 

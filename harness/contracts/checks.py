@@ -153,6 +153,10 @@ class Check(Kind, frozen=True, kw_only=True):
     fit_on: ConditionName | None = None
     """Condition that the probe was fitted on; the same one if empty. The pair must be in the spec's `transfer`."""
 
+    of_seeds: ClassVar[bool] = True
+    """Whether a few seeds of a probe that draws random numbers leave it inconclusive. Not so where it draws as many as it needs, counts
+    something else than seeds, or decides without sampling."""
+
     claim: ClassVar[str] = ""
     """The claim in words, with {probe}, {condition} and the other options to fill in."""
 
