@@ -396,7 +396,7 @@ def test_a_conversion_that_takes_more_than_it_may_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control is the same file with the limits that people have."""
-    file = written(tmp_path / "x.gguf", network(num_hidden_layers=1))
+    file = written(tmp_path / "x.gguf", network())
     monkeypatch.setenv("HARNESS_BOUNDS", "0.002")
     with pytest.raises(
         HarnessError,
