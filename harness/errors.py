@@ -16,10 +16,23 @@ EXIT_USAGE = 2
 EXIT_UNFINISHED = 3
 
 
+LONGEST_LINE = 4000
+"""Letters of a line of a message: more are nobody's to read, as where a column's name has a hundred thousand."""
+
+
 class HarnessError(Exception):
     """A failure with a message for the user; the run cannot go on (exit code 3)."""
 
     exit_code = EXIT_UNFINISHED
+
+    def __str__(self) -> str:
+        """The message, with the middle left out of lines that are too long: the place stands before it, the remedy behind."""
+        return "\n".join(map(_shortened, super().__str__().split("\n")))
+
+
+def _shortened(line: str) -> str:
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
 
 
 class UsageError(HarnessError):

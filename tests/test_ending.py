@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -123,3 +124,20 @@ def test_a_store_whose_name_no_disk_takes(tmp_path: Path) -> None:
     process = harness("plan", str(tmp_path / "x.yaml"), "--store", str(tmp_path / ("a" * 300)), stdout=subprocess.PIPE)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 3 and "File name too long" in said and "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit addresses")
+def test_less_address_space_than_libraries_reserve(tmp_path: Path) -> None:
+    """Refused before one of them aborts. The control: a limit that leaves enough is none of our business."""
+    (tmp_path / "x.yaml").write_text("nonsense: 1\n")
+    said = []
+    for gibibytes in (1.5, 64):
+        limit = int(gibibytes * 2**30)
+        process = harness(
+            "run",
+            str(tmp_path / "x.yaml"),
+            preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        )
+        said.append((process.communicate()[1], process.returncode))
+    assert "limited to 1.5 GiB" in said[0][0] and said[0][1] == 3
+    assert "nonsense" in said[1][0] and said[1][1] == 2

@@ -387,3 +387,22 @@ def test_a_converted_folder_that_was_changed_is_not_taken_for_the_file(tmp_path:
         describe(Model(id="x.gguf", dtype="float32"), tmp_path)
     assert conversion.is_ours(card.path)
     assert math.isfinite(card.parameters)
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_a_conversion_that_takes_more_than_it_may_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control is the same file with the limits that people have."""
+    file = written(tmp_path / "x.gguf", network())
+    monkeypatch.setenv("HARNESS_BOUNDS", "0.002")
+    with pytest.raises(
+        HarnessError,
+        match=r"x\.gguf: it (needs|takes) more than [0-9,]+ (MiB of memory|s of the processor); .*_BOUNDS=4$",
+    ):
+        conversion.convert(file)
+    assert not conversion.is_converted(file)
+    monkeypatch.delenv("HARNESS_BOUNDS")
+    assert (conversion.convert(file) / "model.safetensors").is_file()

@@ -98,11 +98,12 @@ def run(
     from harness.machine import aside, library_words, stopping
     from harness.machine.launch import die_with_parent, launch, launched_by_us
     from harness.machine.progress import Reporter
-    from harness.machine.resources import Resources, size_of
+    from harness.machine.resources import Resources, check_address_space, size_of
     from harness.machine.team import launched, membership
 
     if quiet and verbose:
         fail("--quiet asks for less and --verbose for more; leave one of them out")
+    check_address_space()
     if deterministic and threads not in (None, 1):
         fail(f"--deterministic means one thread per process, but --threads says {threads}; leave one of them out")
     if tensor_parallel and processes == 1 and not launched():

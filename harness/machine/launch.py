@@ -13,13 +13,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, EXIT_UNFINISHED, HarnessError
 from harness.machine.resources import cores
+from harness.untrusted import own_python
 
 _PIPE = "HARNESS_PARENT"
 """Names the descriptor of the pipe to the parent."""
@@ -42,11 +42,10 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // processes)),
         _PIPE: str(reading),
     }
-    command = [sys.executable, "-m", "harness", *arguments]
     children = [
         subprocess.Popen(
-            command,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            own_python.command("harness", *arguments),
+            env={**os.environ, **shared, "PYTHONPATH": own_python.path(), "RANK": str(rank), "LOCAL_RANK": str(rank)},
             pass_fds=[reading],
             # A group of its own: Ctrl-C reaches the parent alone, which passes it on once.
             process_group=0,

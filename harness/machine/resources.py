@@ -21,7 +21,10 @@ from contextlib import suppress
 import msgspec
 import psutil
 
-from harness.errors import UsageError
+from harness.errors import MemoryRanOut, UsageError
+
+LEAST_ADDRESSES = 2 * 2**30
+"""Of torch and polars; most of it is reserved and never touched."""
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -97,6 +100,15 @@ def _limit() -> float:
 
     allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
     return math.inf if allowed == resource.RLIM_INFINITY else allowed
+
+
+def check_address_space() -> None:
+    """Raises MemoryRanOut where this process may not have the addresses that its libraries reserve: some of them abort, without an error."""
+    if (allowed := _limit()) < LEAST_ADDRESSES:
+        raise MemoryRanOut(
+            f"the address space of this process is limited to {allowed / 2**30:.1f} GiB, and its libraries reserve "
+            f"{LEAST_ADDRESSES >> 30} GiB before anything is computed; allow more, as with `ulimit -v unlimited`"
+        )
 
 
 def cores() -> int:

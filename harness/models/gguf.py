@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -19,7 +18,9 @@ from harness.code.code_version import code_of
 from harness.code.entries import PARTS
 from harness.errors import HarnessError
 from harness.models.fingerprint import file_sha256
+from harness.models.gguf_worker import limits
 from harness.store import cache_folder
+from harness.untrusted import own_python, worker
 
 ORIGIN = "harness-origin.json"
 """Says which .gguf file a converted folder was made from, and which files were made."""
@@ -75,17 +76,28 @@ def convert(file: Path, progress: Callable[[str, int, int | None], None] | None 
 
 
 def _write(file: Path, folder: Path) -> None:
-    """Convert in a process of its own: see `gguf_worker`."""
-    package = Path(__file__).parents[2]
-    path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        # -P: no module is taken from the folder that we happen to be in, which may be a stranger's.
-        [sys.executable, "-P", "-m", "harness.models.gguf_worker", str(file.resolve()), str(folder)],
-        env=os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"the conversion ended with code {done.returncode}"]
-        raise HarnessError(said[-1] if done.returncode == HarnessError.exit_code else f"{file}: {said[-1]}")
+    """Convert in a process of its own, within limits: see `gguf_worker`."""
+    multiplied = worker.factor()
+    most = limits(file).times(multiplied)
+    waits_s = worker.patience_s(most)
+    try:
+        done = subprocess.run(
+            own_python.command("harness.models.gguf_worker", str(file.resolve()), str(folder), str(multiplied)),
+            env=own_python.bounded_environment(),
+            capture_output=True,
+            check=False,
+            timeout=waits_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise HarnessError(f"{file}: it takes more than {waits_s:,.0f} s by the clock; {worker.MORE}") from error
+    if not done.returncode:
+        return
+    complaints = worker.Remote(done.stderr.decode(errors="replace"))
+    last = (str(complaints).strip().splitlines() or [f"the conversion ended with code {done.returncode}"])[-1]
+    if done.returncode == HarnessError.exit_code:
+        raise HarnessError(last)
+    if reason := worker.exceeded(done.returncode, done.stderr, most):
+        raise HarnessError(
+            f"{file}: {reason}; convert it elsewhere and name the folder, or {worker.MORE}"
+        ) from complaints
+    raise HarnessError(f"{file}: {worker.crashed(done.returncode) if done.returncode < 0 else last}") from complaints

@@ -2,7 +2,8 @@
 
 Its own process, because the library parses the file's vocabulary and its table of names anew at every step, seconds each
 time. Here both are kept, which would be out of place in a program that does other things as well; and the memory is
-given back at the end.
+given back at the end. A stranger may have made the file, so there are limits, as the worker has them (`harness.untrusted.bounded`):
+besides, nothing but the folder is written, no program is started and nobody is spoken to.
 """
 
 from __future__ import annotations
@@ -25,9 +26,16 @@ from harness.models.gguf_file import (
     values,
 )
 from harness.models.gguf_tokenizer import complete, save
+from harness.untrusted import text
+from harness.untrusted.bounded import Limits, bound, settle
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_SECONDS = 60
+_MEBIBYTES = 1024
+_TIMES = 32
+_LONGEST = 2000
 
 
 def write(file: Path, folder: Path) -> None:
@@ -62,10 +70,10 @@ def write(file: Path, folder: Path) -> None:
             empty.tie_weights()
             names = parameters_by_tensor(file, said, tensors, dict(empty.named_parameters()))
             model = AutoModelForCausalLM.from_pretrained(file.parent, config=config, dtype=torch.float32, **where)
+        except HarnessError:
+            raise
         # A stranger's file can make the libraries stumble anywhere.
         except Exception as error:
-            if isinstance(error, HarnessError):
-                raise
             raise HarnessError(f"{file}: this .gguf file cannot be read: {type(error).__name__}: {error}") from error
         # The quantizer belongs to the file that was read; with it the plain weights could not be saved.
         for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
@@ -111,14 +119,27 @@ def _verify(file: Path, folder: Path, model: PreTrainedModel) -> None:
         raise HarnessError(f"{file}: weights are missing after the conversion: {', '.join(sorted(tied)[:4])}")
 
 
-def _main(file: str, folder: str) -> int:
-    import gguf
+def limits(file: Path) -> Limits:
+    """More for larger files: of every byte become at most 32 of float32, which are in memory three times, and once in a file."""
+    mebibytes = -(-file.stat().st_size // 2**20)
+    return Limits(_SECONDS + mebibytes, _MEBIBYTES + 3 * _TIMES * mebibytes, (_MEBIBYTES + _TIMES * mebibytes) << 20)
 
+
+def _main(file: str, folder: str, multiplied: str) -> int:
+    import gguf
+    import safetensors.torch  # noqa: F401 (what is imported is no stranger's, and may be large)
+    import transformers.modeling_utils  # noqa: F401
+
+    most = limits(Path(file)).times(float(multiplied))
+    settle(Path(folder), most.answer_bytes)
+    bound(most)
     vars(gguf).update({name: cache(vars(gguf)[name]) for name in ("GGUFReader", "get_tensor_name_map")})
     try:
         write(Path(file), Path(folder))
     except HarnessError as error:
-        print(error, file=sys.stderr)
+        if isinstance(error.__cause__, MemoryError):
+            raise
+        print(text.line(str(error), _LONGEST), file=sys.stderr)
         return error.exit_code
     return 0
 

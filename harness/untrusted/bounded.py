@@ -29,14 +29,18 @@ HEAD = struct.Struct("<cQ")
 ANSWERED, REFUSED, FAILED, NO_MEMORY, TOO_MUCH = (bytes([code]) for code in b"arfmt")
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_REFUSED = frozenset(
+_CHANGES = frozenset(
     {
-        "os.chmod", "os.chown", "os.exec", "os.fork", "os.forkpty", "os.link", "os.mkdir", "os.posix_spawn", "os.remove", "os.rename",
-        "os.rmdir", "os.spawn", "os.symlink", "os.system", "os.truncate", "socket.bind", "socket.connect", "socket.getaddrinfo",
-        "socket.sendto", "subprocess.Popen",
+        "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate",
     }
 )  # fmt: skip
-"""What Python asks leave for, and never gets here: starting programs, changing files, speaking to anybody."""
+_REFUSED = frozenset(
+    {
+        "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "socket.bind", "socket.connect",
+        "socket.getaddrinfo", "socket.sendto", "subprocess.Popen",
+    }
+)  # fmt: skip
+"""What Python asks leave for, and never gets here: starting programs, speaking to anybody."""
 _MOST_FILES = 256
 _LONGEST = 300
 _LONGEST_TOLD = 50_000
@@ -68,7 +72,7 @@ def serve(calls: BinaryIO, answers: int) -> None:
             _limit(what, resource.RLIM_INFINITY)
         _import(needs)
         limits = pickle.load(calls)
-        _bound(limits)
+        bound(limits)
         kind, answer = _answer(calls)
         if kind == ANSWERED and len(answer) > limits.answer_bytes:
             kind, answer = TOO_MUCH, b""
@@ -98,8 +102,8 @@ def _told(text: str) -> str:
     return text[:_LONGEST_TOLD].encode("utf-8", "backslashreplace").decode()
 
 
-def _bound(limits: Limits) -> None:
-    """The limits of the next call, on top of what earlier ones have used."""
+def bound(limits: Limits) -> None:
+    """The limits of what this process does next, on top of what it has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + limits.seconds))
     if _PAGES.exists():
@@ -114,14 +118,21 @@ def _limit(what: int, most: int) -> None:
     resource.setrlimit(what, (most, hard))
 
 
-def _settle() -> None:
-    """For good: nothing is written to files, few are open, and a crash leaves nothing behind."""
-    tempfile.gettempdir()
-    for what, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, _MOST_FILES)):
+def settle(folder: Path | None = None, most_bytes: int = 0) -> None:
+    """For good: no programs, no connections, few files are open, a crash leaves nothing behind, and nothing is changed but below
+    `folder`, where a file may have so many bytes."""
+    own = None if folder is None else os.path.realpath(folder)
+    # Python looks for a folder by writing files; where one may be changed, it is that one.
+    tempfile.tempdir = own or tempfile.gettempdir()
+    for what, most in (
+        (resource.RLIMIT_FSIZE, most_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, _MOST_FILES),
+    ):
         hard = resource.getrlimit(what)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
-    sys.addaudithook(_refuse)
+    sys.addaudithook(lambda event, args: _refuse(own, event, args))
     # Ctrl-C reaches both processes; only the other knows what has to be finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -140,12 +151,21 @@ def _import(modules: Sequence[str]) -> None:
         _importing = False
 
 
-def _refuse(event: str, args: tuple[Any, ...]) -> None:
+def _refuse(own: str | None, event: str, args: tuple[Any, ...]) -> None:
     """Raises PermissionError for what nobody who parses or renders has to do."""
     if _importing:
         return
-    if event in _REFUSED or (event == "open" and args[0] != os.devnull and (args[2] or 0) & _WRITES):
+    writes = event == "open" and args[0] != os.devnull and (args[2] or 0) & _WRITES
+    # Of what is opened, the path comes first, and then how.
+    changed = args[:1] if writes else args if event in _CHANGES else ()
+    if event in _REFUSED or (changed and not _below(own, changed)):
         raise PermissionError(f"{event} is not for those who read what others wrote")
+
+
+def _below(own: str | None, args: tuple[Any, ...]) -> bool:
+    """Whether all paths that are to be changed lie in the folder."""
+    paths = [os.path.realpath(os.fsdecode(path)) for path in args if isinstance(path, str | bytes | os.PathLike)]
+    return own is not None and bool(paths) and all(path.startswith(own + os.sep) for path in paths)
 
 
 def _write(descriptor: int, content: bytes) -> None:
@@ -159,7 +179,7 @@ def _main(modules: list[str]) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1):
         os.dup2(nothing, standard)
-    _settle()
+    settle()
     _import(modules)
     serve(calls, answers)
 

@@ -25,19 +25,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from harness import errors
 from harness.errors import ColumnsMissing, DataError, HarnessError, UsageError
+from harness.untrusted import own_python
 from harness.untrusted.bounded import ANSWERED, FAILED, HEAD, NO_MEMORY, REFUSED, TOO_MUCH, Limits
 
 T = TypeVar("T")
 
 FACTOR = "HARNESS_BOUNDS"
 """Environment variable: what all limits are multiplied by, for whoever trusts what is read."""
+
+MORE = f"allow four times as much with {FACTOR}=4"
+"""What helps where a limit is too narrow for what is trusted."""
 
 USUAL = Limits()
 
@@ -50,35 +53,6 @@ _KNOWN = {
 }
 """Errors that are made of a message."""
 
-_INHERITED = (
-    "HOME",
-    "LANG",
-    "LD_LIBRARY_PATH",
-    "PATH",
-    "PYTHONHOME",
-    "SYSTEMROOT",
-    "TEMP",
-    "TMP",
-    "TMPDIR",
-    "TZ",
-    "VIRTUAL_ENV",
-)
-"""What the worker sees of the environment: no tokens, no passwords, no addresses."""
-_OWN = {
-    "HF_HUB_OFFLINE": "1",
-    # More threads would reserve address space, of which there is a limit, and use up the processor's time sooner.
-    "MALLOC_ARENA_MAX": "1",
-    "OMP_NUM_THREADS": "1",
-    "POLARS_MAX_THREADS": "1",
-    "PYTHONHASHSEED": "0",
-    "PYTHONUTF8": "1",
-    "RAYON_NUM_THREADS": "1",
-    "RUST_BACKTRACE": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-    # torch._dynamo, which some versions of transformers import, makes its cache's folder at once: one that is there already.
-    "TORCHINDUCTOR_CACHE_DIR": os.sep,
-    "TRANSFORMERS_VERBOSITY": "error",
-}
 _WAITS = 6
 """Seconds by the clock for each of the processor, on a machine that is busy with other things."""
 _BEGINS_S = 60.0
@@ -86,7 +60,10 @@ _BEGINS_S = 60.0
 _LOOKS_S = 0.1
 _KEPT = 8192
 """Bytes that are kept of what the worker's libraries complain of."""
-_OUT_OF_MEMORY = re.compile(rb"memory allocation of|bad_alloc|out of memory|cannot allocate|capacity overflow", re.I)
+_OUT_OF_MEMORY = re.compile(
+    rb"memory allocation of|bad_alloc|out of memory|MemoryError|can(no|')t allocate|not enough memory|capacity overflow",
+    re.I,
+)
 
 
 class Remote(Exception):
@@ -133,6 +110,25 @@ def factor() -> float:
     return float(said)
 
 
+def patience_s(limits: Limits) -> float:
+    """Seconds by the clock that a process with these limits may take, on a machine that is busy with other things."""
+    return _BEGINS_S + _WAITS * limits.seconds
+
+
+def exceeded(code: int, complaints: bytes, limits: Limits) -> str:
+    """Which limit a process exceeded that ended with this exit code and these complaints of its libraries; empty where none."""
+    if code == -signal.SIGXCPU:
+        return f"it takes more than {limits.seconds:,} s of the processor"
+    if code == -signal.SIGKILL:
+        return "the system ended what reads it, as it does where memory runs out"
+    return _memory(limits) if _OUT_OF_MEMORY.search(complaints) else ""
+
+
+def crashed(code: int) -> str:
+    """Of a process that a signal ended."""
+    return f"it crashes the library that reads it ({signal.Signals(-code).name})"
+
+
 class _Worker:
     """One worker after the other, of this process."""
 
@@ -146,19 +142,15 @@ class _Worker:
         if self._process is not None and self._process.poll() is not None:
             self.end()
         if self._process is None:
-            own = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-            path = os.pathsep.join(os.path.abspath(place) for place in own if place)
-            kept = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("LC_")}
             self._complaints = b""
             self._process = subprocess.Popen(
-                # -P: no module is taken from a folder that may be a stranger's. -B: it can write no files.
-                [sys.executable, "-P", "-B", "-m", "harness.untrusted.bounded", *modules],
+                own_python.command("harness.untrusted.bounded", *modules),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 cwd=os.sep,
-                env=kept | _OWN | {"PYTHONPATH": path},
+                env=own_python.bounded_environment(),
             )
         return self._process
 
@@ -222,8 +214,8 @@ class _Worker:
     def _receive(self, process: subprocess.Popen[bytes], limits: Limits) -> tuple[bytes, bytes]:
         """The answer's kind and content. Raises EOFError when the worker has ended, _Exceeded."""
         assert process.stdout is not None and process.stderr is not None
-        patience_s = _BEGINS_S + _WAITS * limits.seconds
-        until = time.monotonic() + patience_s
+        waits_s = patience_s(limits)
+        until = time.monotonic() + waits_s
         before = _resident(process.pid)
         said, size = bytearray(), HEAD.size
         with selectors.DefaultSelector() as both:
@@ -233,7 +225,7 @@ class _Worker:
                 if _resident(process.pid) - before > limits.mebibytes << 20:
                     raise _Exceeded(_memory(limits))
                 if time.monotonic() > until:
-                    raise _Exceeded(f"it takes more than {patience_s:,.0f} s by the clock")
+                    raise _Exceeded(f"it takes more than {waits_s:,.0f} s by the clock")
                 for key, _ in both.select(_LOOKS_S):
                     read = os.read(key.fd, 1 << 20)
                     if key.fileobj is process.stderr:
@@ -260,18 +252,14 @@ class _Worker:
             pass
         code = self.end()
         complaints = Remote(self._complaints.decode(errors="replace"))
-        if code == -signal.SIGXCPU:
-            self._limit(words, f"it takes more than {limits.seconds:,} s of the processor", complaints)
-        if code == -signal.SIGKILL:
-            self._limit(words, "the system ended what reads it, as it does where memory runs out", complaints)
-        if _OUT_OF_MEMORY.search(self._complaints):
-            self._limit(words, _memory(limits), complaints)
+        if reason := exceeded(code, self._complaints, limits):
+            self._limit(words, reason, complaints)
         if code >= 0:
             last = (str(complaints).strip().splitlines() or [""])[-1]
             raise HarnessError(
                 f"the process that reads what others wrote ended with exit code {code}{': ' if last else ''}{last}"
             ) from complaints
-        self._raise(words, f"it crashes the library that reads it ({signal.Signals(-code).name})", complaints)
+        self._raise(words, crashed(code), complaints)
 
     def _failed(
         self, kind: bytes, answer: bytes, limits: Limits, words: tuple[str, str, type[HarnessError]]
@@ -288,7 +276,7 @@ class _Worker:
         self, words: tuple[str, str, type[HarnessError]], reason: str, cause: BaseException | None = None
     ) -> NoReturn:
         before, after, error = words
-        self._raise((before, f"{after}, or allow four times as much with {FACTOR}=4", error), reason, cause)
+        self._raise((before, f"{after}, or {MORE}", error), reason, cause)
 
     def _raise(
         self, words: tuple[str, str, type[HarnessError]], reason: str, cause: BaseException | None = None

@@ -54,7 +54,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"}
 _RUNS = {"os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
 _CONNECTS = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
-_WORKER = ["-P", "-B", "-m", "harness.untrusted.bounded"]
+_WORKER = ["-P", "-m", "harness.untrusted.bounded"]
 """The worker, which refuses by itself to run, change or speak to anything."""
 _STEERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -77,7 +77,7 @@ class Watch:
             self.noted += [f"{event} {path}" for path in paths if not self._may_write(path)]
         elif event in _RUNS:
             program = args[1] if event == "subprocess.Popen" else args
-            if not (isinstance(program, list) and (program[:1] == ["git"] or program[1:5] == _WORKER)):
+            if not (isinstance(program, list) and (program[:1] == ["git"] or program[1:4] == _WORKER)):
                 self.noted.append(f"{event} {program}")
         elif event in _CONNECTS or event == "pickle.find_class":
             self.noted.append(f"{event} {args[1:]}")

@@ -109,6 +109,38 @@ def shadowed_gguf(scene: Scene) -> None:
         scene.write(f"{name}.py", f"open({str(scene.canary)!r}, 'w')\n")
 
 
+def grown_gguf(scene: Scene) -> None:
+    """A file of some hundred bytes that says that it holds a network of a billion layers, a million wide."""
+    gguf(scene)
+
+    def text(said: str) -> bytes:
+        return struct.pack("<Q", len(said)) + said.encode()
+
+    def array(kind: int, values: list[bytes]) -> bytes:
+        return struct.pack("<IQ", kind, len(values)) + b"".join(values)
+
+    whole, real, word, several = 4, 6, 8, 9
+    sizes = {
+        "block_count": 10**9, "embedding_length": 2**20, "context_length": 64, "attention.head_count": 4, "feed_forward_length": 2**20,
+        "rope.dimension_count": 2**18,
+    }  # fmt: skip
+    keys = [
+        ("general.architecture", word, text("llama")),
+        *((f"llama.{name}", whole, struct.pack("<I", size)) for name, size in sizes.items()),
+        ("llama.attention.layer_norm_rms_epsilon", real, struct.pack("<f", 1e-5)),
+        ("llama.rope.freq_base", real, struct.pack("<f", 1e4)),
+        ("tokenizer.ggml.model", word, text("gpt2")),
+        ("tokenizer.ggml.pre", word, text("llama-bpe")),
+        ("tokenizer.ggml.tokens", several, array(word, [text("a"), text("b"), text("ab")])),
+        ("tokenizer.ggml.merges", several, array(word, [text("a b")])),
+        ("tokenizer.ggml.token_type", several, array(5, [struct.pack("<i", 1)] * 3)),
+        ("tokenizer.ggml.bos_token_id", whole, struct.pack("<I", 0)),
+        ("tokenizer.ggml.eos_token_id", whole, struct.pack("<I", 1)),
+    ]
+    content = b"".join(text(name) + struct.pack("<I", kind) + value for name, kind, value in keys)
+    scene.write("model.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, len(keys)) + content + b"\0" * 64)
+
+
 def pipe(name: str) -> Callable[[Scene], None]:
     def spoil(scene: Scene) -> None:
         (scene.inside / "model" / name).unlink()
@@ -274,6 +306,7 @@ MODELS: list[tuple[str, Callable[[Scene], None], str]] = [
     ("weights without end, drawn", random(HUGE), "more than this machine's memory"),
     ("weights without end, and no files of them", config(HUGE), "most weights are not in the files"),
     ("modules beside a .gguf", shadowed_gguf, "model.gguf"),
+    ("a .gguf of a billion layers", grown_gguf, "model.gguf"),
 ]
 
 
