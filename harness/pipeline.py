@@ -65,7 +65,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     noise = plan.add(Noise(spec=spec, states=states))
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention"), noise=noise))
     rows = plan.add(Rows(spec=spec, prompts=prompts, scores=scores, layers=layers))
-    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, looks))
+    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, noise, looks))
     plan.add(Rendered(
         spec=spec, tables=tables, layers=layers, headline=headline, summary=summary, verdicts=verdicts, noise=noise, rows=rows,
         figures=figures, looks=looks, claims=[*left_out, *bed_claims.sentences(plan, store)],

@@ -7,6 +7,7 @@ import polars as pl
 
 from harness.report.outline import ChosenLayer, MetricOutline, Outline, ProbeOutline, Role
 from harness.report.scores import Scores
+from harness.scoring.noise_floor import NoiseFloor
 from harness.scoring.tables import RESULTS, SEEDS
 
 ROLES: tuple[Role, ...] = ("no labels", "labels", "baseline")
@@ -37,7 +38,7 @@ def outline(
     )
 
 
-def scores(of: Outline, layers: int = 5, seeds: int = 6, seed: int = 0) -> Scores:
+def scores(of: Outline, layers: int = 5, seeds: int = 6, seed: int = 0, noise: NoiseFloor | None = None) -> Scores:
     """Probes without labels come to follow the second factor where it stands in the prompts, all others the truth."""
     generator = np.random.default_rng(seed)
     results, each = [], []
@@ -59,6 +60,7 @@ def scores(of: Outline, layers: int = 5, seeds: int = 6, seed: int = 0) -> Score
         of,
         pl.DataFrame(results, schema=dict(RESULTS), orient="row"),
         pl.DataFrame(each, schema=dict(SEEDS), orient="row"),
+        noise=noise,
     )
 
 

@@ -19,6 +19,7 @@ from harness.report import figures
 from harness.report.figures import canvas, palette, selection
 from harness.report.folder import MOST_FIGURES
 from harness.report.scores import Scores
+from harness.scoring.noise_floor import NoiseFloor
 from tests.small_report import outline, scores
 
 LARGEST = outline(22, 20, ("truth", *(f"factor_{k}" for k in range(7))))
@@ -128,6 +129,31 @@ def test_no_panel_is_empty() -> None:
         for of in (Scores(whole.outline, results, seeds), shown)
     ]
     assert axes == [6, 5]
+
+
+def test_the_noise_floor_is_a_strip_under_the_scores_by_layer() -> None:
+    """As high as its step, for each layer of the condition that it was measured on; nothing in the other figures."""
+    below = {"condition_0": (0.0, 0.0004, 0.002, 0.05, 0.3), "condition_1": (0.0, 0.0, 0.02, 0.02, 0.02)}
+    floor = NoiseFloor({(name, layer): one for name, by in below.items() for layer, one in enumerate(by)})
+    without, found = (figures.render(scores(outline(), noise=noise)) for noise in (None, floor))
+    assert "noise" in words(found["layers.svg"].svg.decode())
+    assert "Strip below: the noise floor" in found["layers.svg"].caption
+    dark, pale = (
+        re.findall(f'class="f {look}" d="([^"]+)"', found["layers.svg"].svg.decode()) for look in ("ink", "q")
+    )
+    heights = [[re.findall(r"v(\d+)", one) for one in bars] for bars in (pale, dark)]
+    assert heights == [[["2", "7", "12"], ["2", "12"]], [["18"]]], (
+        "two steps to the pixel; under 0.1, 1 and 10 %, and more"
+    )
+    # Its bars lie side by side, from the first layer to the last.
+    (first, width), *_, (last, final) = [tuple(map(int, at)) for at in re.findall(r"M(\d+) \d+h(\d+)", pale[1])]
+    assert (first + width, final) == (last, pytest.approx(5 / 3 * width, abs=2))
+    # The controls: without it, there is none; on one condition, its column alone has one; and the rest stays as it is.
+    assert "noise" not in words(without["layers.svg"].svg.decode()) and "noise" not in without["layers.svg"].caption
+    alone = NoiseFloor({place: one for place, one in floor.by_place.items() if place[0] == "condition_1"})
+    drawn_alone = figures.render(scores(outline(), noise=alone))["layers.svg"].svg.decode()
+    assert words(drawn_alone).count("noise") == drawn_alone.count('class="f q"') == 1
+    assert found["overview.svg"] == without["overview.svg"] and found["seeds.svg"] == without["seeds.svg"]
 
 
 def test_names_from_strangers_stay_text() -> None:

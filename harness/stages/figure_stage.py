@@ -17,10 +17,12 @@ from harness.report import outline
 from harness.report.content import Report
 from harness.report.figures import DRAWINGS, Drawing, Picture, pictured
 from harness.report.scores import Scores
+from harness.scoring.noise_floor import floor_of
 from harness.scoring.tables import headline_table
 from harness.spec import Spec
 from harness.spec.plain import spec_content
 from harness.stages.layer_stage import Layers
+from harness.stages.noise_stage import Noise
 from harness.stages.repeat_stage import Headlined
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
@@ -48,6 +50,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     """None for a figure that does not show which layers were chosen."""
     headline: Headlined | None
     """Of the summary layers; None for a figure that shows all layers alike."""
+    noise: Noise | None
+    """None for a figure that does not show it."""
     draws: Drawing | Look
 
     @property
@@ -57,7 +61,7 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = () if isinstance(self.draws, Drawing) else self.draws[1]
-        return (self.tables, *(one for one in (self.layers, self.headline) if one is not None), *looked)
+        return (self.tables, *(one for one in (self.layers, self.headline, self.noise) if one is not None), *looked)
 
     def made_from(self) -> Mapping[str, str]:
         return {"content": self.content, **{stage.title: stage.key for stage in self.inputs}}
@@ -103,7 +107,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
             summary_layers=chosen,
         )
         headline = None if self.headline is None else headline_table([run.get(self.headline)])
-        return Scores(outline.of(report), report.results, report.seeds, headline)
+        noise = None if self.noise is None else floor_of(run.get(self.noise))
+        return Scores(outline.of(report), report.results, report.seeds, headline, noise)
 
     def save(self, made: dict[str, Picture], folder: Path) -> Mapping[str, Any]:
         for name, picture in made.items():
@@ -123,7 +128,7 @@ def shown_of(spec: Spec) -> Spec:
 
 
 def figures_asked(
-    spec: Spec, tables: Tables, layers: Layers, headline: Headlined, looks: Sequence[Look]
+    spec: Spec, tables: Tables, layers: Layers, headline: Headlined, noise: Noise, looks: Sequence[Look]
 ) -> Iterator[Pictured]:
     """In the order of the report."""
     spec = shown_of(spec)
@@ -132,10 +137,17 @@ def figures_asked(
         chosen = layers if drawing.layers else None
         yield Pictured(
             name=drawing.name, spec=spec, content=content, tables=tables, layers=chosen,
-            headline=headline if drawing.headline else None, draws=drawing,
+            headline=headline if drawing.headline else None, noise=noise if drawing.noise else None, draws=drawing,
         )  # fmt: skip
     for look in looks:
         if type(look[0]).figures is not Analysis.figures:
             yield Pictured(
-                name=look[0].kind(), spec=spec, content=content, tables=tables, layers=layers, headline=None, draws=look
+                name=look[0].kind(),
+                spec=spec,
+                content=content,
+                tables=tables,
+                layers=layers,
+                headline=None,
+                noise=None,
+                draws=look,
             )

@@ -35,6 +35,8 @@ class Drawing(msgspec.Struct, frozen=True):
     """Whether it shows which layers were chosen."""
     headline: bool = False
     """Whether it shows the scores there, with intervals of all that varies."""
+    noise: bool = False
+    """Whether it shows the noise floor."""
 
     def drawn(self, scores: Scores) -> Iterator[Drawn]:
         if (figure := self.draw(scores)) is not None:
@@ -43,7 +45,7 @@ class Drawing(msgspec.Struct, frozen=True):
 
 DRAWINGS = (
     Drawing("overview", overview.draw, overview.caption, layers=True, headline=True),
-    Drawing("layers", by_layer.draw, by_layer.caption, layers=False),
+    Drawing("layers", by_layer.draw, by_layer.caption, layers=False, noise=True),
     Drawing("seeds", seeds.draw, seeds.caption, layers=True),
 )
 """In the order of the report; those of the analyses follow."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.contracts import ALL_LAYERS
-from harness.report.figures import canvas, finding, grid, selection
+from harness.report.figures import canvas, finding, grid, noise_strip, selection
 from harness.report.intervals import Score
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import listed
@@ -22,8 +22,9 @@ def caption(scores: Scores) -> str:
     transfers, methods = _shown(scores)
     targets = dict.fromkeys(target for transfer in transfers for target in selection.factors(scores, transfer))
     return (
-        f"Score by layer: {scores.headline} on {listed(list(targets))}, means over seeds with intervals. Dashed: chance. Over each panel: "
-        f"at how many layers what is followed.{selection.left_out(scores, transfers, methods, _layered(scores))}"
+        f"Score by layer: {scores.headline} on {listed(list(targets))}, means over seeds with intervals that cover test rows and seeds. "
+        f"Dashed: chance. Over each panel: at how many layers what is followed.{noise_strip.caption(scores, transfers)}"
+        f"{selection.left_out(scores, transfers, methods, _layered(scores))}"
     )
 
 
@@ -51,6 +52,7 @@ def draw(scores: Scores) -> canvas.Surface | None:
             panels=panels,
             told={place: finding.told(counts, most=1) for place, counts in follows.items()},
             bands=sum(map(len, panels.values())) <= _MOST_BANDS,
+            noise={transfer: noise_strip.of_layers(scores, transfer) for transfer in transfers},
         ),
     )
 

@@ -154,6 +154,11 @@ def mark(place: Point, shape: str) -> str:
     return f"M{_unit(place[0])} {_unit(place[1])}{shape}"
 
 
+def box(left: float, top: float, width: float, height: float) -> str:
+    """Path data of an upright rectangle."""
+    return f"M{_unit(left)} {_unit(top)}h{_unit(width)}v{_unit(height)}h{-_unit(width)}z"
+
+
 def key(surface: Surface, x: float, y: float, name: str, factor: int) -> float:
     """A factor's mark and its name; returns where the next one has place."""
     shape = palette.MARKS[factor % len(palette.MARKS)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from harness.report.figures import canvas
+from harness.report.figures import canvas, noise_strip
 from harness.report.intervals import Score
 from harness.report.scores import Scores, Transfer
 
@@ -30,6 +30,8 @@ class Grid(msgspec.Struct, frozen=True):
     """Of a panel, pixels."""
     bands: bool = True
     """Whether intervals are drawn."""
+    noise: Mapping[Transfer, Mapping[float, float]] = {}
+    """By transfer and place, what is drawn as a strip under the lowest panel of its column; see `noise_strip`."""
 
 
 _GAP, _LEFT = 36.0, 44.0
@@ -41,7 +43,8 @@ def draw(scores: Scores, grid: Grid) -> canvas.Surface:
     targets = list(dict.fromkeys(target for lines in grid.panels.values() for target in lines))
     beside = 24 + canvas.LETTER * max(len(canvas.label(target, 20)) for target in targets)
     top, wide = 52.0, (canvas.WIDTH - _LEFT - beside) / len(transfers)
-    surface = canvas.Surface(top + len(methods) * (grid.height + _GAP) + 6, grid.title)
+    strip = noise_strip.HEIGHT if any(grid.noise.values()) else 0.0
+    surface = canvas.Surface(top + len(methods) * (grid.height + _GAP) + 6 + strip, grid.title)
     scored = [score for lines in grid.panels.values() for line in lines.values() for score in line.values()]
     limits = canvas.value_range(
         scores, (v for s in scored for v in ((s.low, s.value, s.high) if grid.bands else (s.value,)))
@@ -71,7 +74,9 @@ def draw(scores: Scores, grid: Grid) -> canvas.Surface:
             told = grid.told[probe, transfer]
             room = int((wide - 6) / (canvas.LETTER - 0.4)) - len(told) - 2
             surface.text(left, panel.top - 5, f"{canvas.label(probe, max(8, room))}: {told}", "s q")
-            _below(panel, named, grid.across if i == lasting[transfer] else "")
+            if noise := grid.noise.get(transfer) if i == lasting[transfer] else None:
+                noise_strip.draw(panel, noise, named=not any(grid.noise.get(one) for one in transfers[:j]))
+            _below(panel, named, grid.across if i == lasting[transfer] else "", strip)
             if j == ending[probe]:
                 last = [
                     (line[max(line)].value, canvas.label(t, 20), canvas.factor_of(scores, t))
@@ -93,10 +98,11 @@ def _panel(panel: canvas.Panel, scores: Scores, lines: Mapping[str, Line], grid:
         panel.line([(x, s.value) for x, s in line.items()], canvas.look_of(canvas.factor_of(scores, target)))
 
 
-def _below(panel: canvas.Panel, named: Mapping[float, str], across: str) -> None:
+def _below(panel: canvas.Panel, named: Mapping[float, str], across: str, strip: float) -> None:
+    """The axis across; its names stand under a strip of so many pixels."""
     panel.scale_below(list(named), named=False)
     if across:
-        bottom = panel.top + panel.height
+        bottom = panel.top + panel.height + strip
         for value, name in named.items():
             panel.surface.text(panel.x(value), bottom + 14, name, "s q", "middle")
         panel.surface.text(panel.left + panel.width / 2, bottom + 28, across, "s q", "middle")
