@@ -79,6 +79,20 @@ def test_a_stopped_run_says_so_and_goes_on(tmp_path: Path, request_to_stop: sign
     assert harness(*command[3:]).returncode == 0
 
 
+def test_the_plan_tells_what_further_draws_cost(tmp_path: Path, tiny_llama: Path) -> None:
+    """Each draw forwards about as much as the first; without further ones, there is no such cost."""
+    spec = write_text(tmp_path, tiny_llama)
+
+    def costs(*more: str) -> dict[str, int]:
+        stages = json.loads(harness("plan", spec, "--json", *more).stdout)["stages"]
+        return {stage["kind"]: stage["tokens"] for stage in stages if "tokens" in stage}
+
+    alone, thrice = costs(), costs("--set", "repeats=3")
+    assert "draws" not in alone and thrice["activations"] == alone["activations"]
+    assert 0 < thrice["draws"] <= 2.2 * alone["activations"]
+    assert thrice["draws"] > costs("--set", "repeats=2")["draws"]
+
+
 def test_plan_in_text_and_json(tmp_path: Path, tiny_llama: Path) -> None:
     spec = write_text(tmp_path, tiny_llama)
     assert "activations" in harness("plan", spec).stdout

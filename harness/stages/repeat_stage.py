@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.execution.run import Run
 from harness.plan.plan import Plan
-from harness.plan.stage import Stage
+from harness.plan.stage import Cost, Stage
 from harness.scoring.over_draws import over_draws
 from harness.spec import Spec
 from harness.stages.fit_stages import Score
@@ -66,6 +66,32 @@ class Headlined(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         made = over_draws([pl.concat(frames) for frames in draws])
         work.counts["rows"] = made.height
         return made
+
+    def cost(self, run: Run) -> Cost:
+        """Of the further draws, all that their scores at summary layers are made from. What several draws share counts once."""
+        found: dict[str, Cost] = {}
+        for plan in self.others:
+            again, waiting = Run(plan, run.store, run.reporter, run.resources), list(plan.of("headline"))
+            while waiting:
+                stage = waiting.pop()
+                if stage.key not in found:
+                    found[stage.key] = stage.cost(again)
+                    waiting += stage.inputs
+        forwarded = [one for one in found.values() if one.tokens is not None]
+        if not forwarded:
+            return Cost(note=f"{len(self.others)} further draws") if self.others else Cost()
+        flops = [one.tflops for one in forwarded]
+        return Cost(
+            rows=sum(one.rows or 0 for one in forwarded),
+            rows_to_do=sum(one.rows_to_do or 0 for one in forwarded),
+            tokens=sum(one.tokens or 0 for one in forwarded),
+            tokens_unshared=sum(one.tokens_unshared or 0 for one in forwarded),
+            passes=sum(one.passes or 0 for one in forwarded),
+            tflops=None if None in flops else round(sum(one or 0.0 for one in flops), 3),
+            stored_mib=round(sum(one.stored_mib or 0.0 for one in forwarded), 1),
+            where=forwarded[0].where,
+            note=f"{len(self.others)} further draws",
+        )
 
     def save(self, made: pl.DataFrame, folder: Path) -> Mapping[str, Any]:
         return reading.save_frames({self.kind: made}, folder)
