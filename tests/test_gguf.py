@@ -397,7 +397,7 @@ def test_a_conversion_that_takes_more_than_it_may_is_one_sentence(
 ) -> None:
     """The control is the same file with the limits that people have."""
     file = written(tmp_path / "x.gguf", network())
-    monkeypatch.setenv("HARNESS_BOUNDS", "0.002")
+    monkeypatch.setenv("HARNESS_BOUNDS", "0.0001")
     with pytest.raises(
         HarnessError,
         match=r"x\.gguf: it (needs|takes) more than [0-9,]+ (MiB of memory|s of the processor); .*_BOUNDS=4$",
