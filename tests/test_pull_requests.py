@@ -141,7 +141,7 @@ def test_what_changed_is_run_compared_and_commented(pulled: Path, tmp_path: Path
     ran = Ran(pulled, tmp_path)
     assert not ran.failed, ran.said
     assert "HEAD^1:reports/small" in ran.comment and "fresh/small" in ran.comment
-    assert "other" not in ran.comment, "it was not changed"
+    assert "fresh/other" not in ran.comment and "**other**" not in ran.comment, "it was not changed"
     assert ran.comment == ran.summary
     assert ran.calls.splitlines()[0] == "python -m pip install elk-harness==0.1.0"
     assert "--body-file difference.md" in ran.calls.splitlines()[1]
@@ -151,8 +151,8 @@ def test_a_stale_report_and_an_unexpected_finding_fail_and_are_commented_all_the
     pulled: Path, tmp_path: Path
 ) -> None:
     stale, other = (pulled / "specs" / f"{name}.yaml" for name in ("stale", "other"))
-    # Another strength is another world; the report that is committed is of the one before.
-    stale.write_text(stale.read_text().replace("truth: 1.0", "truth: 3.0"))
+    # In a world without the truth no probe tracks it; the report that is committed is of the world before.
+    stale.write_text(stale.read_text().replace("truth: 1.0", "truth: 0.01"))
     other.write_text(other.read_text().replace("expect: pass", "expect: fail"))
     commit(pulled)
     ran = Ran(pulled, tmp_path)
