@@ -78,7 +78,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def same_store(stored: Path, own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_STORE", str(stored / "store"))
 
@@ -100,6 +100,7 @@ def test_no_library_speaks_between_the_lines_and_the_log_has_all_of_them(stored:
     assert all(line in said for line in told.splitlines()), "what is shown is logged"
 
 
+@pytest.mark.usefixtures("same_store")
 def test_quiet_says_only_the_checks_and_verbose_says_why(stored: Path) -> None:
     quiet = harness("run", "colours.yaml", "--no-page", "--quiet", folder=stored)
     assert quiet.returncode == 0 and not quiet.stderr
@@ -114,6 +115,7 @@ def test_quiet_says_only_the_checks_and_verbose_says_why(stored: Path) -> None:
     assert both.returncode == 2 and "leave one of them out" in both.stderr
 
 
+@pytest.mark.usefixtures("same_store")
 @pytest.mark.parametrize(
     ("columns", "environment", "drawn"),
     [(80, {}, True), (200, {"CI": "true", "TERM": "dumb"}, False)],
