@@ -49,24 +49,29 @@ def commit(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with a spec, its report, and what `harness init --ci` writes."""
-    top = tmp_path_factory.mktemp("base")
+    """A repository with three specs, reports of two, and what `harness init --ci` writes; its store lies beside it."""
+    top = tmp_path_factory.mktemp("base") / "repository"
+    top.mkdir()
     git(top, "init", "-q", "-b", "main")
     (top / "specs").mkdir()
     (top / "specs" / "small.yaml").write_text(SPEC)
-    (top / "specs" / "other.yaml").write_text(SPEC.replace("name: small", "name: other"))
+    for name in ("stale", "other"):
+        (top / "specs" / f"{name}.yaml").write_text(SPEC.replace("name: small", f"name: {name}"))
     (top / ".gitignore").write_text("*.html\n*.parquet\n")
     made = harness("init", "--ci", "--install", "elk-harness==0.1.0", folder=top)
     assert made.returncode == 0, made.stderr
-    ran = harness("run", "specs/small.yaml", "--quiet", "--no-page", folder=top)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_STORE", str(top.parent / "store"))
+        ran = harness("run", "specs/small.yaml", "specs/stale.yaml", "--quiet", "--no-page", folder=top)
     assert ran.returncode == 0, ran.stderr
     commit(top)
     return top
 
 
 @pytest.fixture
-def pulled(base: Path, tmp_path: Path) -> Path:
-    """A clone, on a branch of its own."""
+def pulled(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone, on a branch of its own, with the store of the base."""
+    monkeypatch.setenv("HARNESS_STORE", str(base.parent / "store"))
     git(tmp_path, "clone", "-q", str(base), "pulled")
     top = tmp_path / "pulled"
     git(top, "switch", "-qc", "change")
@@ -106,7 +111,6 @@ class Ran:
             "COMMENT": str(tmp / "comment.md"),
             "CI": "true",
         }
-        # As if a secret were there: no line of a stranger's job may ask for it.
         for name in ("reports", "comment"):
             self._run(jobs(top)["jobs"][name], top)
         self.comment = (tmp / "comment.md").read_text()
@@ -137,31 +141,24 @@ def test_what_changed_is_run_compared_and_commented(pulled: Path, tmp_path: Path
     ran = Ran(pulled, tmp_path)
     assert not ran.failed, ran.said
     assert "HEAD^1:reports/small" in ran.comment and "fresh/small" in ran.comment
-    assert "other" not in ran.comment, "it was not changed"
+    assert "fresh/other" not in ran.comment and "**other**" not in ran.comment, "it was not changed"
     assert ran.comment == ran.summary
     assert ran.calls.splitlines()[0] == "python -m pip install elk-harness==0.1.0"
     assert "--body-file difference.md" in ran.calls.splitlines()[1]
 
 
-def test_a_report_that_is_not_what_its_spec_gives_fails(pulled: Path, tmp_path: Path) -> None:
-    results = pulled / "reports" / "small" / "results.csv"
-    lines = results.read_text().splitlines(keepends=True)
-    assert any("logistic_regression" in line and "truth" in line for line in lines)
-    spec = pulled / "specs" / "small.yaml"
-    # Another strength is another world; the report that is committed is of the one before.
-    spec.write_text(spec.read_text().replace("truth: 1.0", "truth: 3.0"))
+def test_a_stale_report_and_an_unexpected_finding_fail_and_are_commented_all_the_same(
+    pulled: Path, tmp_path: Path
+) -> None:
+    stale, other = (pulled / "specs" / f"{name}.yaml" for name in ("stale", "other"))
+    # In a world without the truth no probe tracks it; the report that is committed is of the world before.
+    stale.write_text(stale.read_text().replace("truth: 1.0", "truth: 0.01"))
+    other.write_text(other.read_text().replace("expect: pass", "expect: fail"))
     commit(pulled)
     ran = Ran(pulled, tmp_path)
-    assert ran.failed == ["Compare with the base"], ran.said
-    assert "not what the spec gives" in ran.comment
-
-
-def test_an_unexpected_finding_fails_and_is_commented_all_the_same(pulled: Path, tmp_path: Path) -> None:
-    spec = pulled / "specs" / "other.yaml"
-    spec.write_text(spec.read_text().replace("expect: pass", "expect: fail"))
-    commit(pulled)
-    ran = Ran(pulled, tmp_path)
-    assert ran.failed == ["Run what changed"], ran.said
+    assert ran.failed == ["Run what changed", "Compare with the base"], ran.said
+    assert ran.comment.count("not what the spec gives") == 1
+    assert "commit reports/stale" in ran.comment
     assert "**other**: the base has no report of it" in ran.comment
 
 
@@ -181,6 +178,7 @@ def test_a_faulty_spec_stops_at_validation(pulled: Path, tmp_path: Path) -> None
     ran = Ran(pulled, tmp_path)
     assert ran.failed == ["Validate"], ran.said
     assert 'did you mean "mean_difference"' in ran.said
+    assert ran.comment.startswith("A spec is faulty")
 
 
 def test_strangers_run_without_rights_and_the_rest_is_pinned(base: Path) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MOST_METHODS = 40
-_GAP = 2
-"""Columns between two cells."""
+_GAP = 3
+"""Columns between two cells; the last of them is the box's own."""
 
 
 class ScoreTable(msgspec.Struct, frozen=True):
@@ -105,7 +105,7 @@ def _grid(heads: Sequence[str]) -> Table:
 
     table = Table(
         box=box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n"),
-        padding=(0, _GAP, 0, 0),
+        padding=(0, _GAP - 1, 0, 0),
         pad_edge=False,
         show_edge=False,
     )
