@@ -199,7 +199,7 @@ class _Worker:
         words: tuple[str, str, type[HarnessError]],
         limits: Limits,
         needs: tuple[str, ...],
-        budget: Budget | None,
+        budget: Budget | None = None,
     ) -> T:
         limits = limits.times(factor())
         told = limits
