@@ -23,13 +23,14 @@ from harness.untrusted import worker
 from harness.untrusted.bounded import Limits
 from harness.untrusted.chat_template import ChatTemplate
 from harness.untrusted.control_tokens import ControlTokens
-from harness.untrusted.template import FILTERS, Template
+from harness.untrusted.template import FILTERS, Template, Wanted
 
 SMALL = Limits(seconds=1, mebibytes=100, answer_bytes=1 << 20)
 
 
-def call(function, *given, gives=object, limits=SMALL, error=DataError):
-    return worker.call(gives, function, *given, what="x.csv", remedy="take it out", limits=limits, error=error)
+def call(function, *given, gives=object, limits=SMALL, error=DataError, budget=None):
+    words = {"what": "x.csv", "remedy": "take it out"}
+    return worker.call(gives, function, *given, **words, limits=limits, error=error, budget=budget)
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,29 @@ def test_a_crash_a_hang_and_a_bomb_are_one_sentence(function, given, reason) -> 
     ):
         call(function, *given)
     assert call(os.getpid) != before, "the worker was not replaced"
+
+
+def test_calls_that_are_short_end_where_all_of_them_take_too_long() -> None:
+    long, some = Limits(60), range(5_000_000)
+    budget, made = worker.Budget(1), []
+    with pytest.raises(DataError, match="it takes more than 1 s of the processor; take it out, or allow"):
+        while len(made) < 100:
+            made.append(call(sum, some, limits=long, budget=budget))
+    assert made, "the first call took all of it"
+    for _ in range(len(made) + 1):
+        call(sum, some, limits=long)
+
+
+def test_what_is_rendered_in_many_calls_shares_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[worker.Budget | None] = []
+    asked = worker.call
+    monkeypatch.setattr(worker, "call", lambda *given, **more: used.append(more.get("budget")) or asked(*given, **more))
+    Template("main", "{{ text }} {{ answer }}").pairs([Wanted({"text": str(n)}, ["no", "yes"]) for n in range(200)], [])
+    ChatTemplate("{{ messages[0].content }}", {}).render_all(
+        [[{"role": "user", "content": str(n)}] for n in range(200)], {}
+    )
+    assert [len(set(part)) for part in (used[:4], used[4:])] == [1, 1]
+    assert None not in used and len(used) == 8
 
 
 def test_what_takes_too_long_by_the_clock_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

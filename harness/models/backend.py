@@ -29,6 +29,10 @@ _AT_ONCE = 200_000
 """Characters that are encoded in one call of the worker."""
 _ANSWER_BYTES = 24 << 20
 """Two million tokens."""
+_SECONDS, _MOST_SECONDS = 5, 8
+_SECONDS_EACH = 0.5
+"""For each of the calls in which texts are encoded, all together."""
+_MOST_MEBIBYTES, _MOST_READING = 1024, 1280
 _WHOLE = "I"
 
 
@@ -60,7 +64,9 @@ def encode(file: Path, texts: Sequence[str], control: Respelling | None = None) 
     """Tokens of each text, by the tokenizer in a file. Raises HarnessError."""
     found: list[Encoded] = []
     limits = limits_of([file])
-    for part in _parts(texts):
+    parts = _parts(texts)
+    budget = worker.Budget(limits.seconds + _SECONDS_EACH * len(parts))
+    for part in parts:
         packed = worker.call(
             Packed,
             encoded,
@@ -72,6 +78,7 @@ def encode(file: Path, texts: Sequence[str], control: Respelling | None = None) 
             error=HarnessError,
             limits=msgspec.structs.replace(limits, answer_bytes=_ANSWER_BYTES),
             needs=("tokenizers",),
+            budget=budget,
         )
         found += _unpacked(packed)
     return found
@@ -92,10 +99,16 @@ def decode(file: Path, ids: Sequence[int]) -> str:
     )
 
 
-def limits_of(files: Sequence[Path]) -> Limits:
-    """More for larger files, such as those with a vocabulary of hundreds of thousands."""
+def limits_of(files: Sequence[Path], reads: bool = False) -> Limits:
+    """More for larger files, such as those with a vocabulary of hundreds of thousands, but no more than is left of the 20 s and 2 GB
+    that a stranger's model may take, imports included. `reads`: transformers reads them, which keeps everything twice, when
+    less is imported elsewhere."""
     mebibytes = sum(file.stat().st_size for file in files) / 2**20
-    return Limits(int(8 + mebibytes / 2), int(768 + 24 * mebibytes))
+    memory = 768 + 24 * mebibytes
+    return Limits(
+        int(min(_SECONDS + mebibytes / 8, _MOST_SECONDS)),
+        int(min(2 * memory, _MOST_READING) if reads else min(memory, _MOST_MEBIBYTES)),
+    )
 
 
 def encoded(file: Path, texts: Sequence[str], control: Respelling | None) -> Packed:

@@ -25,7 +25,6 @@ from harness.models.identity import tokenizer_identity
 from harness.models.model_folder import tokenizer_files
 from harness.store import cache_folder, content_key
 from harness.untrusted import worker
-from harness.untrusted.bounded import Limits
 from harness.untrusted.control_tokens import ControlTokens
 from harness.untrusted.files import read_json
 
@@ -197,7 +196,6 @@ def prepare(folder: Path, identity: str, trust_remote_code: bool = False) -> Pat
 
 
 def _read_in_worker(folder: Path) -> Read:
-    limits = limits_of(tokenizer_files(folder))
     return worker.call(
         Read,
         read,
@@ -205,7 +203,7 @@ def _read_in_worker(folder: Path) -> Read:
         what=f"{folder}: its tokenizer",
         remedy=REMEDY,
         error=HarnessError,
-        limits=Limits(limits.seconds + 4, 2 * limits.mebibytes, limits.answer_bytes),
+        limits=limits_of(tokenizer_files(folder), reads=True),
         needs=("transformers.models.auto.tokenization_auto",),
     )
 

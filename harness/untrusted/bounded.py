@@ -24,8 +24,8 @@ import msgspec
 
 from harness.errors import ColumnsMissing, DataError, HarnessError
 
-HEAD = struct.Struct("<cQ")
-"""Before each answer: its kind and its length in bytes."""
+HEAD = struct.Struct("<cQd")
+"""Before each answer: its kind, its length in bytes, and the seconds of the processor that it took."""
 ANSWERED, REFUSED, FAILED, NO_MEMORY, TOO_MUCH = (bytes([code]) for code in b"arfmt")
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -72,11 +72,11 @@ def serve(calls: BinaryIO, answers: int) -> None:
             _limit(what, resource.RLIM_INFINITY)
         _import(needs)
         limits = pickle.load(calls)
-        bound(limits)
+        before = bound(limits)
         kind, answer = _answer(calls)
         if kind == ANSWERED and len(answer) > limits.answer_bytes:
             kind, answer = TOO_MUCH, b""
-        _write(answers, HEAD.pack(kind, len(answer)) + answer)
+        _write(answers, HEAD.pack(kind, len(answer), _seconds() - before) + answer)
 
 
 def _answer(calls: BinaryIO) -> tuple[bytes, bytes]:
@@ -102,13 +102,20 @@ def _told(text: str) -> str:
     return text[:_LONGEST_TOLD].encode("utf-8", "backslashreplace").decode()
 
 
-def bound(limits: Limits) -> None:
-    """The limits of what this process does next, on top of what it has used."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + limits.seconds))
+def bound(limits: Limits) -> float:
+    """The limits of what this process does next, on top of what it has used; the seconds of the processor that it has."""
+    used = _seconds()
+    _limit(resource.RLIMIT_CPU, math.ceil(used + limits.seconds))
     if _PAGES.exists():
         now = int(_PAGES.read_text().split()[0]) * resource.getpagesize()
         _limit(resource.RLIMIT_AS, now + (limits.mebibytes << 20))
+    return used
+
+
+def _seconds() -> float:
+    """Of the processor, all threads together, since this process began."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def _limit(what: int, most: int) -> None:

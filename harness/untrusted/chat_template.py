@@ -22,7 +22,16 @@ from jinja2.utils import Namespace
 
 from harness.errors import UsageError
 from harness.untrusted import worker
-from harness.untrusted.jinja import AT_ONCE, FAULTS, LIMITS, MAX_CHARACTERS, Sandbox, check_same_tomorrow, too_long
+from harness.untrusted.jinja import (
+    AT_ONCE,
+    FAULTS,
+    LIMITS,
+    MAX_CHARACTERS,
+    SECONDS_EACH,
+    Sandbox,
+    check_same_tomorrow,
+    too_long,
+)
 
 NOW = datetime(2024, 7, 1)
 """What a template that asks for the time is told."""
@@ -71,6 +80,7 @@ class ChatTemplate:
     ) -> list[Written]:
         """Conversations as texts, rendered in the worker. Raises UsageError where they exceed its limits."""
         found = []
+        budget = worker.Budget(LIMITS.seconds + SECONDS_EACH * len(conversations))
         for start in range(0, len(conversations), AT_ONCE):
             found += worker.call(
                 list[Written],
@@ -82,6 +92,7 @@ class ChatTemplate:
                 remedy="write `chat: false`, or use another model",
                 error=UsageError,
                 limits=LIMITS,
+                budget=budget,
             )
         return found
 

@@ -30,8 +30,11 @@ MAX_SOURCE = 200_000
 MAX_NODES = 10_000
 """Parts of a template. Compiling takes a second for so many."""
 
-LIMITS = Limits(seconds=5, mebibytes=512, answer_bytes=256 << 20)
+LIMITS = Limits(seconds=4, mebibytes=512, answer_bytes=256 << 20)
 """Of some renderings at once."""
+
+SECONDS_EACH = 0.003
+"""Seconds of the processor that a rendering may take on average, besides those of `LIMITS`: of ordinary ones, each takes a tenth."""
 
 AT_ONCE = 64
 """Pairs, or conversations, that are rendered in one call of the worker."""

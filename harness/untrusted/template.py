@@ -25,7 +25,16 @@ from jinja2.runtime import LoopContext, Macro
 from harness.errors import DataError, did_you_mean
 from harness.untrusted import worker
 from harness.untrusted.control_tokens import ControlTokens
-from harness.untrusted.jinja import AT_ONCE, FAULTS, LIMITS, MAX_CHARACTERS, Sandbox, check_same_tomorrow, too_long
+from harness.untrusted.jinja import (
+    AT_ONCE,
+    FAULTS,
+    LIMITS,
+    MAX_CHARACTERS,
+    SECONDS_EACH,
+    Sandbox,
+    check_same_tomorrow,
+    too_long,
+)
 
 VARIABLES = ("answer", "choices", "answer_number", "label_names")
 """What a template may use besides the example's fields."""
@@ -105,6 +114,7 @@ class Template:
     def pairs(self, wanted: Sequence[Wanted], label_names: Sequence[str]) -> list[tuple[Rendered, Rendered]]:
         """Contrast pairs of some examples, rendered in the worker. Raises DataError."""
         found = []
+        budget = worker.Budget(LIMITS.seconds + SECONDS_EACH * len(wanted))
         for start in range(0, len(wanted), AT_ONCE):
             found += worker.call(
                 list[tuple[Rendered, Rendered]],
@@ -115,6 +125,7 @@ class Template:
                 what=self._place(),
                 remedy="write it more simply, or do this in the data",
                 limits=LIMITS,
+                budget=budget,
             )
         return found
 

@@ -15,6 +15,7 @@ runs in it are libraries that strangers feed, not code that strangers wrote.
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import pickle
 import re
@@ -66,6 +67,29 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
+class Budget:
+    """What several calls may take together of the processor's time, each of which may be short and all of which may not end.
+
+    It multiplies as the limits do.
+    """
+
+    def __init__(self, seconds: float):
+        self.seconds = math.ceil(seconds * factor())
+        self._spent = 0.0
+
+    def left(self, limits: Limits) -> Limits:
+        """The limits of the next call."""
+        return msgspec.structs.replace(
+            limits, seconds=max(1, min(limits.seconds, math.ceil(self.seconds - self._spent)))
+        )
+
+    def spend(self, seconds: float) -> None:
+        """Raises _Exceeded where it is spent."""
+        self._spent += seconds
+        if self._spent > self.seconds:
+            raise _Exceeded(_time(self.seconds))
+
+
 class Remote(Exception):
     """What went wrong in the worker: its traceback, or what its libraries complained of."""
 
@@ -89,15 +113,17 @@ def call(
     error: type[HarnessError] = DataError,
     limits: Limits = USUAL,
     needs: tuple[str, ...] = (),
+    budget: Budget | None = None,
 ) -> T:
     """What a function of a module gives, called in the worker.
 
     `what` is what messages call the thing that is read (a file, a template), `remedy` what would work instead. What comes back is
-    checked to be of the type `gives`. `needs` are modules that are imported before the limits hold. Raises the HarnessErrors that the
+    checked to be of the type `gives`. `needs` are modules that are imported before the limits hold, `budget`
+    what this call shares with others. Raises the HarnessErrors that the
     function raises; `error` where it exceeds a limit, crashes, or ends with any other exception.
     """
     with _lock:
-        return _current().call(gives, (function, given), (f"{what}: ", f"; {remedy}", error), limits, needs)
+        return _current().call(gives, (function, given), (f"{what}: ", f"; {remedy}", error), limits, needs, budget)
 
 
 def factor() -> float:
@@ -118,7 +144,7 @@ def patience_s(limits: Limits) -> float:
 def exceeded(code: int, complaints: bytes, limits: Limits) -> str:
     """Which limit a process exceeded that ended with this exit code and these complaints of its libraries; empty where none."""
     if code == -signal.SIGXCPU:
-        return f"it takes more than {limits.seconds:,} s of the processor"
+        return _time(limits.seconds)
     if code == -signal.SIGKILL:
         return "the system ended what reads it, as it does where memory runs out"
     return _memory(limits) if _OUT_OF_MEMORY.search(complaints) else ""
@@ -173,17 +199,23 @@ class _Worker:
         words: tuple[str, str, type[HarnessError]],
         limits: Limits,
         needs: tuple[str, ...],
+        budget: Budget | None = None,
     ) -> T:
         limits = limits.times(factor())
+        told = limits
+        if budget is not None and (limits := budget.left(told)) != told:
+            told = msgspec.structs.replace(told, seconds=budget.seconds)
         process = self.begin(needs)
         assert process.stdin is not None
         try:
             try:
                 for part in (needs, limits, work):
                     _write(process.stdin.fileno(), pickle.dumps(part))
-                kind, answer = self._receive(process, limits)
+                kind, answer, seconds = self._receive(process, limits)
+                if budget is not None:
+                    budget.spend(seconds)
             except (EOFError, BrokenPipeError):
-                self._crashed(limits, words)
+                self._crashed(told, words)
             except _Exceeded as much:
                 self.end()
                 self._limit(words, str(much))
@@ -211,8 +243,8 @@ class _Worker:
             self.end()
             self._raise(words, "what comes of it is damaged", fault)
 
-    def _receive(self, process: subprocess.Popen[bytes], limits: Limits) -> tuple[bytes, bytes]:
-        """The answer's kind and content. Raises EOFError when the worker has ended, _Exceeded."""
+    def _receive(self, process: subprocess.Popen[bytes], limits: Limits) -> tuple[bytes, bytes, float]:
+        """The answer's kind and content, and the seconds of the processor that it took. Raises EOFError when the worker has ended, _Exceeded."""
         assert process.stdout is not None and process.stderr is not None
         waits_s = patience_s(limits)
         until = time.monotonic() + waits_s
@@ -238,7 +270,8 @@ class _Worker:
                         said += read
                     if size == HEAD.size <= len(said):
                         size += min(HEAD.unpack_from(said)[1], limits.answer_bytes)
-        return HEAD.unpack_from(said)[0], bytes(said[HEAD.size :])
+        kind, _, seconds = HEAD.unpack_from(said)
+        return kind, bytes(said[HEAD.size :]), seconds
 
     def _crashed(self, limits: Limits, words: tuple[str, str, type[HarnessError]]) -> NoReturn:
         """The worker has ended in the middle of its work."""
@@ -283,6 +316,10 @@ class _Worker:
     ) -> NoReturn:
         before, after, error = words
         raise error(f"{before}{reason}{after}") from cause
+
+
+def _time(seconds: int) -> str:
+    return f"it takes more than {seconds:,} s of the processor"
 
 
 def _memory(limits: Limits) -> str:
