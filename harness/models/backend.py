@@ -29,7 +29,7 @@ _AT_ONCE = 200_000
 """Characters that are encoded in one call of the worker."""
 _ANSWER_BYTES = 24 << 20
 """Two million tokens."""
-_SECONDS, _MOST_SECONDS = 5, 8
+_SECONDS, _MOST_SECONDS = 5, 6
 _SECONDS_EACH = 0.5
 """For each of the calls in which texts are encoded, all together."""
 _MOST_MEBIBYTES, _MOST_READING = 1024, 1280

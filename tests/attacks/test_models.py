@@ -419,3 +419,18 @@ def test_tokenizers_from_strangers(scene: Scene, name: str, tiny_llama: Path, mo
     scene.assert_unharmed(said)
     assert said.code in (2, 3), said
     assert re.search("tokenizer|prompts are longer than", said.err), said.err
+
+
+def test_a_tokenizer_may_take_more_where_it_is_large_but_never_too_much(tmp_path: Path) -> None:
+    from harness.models.backend import limits_of
+
+    sizes = []
+    for mebibytes in (0, 10, 250):
+        path = tmp_path / f"{mebibytes}.json"
+        path.touch()
+        os.truncate(path, mebibytes << 20)
+        sizes += [limits_of([path]), limits_of([path], reads=True)]
+    memory = [size.mebibytes for size in sizes]
+    assert memory[0] < memory[2] <= memory[4], "an honest large vocabulary has no more than a small one"
+    assert max(memory[::2]) <= 1024 and max(memory) <= 1280, "with 800 MiB of the program itself these are 2 GB"
+    assert max(size.seconds for size in sizes) <= 6
