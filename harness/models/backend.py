@@ -29,7 +29,7 @@ _AT_ONCE = 200_000
 """Characters that are encoded in one call of the worker."""
 _ANSWER_BYTES = 24 << 20
 """Two million tokens."""
-_SECONDS, _MOST_SECONDS = 5, 6
+_SECONDS, _MOST_SECONDS = 4, 5
 _SECONDS_EACH = 0.5
 """For each of the calls in which texts are encoded, all together."""
 _MOST_MEBIBYTES, _MOST_READING = 1024, 1280
@@ -106,7 +106,7 @@ def limits_of(files: Sequence[Path], reads: bool = False) -> Limits:
     mebibytes = sum(file.stat().st_size for file in files) / 2**20
     memory = 768 + 24 * mebibytes
     return Limits(
-        int(min(_SECONDS + mebibytes / 8, _MOST_SECONDS)),
+        int(min(_SECONDS + mebibytes / 16, _MOST_SECONDS)),
         int(min(2 * memory, _MOST_READING) if reads else min(memory, _MOST_MEBIBYTES)),
     )
 
