@@ -396,7 +396,11 @@ def test_a_conversion_that_takes_more_than_it_may_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control is the same file with the limits that people have."""
-    file = written(tmp_path / "x.gguf", network())
+    from transformers import AutoModelForCausalLM
+
+    config = config_of("llama")
+    config.intermediate_size = 1 << 16
+    file = written(tmp_path / "x.gguf", AutoModelForCausalLM.from_config(config).eval())
     monkeypatch.setenv("HARNESS_BOUNDS", "0.0001")
     with pytest.raises(
         HarnessError,

@@ -24,7 +24,7 @@ SPEC = """\
 harness: 1
 name: small
 model: {bed: planted, truth: 1.0, distractor: 4.0}
-data: {limit: 200, split: {train: 0.5, validation: 0.1, test: 0.4}}
+data: {limit: 800, split: {train: 0.5, validation: 0.1, test: 0.4}}
 probes: [mean_difference]
 layer: validation
 checks:
@@ -135,7 +135,7 @@ class Ran:
 
 def test_what_changed_is_run_compared_and_commented(pulled: Path, tmp_path: Path) -> None:
     spec = pulled / "specs" / "small.yaml"
-    spec.write_text(spec.read_text().replace("limit: 200", "limit: 240"))
+    spec.write_text(spec.read_text().replace("limit: 800", "limit: 840"))
     assert harness("run", spec, "--quiet", "--no-page", folder=pulled).returncode == 0
     commit(pulled)
     ran = Ran(pulled, tmp_path)

@@ -29,6 +29,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 """What is part of some stages only, or has a key of its own."""
 
 _OF_ANOTHER = "the result of another stage, whose key is an ingredient"
+_BOUND = "what exceeds a limit makes nothing, and what does not is the same under another one"
 _NOTED = "notes for the manifest what was made, and shows how far it is"
 
 WITHOUT: Mapping[str, str] = {
@@ -42,6 +43,12 @@ WITHOUT: Mapping[str, str] = {
     "plan": "says which stages there are; what a stage makes stands in its own class",
     "untrusted.worker": "where something is done, and how long it may take, makes no difference to what comes of it",
     "untrusted.bounded": "where something is done, and how long it may take, makes no difference to what comes of it",
+    "untrusted.jinja:LIMITS": _BOUND,
+    "untrusted.jinja:SECONDS_EACH": _BOUND,
+    "models.backend:limits_of": _BOUND,
+    "models.backend:_SECONDS_EACH": _BOUND,
+    "models.gguf_worker:limits": _BOUND,
+    "contracts.checks:Check.of_seeds": "warns, before a run, of a check that can decide nothing",
     "execution.record": _NOTED,
     "execution.run:Run.__init__": "holds what the results are made with, none of which is made there",
     "execution.run:Run.get": _OF_ANOTHER,

@@ -45,6 +45,7 @@ def as_data(difference: Difference) -> dict[str, Any]:
                         "metric": plain.line(row.metric),
                         "old": _score(row.old),
                         "new": _score(row.new),
+                        "beyond": row.beyond,
                     }
                     for row in one.rows
                 ],

@@ -126,16 +126,32 @@ def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Dif
     both = [*shown, *deeper]
     samples = old.samples, new.samples
     resampled = [name for name in samples[0] if name in samples[1] and samples[0][name] != samples[1][name]]
-    judged = {key: _judged(key, old, new, key[0] in resampled) for key in both if _moved(key, old, new, tolerance)}
-    found = dict(zip(judged, discoveries.found([chance for _, chance in judged.values()]), strict=True))
+    judged = {
+        key: _judged((key, key), old, new, key[0] in resampled) for key in both if _moved(key, old, new, tolerance)
+    }
+    layers = layers_moved(old.results, new.results)
+    elsewhere = [place for one in layers for row in one.rows for place in [one.places(row)]]
+    across = [_judged(place, old, new, place[0][0] in resampled)[1] for place in elsewhere]
+    beyond = discoveries.found([*(chance for _, chance in judged.values()), *across])
+    found = dict(zip(judged, beyond, strict=False))
+    of_layers = iter(zip(across, beyond[len(judged) :], strict=True))
     moved = [
         Moved(key, old.score(key), new.score(key), None if math.isnan(chance) else found[key], way)
         for key, (way, chance) in judged.items()
     ]
     keys = [*old.checks, *(key for key in new.checks if key not in old.checks)]
     checks = [CheckMoved(key, old.checks.get(key), new.checks.get(key), bool(resampled)) for key in keys]
-    layers = layers_moved(old.results, new.results)
-    elsewhere = {key for one in layers for key in one.keys}
+    layers = tuple(
+        msgspec.structs.replace(
+            one,
+            rows=tuple(
+                msgspec.structs.replace(row, beyond=None if math.isnan(chance) else far)
+                for row, (chance, far) in zip(one.rows, of_layers, strict=False)
+            ),
+        )
+        for one in layers
+    )
+    known = {key for one in layers for key in one.keys}
     return Difference(
         old=old.name,
         new=new.name,
@@ -146,8 +162,8 @@ def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Dif
         compared_deeper=len(deeper),
         values=tuple(check for check in checks if not _differs(check) and _value_moved(check, tolerance)),
         why=tuple(causes(old.made, new.made)),
-        added=tuple(key for key in new.results if not old.has(key) and key not in elsewhere),
-        removed=tuple(key for key in old.results if not new.has(key) and key not in elsewhere),
+        added=tuple(key for key in new.results if not old.has(key) and key not in known),
+        removed=tuple(key for key in old.results if not new.has(key) and key not in known),
         resampled=tuple(resampled),
         unknown=not all(samples),
         layers=layers,
@@ -156,7 +172,8 @@ def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Dif
 
 def exit_code(difference: Difference) -> int:
     """1 when a value moved beyond its interval or a finding or verdict moved, else 0."""
-    alarming = difference.beyond or any(check.alarming for check in difference.checks)
+    moved = difference.beyond or any(row.beyond for one in difference.layers for row in one.rows)
+    alarming = moved or any(check.alarming for check in difference.checks)
     return EXIT_UNEXPECTED if alarming else EXIT_EXPECTED
 
 
@@ -178,17 +195,18 @@ def _value_moved(check: CheckMoved, tolerance: float) -> bool:
     return apart(was, is_now) and abs(was.value - is_now.value) > tolerance
 
 
-def _judged(key: Key, old: ReportFolder, new: ReportFolder, resampled: bool) -> tuple[Way, float]:
-    """How a row is judged, and the probability of such a change where there is none; NaN where it cannot be judged."""
-    was, is_now = old.score(key), new.score(key)
+def _judged(place: tuple[Key, Key], old: ReportFolder, new: ReportFolder, resampled: bool) -> tuple[Way, float]:
+    """How a row is judged, by its place in both reports, and the probability of such a change where there is none; NaN where it
+    cannot be judged."""
+    was, is_now = old.score(place[0]), new.score(place[1])
     if resampled:
-        heads = old.headline.get(key), new.headline.get(key)
+        heads = old.headline.get(place[0]), new.headline.get(place[1])
         if heads[0] is None or heads[1] is None or math.isnan(heads[0].se_training + heads[1].se_training):
             return "other training rows", math.nan
         was, is_now = heads[0].score, heads[1].score
     if not (was.bounded and is_now.bounded):
         return "no interval", math.nan
-    correlation = _correlation(key, old, new, resampled)
+    correlation = _correlation(place[0], old, new, resampled) if place[0] == place[1] else None
     half = math.hypot(reach(was, is_now, correlation or 0.0), _ROUNDING)
     return ("unpaired" if correlation is None else "paired"), discoveries.chance(is_now.value - was.value, half)
 

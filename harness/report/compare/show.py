@@ -152,7 +152,9 @@ def _layers_moved(difference: Difference) -> str:
     ways = list(dict.fromkeys((plain.line(one.old), plain.line(one.new)) for one in difference.layers))
     shown = ", ".join(f"{old} → {new}" for old, new in ways[:3]) + (", …" if len(ways) > 3 else "")
     methods = len({one.probe for one in difference.layers})
-    return f"the summary layer of {_count(methods, 'method')} moved ({shown})"
+    beyond = sum(row.beyond is True for one in difference.layers for row in one.rows)
+    far = f", and {_count(beyond, 'row')} with it beyond the interval" if beyond else ""
+    return f"the summary layer of {_count(methods, 'method')} moved ({shown}){far}"
 
 
 def _at_both(difference: Difference, clean: Clean, most: int | None) -> Iterator[str]:
@@ -160,6 +162,7 @@ def _at_both(difference: Difference, clean: Clean, most: int | None) -> Iterator
     lines = [
         f"{clean(one.probe)} on {clean(Transfer(one.fit_on, one.tested_on).title)}, {clean(row.target)} {clean(row.metric)}: "
         f"{evidence(row.old)} at layer {clean(one.old)} → {evidence(row.new)} at layer {clean(one.new)}"
+        f"{', beyond' if row.beyond else ''}"
         for one in difference.layers
         for row in one.rows
     ]

@@ -18,6 +18,8 @@ class Both(msgspec.Struct, frozen=True):
     metric: str
     old: Score
     new: Score
+    beyond: bool | None = None
+    """Whether the change is beyond its interval; None where that cannot be judged."""
 
 
 class LayerMoved(msgspec.Struct, frozen=True):
@@ -31,14 +33,15 @@ class LayerMoved(msgspec.Struct, frozen=True):
     new: str
     rows: tuple[Both, ...]
 
+    def places(self, row: Both) -> tuple[Key, Key]:
+        """Where a row stands in the old results.csv and in the new one."""
+        method = self.fit_on, self.tested_on, self.probe
+        return (*method, self.old, row.target, row.metric), (*method, self.new, row.target, row.metric)
+
     @property
     def keys(self) -> list[Key]:
         """The rows of results.csv that it is about, of both reports."""
-        return [
-            (self.fit_on, self.tested_on, self.probe, layer, row.target, row.metric)
-            for row in self.rows
-            for layer in (self.old, self.new)
-        ]
+        return [place for row in self.rows for place in self.places(row)]
 
 
 def layers_moved(old: Mapping[Key, Score], new: Mapping[Key, Score]) -> tuple[LayerMoved, ...]:
