@@ -71,3 +71,17 @@ def write_tiny_llama(folder: Path) -> None:
         bos_token_id=0,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
+
+
+SLOW = ("test_processes", "test_survival", "test_fuzzing", "test_elicit", "test_pull_requests")
+"""Files of few and long tests. They begin first, so that no core waits for them in the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Else files of many tests are dealt out first. Older versions of xdist leave the order as it is.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in SLOW)
