@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +11,12 @@ import typer
 from harness import __version__
 from harness.commands import beds, ending, stores
 from harness.commands.completion import completion, ready
+from harness.commands.options import LogFile
 from harness.commands.plans import plan
 from harness.commands.previews import preview
 from harness.commands.reports import compare, diff, report, rows
 from harness.commands.runs import run
 from harness.commands.specs import init, list_, schema, validate
-from harness.untrusted.paths import own_path
 
 app = typer.Typer(
     name="harness",
@@ -39,15 +38,7 @@ for _command in (run, plan, validate, preview, diff, rows, compare, list_, schem
 @app.callback(invoke_without_command=True)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            "--log",
-            parser=own_path,
-            metavar="<path>",
-            help="File to which tracebacks of unforeseen failures are added.",
-        ),
-    ] = None,
+    log: LogFile = None,
 ) -> None:
     ending.Log.path = log
     if version:

@@ -54,6 +54,23 @@ def shown(found: Difference, width: int = 200) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("value", "beyond"), [(("0.5000", "0.4700", "0.5300"), True), (("0.9450", "0.9250", "0.9650"), False)]
+)
+def test_a_row_whose_summary_layer_moved_is_judged(tmp_path: Path, value: tuple[str, str, str], beyond: bool) -> None:
+    ccs = [row.replace(",24,", ",20,") for row in (CCS.format(*value), LOSS.format("0.1000"))]
+    found = difference(tmp_path, (TPC, *ccs))
+    (moved,) = found.layers
+    assert {row.metric: row.beyond for row in moved.rows} == {"accuracy": beyond, "ccs_loss": None} and not found.moved
+    assert exit_code(found) == beyond
+    assert ("1 row with it beyond the interval" in shown(found)) == beyond
+    assert not any(row.beyond for one in compare(*tolerant(tmp_path), tolerance=0.6).layers for row in one.rows)
+
+
+def tolerant(folder: Path) -> tuple[ReportFolder, ReportFolder]:
+    return ReportFolder.open(str(folder / "old")), ReportFolder.open(str(folder / "new"))
+
+
 def test_the_same_is_no_difference(tmp_path: Path) -> None:
     found = difference(tmp_path)
     assert found.nothing

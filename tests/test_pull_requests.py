@@ -222,6 +222,13 @@ def test_the_hook_refuses_a_commit_of_a_faulty_spec(pulled: Path, tmp_path: Path
     assert hooked() == 0
 
 
+def test_a_byte_order_mark_stays_before_the_modeline(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / "x.yaml").write_bytes(b"\xef\xbb\xbf" + SPEC.encode())
+    assert harness("init", "--ci", "--install", "elk-harness==0.1.0", folder=tmp_path).returncode == 0
+    assert (tmp_path / "x.yaml").read_bytes().startswith(b"\xef\xbb\xbf# yaml-language-server")
+
+
 def test_attributes_and_the_schema(base: Path, tmp_path: Path) -> None:
     asked = git(
         base, "check-attr", "merge", "text", "linguist-generated", "--", "reports/small/results.csv"

@@ -44,7 +44,7 @@ WITHOUT: Mapping[str, str] = {
     "untrusted.worker": "where something is done, and how long it may take, makes no difference to what comes of it",
     "untrusted.bounded": "where something is done, and how long it may take, makes no difference to what comes of it",
     "untrusted.jinja:LIMITS": _BOUND,
-    "untrusted.jinja:SECONDS_EACH": _BOUND,
+    "untrusted.jinja:budget_of": _BOUND,
     "models.backend:limits_of": _BOUND,
     "models.backend:_SECONDS_EACH": _BOUND,
     "models.gguf_worker:limits": _BOUND,

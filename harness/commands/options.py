@@ -43,6 +43,18 @@ Out = Annotated[
 ]
 
 
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        parser=own_path,
+        metavar="<path>",
+        help="File to which a run adds all that it shows, or would with --verbose, with the time; and any command the traceback of an "
+        "unforeseen failure.",
+    ),
+]
+
+
 def chosen_store(root: str | None) -> Store:
     from harness.store import store_at
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import UsageError
+from harness.untrusted.files import write_whole
 
 WORKFLOW = ".github/workflows/harness.yaml"
 HOOK = ".githooks/pre-commit"
@@ -22,7 +24,7 @@ _HOOK = """\
 # Written by `harness init --ci`: the specs that are about to be committed are validated. Switched on by
 #   git config core.hooksPath .githooks
 git diff --cached --name-only -z --diff-filter=ACMR -- '*.yaml' '*.yml' |
-  xargs -0 grep -lZE '^harness: *1' /dev/null |
+  xargs -0 grep -lE --null '^harness: *1' /dev/null |
   xargs -0 -r harness validate
 """
 
@@ -117,12 +119,17 @@ def _specs(top: Path) -> list[Path]:
 
 
 def _is_spec(path: Path) -> bool:
-    return any(line.replace(b" ", b"").startswith(b"harness:1") for line in path.read_bytes().splitlines())
+    return any(
+        line.replace(b" ", b"").startswith(b"harness:1")
+        for line in path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+    )
 
 
 def _mark(spec: Path, schema: Path) -> bool:
     text = spec.read_bytes()
     if b"yaml-language-server:" in text:
         return False
-    spec.write_bytes(modeline(spec, schema).encode() + text)
+    # A byte order mark stays at the beginning.
+    bom = codecs.BOM_UTF8 if text.startswith(codecs.BOM_UTF8) else b""
+    write_whole(spec, bom + modeline(spec, schema).encode() + text.removeprefix(bom))
     return True

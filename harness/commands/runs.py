@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands import ending
-from harness.commands.options import Out, Sets, SpecPaths, StoreRoot, chosen_store, fail
+from harness.commands.options import LogFile, Out, Sets, SpecPaths, StoreRoot, chosen_store, fail
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, HarnessError
-from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 if TYPE_CHECKING:
@@ -34,15 +33,7 @@ def run(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also why each stage is made, and what libraries say.")
     ] = False,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            "--log",
-            parser=own_path,
-            metavar="<path>",
-            help="File to which all of that is added, with the time, and the traceback of an unforeseen failure.",
-        ),
-    ] = None,
+    log: LogFile = None,
     since: Annotated[
         str | None,
         typer.Option(

@@ -17,10 +17,11 @@ class _Lines(io.TextIOBase):
         self._begun = ""
 
     def write(self, text: str) -> int:
-        # A bar is drawn again after a carriage return; what counts of it is the last.
-        *whole, self._begun = (self._begun + text).split("\n")
+        *whole, begun = (self._begun + text).split("\n")
         for line in whole:
             self._hand_on(line)
+        # A bar is drawn again after a carriage return; what counts of it is the last.
+        self._begun = "\r".join(begun.rsplit("\r", 2)[-2:])
         return len(text)
 
     def writable(self) -> bool:

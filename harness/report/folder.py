@@ -7,17 +7,16 @@ page: every layer, seed, restart and row. That is many megabytes, and a file in 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from harness.contracts import kind
 from harness.contracts.analysis import OF_EVERY_REPORT
 from harness.errors import HarnessError, UsageError
+from harness.untrusted.files import write_whole
 
 TEXT = "report.md"
 RESULTS = "results.csv"
@@ -75,7 +74,7 @@ def _json(value: Any) -> str:
 def place_page(path: Path, content: bytes) -> Path:
     """Puts report.html alone into a folder that is there already."""
     try:
-        return _put(path, content)
+        return write_whole(path, content)
     except OSError as error:
         raise _explain(error, path.parent) from error
 
@@ -115,26 +114,11 @@ def _check(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def _put_changed(path: Path, content: bytes) -> Path:
-    """As `_put`, but a file that is there with this very content, and is no link, is left as it is."""
+    """As `write_whole`, but a file that is there with this very content, and is no link, is left as it is."""
     with suppress(OSError):
         if not path.is_symlink() and path.stat().st_size == len(content) and path.read_bytes() == content:
             return path
-    return _put(path, content)
-
-
-def _put(path: Path, content: bytes) -> Path:
-    """Beside its place first, then renamed: a reader sees the old file or the new one, never half of one."""
-    draft = path.with_name(f".{path.name}~{uuid4().hex[:8]}")
-    try:
-        # Never through a link that somebody put there: the draft's name is new, and a rename replaces a link itself.
-        with draft.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
+    return write_whole(path, content)
 
 
 def _explain(error: OSError, folder: Path) -> HarnessError:

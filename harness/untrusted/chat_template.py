@@ -27,8 +27,8 @@ from harness.untrusted.jinja import (
     FAULTS,
     LIMITS,
     MAX_CHARACTERS,
-    SECONDS_EACH,
     Sandbox,
+    budget_of,
     check_same_tomorrow,
     too_long,
 )
@@ -80,7 +80,7 @@ class ChatTemplate:
     ) -> list[Written]:
         """Conversations as texts, rendered in the worker. Raises UsageError where they exceed its limits."""
         found = []
-        budget = worker.Budget(LIMITS.seconds + SECONDS_EACH * len(conversations))
+        budget = budget_of(len(conversations))
         for start in range(0, len(conversations), AT_ONCE):
             found += worker.call(
                 list[Written],

@@ -12,6 +12,7 @@ import os
 import stat
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 _LARGE = 64 * 2**20
 _HOLLOW = 100
@@ -78,3 +79,18 @@ def is_irregular(path: Path) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Writes a file beside its place first, then renames it: a reader sees the old file or the new one, never half of one."""
+    draft = path.with_name(f".{path.name}~{uuid4().hex[:8]}")
+    try:
+        # Never through a link that somebody put there: the draft's name is new, and a rename replaces a link itself.
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path

@@ -20,6 +20,7 @@ from jinja2.runtime import Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.untrusted.bounded import Limits
+from harness.untrusted.worker import Budget
 
 MAX_CHARACTERS = 1_000_000
 """Longest rendering."""
@@ -33,11 +34,17 @@ MAX_NODES = 10_000
 LIMITS = Limits(seconds=4, mebibytes=512, answer_bytes=256 << 20)
 """Of some renderings at once."""
 
-SECONDS_EACH = 0.003
+_SECONDS_EACH = 0.003
 """Seconds of the processor that a rendering may take on average, besides those of `LIMITS`: of ordinary ones, each takes a tenth."""
 
 AT_ONCE = 64
 """Pairs, or conversations, that are rendered in one call of the worker."""
+
+
+def budget_of(renderings: int) -> Budget:
+    """What so many renderings may take together."""
+    return Budget(LIMITS.seconds + _SECONDS_EACH * renderings)
+
 
 _PLACE = re.compile(r" at 0x[0-9a-f]{6,16}\b")
 

@@ -30,8 +30,8 @@ from harness.untrusted.jinja import (
     FAULTS,
     LIMITS,
     MAX_CHARACTERS,
-    SECONDS_EACH,
     Sandbox,
+    budget_of,
     check_same_tomorrow,
     too_long,
 )
@@ -114,7 +114,7 @@ class Template:
     def pairs(self, wanted: Sequence[Wanted], label_names: Sequence[str]) -> list[tuple[Rendered, Rendered]]:
         """Contrast pairs of some examples, rendered in the worker. Raises DataError."""
         found = []
-        budget = worker.Budget(LIMITS.seconds + SECONDS_EACH * len(wanted))
+        budget = budget_of(len(wanted))
         for start in range(0, len(wanted), AT_ONCE):
             found += worker.call(
                 list[tuple[Rendered, Rendered]],

@@ -22,7 +22,7 @@ from harness.maths import discoveries
 from harness.maths.pairing import covariance
 from harness.report.compare.paired_rows import Key
 from harness.report.compare.source import CheckRow, ReportFolder
-from harness.report.compare.summary_layers import LayerMoved, layers_moved
+from harness.report.compare.summary_layers import LayerMoved, Place, layers_moved
 from harness.report.compare.why import NOT_SAID, NOTHING_KNOWN, causes
 from harness.report.intervals import Score, apart, reach
 from harness.report.verdicts import UNEXPECTED
@@ -126,31 +126,25 @@ def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Dif
     both = [*shown, *deeper]
     samples = old.samples, new.samples
     resampled = [name for name in samples[0] if name in samples[1] and samples[0][name] != samples[1][name]]
-    judged = {
-        key: _judged((key, key), old, new, key[0] in resampled) for key in both if _moved(key, old, new, tolerance)
-    }
     layers = layers_moved(old.results, new.results)
-    elsewhere = [place for one in layers for row in one.rows for place in [one.places(row)]]
-    across = [_judged(place, old, new, place[0][0] in resampled)[1] for place in elsewhere]
-    beyond = discoveries.found([*(chance for _, chance in judged.values()), *across])
-    found = dict(zip(judged, beyond, strict=False))
-    of_layers = iter(zip(across, beyond[len(judged) :], strict=True))
+    places = [*((key, key) for key in both), *(one.places(row) for one in layers for row in one.rows)]
+    judged = {
+        place: _judged(place, old, new, place[0][0] in resampled)
+        for place in places
+        if _moved(place, old, new, tolerance)
+    }
+    found = discoveries.found([chance for _, chance in judged.values()])
+    beyond = {
+        place: None if math.isnan(chance) else far
+        for (place, (_, chance)), far in zip(judged.items(), found, strict=True)
+    }
     moved = [
-        Moved(key, old.score(key), new.score(key), None if math.isnan(chance) else found[key], way)
-        for key, (way, chance) in judged.items()
+        Moved(key, old.score(key), new.score(key), beyond[key, other], way)
+        for (key, other), (way, _) in judged.items()
+        if key == other
     ]
     keys = [*old.checks, *(key for key in new.checks if key not in old.checks)]
     checks = [CheckMoved(key, old.checks.get(key), new.checks.get(key), bool(resampled)) for key in keys]
-    layers = tuple(
-        msgspec.structs.replace(
-            one,
-            rows=tuple(
-                msgspec.structs.replace(row, beyond=None if math.isnan(chance) else far)
-                for row, (chance, far) in zip(one.rows, of_layers, strict=False)
-            ),
-        )
-        for one in layers
-    )
     known = {key for one in layers for key in one.keys}
     return Difference(
         old=old.name,
@@ -166,7 +160,7 @@ def compare(old: ReportFolder, new: ReportFolder, tolerance: float = 0.0) -> Dif
         removed=tuple(key for key in old.results if not new.has(key) and key not in known),
         resampled=tuple(resampled),
         unknown=not all(samples),
-        layers=layers,
+        layers=tuple(one.judged(beyond) for one in layers),
     )
 
 
@@ -177,8 +171,8 @@ def exit_code(difference: Difference) -> int:
     return EXIT_UNEXPECTED if alarming else EXIT_EXPECTED
 
 
-def _moved(key: Key, old: ReportFolder, new: ReportFolder, tolerance: float) -> bool:
-    was, is_now = old.score(key).value, new.score(key).value
+def _moved(place: Place, old: ReportFolder, new: ReportFolder, tolerance: float) -> bool:
+    was, is_now = old.score(place[0]).value, new.score(place[1]).value
     # Four decimals of a sum of binary ones.
     return (
         was != is_now
@@ -195,7 +189,7 @@ def _value_moved(check: CheckMoved, tolerance: float) -> bool:
     return apart(was, is_now) and abs(was.value - is_now.value) > tolerance
 
 
-def _judged(place: tuple[Key, Key], old: ReportFolder, new: ReportFolder, resampled: bool) -> tuple[Way, float]:
+def _judged(place: Place, old: ReportFolder, new: ReportFolder, resampled: bool) -> tuple[Way, float]:
     """How a row is judged, by its place in both reports, and the probability of such a change where there is none; NaN where it
     cannot be judged."""
     was, is_now = old.score(place[0]), new.score(place[1])

@@ -10,6 +10,9 @@ from harness.contracts import ALL_LAYERS
 from harness.report.compare.paired_rows import Key
 from harness.report.intervals import Score
 
+Place = tuple[Key, Key]
+"""Where a row stands in the old results.csv and in the new one."""
+
 
 class Both(msgspec.Struct, frozen=True):
     """A score at the old summary layer of the old report, and at the new one of the new report."""
@@ -19,7 +22,7 @@ class Both(msgspec.Struct, frozen=True):
     old: Score
     new: Score
     beyond: bool | None = None
-    """Whether the change is beyond its interval; None where that cannot be judged."""
+    """Whether the change is beyond its interval; None where that cannot be judged, or the score did not change."""
 
 
 class LayerMoved(msgspec.Struct, frozen=True):
@@ -33,10 +36,14 @@ class LayerMoved(msgspec.Struct, frozen=True):
     new: str
     rows: tuple[Both, ...]
 
-    def places(self, row: Both) -> tuple[Key, Key]:
-        """Where a row stands in the old results.csv and in the new one."""
+    def places(self, row: Both) -> Place:
         method = self.fit_on, self.tested_on, self.probe
         return (*method, self.old, row.target, row.metric), (*method, self.new, row.target, row.metric)
+
+    def judged(self, beyond: Mapping[Place, bool | None]) -> LayerMoved:
+        """The same with what was found of its rows."""
+        rows = (msgspec.structs.replace(row, beyond=beyond.get(self.places(row))) for row in self.rows)
+        return msgspec.structs.replace(self, rows=tuple(rows))
 
     @property
     def keys(self) -> list[Key]:
