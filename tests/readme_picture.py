@@ -95,11 +95,11 @@ def picture(command: str, middle: list[str], end: list[str]) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text(f"$ {command}", style="bold"))
     for line in middle:
-        console.print(Text.from_ansi(line), soft_wrap=True)
+        console.print(Text.from_ansi(line))
     console.print(Text("⋮", style="dim"))
     # What stood above the moving lines is there still.
     for line in end[len(middle) - 3 :]:
-        console.print(Text.from_ansi(line), soft_wrap=True)
+        console.print(Text.from_ansi(line))
     drawn = console.export_svg(title="harness run", unique_id="run")
     # The fonts would be asked for on the network; a reader's own fixed-width font is as good.
     return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)

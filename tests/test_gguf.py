@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from harness.models.gguf_tokenizer import SPLITS
 from harness.models.gguf_worker import write
 from harness.models.load import load
 from harness.spec import Model
+from harness.untrusted import own_python
 
 WORDS = "the city of Paris is in France true false river house   2024 don't ünï"
 
@@ -390,6 +392,14 @@ def test_a_converted_folder_that_was_changed_is_not_taken_for_the_file(tmp_path:
 
 
 # ---------------------------------------------------------------- limits
+
+
+def test_the_conversion_is_a_program_of_its_own(tmp_path: Path) -> None:
+    """As it is called where nothing else of this program runs: `.ci/run` does."""
+    file = written(tmp_path / "x.gguf", network())
+    program = own_python.command("harness.models.gguf_worker", str(file), str(tmp_path / "converted"))
+    subprocess.run(program, env=own_python.bounded_environment(), check=True, capture_output=True)
+    assert (tmp_path / "converted" / "model.safetensors").is_file()
 
 
 def test_a_conversion_that_takes_more_than_it_may_is_one_sentence(

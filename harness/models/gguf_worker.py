@@ -125,12 +125,13 @@ def limits(file: Path) -> Limits:
     return Limits(_SECONDS + mebibytes, _MEBIBYTES + 3 * _TIMES * mebibytes, (_MEBIBYTES + _TIMES * mebibytes) << 20)
 
 
-def _main(file: str, folder: str, multiplied: str) -> int:
+def _main(file: str, folder: str, multiplied: str = "1") -> int:
     import gguf
     import safetensors.torch  # noqa: F401 (what is imported is no stranger's, and may be large)
     import transformers.modeling_utils  # noqa: F401
 
     most = limits(Path(file)).times(float(multiplied))
+    Path(folder).mkdir(exist_ok=True)
     settle(Path(folder), most.answer_bytes)
     bound(most)
     vars(gguf).update({name: cache(vars(gguf)[name]) for name in ("GGUFReader", "get_tensor_name_map")})
