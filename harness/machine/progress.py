@@ -32,7 +32,7 @@ EVERY_S = 30.0
 WINDOW_S = 30.0
 """The speed is that of so many seconds before now."""
 SHORT_S = 0.5
-"""A stage that takes less is told where details are asked for, and in the log."""
+"""A stage that takes less is told on a terminal only where details are asked for."""
 BAR = 30
 """Columns of a bar, where there are as many."""
 
@@ -266,8 +266,9 @@ class Reporter:
                 self._ended.set()
                 self._ended = None
         if said is not None:
-            # Of short ones there are dozens, which nobody reads.
-            (self.say if stage.seconds >= SHORT_S else self.detail)(f"{stage.title}  {stage.closing}")
+            # Of short ones there are dozens, which nobody who looks on reads.
+            brief = self.live and stage.seconds < SHORT_S
+            (self.detail if brief else self.say)(f"{stage.title}  {stage.closing}")
 
     def _tick(self, ended: threading.Event) -> None:
         """Adds a line each half minute until the stages that are open have ended."""
