@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from harness import __version__
 from harness.commands import beds, ending, stores
 from harness.commands.completion import completion, ready
+from harness.commands.exports import export
 from harness.commands.options import LogFile
 from harness.commands.plans import plan
 from harness.commands.previews import preview
@@ -31,7 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(stores.app, name="store")
 app.add_typer(beds.app, name="bed")
-for _command in (run, plan, validate, preview, diff, rows, compare, list_, schema, init, report, completion):
+for _command in (run, plan, validate, preview, diff, rows, compare, export, list_, schema, init, report, completion):
     app.command(name=_command.__name__.rstrip("_"))(_command)
 
 
@@ -46,8 +48,14 @@ def options(
         raise typer.Exit
 
 
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
 def main() -> None:
     """Entry point: failures become a message and an exit code, never a traceback."""
+    # Closed before it began (`harness … >&-`), a stream is None.
+    sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot show a character shows its number.

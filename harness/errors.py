@@ -62,8 +62,25 @@ class SpecError(UsageError):
     """Every fault found in a spec, all at once."""
 
     def __init__(self, problems: Sequence[Problem]):
-        self.problems = tuple(sorted(set(problems)))
+        # Those of one place stay in their order, as the rows of a file.
+        self.problems = tuple(
+            sorted(dict.fromkeys(problems), key=lambda one: (one.file, one.line, one.column, one.path))
+        )
         super().__init__("\n".join(map(str, self.problems)))
+
+
+class KeyFault(UsageError):
+    """A fault in what a spec says under a key, found where the key's line is not at hand, as in a plan (exit code 2)."""
+
+    def __init__(self, key: str, message: str):
+        """`key` is such as `transfer[0]` or `conditions.main.activations.layers`."""
+        super().__init__(f"{key}: {message}")
+        self.key = key
+        self.message = message
+
+    def inside(self, key: str) -> KeyFault:
+        """The same fault, of a key below another."""
+        return KeyFault(f"{key}.{self.key}", self.message)
 
 
 class DataError(UsageError):
@@ -133,11 +150,18 @@ class ConstantStates(NumericalError):
     """States that do not vary at any layer that was given, so that there is nothing to fit."""
 
 
+_LONG_ENOUGH = 4
+"""Letters of a beginning that tell which name is meant."""
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """The tail of an error about a wrong name: the nearest known one, or all of them."""
     from difflib import get_close_matches
 
     near = get_close_matches(word, known, n=1, cutoff=0.6)
+    begun = [name for name in known if name.startswith(word)]
+    if not near and len(word) >= _LONG_ENOUGH and len(begun) == 1:
+        near = begun
     if near:
         return f'; did you mean "{near[0]}"?'
     return f"; known: {', '.join(known)}" if known else ""

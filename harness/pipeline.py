@@ -14,15 +14,19 @@ import msgspec
 
 from harness import analyses, language
 from harness.errors import UsageError
+from harness.execution.network_stage import networks_asked
 from harness.execution.run import Run
 from harness.machine.progress import Reporter
 from harness.machine.resources import Resources
 from harness.machine.team import Team
 from harness.page.writing import write
 from harness.plan import bed_claims, own_answers
+from harness.plan.few_rows import scarce
 from harness.plan.plan import Plan
+from harness.plan.states_asked import check_states
 from harness.report.manifest import RunOf, maker, manifest_of, new_run
 from harness.report.outcome import Outcome
+from harness.report.overwriting import replaces
 from harness.spec import Spec
 from harness.stages.check_stage import Verdicts
 from harness.stages.figure_stage import figures_asked
@@ -49,23 +53,27 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     With `bring`, assets that are not here are downloaded. Raises UsageError for a model or a data set that cannot be found.
     """
     subjects = {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions}
-    spec, left_out = own_answers.spoken(spec, subjects)
+    check_states(spec, subjects)
+    spec, left_out = own_answers.spoken(spec, subjects, folder)
     plan = Plan(spec, folder, subjects)
     prompts = {one.condition.name: plan.add(one) for one in prompts_asked(plan)}
     taught = {name: plan.add(one) for one in trainings(plan, prompts) for name in one.place}
     plan.subjects |= {name: training.planned(store) for name, training in taught.items()}
-    states = {name: plan.add(one) for one in states_read(plan, prompts, taught) for name in one.place}
+    networks = {name: plan.add(one) for one in networks_asked(plan) for name in one.place}
+    plan.subjects |= {name: subject for name, stage in networks.items() for subject in stage.planned(name, plan, store)}
+    states = {name: plan.add(one) for one in states_read(plan, prompts, taught, networks) for name in one.place}
     fits = {one.place: plan.add(one) for one in fits_asked(spec, states)}
     scores = tuple(plan.add(one) for one in scores_asked(spec, states, fits))
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))
     tables = plan.add(Tables(spec=spec, scores=scores))
     layers = plan.add(Layers(spec=spec, scores=scores))
     headline = headline_asked(plan, scores, lambda other: planned(other, folder, store, bring=bring, progress=progress))
-    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
+    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores, layers=layers))
     noise = plan.add(Noise(spec=spec, states=states))
-    verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=plan.of("intervention"), noise=noise))
+    interventions, measured = plan.of("intervention"), plan.of("measurement")
+    verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=interventions, noise=noise, measured=measured))
     rows = plan.add(Rows(spec=spec, prompts=prompts, scores=scores, layers=layers))
-    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, noise, looks))
+    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, noise, summary, looks))
     plan.add(Rendered(
         spec=spec, tables=tables, layers=layers, headline=headline, summary=summary, verdicts=verdicts, noise=noise, rows=rows,
         figures=figures, looks=looks, claims=[*left_out, *bed_claims.sentences(plan, store)],
@@ -92,10 +100,14 @@ def run(
     store, reporter, resources = store or store_at(), reporter or Reporter(quiet=True), resources or Resources()
     store.maker = maker(this := new_run(time.time(), path))
     spec = language.read(path, sets, text=text)
-    with team.after_first_of_machine() if team else nullcontext():
+    with language.placing(path, sets, text=text), team.after_first_of_machine() if team else nullcontext():
         plan = planned(spec, path.resolve().parent, store, progress=reporter.download)
     if not (cached := store.has(plan.last.kind, plan.last.key)):
         language.read(path, sets, text=text, look=True)
+        for warning in scarce(spec, plan.folder):
+            reporter.say(f"{path}: warning: {warning}")
+    if replaced := replaces(spec, path, out / spec.name):
+        reporter.say(f"{path}: {replaced}")
     resources.apply()
     if resources.tensor_parallel:
         plan.check_split(1 if team is None else len(team.machine()))

@@ -73,8 +73,19 @@ def write_tiny_llama(folder: Path) -> None:
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-SLOW = ("test_processes", "test_survival", "test_fuzzing", "test_elicit", "test_pull_requests")
-"""Files of few and long tests. They begin first, so that no core waits for them in the end."""
+LONGEST = (
+    "test_processes", "test_browser", "test_keys", "test_tensor_parallel", "test_imported", "test_order",
+    "test_survival", "test_outside", "test_elicit", "test_cli", "test_out_of_core", "test_models", "test_selfcheck", "test_probes",
+    "test_reports", "test_stores", "test_scratch", "test_beds", "test_fuzzing", "test_pull_requests", "test_terminal", "test_figures",
+)  # fmt: skip
+"""Files that take longest, by how long. They begin first, so that no core waits for them in the end."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: what waits for a process that was stopped, or for a limit, keeps none from working."""
+    from harness.machine.resources import cores
+
+    return cores() + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -83,5 +94,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are numbered. Named by what they hold, which may be a time, a test would have another name in each worker."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in SLOW)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -41,27 +43,29 @@ def outline(
 def scores(of: Outline, layers: int = 5, seeds: int = 6, seed: int = 0, noise: NoiseFloor | None = None) -> Scores:
     """Probes without labels come to follow the second factor where it stands in the prompts, all others the truth."""
     generator = np.random.default_rng(seed)
-    results, each = [], []
+    results: list[tuple[Any, ...]] = []
+    each: list[pl.DataFrame] = [pl.DataFrame(schema=dict(SEEDS))]
+    every = {"layer": np.repeat([str(layer) for layer in range(layers)], seeds), "seed": np.tile(range(seeds), layers)}
     for fit_on, tested_on in of.transfers:
         for probe in of.probes:
             misled = probe.role == "no labels" and tested_on in of.standing
             for k, target in enumerate(of.targets):
                 top = 0.5 if probe.role == "baseline" or k != (1 if misled else 0) else 0.95
                 for metric in of.metrics:
-                    for layer in range(layers):
-                        level = 0.5 + (top - 0.5) * layer / max(1, layers - 1)
-                        values = np.clip(level + generator.normal(0, 0.01, seeds), 0, 1).round(4)
-                        mean = round(float(values.mean()), 4)
+                    level = 0.5 + (top - 0.5) * np.arange(layers)[:, None] / max(1, layers - 1)
+                    values = np.clip(level + generator.normal(0, 0.01, (layers, seeds)), 0, 1).round(4)
+                    for layer, own in enumerate(values):
+                        mean = round(float(own.mean()), 4)
                         where = (fit_on, tested_on, probe.name, str(layer), target, metric.name)
                         results.append((*where, mean, round(mean - 0.05, 4), round(min(1, mean + 0.05), 4), 100, seeds))
-                        if metric is of.metrics[0]:
-                            each += [(*where, s, v, v - 0.06, v + 0.06, 100) for s, v in enumerate(values.tolist())]
-    return Scores(
-        of,
-        pl.DataFrame(results, schema=dict(RESULTS), orient="row"),
-        pl.DataFrame(each, schema=dict(SEEDS), orient="row"),
-        noise=noise,
-    )
+                    if metric is of.metrics[0]:
+                        value = values.ravel()
+                        same = {"fit_on": fit_on, "tested_on": tested_on, "probe": probe.name}
+                        same |= {"target": target, "metric": metric.name, "n": 100}
+                        found = {**every, "value": value, "low": value - 0.06, "high": value + 0.06}
+                        frame = pl.DataFrame(found).with_columns(**{name: pl.lit(one) for name, one in same.items()})
+                        each.append(frame.select(pl.col(name).cast(kind) for name, kind in SEEDS.items()))
+    return Scores(of, pl.DataFrame(results, schema=dict(RESULTS), orient="row"), pl.concat(each), noise=noise)
 
 
 def rows(of: Outline, count: int = 40, text: str = "Is this one of {} rows?") -> pl.DataFrame:

@@ -243,7 +243,7 @@ def final_norm(model: Any, family: str) -> Callable[[Tensor], Tensor]:
 
 def compare(found: Extracted, table: PromptTable, oracle: Oracle, family: str, token: str, norm: Any) -> float:
     """Largest relative difference of any row at any layer; the last layer is compared after the final norm."""
-    layers = found._bank.layers
+    layers = found._banks.layers
     states, odds = got(found, table, layers)
     worst = 0.0
     for line in table.frame.iter_rows(named=True):
@@ -421,7 +421,7 @@ def test_what_the_fast_ways_guard_against(folders: Callable[[str], Path]) -> Non
 
 
 def rows_of(table: PromptTable) -> list[Row]:
-    return list(row_table([table], "last").rows)
+    return list(row_table([table], EVERYTHING).rows)
 
 
 def apart(left: Tensor, right: Tensor) -> float:
@@ -636,10 +636,10 @@ def test_layers_of_a_spec() -> None:
 def test_templates_that_share_a_beginning_are_shared(folders: Callable[[str], Path]) -> None:
     """Four templates of one text, two answers each: at most 0.35 of the tokens."""
     card = spec_of(folders("llama"))[1]
-    stage = row_table([templates_of(20)], "last")
+    stage = row_table([templates_of(20)], EVERYTHING)
     packed = batches.lay_out(stage, 512, card)
     everything = [batch for shard in packed.shards for batch in shard]
-    found = batches.cost(everything, stage, card, 4)
+    found = batches.cost(everything, stage, card, range(4))
     assert found.tokens <= 0.35 * found.tokens_unshared
     assert sorted(row for batch in everything for row in batch.rows) == list(range(len(stage.rows)))
 
@@ -666,15 +666,15 @@ def test_rows_that_share_next_to_nothing_are_not_packed(folders: Callable[[str],
          "tokens": [1, *random.integers(3, VOCAB, size=600).tolist()]}
         for answer in (0, 1)
     ]  # fmt: skip
-    stage = row_table([PromptTable(pl.DataFrame(lines), (), ("main",))], "last")
+    stage = row_table([PromptTable(pl.DataFrame(lines), (), ("main",))], EVERYTHING)
     (shard,) = batches.lay_out(stage, 4096, card).shards
     assert [len(group.rows) for batch in shard for group in batch.groups] == [1, 1]
 
 
 def test_batches_keep_to_the_budget_and_to_one_order(folders: Callable[[str], Path]) -> None:
     card = spec_of(folders("llama"))[1]
-    one = row_table([table_of(30), table_of(30, words=True)], "last")
-    other = row_table([table_of(30, words=True), table_of(30)], "last")
+    one = row_table([table_of(30), table_of(30, words=True)], EVERYTHING)
+    other = row_table([table_of(30, words=True), table_of(30)], EVERYTHING)
     layouts = [batches.lay_out(stage, 100, card) for stage in (one, other)]
     for shard in layouts[0].shards:
         assert all(batch.longest * len(batch.groups) <= 100 for batch in shard)

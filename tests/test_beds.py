@@ -527,6 +527,7 @@ def test_pinned_weights_are_what_their_note_says(name: str) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", shipped())
+@pytest.mark.slow
 def test_a_pinned_network_says_what_it_was_taught(name: str, tmp_path: Path) -> None:
     from harness import pipeline
 

@@ -20,7 +20,7 @@ from tests.benchmarks import ccs, gpu, logistic, plain_ccs, plain_forward
 from tests.benchmarks.extraction import model_flops
 from tests.benchmarks.growth import exponent
 from tests.benchmarks.race import Taken, race
-from tests.benchmarks.table import at_most, markdown, versus
+from tests.benchmarks.table import at_most, costs, markdown, versus
 
 
 def prompt_table(pairs: int) -> PromptTable:
@@ -116,6 +116,9 @@ def test_exponents_ratios_and_targets() -> None:
     line = versus("x", Taken(1, 2), Taken(3, 2), at_least=5, scale=2)
     assert (line.ratio, line.cpu, line.reached) == ("6×", "2×", True)
     assert versus("x", Taken(1, 2), Taken(3, 2), at_least=5).reached is False
+    more = costs("x", Taken(3, 2), Taken(2, 2), 1.4)
+    assert (more.ratio, more.cpu, more.reached) == ("1.5×", "1×", False)
+    assert costs("x", Taken(3, 2), Taken(2, 2), 1.5).reached is True
     assert at_most("x", 0.5, 0.4, "s").reached is False
     assert "| x |" in markdown([line])
 
@@ -130,4 +133,7 @@ def test_contenders_take_turns() -> None:
 def test_every_part_is_offered() -> None:
     from tests.benchmarks.__main__ import PARTS
 
-    assert set(PARTS) == {"extraction", "ccs", "logistic", "runs", "startup", "growth", "out_of_core", "gpu"}
+    assert set(PARTS) == {
+        *("extraction", "positions", "imported", "ccs", "logistic", "multinomial"),
+        *("runs", "startup", "growth", "out_of_core", "networks", "gpu"),
+    }

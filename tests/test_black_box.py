@@ -13,7 +13,7 @@ from harness import language, pipeline
 from harness.contracts import PromptTable
 from harness.data.quirky import Quirky
 from harness.errors import DataError
-from harness.prompts.contrast_pairs import build
+from harness.prompts.building import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
 from tests.report_tables import full_table
 

@@ -17,8 +17,8 @@ from harness.models.as_text import is_control
 from harness.models.card import describe
 from harness.models.identity import tokenizer_identity
 from harness.models.tokenizer import Tokenizer, load_tokenizer, prepare
+from harness.prompts.building import build
 from harness.prompts.chat import Chat, open_block
-from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
 from harness.untrusted.chat_template import NOW, ChatTemplate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import string
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness import pipeline
+from harness.checks._judging import chance
 from harness.checks.agrees_with_supervised import AgreesWithSupervised
 from harness.checks.as_good_as import AsGoodAs
 from harness.checks.beats_black_box import BeatsBlackBox
@@ -38,9 +40,9 @@ from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
 from harness.checks.tracks_truth import TracksTruth
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
-from harness.contracts import Answers, Check, Erasure, Judgement, kind
+from harness.contracts import Answers, Check, Erasure, Factor, Judgement, kind
 from harness.errors import EXIT_USAGE, CheckError, UsageError
-from harness.maths.estimate import over_seeds
+from harness.maths.estimate import over_seeds, row_mean
 from harness.scoring.score import Labels
 from harness.scoring.tables import checks_table
 from tests.worlds import World
@@ -51,6 +53,9 @@ def random_directions(condition: str = "main") -> World:
 
 
 # (check, world in which it passes, in which it fails, in which it cannot tell)
+OF_PROBES = [name for name in kind.names("checks") if issubclass(kind.find("checks", name), Check)]
+"""Kinds of claims about a probe; those about networks have tests of their own."""
+
 TABLE: dict[str, tuple[Check, World, World, World]] = {
     "beats_random": (
         BeatsRandom(probe="p"),
@@ -263,7 +268,7 @@ for memory, world in zip((0.3, 3.0, 0.8), TABLE["selective"][1:], strict=True):
     world.memory = memory
 
 
-@pytest.mark.parametrize("name", kind.names("checks"))
+@pytest.mark.parametrize("name", OF_PROBES)
 def test_every_check_passes_fails_and_cannot_tell(name: str) -> None:
     check, *worlds = TABLE[name]
     found = [world.decide(check) for world in worlds]
@@ -275,6 +280,39 @@ def test_every_check_passes_fails_and_cannot_tell(name: str) -> None:
         for words in ("p on main", layer, "n = ", "interval"):
             assert words in judgement.why
         assert judgement.why.endswith(".")
+
+
+@pytest.mark.parametrize("name", [n for n in OF_PROBES if TABLE[n][0].of_two])
+@pytest.mark.parametrize("of", ["truth", "fit"])
+def test_answers_without_two_sides_agree_on_nothing(name: str, of: str) -> None:
+    """Of classes, numbers and vectors a score is a size, which is above zero for all probes and seeds."""
+    check, agreeing, *_ = TABLE[name]
+    world = World()
+    world.spec = agreeing.spec
+    several = np.arange(3)
+    for place, labels in agreeing.labels.items():
+        if of == "truth":
+            factors = {"truth": Factor("truth", ("red", "green", "blue"))}
+            truth = {**labels.targets, "truth": several[np.arange(len(labels.group)) % 3]}
+            labels = msgspec.structs.replace(labels, targets=truth, factors=factors)
+        world.labels[place] = labels
+
+    def sized(answers: Answers) -> Answers:
+        return msgspec.structs.replace(answers, score=np.abs(answers.score), outputs=answers.score[..., None])
+
+    for key, one in agreeing.scored.items():
+        target = "truth" if of == "truth" else "word"
+        world.scored[key] = msgspec.structs.replace(one, train=sized(one.train), test=sized(one.test), target=target)
+    assert agreeing.decide(check).finding == "pass", "the control"
+    with pytest.raises(CheckError, match="agreement is of answers of two"):
+        world.decide(check)
+
+
+def test_checks_that_compare_sides_say_so() -> None:
+    """`of_two` lets a spec be refused before anything is fitted."""
+    for name in OF_PROBES:
+        own = type(TABLE[name][0])
+        assert own.of_two == (".sides()" in inspect.getsource(own.decide)), name
 
 
 def latent(said: float = -0.2, known: float = 2.0, left: float = 0.0) -> Judgement:
@@ -346,7 +384,7 @@ def test_easy_to_hard_compares_two_fits() -> None:
         World().add("p", truth=1.0).decide(EasyToHard(probe="p"))
 
 
-@pytest.mark.parametrize("name", [n for n in kind.names("checks") if hasattr(TABLE[n][0], "metric")])
+@pytest.mark.parametrize("name", [n for n in OF_PROBES if hasattr(TABLE[n][0], "metric")])
 def test_auroc_decides_too(name: str) -> None:
     check, *worlds = TABLE[name]
     check = type(check)(**{field: getattr(check, field) for field in check.__struct_fields__} | {"metric": "auroc"})
@@ -354,7 +392,7 @@ def test_auroc_decides_too(name: str) -> None:
     assert found[:2] == ["pass", "fail"]
 
 
-@pytest.mark.parametrize("name", [n for n in kind.names("checks") if n not in (*IDENTITIES, *OF_FITS)])
+@pytest.mark.parametrize("name", [n for n in OF_PROBES if n not in (*IDENTITIES, *OF_FITS)])
 def test_one_group_is_inconclusive_and_says_why(name: str) -> None:
     check, world, _, _ = TABLE[name]
     before = dict(world.labels)
@@ -474,6 +512,14 @@ def test_agreement_is_that_of_all_pairs_and_its_interval_covers() -> None:
     assert 0.92 <= np.mean([e.low <= truth <= e.high for e in hits]) <= 0.995
 
 
+def test_where_chance_is_the_best_that_knows_nothing_only_more_is_a_leak() -> None:
+    for value, both, above in ((-0.3, "fail", "pass"), (0.0, "pass", "pass"), (0.3, "fail", "fail")):
+        rows = np.tile(np.repeat([0.0, 1.0], [50, 50]), (10, 1, 1)) + value
+        measured = msgspec.structs.replace(row_mean(rows, np.arange(100), 0.0, 1.0), drawn=False)
+        found = [chance(measured, 0.15, "a score", only_above=only).finding for only in (False, True)]
+        assert found == [both, above], value
+
+
 def test_shuffles_are_asked_for_at_the_probes_layer_and_once() -> None:
     world = World(layer=3).add("p", truth=2.0)
     evidence = world.evidence
@@ -553,7 +599,7 @@ def test_a_layer_that_is_not_kept_is_said() -> None:
         World().add("p", truth=1.0).decide(TracksTruth(probe="p", over="word", layer=5))
 
 
-@pytest.mark.parametrize("name", kind.names("checks"))
+@pytest.mark.parametrize("name", OF_PROBES)
 def test_every_check_documents_itself_and_names_what_it_needs(name: str) -> None:
     check = TABLE[name][0]
     assert all(option.doc for option in kind.options(type(check)))
@@ -562,7 +608,7 @@ def test_every_check_documents_itself_and_names_what_it_needs(name: str) -> None
     fields = {field for _, field, _, _ in string.Formatter().parse(type(check).claim) if field}
     assert {"probe", "condition"} <= fields <= set(check.__struct_fields__)
     refers = check.refers()
-    assert set(refers) == {"probe", "condition", "target"}
+    assert set(refers) == {"probe", "condition", "target", "measurement"}
     assert "p" in refers["probe"]
     assert "main" in refers["condition"]
     for option, sort in (("against", ("probe", "condition")), ("over", ("target",))):

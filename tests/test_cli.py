@@ -115,6 +115,36 @@ def test_what_few_seeds_cannot_decide_is_said_before_a_run(tmp_path: Path) -> No
         assert "warning: checks" not in enough.stderr
 
 
+def test_few_test_rows_are_warned_of_before_a_run(tmp_path: Path, tiny_llama: Path) -> None:
+    spec = tmp_path / "few.yaml"
+    spec.write_text(
+        f"harness: 1\nname: few\nmodel: {tiny_llama}\ndata: {{source: {{file: few.csv}}}}\n"
+        'prompt: {template: "{{ text }} {{ answer }}", answers: ["no", "yes"]}\nprobes: [mean_difference]\nbaselines: false\n'
+    )
+    commands = (("validate", spec), ("plan", spec), ("run", spec, "--no-page", "--out", tmp_path / "reports"))
+    for rows, warned in ((4, True), (40, False)):
+        lines = [f"the colour of number {n},{n % 2}\n" for n in range(rows)]
+        (tmp_path / "few.csv").write_text(f"text,label\n{''.join(lines)}")
+        for command in commands if warned else commands[:1]:
+            shown = harness(*command)
+            assert shown.returncode == 0, shown.stderr
+            assert ("few.yaml: warning: main has 2 test rows: intervals will be wide" in shown.stderr) == warned, (
+                command
+            )
+
+
+def test_a_report_or_a_method_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    assert "no report cities in reports; there is none yet" in harness("rows", "cities", folder=tmp_path).stderr
+    spec = write_planted(tmp_path)
+    assert harness("run", spec, "--no-page", folder=tmp_path).returncode in (0, 1)
+    said = harness("rows", "plantd", folder=tmp_path).stderr
+    assert 'no report plantd in reports; did you mean "planted"?; there are planted' in said
+    said = harness("rows", "planted", "--probe", "logistic", folder=tmp_path).stderr
+    assert 'no method "logistic" in these rows; did you mean "logistic_regression"?; there are' in said
+    said = harness("rows", "planted", "--probe", "zzz", folder=tmp_path).stderr
+    assert said.count("logistic_regression") == 1 and "known:" not in said
+
+
 def test_the_starter_is_valid_and_is_never_overwritten(tmp_path: Path) -> None:
     assert harness("init", "my-question", folder=tmp_path).returncode == 0
     assert harness("validate", "my-question.yaml", folder=tmp_path).returncode == 0
@@ -140,6 +170,7 @@ def test_wrong_usage_is_refused_with_a_sentence(tmp_path: Path, arguments: tuple
     assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.slow
 def test_a_report_that_is_unchanged_shows_no_difference(tmp_path: Path) -> None:
     spec = write_planted(tmp_path)
     for name in ("a", "b"):

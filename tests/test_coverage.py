@@ -8,11 +8,14 @@ import pytest
 from scipy.stats import binom
 
 from harness.commands.error_rates import error_rates
-from harness.contracts import kind
+from harness.contracts import Check, kind
+from tests.coverage import procedure
 from tests.coverage.__main__ import PAGE, told
 from tests.coverage.cases import CASES, EXACT, Draw, Fits, decide
 from tests.coverage.intervals import SHAPES, VALUES, of_rows, of_seeds
 from tests.coverage.rates import passing, settings
+from tests.coverage.targets import SHAPES as TARGET_SHAPES
+from tests.coverage.targets import covered
 
 ALLOWED = 0.025
 RUNS = 40
@@ -27,6 +30,21 @@ def test_intervals_of_rows_cover(rows: int, size: int) -> None:
     # The control: an interval that covers always says nothing.
     assert min(one.width for one in found) < 0.3
     assert all(one.covered <= 0.999 for one in found if one.truth == 0.5 and rows == 160 and size == 1)
+
+
+@pytest.mark.parametrize("probe", ["mean_difference", "crc_tpc"])
+def test_the_procedure_done_again_is_covered_once_the_training_sample_counts(probe: str) -> None:
+    found = {one.row: one for one in procedure.of_probe(probe, 12)}
+    on_truth = found["truth", "auroc"]
+    assert on_truth.covered[0] <= on_truth.covered[1] and on_truth.covered[1] >= 0.9
+    assert on_truth.apart[1] <= on_truth.apart[0] and on_truth.apart[1] < 0.1
+    if probe == "mean_difference":
+        assert on_truth.covered[0] < 0.7, "by test rows alone it would not be"
+
+
+def test_nothing_is_found_among_runs_of_which_nothing_differs() -> None:
+    without, controlled = procedure.discovered(5, ("mean_difference",))
+    assert controlled == 0 < without
 
 
 def test_intervals_of_seeds_cover() -> None:
@@ -72,7 +90,9 @@ def test_a_check_says_whether_few_seeds_leave_it_inconclusive(name: str) -> None
 
 
 def test_every_check_is_simulated_and_says_its_rates() -> None:
-    assert {*CASES, *EXACT} == set(kind.names("checks"))
+    # Claims about networks are of shares of networks, whose interval is exact, or of means over them.
+    of_probes = {name for name in kind.names("checks") if issubclass(kind.find("checks", name), Check)}
+    assert {*CASES, *EXACT} == of_probes
     rows = told()
     assert {(row["check"], row["fits"], int(row["seeds"])) for row in rows} == {
         (name, fits, seeds) for name, fits, seeds, _ in settings()
@@ -98,3 +118,7 @@ def test_the_page_has_the_tables() -> None:
             assert len(cells) == len(VALUES)
             assert all(int(re.split("–", cell)[0]) >= 93 for cell in cells)
     assert all(f"| `{name}` |" in page for name in CASES)
+    for statistic in covered(2, *TARGET_SHAPES[0]):
+        cells = next(line for line in page.splitlines() if line.startswith(f"| {statistic} |")).split("|")[2:-1]
+        assert len(cells) == len(TARGET_SHAPES)
+        assert all(cell.strip() == "too few" or int(re.split("–", cell)[0]) >= 93 for cell in cells), statistic

@@ -333,11 +333,6 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     ),
     "not JSON": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": \n', r"a\.jsonl:2: not JSON"),
     "no object": ("a.jsonl", b'{"text": "a", "label": 1}\n[1, 2]\n', r"a\.jsonl:2: each line must be one JSON object"),
-    "half a label": (
-        "a.jsonl",
-        b'{"text": "a", "label": 1}\n{"text": "b", "label": 0.5}\n',
-        r"row 2, column \"label\".* 0.5",
-    ),
     "no parquet": ("a.parquet", b"text,label\na,1\n", r"a\.parquet: "),
     "list as text": ("a.jsonl", b'{"text": ["a"], "label": 1}\n', r'column "text" holds List\(String\)'),
     "unknown ending": ("a.ods", b"text,label\n", r'"\.ods" cannot be read; save it as "CSV UTF-8"'),
@@ -452,6 +447,58 @@ def test_a_local_folder_through_datasets(tmp_path: Path, monkeypatch: pytest.Mon
         source("hub", hub="set", split="nowhere").load(0, tmp_path)
     with pytest.raises(DataError, match="does not lie below the folder"):
         source("hub", hub=str(tmp_path / "set")).load(0, tmp_path / "cache")
+
+
+_CARD = "---\n{}\nconfigs: [{{config_name: default, {}data_files: [{{split: train, path: {}}}]}}]\n---\n"
+_FEATURES = "dataset_info: {features: [{name: text, dtype: string}, {name: label, dtype: int64}]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "says"),
+    [
+        *((f"train{ending}", "", f'files ending in "{ending}"') for ending in (".json", ".txt", ".tar", ".xml")),
+        # Former versions of the library know no such file.
+        ("train.h5", "", 'files ending in ".h5"|No .*data files found'),
+        ("train.csv", _CARD.format("", "sep: ';', ", "train.csv"), r"options by which files are read \(sep\)"),
+        ("train.csv", _CARD.format(_FEATURES, "", "train.csv"), r"options by which files are read \(features\)"),
+        ("train.json", _CARD.format("", "field: rows, ", "train.json"), 'files ending in ".json"'),
+        ("train.zip", "", "BadZipFile"),
+    ],
+)
+def test_no_file_of_a_folder_is_read_but_by_our_own_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, card: str, says: str
+) -> None:
+    """A folder may come from a stranger, and the library's readers are bounded by nothing. The control: without the card, it is read."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.csv").write_text("text,label\na,0\nb,1\n")
+    assert source("hub", hub="set").load(0, tmp_path)["text"].to_list() == ["a", "b"]
+    (tmp_path / "set" / "train.csv").rename(tmp_path / "set" / name)
+    if card:
+        (tmp_path / "set" / "README.md").write_text(card)
+    with pytest.raises(DataError, match=says):
+        source("hub", hub="set").load(0, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "refused"), [("parquet", False), ("json", False), ("hdf5", True), ("webdataset", True)]
+)
+def test_sets_of_the_hub_are_read_by_readers_whose_files_name_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, refused: bool
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    builder = type("Builder", (), {"__module__": f"datasets.packaged_modules.{module}.{module}"})
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda **asked: builder())
+    table = {"text": ["a", "b"], "label": [0, 1]}
+    monkeypatch.setattr(datasets, "load_dataset", lambda **asked: datasets.Dataset.from_dict(table))
+    if not refused:
+        assert source("hub", hub="someone/set").load(0, tmp_path)["text"].to_list() == ["a", "b"]
+        return
+    with pytest.raises(
+        DataError, match=f"would read it as {module}, and only arrow, csv, json, parquet, text are read"
+    ):
+        source("hub", hub="someone/set").load(0, tmp_path)
 
 
 def test_rows_that_a_quote_glues_together_are_refused_in_a_folder(

@@ -15,7 +15,7 @@ from harness.contracts import Distractor, PromptTable, Source, kind
 from harness.distractors.explicit_opinion import SENTENCES
 from harness.errors import DataError
 from harness.maths.association import association
-from harness.prompts.contrast_pairs import build
+from harness.prompts.building import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
 
 LITERAL = (

@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 import typer.main
 
-from harness import language
+from harness import language, pipeline
 from harness.cli import app
 from harness.errors import SpecError
+from harness.execution.run import Run
+from harness.machine.resources import Resources
 from harness.report.intervals import Score
 from harness.report.wording import evidence
+from harness.store import Store
 from tests.readme_tables import PAGES, ROOT
 
 LONGEST_README = 160
@@ -58,6 +61,23 @@ def specs_of(page: Path, folder: Path) -> Iterator[Path]:
 def test_every_example_is_a_spec(page: Path, tmp_path: Path) -> None:
     for path in specs_of(page, tmp_path):
         assert language.read(path).probes, path.read_text()
+
+
+def test_the_networks_of_the_examples_can_be_planned(tmp_path: Path) -> None:
+    """Those that are for a larger machine, too: a plan says how long they take, and trains nothing."""
+    page = ROOT / "specs" / "README.md"
+    said = {}
+    for path in specs_of(page, tmp_path):
+        spec = language.read(path)
+        if spec.measurements:
+            plan = pipeline.planned(spec, tmp_path, Store(tmp_path / "store"))
+            run = Run(plan, Store(tmp_path / "store"), resources=Resources(threads=2))
+            said[spec.name] = plan.of("network")[0].cost(run).note
+    assert set(said) >= {"addition", "composition", "published"}
+    assert re.search(
+        r"8 networks of 226,\d+ parameters, 15,000 steps of 3,831 questions.* about \S+ h on 2 threads",
+        said["published"],
+    )
 
 
 def test_a_wrong_example_is_found(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from harness.models.training.elicit import elicit, log_odds
 from harness.models.training.low_rank import insert, parameters_of
 from harness.models.training.two_parts import lower_states, upper_part
 from harness.plan.plan import Plan
-from harness.prompts.contrast_pairs import build
+from harness.prompts.building import build
 from harness.spec import Activations, Condition, Data, Elicit, Model, Prompt
 from harness.store import Store
 from harness.subjects import elicited as training
@@ -326,7 +326,7 @@ def test_each_training_is_done_once_and_answered_from_the_store(ran: Path, monke
     assert all(stored.cached for stored in plan.stored(Store(ran / "store")).values())
     manifest = json.loads((ran / "reports" / "elicit" / "manifest.json").read_text())
     stages = [stage for stage in manifest["stages"] if stage["kind"] == "elicit"]
-    assert [(stage["cached"], stage["rows"]) for stage in stages] == [(False, 64), (False, 64)]
+    assert [(stage["cached"], stage["stages"], stage["rows"]) for stage in stages] == [(False, 2, 128)]
     report = (ran / "reports" / "elicit" / "report.md").read_text()
     assert "elicited for from_checked, misled" in report
     assert "training rows of checked, in 2 steps of 32; loss" in report
@@ -454,6 +454,7 @@ def test_a_training_that_was_killed_leaves_nothing_and_is_done_again(
     assert any("elicit/" in damaged for damaged in store.damaged)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bytes_of_one_also_after_kills(ran: Path, tmp_path: Path) -> None:
     for what, count in (("together", 2), ("killed", 4)):
         command = [sys.executable, "-m", "tests.forked", what, str(count)]
@@ -529,11 +530,17 @@ def test_what_cannot_be_elicited_is_refused_with_its_place(tmp_path: Path, old: 
     assert ".elicit" in str(raised.value) or "conditions" in str(raised.value)
 
 
-def test_rows_of_a_planted_bed_are_no_text(tmp_path: Path) -> None:
+def test_rows_of_a_planted_bed_and_statements_ask_nothing(tmp_path: Path) -> None:
     text = SPEC.replace("on: checked", "on: planted").replace(
         "checked: {data", "planted: {model: {bed: planted}}\n  checked: {data", 1
     )
     with pytest.raises(SpecError, match="token ids of the test bed planted"):
+        language.read(written(tmp_path, text))
+    said = 'said: {prompt: {template: "{{ question }}"}}'
+    text = SPEC.replace("on: checked", "on: said").replace("checked: {data", f"{said}\n  checked: {{data", 1)
+    with pytest.raises(
+        SpecError, match=r"elicit\.on: a network is trained to answer, and the rows of said are statements"
+    ):
         language.read(written(tmp_path, text))
 
 
@@ -553,6 +560,7 @@ def test_what_gives_no_answers_or_has_another_tokenizer_is_refused_before_anythi
         f"""  other:
     model: {{id: {tiny_llama}, dtype: float32}}
     data: {{source: quirky, limit: 40}}
+    activations: {{layers: all}}
     prompt: {{template: "{{{{ question }}}} {{{{ answer }}}}", answers: [N, Y]}}
   ceiling: {{""",
     ).replace("elicit: {steps: 2}", "elicit: {on: other}")

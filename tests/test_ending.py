@@ -111,6 +111,18 @@ def test_output_that_cannot_be_written() -> None:
     assert process.returncode == 3 and "No space left on device" in said and "Traceback" not in said
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+@pytest.mark.parametrize("to", [">&-", ">/dev/full", "2>&-", "2>/dev/full", ">&- 2>&-"])
+@pytest.mark.parametrize(("spec", "code"), [("model: {bed: planted}\n", 0), ("model: {bed: nonsense}\n", 2)])
+def test_the_exit_code_holds_where_nobody_can_be_told(tmp_path: Path, to: str, spec: str, code: int) -> None:
+    (tmp_path / "x.yaml").write_text(f"harness: 1\nname: x\n{spec}probes: [crc_tpc]\n")
+    command = f"{sys.executable} -m harness validate {tmp_path}/x.yaml {to}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    # What cannot be said on a full disk is no finding either.
+    assert done.returncode in ((code, 3) if "full" in to else (code,))
+
+
 def test_a_reader_that_has_gone_is_no_fault() -> None:
     process = harness("schema", stdout=subprocess.PIPE)
     assert process.stdout is not None

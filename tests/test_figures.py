@@ -34,6 +34,7 @@ def words(svg: str) -> list[str]:
     return ["".join(element.itertext()) for element in ET.fromstring(svg).iter() if element.tag.endswith("}text")]
 
 
+@pytest.mark.slow
 def test_figures_are_small_however_large_the_report() -> None:
     largest, small = drawn(scores(LARGEST, layers=31, seeds=50)), drawn(scores(outline()))
     assert len(small) <= len(largest) <= MOST_FIGURES
@@ -46,8 +47,9 @@ def test_figures_are_small_however_large_the_report() -> None:
 
 
 def test_a_panel_has_few_series() -> None:
-    for transfer in scores(LARGEST).transfers:
-        assert len(selection.factors(scores(LARGEST), transfer)) <= selection.MOST_FACTORS
+    large = scores(LARGEST)
+    for transfer in large.transfers:
+        assert len(selection.factors(large, transfer)) <= selection.MOST_FACTORS
 
 
 def test_what_is_shown_hangs_on_no_number() -> None:

@@ -23,7 +23,11 @@ from harness.report import found_nothing
 from harness.scoring.score import Labels, Scored, measure
 from tests.test_planted import World, normalised, world
 
-ON_STATES = tuple(kind for kind in names("probes") if find("probes", kind).reads == "states")
+ON_STATES = tuple(
+    kind
+    for kind in names("probes")
+    if "binary" in find("probes", kind).targets and find("probes", kind).reads == "states"
+)
 BY_CLASS_MEANS: dict[str, dict[str, Any]] = {
     "lda": {},
     "lda of a number": {"shrinkage": 0.3},
@@ -158,11 +162,16 @@ def test_the_report_says_what_found_nothing_and_where() -> None:
         one("crc_tpc", lively),
         msgspec.structs.replace(one("lda", first), tested_on="word"),
     ]
-    why = "answers 0 for all, because what it could go by is no larger than rounding, or the fit no better than a constant; its scores there are those of chance."
+    why = "there they answer 0 for all, because what could be gone by is no larger than rounding, or the fit no better than a constant, and score chance."
     assert found_nothing.sentences(parts) == [
-        f"Fitted on plain, lda and ccs found nothing at layer 0: each {why}",
-        f"Fitted on plain, ccs found nothing at layer 9 with 1 of 4 seeds: it {why}",
+        f"Fitted on plain, lda and ccs found nothing at layer 0: {why}",
+        f"Fitted on plain, ccs found nothing at layer 9 with 1 of 4 seeds: {why}",
     ]
+    elsewhere = [msgspec.structs.replace(part, fit_on="word") for part in parts[:2]]
+    assert (
+        found_nothing.sentences([*parts, *elsewhere])[0]
+        == f"Fitted on plain and word, lda and ccs found nothing at layer 0: {why}"
+    )
     assert found_nothing.sentences(parts[2:3]) == []
 
 
@@ -176,3 +185,22 @@ def test_a_run_says_it(tmp_path: Path) -> None:
     text = (outcome.folder / "report.md").read_text()
     assert "Fitted on main, erased found nothing at layer" in text
     assert "mean_difference found nothing" not in text.replace("erased found", "")
+
+
+def test_a_check_may_look_where_nothing_varies(tmp_path: Path, tiny_llama: Path) -> None:
+    rows = "".join(f"{n} is {'even' if n % 3 else 'odd'}.,{'true' if n % 2 else 'false'}\n" for n in range(60))
+    (tmp_path / "mine.csv").write_text("text,label\n" + rows)
+    path = tmp_path / "still.yaml"
+    # The last token is the same in all prompts: at layer 0 so is its state.
+    path.write_text(
+        f"harness: 1\nname: still\nmodel: {tiny_llama}\ndata: {{source: {{file: mine.csv}}}}\n"
+        "prompt: {template: '{{ text }} {{ answer }}.', answers: ['false', 'true']}\n"
+        "probes: [logistic_regression, {kind: ccs, optimizer: lbfgs}, random]\nseeds: 6\nlayer: 0\nchecks:\n"
+        "  - {kind: beats_random, probe: logistic_regression}\n"
+        "  - {kind: beats_random, probe: ccs}\n"
+        "  - {kind: chance_on_shuffled_labels, probe: logistic_regression}\n"
+        "  - {kind: chance_after_erasure, probe: logistic_regression}\n"
+    )
+    outcome = pipeline.run(path, out=tmp_path / "reports", page=False)
+    assert not set(outcome.checks["finding"][:2]) & {"pass"}
+    assert outcome.checks["value"].abs().max() < 1e-6

@@ -238,6 +238,7 @@ def test_linear_scaling_is_applied(tmp_path: Path, keys: dict[str, Any]) -> None
 # ---------------------------------------------------------------- what is not understood
 
 
+@pytest.mark.slow
 def test_every_key_that_llama_cpp_writes_is_understood_or_refused_by_its_name(tmp_path: Path) -> None:
     """Over all keys that the library of such files knows, each with a value that no tiny network has."""
     names = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import harness
 
 ROOT = Path(harness.__file__).parent
-KINDS = ("data", "distractors", "beds", "normalisations", "probes", "metrics", "checks")
+KINDS = ("data", "distractors", "beds", "normalisations", "probes", "metrics", "measurements", "checks")
 ROOMS = (
     "cli",
     "api",
@@ -32,9 +32,12 @@ ROOMS = (
     "language",
     "scoring",
     "prompts",
+    "imported",
     "kinds",
     "readouts",
     "assets",
+    "networks",
+    "worlds",
     "machine",
     "spec",
     "code",

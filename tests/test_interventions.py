@@ -8,6 +8,8 @@ answer is read; in the other nothing ever reads it. Both are decoded alike; only
 from __future__ import annotations
 
 import json
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -395,8 +397,9 @@ def test_probes_say_whether_they_have_a_direction(name: str) -> None:
     states = torch.randn(2, 40, 2, 6, generator=torch.Generator().manual_seed(0))
     states[:, :, 1] += (2.0 * labels - 1)[:, None]
     pairs = Pairs(
-        states, torch.arange(40) % 2, labels=labels if made.supervised else None, example=torch.arange(40) // 2
-    )
+        states, torch.arange(40) % 2, labels=labels if made.supervised else None, example=torch.arange(40) // 2,
+        values=None if "binary" in made.targets else labels[:, None].float(),
+    )  # fmt: skip
     try:
         readout = made.fit(pairs, [0])
     except HarnessError:
@@ -555,3 +558,101 @@ def test_an_encoder_is_refused_when_it_is_planned(tmp_path: Path) -> None:
     # The control: without the intervention it is planned.
     path.write_text(path.read_text().replace("interventions: [mean_difference]\n", ""))
     assert pipeline.planned(language.read(path, []), tmp_path, Store(tmp_path / "store"))
+
+
+# ---------------------------------------------------------------- directions of statements
+
+STATEMENTS = """
+harness: 1
+name: told
+model: {id: ./idle, dtype: float32}
+data: {source: {file: told.csv, text: word, label: said}, limit: null, split: {train: 0.5, test: 0.5}}
+prompt: {template: "{{ word }} is it so ?", answers: ["no", "yes"]}
+conditions:
+  told: {}
+  code: {data: {source: {label: code}}}
+  asked: {prompt: {template: "{{ word }} is it so ? {{ answer }}"}}
+probes: [mean_difference]
+baselines: false
+layer: 2
+transfer: [{fit_on: told, tested_on: [told]}, {fit_on: code, tested_on: [code]}]
+interventions: [{probe: mean_difference, condition: told, asked_in: asked, random: 24, rows: null}]
+checks:
+  - {kind: direction_is_causal, name: told_acts, probe: mean_difference, condition: told, asked_in: asked}
+  - {kind: direction_is_causal, name: code_acts, probe: mean_difference, condition: code, asked_in: asked}
+"""
+
+
+def write_told(world: Path) -> Path:
+    """The words with the side on which the network says yes, and with the code that it copies and answers nothing from."""
+    from transformers import AutoModelForCausalLM
+
+    embedding = AutoModelForCausalLM.from_pretrained(world / "idle").get_input_embeddings().weight
+    told = [int(embedding[7 + number, SAID] > 0) for number in range(len(WORDS))]
+    lines = [f"{word},{side},{int(word[0] == 'u')}\n" for word, side in zip(WORDS, told, strict=True)]
+    (world / "told.csv").write_text("word,said,code\n" + "".join(lines))
+    path = world / "told.yaml"
+    path.write_text(STATEMENTS)
+    return path
+
+
+def test_a_direction_of_statements_acts_where_something_is_asked(world: Path, tmp_path: Path) -> None:
+    outcome = pipeline.run(write_told(world), out=tmp_path, store=Store(tmp_path / "store"), page=False)
+    why = dict(outcome.checks.select("check", "why").iter_rows())
+    assert "at the last token before the answer in asked" in why["told_acts"]
+    # Both are decoded, and the network answers from one of them.
+    assert "does not act on the answer" in why["code_acts"]
+    slopes = dict(table(outcome, measure="slope", direction="probe").select("fit_on", "value").iter_rows())
+    assert slopes["told"] > 5 * abs(slopes["code"])
+    # What is read at the end of a statement is what the answer is made from: the class means of the states that are moved are those of statements.
+    there = table(outcome, measure="slope", direction="there", fit_on="told")
+    assert slopes["told"] == pytest.approx(there["value"].item(), abs=1e-3)
+    moved, slope = table(outcome, fit_on="told", tested_on="asked", direction="probe"), slopes["told"]
+    untouched = table(outcome, fit_on="told", tested_on="asked", direction="none")["value"].item()
+    for strength, value in moved.filter(measure="log_odds").select("strength", "value").iter_rows():
+        assert value - untouched == pytest.approx(slope * strength, abs=2e-3)
+
+
+def test_statements_are_acted_on_only_where_something_is_asked(world: Path) -> None:
+    text = write_told(world).read_text()
+    for before, after, said in (
+        (
+            ", asked_in: asked, random",
+            ", random",
+            "the rows of condition told are statements, and nobody asks the network anything there",
+        ),
+        ("asked_in: asked, random", "asked_in: code, random", "the rows of condition code are statements"),
+        ("asked_in: asked, random", "asked_in: axed, random", 'no condition "axed"; did you mean "asked"'),
+        ("condition: code, asked_in: asked", "condition: code", "the rows of condition code are statements"),
+        (
+            "asked: {prompt",
+            "asked: {model: ./acting, prompt",
+            "interventions[0].asked_in: asked asks another network than told",
+        ),
+        (
+            "asked: {prompt",
+            "asked: {elicit: {on: asked}, prompt",
+            "checks[1].asked_in: asked asks another network than code",
+        ),
+    ):
+        assert before in text
+        assert said in problems(world, text.replace(before, after))
+    # Where a transfer leads to the network that is asked, a direction of the one may act in the other.
+    both = text.replace("asked: {prompt", "asked: {model: ./acting, prompt").replace(
+        "code: {data", "code: {model: ./acting, data"
+    )
+    assert "asks another network than code" not in problems(world, both)
+    assert "asks another network than told" in problems(world, both)
+
+
+def test_what_is_moved_has_the_layer_of_the_direction(world: Path) -> None:
+    write_told(world)
+    path = world / "layers.yaml"
+    for asked, said in (
+        ("[1]", "interventions[0].asked_in: a probe of told reads layer 2, and asked has the states of layer 1"),
+        ("[2]", ""),
+    ):
+        path.write_text(STATEMENTS.replace("asked: {prompt", f"asked: {{activations: {{layers: {asked}}}, prompt"))
+        refused = pytest.raises(SpecError, match=re.escape(said)) if said else nullcontext()
+        with refused, language.placing(path):
+            pipeline.planned(language.read(path), world, Store(world / "store-layers"))

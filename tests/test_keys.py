@@ -50,7 +50,8 @@ def copied(tmp_path: Path) -> Path:
 
 def planted_spec(folder: Path) -> Path:
     path = folder / "planted.yaml"
-    path.write_text(PLANTED.replace("EXPECTED", "fail") + EXAMINED)
+    several = "mean_difference, {kind: lda, layers: {together: 2}}]"
+    path.write_text(PLANTED.replace("EXPECTED", "fail").replace("mean_difference]", several) + EXAMINED)
     return path
 
 
@@ -108,7 +109,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_an_entry_that_does_not_exist_is_refused() -> None:
-    for entry in ("prompts.contrast_pairs:bild", "promts:build", "fitting.fit:Fitting.fit"):
+    for entry in ("prompts.building:bild", "promts:build", "fitting.fit:Fitting.fit"):
         with pytest.raises(LookupError, match=entry):
             code_of(entry)
 
@@ -155,6 +156,7 @@ def constants(tree: ast.Module) -> Iterator[ast.Constant]:
             yield node
 
 
+@pytest.mark.slow
 def test_a_mutated_constant_changes_what_runs_it_and_nothing_else(copied: Path, entries: Entries) -> None:
     draw = random.Random(14)
     own = closures(entries)
@@ -221,20 +223,23 @@ def test_what_was_in_no_key_is_in_one(
 def test_what_states_and_fits_do_not_depend_on_leaves_their_keys(copied: Path, entries: Entries) -> None:
     edit(
         copied / "contracts" / "checks.py",
-        "class Check(Kind, frozen=True",
-        "class Check(Kind, order=True, frozen=True",
-    )
-    edit(
-        copied / "contracts" / "checks.py",
-        "class Metric(Kind, frozen=True):",
-        "class Metric(Kind, frozen=True, order=True):",
+        "class Check(Claim, frozen=True",
+        "class Check(Claim, order=True, frozen=True",
     )
     edit(copied / "report" / "markdown.py", "return", "print()\n    return")
     for file in (copied / "language").rglob("*.py"):
         file.write_text(f"{file.read_text()}\nMORE = 1\n".replace("return None", "return (None)"))
     found = changed(entries, copied)
     assert {"checks", "report"} <= found
-    assert not found & {"prompts", "elicit", "activations", "fit", "score", "states of a network", "probes ccs"}
+    kept = {"prompts", "elicit", "activations", "fit", "score", "states of a network", "probes ccs"}
+    assert not found & kept
+    edit(
+        copied / "contracts" / "checks.py",
+        "class Metric(Kind, frozen=True):",
+        "class Metric(Kind, frozen=True, order=True):",
+    )
+    # Layers that are fitted together are chosen by one.
+    assert changed(entries, copied) & kept == {"fit"}
 
 
 def test_moved_files_and_better_words_change_nothing(copied: Path, entries: Entries) -> None:

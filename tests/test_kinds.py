@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.contracts import Check, kind, named_by
+from harness.contracts import Check, Claim, kind, named_by
 
 ROOT = Path(kind.__file__).parents[1]
 KINDS = [(folder, name) for folder in kind.FOLDERS for name in kind.names(folder)]
@@ -57,7 +57,7 @@ def test_what_every_check_has_stands_on_the_contract() -> None:
     assert named_by(Check) == {"probe": "probe", "condition": "condition", "fit_on": "condition"}
     for name in kind.names("checks"):
         check = kind.find("checks", name)
-        assert issubclass(check, Check)
+        assert issubclass(check, Claim)
         like_a_name = {"against", "target", "over", "of", "floor", "ceiling", "answers", "asked_in", "erased_on"}
         assert {option.name for option in kind.options(check)} & like_a_name <= set(named_by(check)), name
 

@@ -11,7 +11,7 @@ import sys
 import time
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import msgspec
@@ -41,6 +41,13 @@ name: small
 model: some-model
 data: cities
 probes: [ccs]
+"""
+
+WATCHED = """\
+harness: 1
+name: small
+model: {bed: modular_addition}
+probes: [logistic_regression]
 """
 
 BANANA_SHED = """\
@@ -551,7 +558,7 @@ def test_a_model_may_stand_in_every_condition_and_nowhere_else(tmp_path: Path) -
         ("[ccs]", "[ccs]\nprompt: {answers: [1, No]}", '6:20: prompt.answers[0]: the number 1 stands where text is wanted; quote it: "1"'),
         ("[ccs]", "[ccs]\nprompt: {answers: [No]}", "6:19: prompt.answers: at least two answers are needed; index = label, as in [No, Yes]"),
         ("[ccs]", "[ccs]\nprompt: {answers: [No, No]}", "6:24: prompt.answers[1]: the answer No stands here twice; take one of them out"),
-        ("[ccs]", "[ccs]\nprompt: {template: hello}", "6:20: prompt.template: the template cannot be used: the answer is nowhere in it; add {{ answer }} where it belongs"),
+        ("[ccs]", "[ccs]\nprompt: {template: hello}", "5:10: probes[0]: ccs needs contrast pairs, and the template of main shows no answer, so that its rows are statements; let {{ answer }} stand in the template, take ccs out, or let `probes` under `transfer` name it elsewhere only"),
         ("[ccs]", "[ccs]\nprompt:\n  template: |\n    a\n\n    {{ answer }\n", "10:1: prompt.template: the template cannot be used: unexpected '}'"),
         ("[ccs]", "[ccs]\nprompt: {template: '{{ answer }}', templates: {a: '{{ answer }}'}}", "6:10: prompt.template: `template` and `templates` are both given; put the one template among the named ones"),
         ("cities", "{source: cities, split: {train: 0.5, test: 0.4}}", "4:31: data.split: the shares must sum to one, and train 0.5 + test 0.4 is 0.9; write all of them"),
@@ -810,14 +817,15 @@ def test_every_kind_is_listed_with_its_options(folder: str) -> None:
         page = shown(folder, name.replace("_", "-"))
         for option in kind.options(kind.find(folder, name)):
             assert re.search(rf"^ {option.name} ", page, re.MULTILINE), f"{name}: {option.name}"
+            for struct in (one for one in (option.type, *get_args(option.type)) if isinstance(one, type)):
+                for inner in kind.options(struct) if issubclass(struct, msgspec.Struct) else ():
+                    assert re.search(rf"^ {option.name}.{inner.name} ", page, re.MULTILINE), f"{name}: {inner.name}"
 
 
 @pytest.mark.parametrize("name", kind.built_in("analyses"))
 def test_an_analysis_says_how_a_spec_asks_for_it(tmp_path: Path, name: str) -> None:
-    spec = read(
-        tmp_path,
-        f"{BASE.replace('[ccs]', '[ccs, mean_difference]')}{example('analyses', kind.find('analyses', name))}\n",
-    )
+    base = WATCHED if name == "measurements" else BASE.replace("[ccs]", "[ccs, mean_difference]")
+    spec = read(tmp_path, f"{base}{example('analyses', kind.find('analyses', name))}\n")
     assert [analysis.kind() for analysis in asked(spec)] == [name]
     # The control: a spec that asks for none has none.
     assert not asked(read(tmp_path, BASE))
@@ -848,3 +856,40 @@ def test_listings_without_a_name_and_of_models() -> None:
     ):
         with pytest.raises(UsageError, match=f'did you mean "{meant}"|known: .*{meant}'):
             listing(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("smollm2-135m-instuct", '3:8: model: no model "smollm2-135m-instuct"; did you mean "smollm2-135m-instruct"?'),
+        ("{id: smollm2-135m-instuct}", '3:13: model.id: no model "smollm2-135m-instuct"; did you mean "smollm2-135m-instruct"?'),
+        ("./nowhere", "3:8: model: no folder nowhere"),
+        ("movie-reviews", '3:8: model: the asset "movie-reviews" is a text, not a model'),
+        ("a/b/c", "3:8: model: no folder a/b/c, and a name on the Hub is OWNER/NAME"),
+        ("nowhere.gguf", "3:8: model: no file nowhere.gguf"),
+    ],
+)  # fmt: skip
+def test_a_model_that_leads_nowhere_is_refused_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str
+) -> None:
+    from harness import pipeline
+
+    monkeypatch.chdir(tmp_path)
+    path = Path("spec.yaml")
+    path.write_text(BASE.replace("some-model", model))
+    for refused in (lambda: language.read(path, look=True), lambda: pipeline.run(path)):
+        with pytest.raises(SpecError) as found:
+            refused()
+        assert str(found.value) == f"spec.yaml:{said}"
+    # The controls: a folder, an asset and what only the Hub knows.
+    (tmp_path / "here").mkdir()
+    for fine in ("./here", "smollm2-135m-instruct", "nobody/nothing", "some-model"):
+        path.write_text(BASE.replace("some-model", fine))
+        language.read(path, look=True)
+
+
+def test_a_key_that_is_misspelt_is_not_missing_too(tmp_path: Path) -> None:
+    found = only_problem(tmp_path, BASE.replace("probes:", "probe:"))
+    assert found == 'spec.yaml:5:1: probe: a spec has no "probe"; did you mean "probes"?'
+    # The control: one that is nowhere is missing.
+    assert "the key `probes` is missing" in only_problem(tmp_path, BASE.replace("probes: [ccs]\n", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,8 @@ from harness import language
 from harness.contracts import Source, kind
 from harness.data._first_lines import WHOLE_BYTES
 from harness.errors import SpecError
-from harness.prompts.contrast_pairs import NOT_FIELDS
 from harness.prompts.examples import sample
+from harness.prompts.texts import NOT_FIELDS
 from harness.spec import Data
 
 SPEC = """\
@@ -104,19 +105,19 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, str], str]] = {
     "other labels": (
         ("", ""),
         (",true", ",yes"),
-        'mine.yaml:7:12: prompt.answers: my.csv: row 2: the label "yes" is neither an answer nor its index; labels are 0 '
-        '(false), 1 (true); write prompt.answers: ["false", "yes"], index = label, or change the column',
+        'mine.yaml:7:12: prompt.answers: my.csv: row 2, column "label": the label "yes" is neither an answer nor its index; '
+        'labels are 0 (false), 1 (true); write prompt.answers: ["false", "yes"], index = label, or change the column (line 3; so are 19 more rows)',
     ),
     "one label": (
         ("", ""),
         ("7 is odd,true", "7 is odd,ture"),
-        'mine.yaml:7:12: prompt.answers: my.csv: row 8: the label "ture" is neither an answer nor its index; did you mean '
-        '"true"?; labels are 0 (false), 1 (true)',
+        'mine.yaml:7:12: prompt.answers: my.csv: row 8, column "label": the label "ture" is neither an answer nor its index; '
+        'did you mean "true"?; labels are 0 (false), 1 (true) (line 9; so is 1 more row)',
     ),
     "an empty label": (
         ("", ""),
         ("7 is odd,true", "7 is odd,"),
-        'mine.yaml:4:23: data.source.file: my.csv: row 8, column "label": empty; fill it in, or take the row out (line 9)',
+        'mine.yaml:4:23: data.source.file: my.csv: row 8, column "label": empty; fill it in, or take the row out (line 9; so is 1 more row)',
     ),
     "no answers": (
         ('  answers: ["false", "true"]\n', ""),
@@ -169,6 +170,51 @@ def test_a_mistake_is_named_at_its_place_with_the_remedy(tmp_path: Path, mistake
     assert (spec, content) != (SPEC, CSV)
     (found,) = faults(tmp_path, spec, content)
     assert found.startswith(said.replace("FOLDER", str(tmp_path)))
+
+
+def test_a_file_elsewhere_is_found_and_its_path_told(tmp_path: Path) -> None:
+    home = tmp_path / "specs"
+    (home / "data" / "old").mkdir(parents=True)
+    spec = SPEC.replace("my.csv", "rows.csv")
+    assert faults(home, spec)[0].endswith("; paths start at the folder of the spec")
+    (tmp_path / "rows.csv").write_text(CSV)
+    assert faults(home, spec)[0].endswith(f"and lead nowhere above it: copy {tmp_path / 'rows.csv'} there")
+    (home / "data" / "old" / "rows.csv").write_text(CSV)
+    assert faults(home, spec)[0].endswith("; paths start at the folder of the spec: write data/old/rows.csv")
+    assert faults(home, spec.replace("rows.csv", "data/old/rows.csv")) == []
+
+
+def test_all_wrong_labels_are_told_at_once_in_one_form(tmp_path: Path) -> None:
+    lines = CSV.splitlines()
+    for row, label in {3: "maybe", 5: "True!", 8: "", 11: "maybe"}.items():
+        lines[row] = f"{lines[row].split(',')[0]},{label}"
+    found = faults(tmp_path, content="\n".join(lines) + "\n")
+    empty, maybe, other = found
+    assert empty == (
+        'mine.yaml:4:23: data.source.file: my.csv: row 8, column "label": empty; fill it in, or take the row out (line 9)'
+    )
+    assert maybe.startswith(
+        'mine.yaml:7:12: prompt.answers: my.csv: row 3, column "label": the label "maybe" is neither'
+    )
+    assert maybe.endswith("labels are 0 (false), 1 (true) (line 4; so is 1 more row)")
+    assert 'row 5, column "label": the label "True!" is neither an answer nor its index; did you mean "true"?' in other
+    assert other.endswith(" (line 6)")
+    # In jsonl, too; of many, a handful; and the control: whole, there is nothing to say.
+    rows = [json.dumps({"statement": said, "label": label}) for said, label in ROWS]
+    rows[10:17] = [json.dumps({"statement": str(n), "label": f"label {n}"}) for n in range(7)]
+    found = faults(tmp_path, SPEC.replace("my.csv", "my.jsonl"), "\n".join(rows), "my.jsonl")
+    assert [re.search(r"row (\d+), .*\(line (\d+)\)$", one) is not None for one in found] == [True] * 5 + [False]
+    assert "row 11" in found[0] and found[-1].endswith('my.jsonl: and 2 more labels of column "label", in 2 rows')
+    assert faults(tmp_path) == []
+
+
+def test_a_slip_in_a_label_is_not_offered_as_an_answer(tmp_path: Path) -> None:
+    spec = SPEC.replace('["false", "true"]', '["no", "yes"]')
+    slip = "statement,label\n" + "".join(f"{n},{'maybe' if n == 7 else 'yes'}\n" for n in range(100))
+    (found,) = faults(tmp_path, spec, slip)
+    assert '"maybe" is neither an answer' in found and "write prompt.answers" not in found
+    (found,) = faults(tmp_path, spec, slip.replace(",yes", ",maybe", 40))
+    assert 'write prompt.answers: ["maybe", "yes"]' in found
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
@@ -234,7 +280,7 @@ def test_a_table_in_parquet_or_json_lines_is_looked_over_too(tmp_path: Path) -> 
         assert faults(tmp_path, spec) == []
         assert "no field" in faults(tmp_path, spec.replace("{{ statement }}", "{{ other }}"))[0]
         swapped = spec.replace("text: statement", "text: label, label: statement")
-        assert any('row 1: the label "0 is odd"' in fault for fault in faults(tmp_path, swapped))
+        assert any('row 1, column "statement": the label "0 is odd"' in fault for fault in faults(tmp_path, swapped))
 
 
 # Data sets of the harness

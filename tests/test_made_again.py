@@ -42,7 +42,7 @@ checks:
   - {kind: chance_on_shuffled_labels, probe: logistic_regression, condition: main, shuffles: 5}
 """
 
-FIGURES = ("overview", "layers", "seeds", "geometry")
+FIGURES = ("overview", "layers", "said", "seeds", "geometry")
 
 
 class Bench:
@@ -58,12 +58,11 @@ class Bench:
         path.write_text(text)
         outcome = pipeline.run(path, out=self.folder / "reports", page=False, store=self.store)
         # A run that computes nothing leaves the manifest of the one that did.
-        stages = [] if outcome.cached else json.loads((outcome.folder / "manifest.json").read_text())["stages"]
-        names = {stage.key: stage.name for stage in self.plan(text).of("figures")}
+        runs = [] if outcome.cached else json.loads((outcome.folder / "manifest.json").read_text())["runs"]
         return [
-            f"figures {names[stage['key']]}" if stage["kind"] == "figures" else stage["kind"]
-            for stage in stages
-            if not stage["cached"]
+            f"figures {stage.name}" if stage.kind == "figures" else stage.kind
+            for stage in self.plan(text).stages
+            if runs and self.store.provenance(stage.kind, stage.key)["by"]["id"] == runs[-1]["id"]
         ]
 
     def plan(self, text: str) -> Any:
@@ -130,7 +129,7 @@ def test_another_layer_makes_what_shows_it(
     changed = SPEC.replace("layer: middle", "layer: last")
     made = bench.made(changed)
     assert sorted(set(made)) == sorted(
-        ["autopsy", "components", "layers", "headline", "draws", "checks", "rows", "report"]
+        ["autopsy", "components", "layers", "headline", "draws", "summary", "checks", "rows", "report"]
         + [f"figures {name}" for name in FIGURES if name != "layers"]
     )
     # Of geometry, both figures: the states at the judged layer, and the losses there if any probe has one.

@@ -193,3 +193,19 @@ def test_no_rows_is_an_error(kind: str) -> None:
     empty = Pairs(torch.zeros(2, 0, 2, 5), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(NumericalError, match="no training rows"):
         find("normalisations", kind)().fit(empty)
+
+
+@pytest.mark.parametrize("templates", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_statements_are_normalised_as_what_they_are(kind: str, templates: int) -> None:
+    """A statement has one view before and after, and of its template's mean nothing is left, whatever the kind, but where all is left."""
+    pairs = make_pairs(templates=templates)
+    train = Pairs(pairs.states[:, :, 1:], pairs.template)
+    result = find("normalisations", kind)().fit(train)(train).states
+    assert result.shape == train.states.shape
+    means = torch.stack([result[:, train.template == template, 0].mean(dim=1) for template in range(templates)])
+    left = 0.05 if kind == "cluster" else 1e-4
+    assert torch.equal(result, train.states) if kind == "none" else float(means.abs().max()) < left * 30
+    # The control: of a pair, x⁺ by itself is normalised as the statement is, by those that look at one answer at a time.
+    if kind in BY_TEMPLATE:
+        torch.testing.assert_close(find("normalisations", kind)().fit(pairs)(pairs).states[:, :, 1:], result)

@@ -209,8 +209,8 @@ def given(execution: Run, conditions: Sequence[str]) -> Given:
     for name in conditions:
         extracted, table = execution.conditions.extracted(name), execution.conditions.table(name)
         network = bank_key(execution.conditions.subject(name))
-        tokens = execution.conditions.of(name).activations.token
-        rows |= {f"{network} {key}" for key in row_table([table], tokens).keys}
+        wanted = execution.conditions.of(name).activations
+        rows |= {f"{network} {key}" for key in row_table([table], wanted).keys}
         frame = table.frame.filter(answer=0)
         for part in frame["split"].unique(maintain_order=True):
             numbers = frame.filter(split=part)["pair"].to_numpy()
@@ -259,6 +259,7 @@ def drawn(chance: random.Random) -> tuple[str, ...]:
     return tuple(chance.sample(list(EDITS), chance.choice((0, 1, 1, 2, 3))))
 
 
+@pytest.mark.slow
 def test_a_spec_gives_the_same_after_any_other(home: Path, tmp_path: Path) -> None:
     chance = random.Random("pairs of specs")
     alone: dict[str, Given] = {}

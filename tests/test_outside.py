@@ -119,6 +119,7 @@ def test_the_schema_has_them(installed: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_spec_of_the_page_runs(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "outside.yaml").write_text(SPEC)
     harness("run", "outside.yaml", path=installed, cwd=tmp_path)

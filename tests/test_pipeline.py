@@ -100,6 +100,20 @@ def test_a_run_gives_the_report_and_its_findings(tmp_path: Path) -> None:
     assert not any(stage["cached"] for stage in stages)
 
 
+def test_a_report_of_another_spec_is_replaced_with_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(path: Path, *sets: str) -> bool:
+        pipeline.run(path, sets=sets, out=tmp_path / "reports", page=False, reporter=Reporter(live=False))
+        return "planted holds the report of" in capsys.readouterr().err
+
+    first = write_planted(tmp_path)
+    assert not said(first) and not said(first, "seeds=2"), "its own"
+    second = tmp_path / "second.yaml"
+    second.write_text(first.read_text())
+    assert not said(second, "seeds=2"), "the same report"
+    assert said(second, "data.seed=7")
+    assert not said(second, "data.seed=7")
+
+
 def test_provenance_survives_a_run_that_computes_nothing(tmp_path: Path) -> None:
     path = write_planted(tmp_path)
     first = pipeline.run(path, out=tmp_path / "reports")
@@ -118,6 +132,10 @@ def test_the_manifest_says_which_run_made_what(tmp_path: Path) -> None:
     assert [run["spec_file"] for run in before["runs"]] == [str(path)]
     assert all(stage["run"] == before["runs"][0]["id"] and not stage["cached"] for stage in before["stages"])
     assert {stage["kind"] for stage in before["stages"] if stage["rows"]} >= {"prompts", "activations", "fit", "score"}
+    assert len({stage["kind"] for stage in before["stages"]}) == len(before["stages"]), (
+        "a line for what one run made of a kind"
+    )
+    assert sum(stage["stages"] for stage in before["stages"]) == before["counts"]["stages"] > len(before["stages"])
     pipeline.run(path, out=tmp_path / "reports", page=False, sets=["about=Another question"])
     after = json.loads((folder / "manifest.json").read_text())
     assert [run["id"] for run in after["runs"]][:1] == [before["runs"][0]["id"]] and len(after["runs"]) == 2

@@ -180,6 +180,7 @@ def test_a_spec_without_planting_is_the_spec_that_it_was(tmp_path: Path) -> None
     assert content["strong"]["plant"]["strength"] == 6
 
 
+@pytest.mark.slow
 def test_layers_one_at_a_time_are_planted_alike(results: Path, tmp_path: Path) -> None:
     outcome = pipeline.run(
         written(tmp_path),

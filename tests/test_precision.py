@@ -23,6 +23,7 @@ from harness.checks.truth_before_opinion import TruthBeforeOpinion
 from harness.contracts import Check, Judgement, PromptTable
 from harness.errors import HarnessError, SpecError
 from harness.language import read
+from harness.models import card as card_of_a_network
 from harness.models.card import ModelCard, describe
 from harness.models.load import load
 from harness.models.network import Network
@@ -37,6 +38,12 @@ from tests.test_checks import World
 
 EVERYTHING = Activations()
 SMALL: dict[str, Any] = {"vocab_size": VOCAB, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+
+@pytest.fixture(autouse=True)
+def as_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks as tiny as these would be held in float32."""
+    monkeypatch.setattr(card_of_a_network, "WIDE", 0)
 
 
 def stored_in(dtype: torch.dtype, family: str, place: Path) -> Path:
@@ -233,6 +240,23 @@ def test_files_of_several_formats_are_held_in_what_holds_them_all(tmp_path: Path
     assert describe(Model(id=str(folder), weights="random"), folder).held == "float32"
 
 
+@pytest.mark.usefixtures("any_processor")
+def test_a_small_network_is_held_in_float32_where_its_products_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stored_in(torch.bfloat16, "llama", tmp_path)
+    model = Model(id=str(folder))
+    count = describe(model, folder).parameters
+    for room, held in ((4 * count, "float32"), (4 * count - 1, "bfloat16")):
+        monkeypatch.setattr(card_of_a_network, "WIDE", room)
+        card = describe(model, folder)
+        assert (card.held, card.dtype) == (held, "float32")
+        assert card.weight_bytes == count * (4 if held == "float32" else 2)
+        # Where products round, nothing is widened but what is no product.
+        rounding = msgspec.structs.replace(model, precision="fast", dtype="bfloat16")
+        assert describe(rounding, folder).held == "bfloat16"
+
+
 # ---------------------------------------------------------------- what a spec says
 
 
@@ -347,7 +371,7 @@ def test_pairs_are_chosen_by_content(tmp_path: Path) -> None:
     subject = LanguageModel(describe(Model(id=str(folder)), folder))
 
     def chosen(*tables: PromptTable) -> set[str]:
-        rows = row_table(tables, "last")
+        rows = row_table(tables, EVERYTHING)
         return {rows.keys[row] for pair in references.sampled(rows, len(tables) - 1) for row in pair}
 
     one, other = table_of(9), table_of(9, words=True)

@@ -20,8 +20,8 @@ from harness.maths.laws import LAWS
 from harness.scoring.score import Labels
 from tests.test_planted import world
 
-KINDS = names("probes")
-OF_SPECS = ("name", "target", "erase")
+KINDS = tuple(kind for kind in names("probes") if "binary" in find("probes", kind).targets)
+OF_SPECS = ("name", "target", "erase", "layers")
 """Options that mean the same for all probes; what a spec may say of them is tested in tests/test_targets.py and tests/test_erasure.py."""
 QUICK: dict[str, dict[str, Any]] = {
     "ccs": {"epochs": 260, "restarts": 1},

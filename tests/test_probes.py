@@ -30,7 +30,8 @@ from harness.readouts import fitted_probes, stored_readouts
 from harness.store import Artifact
 from tests.test_planted import accuracy, normalised, world
 
-KINDS = names("probes")
+KINDS = tuple(kind for kind in names("probes") if "binary" in find("probes", kind).targets)
+"""Those that say which answer is right; tests/test_target_probes.py has those of numbers."""
 ON_STATES = tuple(kind for kind in KINDS if find("probes", kind).reads == "states")
 SUPERVISED = tuple(kind for kind in KINDS if find("probes", kind).supervised)
 UNTRAINED = ("random",)
@@ -872,6 +873,8 @@ def test_quasi_newton_solves_every_row_of_a_batch() -> None:
     scale = torch.tensor([1e-3, 1.0, 1e3], dtype=torch.float64)
 
     class Valleys:
+        alone = None
+
         def __init__(self, scale: torch.Tensor):
             self.scale = scale
 
@@ -1010,7 +1013,8 @@ Damage = Callable[[dict[str, torch.Tensor]], Any]
         ("lda", lambda t: t.pop("bias"), "needs weight, bias"),
         ("lda", lambda t: t.update(extra=torch.zeros(1)), "extra"),
         ("lda", lambda t: t.update(weight=t["weight"].double()), "should be float32"),
-        ("lda", lambda t: t.update(weight=t["weight"][:, :, :1]), "should be float32"),
+        ("lda", lambda t: t.update(weight=t["weight"][:, :, 0]), "should be float32"),
+        ("lda", lambda t: t.update(weight=torch.cat([t["weight"], t["weight"][:, :, :1]], dim=2)), "should be float32"),
         ("lda", lambda t: t.update(bias=t["bias"][:, :2].clone()), "seed, layer"),
         ("lda", lambda t: t["bias"].fill_(torch.nan), "not finite"),
         ("ccs", lambda t: t["chosen"].fill_(99), "restart that it does not have"),
@@ -1030,7 +1034,8 @@ def test_damaged_readouts_are_refused(kind: str, damage: Damage, message: str) -
 
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(
-        StoreError, match='"quadratic"; known: linear, consistent, contrast, hidden, threshold, ensemble'
+        StoreError,
+        match='"quadratic"; known: linear, consistent, contrast, hidden, linear_outputs, hidden_outputs, ',
     ):
         stored_readouts.restore("quadratic", {})
 

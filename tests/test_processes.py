@@ -48,7 +48,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
 
 def forked(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.forked", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def same(out: Path) -> dict[str, bytes]:
@@ -112,6 +112,7 @@ def test_three_processes_give_the_bytes_of_one(spec: Path, by_one: dict[str, byt
     assert shards == alone
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_and_finished_by_three_the_bytes_are_the_same(spec: Path, by_one: dict[str, bytes]) -> None:
     store, out = spec.parent / "store-killed", spec.parent / "out-killed"
     done = forked("killed", 20, spec, store, out)
@@ -155,6 +156,7 @@ def test_a_killed_process_ends_the_run_and_says_how_to_go_on(spec: Path) -> None
     assert not any(Path(f"/proc/{child}/cmdline").exists() for child in children), "no process is left"
 
 
+@pytest.mark.slow
 def test_two_machines_with_one_store_and_one_of_them_dies(spec: Path, by_one: dict[str, bytes]) -> None:
     """Two launch groups that know nothing of each other but the address."""
     store, out = spec.parent / "store-machines", spec.parent / "out-machines"
@@ -174,7 +176,7 @@ def test_two_machines_with_one_store_and_one_of_them_dies(spec: Path, by_one: di
     groups[1].communicate()
     # Again, and nobody is killed.
     groups = machines(spec, store, out)
-    told = [group.communicate(timeout=120)[1] for group in groups]
+    told = [group.communicate(timeout=300)[1] for group in groups]
     assert [group.returncode for group in groups] == [0, 0], told
     assert same(out) == by_one
 

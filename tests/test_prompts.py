@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from harness.contracts import Bed, Distractor, PromptTable, Source, kind
 from harness.errors import DataError
 from harness.prompts import encoding
+from harness.prompts.building import build
 from harness.prompts.chat import Chat
-from harness.prompts.contrast_pairs import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
 from harness.untrusted import worker
 from harness.untrusted.chat_template import ChatTemplate
@@ -151,7 +151,6 @@ def test_data_come_out_unharmed(text: str, first: str, second: str) -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{{ text }}", r"template main: the answer is nowhere in it; add \{\{ answer \}\}"),
         (
             "a\n{{ txt }} {{ answer }}",
             r'template main, line 2, example "e7": there is no field "txt"; did you mean "text"\?',

@@ -233,9 +233,14 @@ SPELLINGS: dict[str, tuple[list[object], list[str], tuple[str, ...], list[int] |
         [1.0, 0.0, 0.5],
         ["1.0", "0.0", "0.5"],
         YES_NO,
-        'row 3, column "label": the label 0.5 is not a whole number',
+        'row 3: the label "0.5" is neither an answer nor its index',
     ),
-    "infinite": ([1.0, 0.0, float("inf")], ["1", "0", "inf"], YES_NO, "row 3, .* the label inf is not a whole number"),
+    "infinite": (
+        [1.0, 0.0, float("inf")],
+        ["1", "0", "inf"],
+        YES_NO,
+        'row 3: the label "inf" is neither an answer nor its index',
+    ),
     "NaN": ([1.0, 0.0, float("nan")], ["1.0", "0.0", "NaN"], YES_NO, 'row 3, column "label": empty; fill it in'),
     "none": ([1, 0, None], ["1", "0", ""], YES_NO, 'row 3, column "label": empty; fill it in'),
 }

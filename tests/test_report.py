@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,6 +25,8 @@ from hypothesis import strategies as st
 
 from harness.analyses.geometry import Geometry
 from harness.analyses.geometry.measures import COORDINATES, FACTOR, FITS, MEASURES
+from harness.checks.direction_is_causal import DirectionIsCausal
+from harness.checks.tracks_truth import TracksTruth
 from harness.contracts.analysis import OF_EVERY_REPORT, Drawn
 from harness.contracts.kind import find
 from harness.errors import HarnessError, UsageError
@@ -159,6 +162,26 @@ def rendered(report: Report) -> dict[str, bytes]:
 
 
 # ---- what it says
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([{"token": "question"}, {"token": "all"}], [" (token: question)", " (token: all)"]),
+        ([{"name": "first"}, {"name": "second"}], [" (first)", " (second)"]),
+        ([{}, {}], ["", ""]),
+        ([{}, {"direction": "there"}], ["", ""]),
+    ],
+)
+def test_claims_that_read_alike_say_how_they_differ(
+    report: Report, options: Sequence[dict[str, Any]], said: Sequence[str]
+) -> None:
+    made = [DirectionIsCausal(probe="ccs", condition="plain", **one) for one in options]
+    row = report.checks.head(1).with_columns(probe=pl.lit("ccs"), condition=pl.lit("plain"))
+    rows = pl.concat([row.with_columns(check=pl.lit(one.name or one.kind())) for one in made])
+    spec = msgspec.structs.replace(report.spec, checks=tuple(made))
+    found = outline.of(msgspec.structs.replace(report, checks=rows, spec=spec)).claims
+    assert found == tuple(outline.claim(one) + more for one, more in zip(made, said, strict=True))
 
 
 def test_report_md_is_as_reviewed(rendered: dict[str, bytes]) -> None:
@@ -355,12 +378,30 @@ def test_of_many_results_those_that_the_spec_asks_first_are_kept(
     ]
     spec = msgspec.structs.replace(report.spec, conditions=tuple(conditions))
     scores = Scores(outline.of(msgspec.structs.replace(report, spec=spec)), report.results, report.seeds)
-    kept = summary_rows.summary_rows(scores, report.results)
+    kept = summary_rows.summary_rows(scores, report.results, summary_rows.asked_for(spec))
     assert (set(kept.frame["metric"]), set(kept.frame["target"])) == (metrics, targets)
     if most == 19:
         assert set(kept.frame.filter(target="word")["tested_on"]) == {"banana"}, (
-            "where the word stands in no prompt it is left out"
+            "where the word stands in no prompt, and no check asks of it, it is left out"
         )
+        asks = msgspec.structs.replace(spec, checks=(TracksTruth(probe="ccs", condition="plain", over="word"),))
+        assert ("plain", "word", "ccs") in summary_rows.asked_for(asks)
+        more = summary_rows.summary_rows(scores, report.results, summary_rows.asked_for(asks)).frame.filter(
+            target="word"
+        )
+        assert set(more.filter(tested_on="plain")["probe"]) == {"ccs"}
+
+
+def test_layers_of_a_former_version_have_names(report: Report) -> None:
+    now = msgspec.to_builtins(outline.of(report))
+    former = {
+        **now,
+        "layers": [dict(zip(("fit_on", "probe", "layer", "rule"), one, strict=True)) for one in now["layers"]],
+    }
+    assert now["layers"]
+    assert outline.from_manifest({"report": former}, "x") == outline.from_manifest({"report": now}, "x")
+    with pytest.raises(UsageError, match="does not describe a report"):
+        outline.from_manifest({"report": {**now, "layers": [{"fit_on": "plain"}]}}, "x")
 
 
 def test_git_leaves_alone_what_lies_beside(rendered: dict[str, bytes], report: Report, tmp_path: Path) -> None:
@@ -441,10 +482,17 @@ def test_a_run_says_where_and_with_what_it_was_made(tmp_path: Path) -> None:
     made = manifest.maker(manifest.new_run(0.0, tmp_path / "x.yaml"))()
     assert made["git"] is None
     assert made["versions"]["polars"] == pl.__version__
-    assert made["started"] == "1970-01-01T00:00:00+00:00"
+    assert made["started"] == "1970-01-01T00:00:00.000000+00:00"
     assert made["spec_file"] == f"{tmp_path}/x.yaml"
     assert made["hardware"]["cores"] >= 1
     json.dumps(made)
+
+
+def test_of_two_runs_within_a_second_the_later_is_the_newest(tmp_path: Path) -> None:
+    """The names of runs are drawn: told apart by them, every second of these would be the wrong one."""
+    for _ in range(20):
+        earlier, later = (manifest.new_run(started, tmp_path / "x.yaml") for started in (100.2, 100.3))
+        assert manifest._runs([later, earlier])[-1] == later
 
 
 def test_manifest_names_commit_and_dirt(tmp_path: Path) -> None:

@@ -237,3 +237,13 @@ def test_a_layer_where_nothing_varies_is_a_tie_and_no_error(tmp_path: Path) -> N
     )
     found = run(tmp_path, text).filter(probe="ccs", rows=8, target="truth")
     assert found["value"].to_list() == [0.5]
+
+
+@pytest.mark.parametrize("labels", [[1, 3, 5, 7, 9], [0, 2], [4, 5], [0, 1]])
+def test_labels_that_no_row_has_take_no_share_of_a_subset(labels: list[int]) -> None:
+    """Quantiles of a number with ties, a class without training rows: the others share subsets evenly."""
+    own = np.repeat(labels, 20)
+    rows = Draw(own, np.arange(len(own)), 0, 0).rows(10)
+    assert rows is not None
+    assert np.bincount(own[rows])[labels].tolist() == [10 // len(labels)] * len(labels)
+    assert Draw(np.full(20, labels[0]), np.arange(20), 0, 0).rows(10) is None, "the control: one label tells nothing"

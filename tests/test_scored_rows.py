@@ -66,7 +66,7 @@ def test_rows_are_chosen_and_sorted(ran: Path) -> None:
     assert first == sorted(first, reverse=True)
     yes = chosen(rows, Asked(where=("truth=yes",)))
     assert set(yes["factor_truth"]) == {"yes"} and 0 < yes.height < rows.height
-    assert json.loads(as_lines(wrong).splitlines()[0])["probe"] == probe
+    assert json.loads(next(as_lines(wrong)).splitlines()[0])["probe"] == probe
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from harness.contracts import Answers
+from harness.contracts import Answers, Factor
 from harness.errors import DataError, UsageError
 from harness.metrics.accuracy import Accuracy
 from harness.metrics.auroc import Auroc
 from harness.metrics.brier import Brier
 from harness.metrics.ccs_loss import CcsLoss
-from harness.scoring.layer_choice import choose_layer
+from harness.scoring.layer_choice import choose_layer, on_validation
 from harness.scoring.score import (
     Labels,
     Scored,
@@ -294,6 +294,33 @@ def test_validation_rows_choose_and_test_rows_do_not(labels: dict[Any, Labels]) 
     same = msgspec.structs.replace(one, validation=answers(labels["plain", "validation"], np.full((2, 4), 50.0)))
     same = msgspec.structs.replace(same, train=answers(labels["plain", "train"], np.full((2, 4), 50.0)))
     assert chosen(labels, same, "validation")[0] == 0, "the earliest of equals"
+
+
+@pytest.mark.parametrize("rule", ["validation", "earliest_informative"])
+@pytest.mark.parametrize("kind", ["class", "number"])
+def test_a_layer_without_a_number_is_never_chosen(kind: str, rule: Any) -> None:
+    """However bad the others are: R² has no lower end."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((40, 1)).astype(np.float32) if kind == "number" else np.arange(40)[:, None] % 2
+    factor = Factor("truth", () if kind == "number" else ("no", "yes"), kind=kind)  # type: ignore[arg-type]
+    labels = Labels({"truth": values if kind == "number" else values[:, 0]}, np.arange(40), factors={"truth": factor})
+
+    def one(*layers: np.ndarray) -> Scored:
+        outputs = np.stack(layers)[None].astype(np.float32)
+        own = Answers(outputs[..., 0], outputs=outputs if kind == "number" else None)
+        return Scored(
+            fit_on="a", tested_on="a", probe="p", layers=tuple(range(len(layers))), train=own, test=own, validation=own, signed=True
+        )  # fmt: skip
+
+    bad, worse, none = 4.0 - values, 9.0 - values, np.full(values.shape, np.nan)
+    value = on_validation(one(none, worse, bad, none), labels, labels)
+    assert value is not None
+    assert np.isfinite(value).tolist() == [False, True, True, False]
+    assert choose_layer(one(none, worse, bad, none), "validation", labels, labels).layer in (1, 2)
+    good = 0.1 * rng.standard_normal(values.shape) + values
+    assert choose_layer(one(none, bad, good, none), rule, labels, labels).layer == 2
+    with pytest.raises(UsageError, match="no score on the validation rows of a at any layer"):
+        choose_layer(one(none, none), "validation", labels, labels)
 
 
 def test_lowest_loss(labels: dict[Any, Labels]) -> None:

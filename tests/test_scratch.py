@@ -14,13 +14,13 @@ import torch
 import yaml
 
 from harness import language, pipeline
+from harness.assets.model_names import shipped_networks
 from harness.contracts import kind
 from harness.contracts.network_bed import FromScratch, NetworkBed
 from harness.errors import SpecError, UsageError
 from harness.models.adapter import SHIPPED
 from harness.models.card import describe
 from harness.models.load import load
-from harness.models.locate import shipped_networks
 from harness.models.tokenizer import load_tokenizer
 from harness.spec import Model
 from harness.training.note import NETWORK, NOTE, bed_in, bed_named, weights_file, write_note
@@ -214,6 +214,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", BEDS)
+@pytest.mark.slow
 def test_training_from_nothing_learns_and_repeats_itself(made: dict[str, Path], name: str, tmp_path: Path) -> None:
     closing = json.loads((made[name] / "loss.json").read_text())
     stories = stories_of(small(name), small(name).recipe(), 0)  # type: ignore[arg-type]

@@ -144,7 +144,7 @@ class Plain:
 
 def apart(found: Extracted, table: PromptTable, plain: Plain) -> tuple[float, float]:
     """Largest relative difference of a state, and largest difference of log-odds."""
-    pairs = found.pairs(table, range(table.frame["pair"].n_unique()), found._bank.layers[:-1])
+    pairs = found.pairs(table, range(table.frame["pair"].n_unique()), found._banks.layers[:-1])
     states, odds, chances = 0.0, 0.0, []
     for line in table.frame.iter_rows(named=True):
         own, chance = plain(line["tokens"], line["answer_start"], line["answer_end"])

@@ -12,7 +12,8 @@ import pytest
 from harness import language, pipeline
 from harness.data.hub import Hub
 from harness.maths.estimate import LEAST_SEEDS
-from harness.prompts import contrast_pairs
+from harness.prompts import building
+from harness.report import markdown
 from harness.report.folder import COMMITTED
 from harness.store import Store
 
@@ -64,6 +65,11 @@ def test_shipped_specs_are_valid_and_have_a_committed_report(path: Path) -> None
     for name in COMMITTED:
         assert (report / name).is_file(), f"{report / name} is not committed"
     assert ",unexpected," not in (report / "checks.csv").read_text()
+    files = [path for path in report.rglob("*") if path.name in COMMITTED or path.suffix == ".svg"]
+    sizes = {path.name: path.stat().st_size for path in files}
+    assert sum(sizes.values()) < 150_000, sizes
+    assert all(size < 60_000 for name, size in sizes.items() if name.endswith(".svg")), sizes
+    assert len((report / "report.md").read_text().splitlines()) <= markdown.MOST_LINES
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
@@ -86,13 +92,13 @@ def test_specs_for_the_hub_make_prompts_of_its_columns(path: Path, monkeypatch: 
     spec = language.read(path)
     asked: list[str] = []
 
-    def load(self: Hub, folder: Path) -> Any:
+    def load(self: Hub) -> Any:
         asked.append(self.hub)
         return hub_set(self.hub)
 
     monkeypatch.setattr(Hub, "_dataset", load)
     for condition in spec.conditions:
-        table = contrast_pairs.build(condition, spec.distractors_of(condition), path.parent, None)
+        table = building.build(condition, spec.distractors_of(condition), path.parent, None)
         assert table.frame["text"].n_unique() == len(table.frame)
         assert not [finding for finding in table.findings if "leak" in finding or "no conclusion" in finding]
     assert set(asked) == {asked[0]} <= set(HUB_ROWS)
@@ -126,10 +132,19 @@ def test_a_table_of_thirty_rows_reaches_a_report_with_the_spec_in_the_readme(tmp
     assert (outcome.folder / "report.md").is_file()
 
 
+def test_all_reports_are_small_enough_to_lie_beside_the_code() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "reports"], cwd=ROOT, capture_output=True, check=True
+    ).stdout.decode()
+    assert sum((ROOT / name).stat().st_size for name in filter(None, listed.split("\0"))) < 4_000_000
+
+
 def test_nothing_large_or_generated_is_tracked() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in filter(None, listed.split("\0")):
         if name.startswith("harness/beds/weights/"):
             assert (ROOT / name).stat().st_size < 8 * 2**20, name
+        elif name.startswith("specs/states/"):
+            assert (ROOT / name).stat().st_size < 2**20, name
         else:
             assert not name.endswith((".safetensors", ".gguf", "report.html", ".pyc")), name

@@ -130,6 +130,7 @@ def test_two_machines_with_the_network_once_each_give_the_bytes_of_one_machine(s
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.slow
 def test_a_process_that_waits_for_the_sums_of_a_dead_one_ends(spec: Path, how: signal.Signals) -> None:
     """One that is stopped leaves its connections open: the other hangs in the exchange, and only heartbeats tell."""
     processes = started(spec, how.name, 2, "--tokens-per-pass", "24")
@@ -156,7 +157,7 @@ def test_memory_that_runs_out_is_not_answered_by_halving(tiny_llama: Path) -> No
     forwarding = TensorParallelForwarding.__new__(TensorParallelForwarding)
     forwarding.subject, forwarding.budget = LanguageModel(card(tiny_llama)), 1024
     forwarding.table = SimpleNamespace(rows=[None])  # type: ignore[assignment]
-    forwarding.bank = SimpleNamespace(layers=(0,), log_prob_wanted=False)  # type: ignore[assignment]
+    forwarding.banks = SimpleNamespace(layers=(0,), log_prob_wanted=False)  # type: ignore[assignment]
     network = SimpleNamespace(lost=None)
     forwarding._network = network  # type: ignore[assignment]
     forwarding._job = SimpleNamespace(team=SimpleNamespace(lost=lambda error: HarnessError("it is gone")))  # type: ignore[assignment]

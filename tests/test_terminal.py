@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -20,8 +21,11 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from harness import pipeline
 from harness.commands.completion import ASKED_BY
+from harness.machine import stopping
 from harness.machine.progress import Reporter, StageProgress, Whole, draws, picture
+from harness.store import Store
 from tests.readme_picture import Screen as Drawn
 from tests.test_cli import harness
 from tests.test_pipeline import write_text
@@ -98,6 +102,10 @@ def test_no_library_speaks_between_the_lines_and_the_log_has_all_of_them(stored:
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d ", line) for line in log)
     said = [line.partition(" ")[2] for line in log]
     assert all(line in said for line in told.splitlines()), "what is shown is logged"
+    scores = next(line for line in (stored / "stdout").read_text().splitlines() if line.startswith("mean_difference"))
+    assert any(line.split()[:2] == scores.split()[:2] for line in said), "the scores"
+    assert any("checks came out as expected" in line or "states no expectation" in line for line in said)
+    assert str(Path("reports/colours/report.md")) in said
 
 
 @pytest.mark.usefixtures("same_store")
@@ -108,6 +116,8 @@ def test_quiet_says_only_the_checks_and_verbose_says_why(stored: Path) -> None:
     verbose = harness("run", "colours.yaml", "--no-page", "-v", "--set", "seeds=2", folder=stored)
     assert verbose.returncode == 0, verbose.stderr
     assert "stages are stored already" in verbose.stderr
+    # Nothing was forwarded, whatever time it took to find that out.
+    assert re.search(r"^activations +plain, banana  stored$", verbose.stderr, re.MULTILINE), verbose.stderr
     plain = (stored / "stderr").read_text().splitlines()
     kinds = {line.split()[0] for line in plain}
     assert [line for line in verbose.stderr.splitlines() if line and line.split()[0] not in kinds], verbose.stderr
@@ -156,6 +166,29 @@ def test_what_is_drawn_says_share_amount_speed_and_time_left() -> None:
             assert word in shown, (columns, word)
 
 
+def test_a_wait_says_what_for_until_something_is_done() -> None:
+    now = [0.0]
+    stage = StageProgress("activations plain", "tokens", clock=lambda: now[0])
+    stage.at_first = "loading the network"
+    now[0] = 22.0
+    assert stage.said == "loading the network · 0:22 so far"
+    stage.total(100)
+    stage.to(10)
+    now[0] = 23.0
+    assert stage.said == "10 % · 10 of 100 tokens · 0:23 so far"
+    stage.to(20)
+    assert stage.said == "20 % · 20 of 100 tokens · 10 tokens/s · 0:08 left"
+
+
+def test_a_run_says_that_it_loads_a_network(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = Reporter(live=False, every_s=0.005)
+    pipeline.run(stored / "colours.yaml", out=tmp_path, store=Store(tmp_path / "store"), reporter=reporter, page=False)
+    told = [
+        line for line in capsys.readouterr().err.splitlines() if "loading the network, checking how to forward" in line
+    ]
+    assert told and all(line.startswith("activations") and " so far" in line for line in told), told
+
+
 def test_a_line_each_so_often_where_nothing_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     for every_s, expected in ((0.02, True), (30.0, False)):
         reporter = Reporter(live=False, every_s=every_s)
@@ -167,6 +200,62 @@ def test_a_line_each_so_often_where_nothing_is_drawn(capsys: pytest.CaptureFixtu
                 time.sleep(0.02)
                 told += capsys.readouterr().err
         assert ("50 % · 5 of 10 layers" in told) == expected
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_ctrl_c_says_stays_above_one_set_of_bars(quiet: bool) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, color_system=None)
+    reporter = Reporter(console, quiet, live=True)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stopping.install(reporter.insist)
+    try:
+        with pytest.raises(KeyboardInterrupt), reporter.stage("activations", "main", total=100, unit="tokens") as stage:
+            for piece in stopping.whole(range(2)):
+                stage.advance(20 + piece)
+                signal.raise_signal(signal.SIGINT)
+                until = time.monotonic() + 20
+                while stopping.SAID not in file.getvalue() and time.monotonic() < until:
+                    time.sleep(0.02)
+                stage.advance(30)
+                if not quiet:
+                    reporter._drawn.refresh()  # type: ignore[union-attr]
+                during = Drawn()
+                during.feed(file.getvalue())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    shown = [line.strip() for line in Text.from_ansi("\n".join(during.shown)).plain.splitlines()]
+    assert shown[0] == stopping.SAID and shown.count(stopping.SAID) == 1, shown
+    assert sum("activations main" in line for line in shown) == sum("50 %" in line for line in shown) == (not quiet)
+    assert not any("20 %" in line for line in shown), "no dead copy of the bars"
+    after = Drawn()
+    after.feed(file.getvalue())
+    assert [line.strip() for line in after.shown] == [stopping.SAID]
+
+
+def test_words_stay_whole_on_a_terminal_and_lines_in_a_pipe(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    (stored / "wrong.yaml").write_text(
+        (stored / "colours.yaml").read_text().replace("mean_difference", "mean_diference")
+    )
+    piped = harness("validate", "wrong.yaml", folder=stored)
+    (message,) = piped.stderr.splitlines()
+    screen = Screen(40, "validate", "wrong.yaml", folder=stored)
+    assert piped.returncode == screen.code == 2
+    assert len(screen.lines) > 1 and all(len(line) <= 40 or " " not in line.strip() for line in screen.lines)
+    assert " ".join(screen.lines).split() == message.split()
+
+
+def test_what_a_run_says_is_wrapped_at_words_and_paths_are_whole() -> None:
+    ours, theirs = pty.openpty()
+    path = f"reports/{'x' * 60}/report.md"
+    with os.fdopen(theirs, "w") as terminal:
+        reporter = Reporter(Console(file=terminal, width=40), live=False)
+        reporter.say(f"self-check, 9 rows of 11 to 21 tokens: packed; see {path}")
+    shown = os.read(ours, 65536).decode().splitlines()
+    os.close(ours)
+    assert [line.strip() for line in shown] == ["self-check, 9 rows of 11 to 21 tokens:", "packed; see", path]
 
 
 def test_a_stream_is_drawn_on_only_where_it_is_a_terminal() -> None:

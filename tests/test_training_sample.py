@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ def test_the_training_sample_widens_an_interval() -> None:
     assert wide.low < plain.low < 0.75 < plain.high < wide.high
     none = spread(0.75, np.full((20, 1), 0.75))
     assert over_seeds(measured, training=none).one(0) == plain
+
+
+def test_fits_that_differ_a_little_leave_a_score_near_one_near_one() -> None:
+    nearly = np.ones(200)
+    nearly[0] = 0.92
+    moved = spread(float(nearly.mean()), np.full((20, 1), nearly.mean() - 0.011))
+    for rows in (nearly, np.ones(200)):
+        measured = row_mean(rows[None, None], np.arange(200), 0.0, 1.0)
+        plain, wide = over_seeds(measured).one(0), over_seeds(measured, training=moved).one(0)
+        assert 0.95 < wide.low < plain.low
+        assert wide.high == 1
 
 
 # ---- a run
@@ -167,6 +179,34 @@ def test_the_experiment_done_again_did_not_change(tour: Path, others: list[Path]
         for one in folders
     ]
     assert any(compare(without[0], other).beyond for other in without[1:])
+
+
+def test_a_layer_that_other_rows_chose_is_no_change(folder: Path) -> None:
+    """CRC is sure of its answers at any layer of this bed, also where they follow nothing."""
+    found = [ReportFolder.open(str(run(folder, f"data.seed={seed}", "layer=validation"))) for seed in range(4)]
+    pairs = [compare(*pair) for pair in combinations(found, 2)]
+    assert [exit_code(one) for one in pairs] == [0] * 6
+    moved = [row for one in pairs for method in one.layers for row in method.rows]
+    assert moved and not any(row.beyond for row in moved)
+    # Control: intervals that leave the choice out call it a change.
+    alike = [
+        ReportFolder(one.name, one.results, one.checks, {key: _same(row) for key, row in one.headline.items()})
+        for one in found
+    ]
+    assert any(row.beyond for pair in combinations(alike, 2) for one in compare(*pair).layers for row in one.rows)
+
+
+def test_a_real_change_is_found_where_the_layer_is_another(folder: Path, tour: Path) -> None:
+    """Without the truth there is nothing to choose a layer by."""
+    asked = "layer=validation", "data.limit=600"
+    was, is_now = (
+        ReportFolder.open(str(run(folder, *asked, *sets))) for sets in ((), ("data.seed=5", "model.truth=0.001"))
+    )
+    found = compare(was, is_now)
+    assert found.resampled and exit_code(found) == 1
+    assert {method.probe for method in found.layers if any(row.beyond for row in method.rows)} == {
+        "logistic_regression"
+    }
 
 
 def _same(row: Any) -> Any:

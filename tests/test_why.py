@@ -101,7 +101,7 @@ def otherwise(value: Any) -> Any:
         case dict():
             return {} if value else {"x": "y"}
         case tuple():
-            return value[:-1] if value else ("x",)
+            return value[:-1] if value else ({"x": "y"},)
     return None
 
 
@@ -124,6 +124,22 @@ def made_for(spec: Spec) -> Made:
     models = {condition.name: {"id": "a"} for condition in spec.conditions}
     asked_for = {"spec_hash": content_key(spec_content(spec)), "asked": asked(spec), "report": {"about": spec.about}}
     return made_of({**asked_for, "models": models, "code": {"fit": "1"}})
+
+
+def test_an_option_that_is_new_and_not_given_changes_nothing_that_was_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_llama: Path
+) -> None:
+    """Nor one that stands elsewhere among the others."""
+    spec = language.read(write_text(tmp_path, tiny_llama))
+    before, content = asked(spec), spec_content(spec)
+    for folder in ("probes", "checks"):
+        assert content[folder]
+        content[folder] = [dict([*reversed(one.items()), ("new", None), ("more", False)]) for one in content[folder]]
+    monkeypatch.setattr("harness.report.asked.spec_content", lambda spec: copy.deepcopy(content))
+    assert asked(spec) == before
+    # The control: one that is given.
+    content["checks"][0]["new"] = 1
+    assert asked(spec) != before
 
 
 def test_whatever_is_asked_otherwise_is_named(tmp_path: Path, tiny_llama: Path) -> None:
@@ -298,3 +314,24 @@ def test_other_layers_are_told_in_a_line_each(reports: Callable[..., ReportFolde
     text = as_markdown(found)
     assert "Other layers:" in text and "; most at layer " in text
     assert json.dumps(as_data(found))
+
+
+def test_what_is_said_of_several_conditions_is_said_of_each() -> None:
+    apart = {**SEEN, "conditions": ["plain", "banana"]}
+    model, data = apart["models"]["plain"], apart["data"]["plain"]
+    together = {**apart, "models": {"plain, banana": model}, "data": {"plain, banana": data}}
+    assert made_of(together) == made_of(apart)
+    swapped = {**together, "conditions": ["banana", "plain"]}
+    assert "conditions (plain, banana → banana, plain)" in causes(made_of(together), made_of(swapped))
+
+
+def test_a_manifest_of_a_former_version_differs_in_nothing_that_is_only_written_otherwise() -> None:
+    long = "a value of more letters than stand in a manifest as they are, so that it is a hash"
+    now = {
+        **SEEN,
+        "asked": {"data.seed": "0", "checks.a": content_key(long)[:8]},
+        "models": {"plain": {"id": "a", "revision": "0" * 12}},
+    }
+    revision = {"plain": {"id": "a", "revision": "0" * 40}}
+    then = {"data.seed": "0", "data.half": "None", "checks.a": content_key(long)}
+    assert made_of({**now, "asked": then, "models": revision}) == made_of(now)

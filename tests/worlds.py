@@ -217,7 +217,7 @@ class World:
             train_labels=labels,
         )
 
-    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
+    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int | None, erase: Erasure) -> Scored:
         """A fit after erasure, which still knows as much of the factor as was not reached."""
         self.refits.append((probe, fit_on, tested_on, layer, erase))
         parts = ((fit_on, "train"), (tested_on, "test"))
@@ -226,7 +226,14 @@ class World:
         leak = np.reshape(self.leak, (-1, 1, 1))
         scores = [rng.standard_normal((self.erased_seeds, 1, len(side))) + leak * side for side in sides]
         train, test = (Answers(score.astype(np.float32)) for score in scores)
-        return Scored(fit_on=fit_on, tested_on=tested_on, probe=probe, layers=(layer,), train=train, test=test)
+        return Scored(
+            fit_on=fit_on,
+            tested_on=tested_on,
+            probe=probe,
+            layers=() if layer is None else (layer,),
+            train=train,
+            test=test,
+        )
 
     def steer(self, slope: float) -> World:
         """Moving states along the probe's direction moves the answer so much, and along random ones by 0.05 or so."""

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.activations import trie
+from harness.activations.layers import layers_at
 from harness.activations.rows import RowTable
 from harness.activations.stems import stems
 from harness.models.card import ModelCard
 from harness.models.precision import BYTES, cuda_capability
 
-SHARD_ROWS = 256
-"""A shard holds at least so many rows, save the last one."""
+SHARD_ROWS, SHARD_TOKENS = 256, 4096
+"""A shard ends with the batch that brings it so many rows or tokens: a run that is stopped has done the next one for nothing."""
 
 CPU_TOKENS = 1024
 """Tokens of one forward pass on a processor, padding included: where speed stops growing with the batch."""
@@ -162,22 +163,24 @@ def tokens_of(batches: Sequence[Batch], table: RowTable) -> int:
     return sum(batch.tokens for batch in batches) + sum(map(len, stems))
 
 
-def cost(batches: Sequence[Batch], table: RowTable, card: ModelCard, layers: int) -> Cost:
+def cost(batches: Sequence[Batch], table: RowTable, card: ModelCard, layers: Sequence[int]) -> Cost:
     """What forwarding these batches costs, without touching a network."""
+    widths = {site: card.shape.width(site) * len(layers_at(site, layers)) for site in table.sites}
     rows = [table.rows[index] for batch in batches for index in batch.rows]
+    sequences = {row.sequence for row in rows}
     tokens = tokens_of(batches, table)
     square = sum(batch.longest * (batch.longest + batch.stem) * len(batch.groups) for batch in batches)
     width = card.shape.attention_width
     flops = None if width is None else 2.0 * card.body_parameters * tokens + 4.0 * card.blocks * width * square
     if flops is not None and card.has_head:
-        flops += 2.0 * card.shape.vocab * card.d_model * sum(row.end - row.start for row in rows)
+        flops += 2.0 * card.shape.vocab * card.d_model * sum(end - start for _, start, end in sequences)
     element = BYTES["float32"]
-    stored = len(rows) * layers * card.d_model * element
+    stored = sum(widths[row.site] for row in rows) * element
     working = [_working_bytes(batch, card, element) for batch in batches]
     return Cost(
         rows=len(rows),
         tokens=tokens,
-        tokens_unshared=sum(len(row.tokens) for row in rows),
+        tokens_unshared=sum(len(tokens) for tokens, _, _ in sequences),
         passes=len(batches),
         flops=flops,
         weight_bytes=card.weight_bytes,
@@ -206,7 +209,8 @@ def _shards(batches: Sequence[Batch]) -> list[tuple[Batch, ...]]:
     current: list[Batch] = []
     for batch in batches:
         current.append(batch)
-        if sum(len(one.rows) for one in current) >= SHARD_ROWS:
+        rows, tokens = sum(len(one.rows) for one in current), sum(one.tokens for one in current)
+        if rows >= SHARD_ROWS or tokens >= SHARD_TOKENS:
             shards.append(tuple(current))
             current = []
     if current:
@@ -222,7 +226,11 @@ def _groups(
     kinds: Sequence[tuple[int, ...]],
 ) -> list[Group]:
     if sharing is None:
-        return [Group((index,), len(row.tokens)) for index, row in enumerate(table.rows)]
+        # Whatever is wanted of a prompt, it is forwarded once.
+        same: dict[tuple[object, ...], list[int]] = {}
+        for index, row in enumerate(table.rows):
+            same.setdefault(row.sequence, []).append(index)
+        return [Group(tuple(rows), len(table.rows[rows[0]].tokens)) for rows in same.values()]
     groups: list[Group] = []
     for family in table.families:
         for kind in sorted({kinds[row] for row in family}):
@@ -254,12 +262,10 @@ def _stem_of_each_row(table: RowTable) -> list[int]:
 
 
 def _graft(groups: Sequence[Group], table: RowTable) -> list[Group]:
-    """The groups with their stems. A mean needs the states of all of a row's tokens, so its rows have none."""
+    """The groups with their stems. What is wanted of a row stays out of them: a mean over all of its tokens leaves none."""
     members = [[table.rows[row] for row in group.rows] for group in groups]
-    if any(row.rule == "mean" for rows in members for row in rows):
-        return list(groups)
     # What predicts the answer's first token stays in the tree.
-    reach = [max(min(row.start for row in rows) - 1, 0) for rows in members]
+    reach = [max(min(min(row.start - 1, row.places[0]) for row in rows), 0) for rows in members]
     beginnings = []
     for rows, end in zip(members, reach, strict=True):
         shared = min(trie.shared(rows[0].tokens, row.tokens) for row in rows)

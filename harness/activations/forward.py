@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -20,8 +20,9 @@ from harness.activations import trie
 from harness.activations.tree_mask import tree_mask
 from harness.errors import DataError
 from harness.models.log_odds import Spoken
-from harness.models.network import Gather, Network, Past
+from harness.models.network import Network, Past
 from harness.models.questions import Row
+from harness.models.tapping import Gather
 
 Way = Literal["grafted", "packed", "whole", "equal", "single"]
 
@@ -29,10 +30,27 @@ Way = Literal["grafted", "packed", "whole", "equal", "single"]
 class Forwarded(msgspec.Struct, frozen=True):
     """States and log-probabilities of some rows, in the order of the groups. On the network's device."""
 
-    states: Tensor
-    """(layer, row, d_model), float32."""
+    by_site: Mapping[str, Tensor]
+    """For each site at which something is wanted, the states of its rows, (layer, row, width), float32."""
     log_prob: Tensor | None
     """log P(answer | what stands before it), float32, (row,); NaN where nothing does."""
+
+    @property
+    def states(self) -> Tensor:
+        """(layer, row, width) of rows that are all of one site."""
+        (only,) = self.by_site.values()
+        return only
+
+    @staticmethod
+    def joined(parts: Sequence[Forwarded]) -> Forwarded:
+        """The rows of all parts, one after the other."""
+        by_site: dict[str, list[Tensor]] = {}
+        for part in parts:
+            for site, states in part.by_site.items():
+                by_site.setdefault(site, []).append(states)
+        chances = [part.log_prob for part in parts if part.log_prob is not None]
+        together = {site: torch.cat(states, dim=1) for site, states in by_site.items()}
+        return Forwarded(together, torch.cat(chances) if chances else None)
 
 
 class Forward(Protocol):
@@ -59,6 +77,14 @@ class Placed(msgspec.Struct, frozen=True):
     def at(self, token: int) -> int:
         """Place of the state of a token."""
         return int(self.path[token - self.first])
+
+    @property
+    def nodes(self) -> np.ndarray:
+        """Places of the states that are wanted, of those that there are: a decoder has none of what the encoder reads."""
+        if not self.row.among:
+            return self.path
+        wanted = np.asarray(self.row.among) - self.first
+        return self.path[wanted[wanted >= 0]]
 
     def predicts(self, token: int) -> int | None:
         """Place of the state that predicts a token."""
@@ -118,14 +144,15 @@ class Whole:
     ) -> Forwarded:
         rows = [row for group in groups for row in group]
         network = self.network
+        number_of = {sequence: number for number, sequence in enumerate(dict.fromkeys(row.sequence for row in rows))}
         if network.two_stacks:
             return _two_stacks(network, rows, layers, log_prob)
-        tokens, mask = _padded([row.tokens for row in rows], network.pad_token)
+        tokens, mask = _padded([own for own, _, _ in number_of], network.pad_token)
         inputs = {"input_ids": _send(tokens, network), "attention_mask": _send(mask, network)}
         if network.takes_positions and not network.bidirectional:
             # Encoders number their positions themselves, some from the padding index on.
-            inputs["position_ids"] = _send(np.tile(np.arange(tokens.shape[1]), (len(rows), 1)), network)
-        placed = [_plain(row, number) for number, row in enumerate(rows)]
+            inputs["position_ids"] = _send(np.tile(np.arange(tokens.shape[1]), (len(tokens), 1)), network)
+        placed = [_plain(row, number_of[row.sequence]) for row in rows]
         return _read(network, inputs, placed, tokens.shape[1], layers, log_prob)
 
 
@@ -138,11 +165,7 @@ class Single:
     def __call__(
         self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
     ) -> Forwarded:
-        found = [self._one(row, layers, log_prob) for group in groups for row in group]
-        return Forwarded(
-            torch.cat([one.states for one in found], dim=1),
-            torch.cat([one.log_prob for one in found if one.log_prob is not None]) if log_prob else None,
-        )
+        return Forwarded.joined([self._one(row, layers, log_prob) for group in groups for row in group])
 
     def _one(self, row: Row, layers: Sequence[int], log_prob: bool) -> Forwarded:
         network = self.network
@@ -167,16 +190,26 @@ def _plain(row: Row, sequence: int) -> Placed:
 
 def _two_stacks(network: Network, rows: Sequence[Row], layers: Sequence[int], log_prob: bool) -> Forwarded:
     """What precedes the answer goes to the encoder, the answer and what follows to the decoder (Burns et al., §3.1)."""
-    asked, answered, placed = [], [], []
-    for number, row in enumerate(rows):
+    asked: list[tuple[int, ...]] = []
+    answered, placed = [], []
+    number_of: dict[tuple[object, ...], int] = {}
+    for row in rows:
         if row.start == 0:
             raise DataError("a prompt has nothing before its answer, so there is nothing for the encoder to read")
+        if row.among and row.among[0] < row.start:
+            raise DataError(
+                "activations.read: the encoder reads what stands before the answer, and states are those of the decoder; read the "
+                "answer, or the last token, or set model.side: encoder"
+            )
+        number = number_of.setdefault(row.sequence, len(number_of))
         text, answer = row.tokens[: row.start], row.tokens[row.start :]
+        placed.append(Placed(row, number, np.arange(1, len(answer) + 1), row.start, 0))
+        if number < len(asked):
+            continue
         # The encoder was trained on texts that end with the end-of-text token, if the tokenizer adds one.
         ending = (network.eos_token,) if answer[-1] == network.eos_token and network.eos_token is not None else ()
         asked.append((*text, *ending))
         answered.append((network.decoder_start, *answer))
-        placed.append(Placed(row, number, np.arange(1, len(answer) + 1), row.start, 0))
     tokens, mask = _padded(asked, network.pad_token)
     decoder_tokens, decoder_mask = _padded(answered, network.pad_token)
     inputs = {
@@ -214,25 +247,58 @@ def _read(
     layers: Sequence[int],
     log_prob: bool,
 ) -> Forwarded:
-    if not log_prob:
-        return Forwarded(network.read(inputs, layers, _gather(placed, network)).states, None)
-    heads_at, spoken = _predictions(placed, length, network)
-    out = network.read(inputs, layers, _gather(placed, network), heads_at)
+    by_site: dict[str, list[Placed]] = {}
+    for one in placed:
+        by_site.setdefault(one.row.site, []).append(one)
+    gathers = {site: _gather(own, network) for site, own in by_site.items()}
+    residual = gathers.pop("residual", None)
+    heads_at, spoken = _predictions(placed, length, network) if log_prob else (None, None)
+    out = network.read(inputs, layers, residual, heads_at, gathers)
+    found = {site: out.states if site == "residual" else out.at(site) for site in by_site}
+    if spoken is None:
+        return Forwarded(found, None)
     assert out.logits is not None
-    return Forwarded(out.states, spoken.log_prob(out.logits))
+    return Forwarded(found, spoken.log_prob(out.logits))
 
 
 def _gather(placed: Sequence[Placed], network: Network) -> Gather:
     """Takes each row's state out of a layer."""
-    if placed[0].row.rule == "mean":
-        return _mean(placed, network)
+    ways = {"mean": _mean, "max": _max}
+    by_rule: dict[str, list[int]] = {}
+    for number, one in enumerate(placed):
+        by_rule.setdefault(one.row.rule if one.row.rule in ways else "one", []).append(number)
+    parts = [ways.get(rule, _one)([placed[number] for number in own], network) for rule, own in by_rule.items()]
+    if len(parts) == 1:
+        return parts[0]
+    order = _send(np.argsort(np.concatenate([*by_rule.values()])), network)
+    return lambda states: torch.cat([take(states) for take in parts]).index_select(0, order)
+
+
+def _one(placed: Sequence[Placed], network: Network) -> Gather:
+    """The state of one token of each row."""
     sequences = _send(np.asarray([one.sequence for one in placed]), network)
-    places = _send(np.asarray([one.at(one.row.place) for one in placed]), network)
+    places = _send(np.asarray([one.at(one.row.places[0]) for one in placed]), network)
 
     def take(states: Tensor) -> Tensor:
         # Networks that look at blocks of tokens pad texts to whole ones by themselves: their states are of more tokens.
         flat = (sequences * states.shape[1] + places).to(states.device)
         return states.reshape(-1, states.shape[-1]).index_select(0, flat).to(network.device)
+
+    return take
+
+
+def _max(placed: Sequence[Placed], network: Network) -> Gather:
+    """The largest number of each dimension over a row's tokens."""
+    counts = [len(one.nodes) for one in placed]
+    row = _send(np.repeat(np.arange(len(placed)), counts), network)
+    sequences = _send(np.repeat([one.sequence for one in placed], counts), network)
+    places = _send(np.concatenate([one.nodes for one in placed]), network)
+
+    def take(states: Tensor) -> Tensor:
+        flat = (sequences * states.shape[1] + places).to(states.device)
+        tokens = states.reshape(-1, states.shape[-1]).index_select(0, flat).to(network.device).float()
+        found = torch.full((len(placed), tokens.shape[-1]), -torch.inf, device=network.device)
+        return found.index_reduce_(0, row, tokens, "amax")
 
     return take
 
@@ -248,7 +314,7 @@ def _mean(placed: Sequence[Placed], network: Network) -> Gather:
         slots[one.sequence] += 1
     weights = np.zeros((sequences, max(slots), length), dtype=np.float32)
     for one, (sequence, slot) in zip(placed, spots, strict=True):
-        weights[sequence, slot, one.path] = 1 / len(one.path)
+        weights[sequence, slot, one.nodes] = 1 / len(one.nodes)
     weight = _send(weights, network)
     flat = _send(np.asarray([sequence * max(slots) + slot for sequence, slot in spots]), network)
 

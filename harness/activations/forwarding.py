@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.activations import batches, references, sample
-from harness.activations.bank import Bank
+from harness.activations.banks import Banks
 from harness.activations.batches import Batch, Cost, Layout
 from harness.activations.rows import RowTable
 from harness.contracts.subject import Subject
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with the tokens forwarded so far and the tokens to forward in all."""
 
-Parts = list[tuple["Tensor", "Tensor | None"]]
+Parts = list["Forwarded"]
 """States and log-probabilities of a batch's rows, in one part or several."""
 
 Begin = Callable[[dict[str, Any]], Job]
@@ -73,10 +73,10 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 class Forwarding:
     """Forwards what the bank lacks, shard by shard."""
 
-    def __init__(self, subject: Subject, table: RowTable, bank: Bank, resources: Resources):
+    def __init__(self, subject: Subject, table: RowTable, banks: Banks, resources: Resources):
         self.subject = subject
         self.table = table
-        self.bank = bank
+        self.banks = banks
         self.resources = resources
         self.budget = resources.tokens_per_pass or batches.token_budget()
         self.halved = False
@@ -84,8 +84,8 @@ class Forwarding:
         """Padded tokens of the smallest batch for which memory did not suffice."""
         self._tried: dict[Batch, Parts] = {}
         """Batches that were forwarded on trial, the way that was chosen."""
-        self.alone: Tensor | None = None
-        """Rows that the noise floor is measured on, forwarded one at a time in float32: (layer, row, d_model)."""
+        self.alone: Forwarded | None = None
+        """Rows that the noise floor is measured on, forwarded one at a time in float32."""
         self.remark = ""
         """What else there is to say of how this run forwards."""
 
@@ -110,9 +110,8 @@ class Forwarding:
 
     def go(self, progress: Progress | None, begin: Begin | None) -> Done:
         """Forwards as the leading process, alone or with others."""
-        table, bank = self.table, self.bank
-        have = bank.have(table.keys)
-        stored = {number for number, key in enumerate(table.keys) if key in have}
+        table, banks = self.table, self.banks
+        stored = banks.stored()
         verdict, orders, job = self._open(begin, _as_bits(stored, len(table.rows)))
         todo = [batch for shard in self._shards(orders) for batch in shard]
         total = batches.tokens_of(todo, table)
@@ -123,10 +122,11 @@ class Forwarding:
                 progress(min(done, total), total)
 
         said = self._work(job, orders, tell)
-        bank.await_rows(table.keys)
+        banks.await_rows()
         if self.alone is not None:
-            keys = [table.keys[row] for row in references.to_compare(table)]
-            references.reference(bank).add(keys, self.alone, None, "one prompt at a time, in float32")
+            references.reference(banks).add(
+                references.to_compare(table), self.alone, "one prompt at a time, in float32"
+            )
         remarks = [f"self-check, {verdict.measured}"] if verdict.measured else []
         if self.remark:
             remarks.append(self.remark)
@@ -138,7 +138,9 @@ class Forwarding:
         return Done(
             rows=sum(len(batch.rows) for batch in todo),
             tokens=total,
-            tokens_unshared=sum(len(table.rows[row].tokens) for batch in todo for row in batch.rows),
+            tokens_unshared=sum(
+                len(tokens) for tokens, _, _ in {table.rows[row].sequence for batch in todo for row in batch.rows}
+            ),
             remarks=tuple(remarks),
         )
 
@@ -193,8 +195,7 @@ class Forwarding:
         if halves is None or self.too_many is None or padded < self.too_many:
             groups = [[self.table.rows[row] for row in group.rows] for group in batch.groups]
             try:
-                found = forward(groups, self.bank.layers, self.bank.log_prob_wanted, batch.stem)
-                return [(found.states, found.log_prob)]
+                return [forward(groups, self.banks.layers, self.banks.log_prob_wanted, batch.stem)]
             except (RuntimeError, MemoryError) as error:
                 if not memory_ran_out(error):
                     raise
@@ -218,26 +219,26 @@ class Forwarding:
                 f"--deterministic none is halved; set --tokens-per-pass {self.budget // 2}, in every run to be compared"
             ) from error
 
-    def _keep(self, parts: Sequence[tuple[Tensor, Tensor | None]], shard: Sequence[Batch], how: str) -> None:
-        import torch
+    def _keep(self, parts: Parts, shard: Sequence[Batch], how: str) -> None:
+        from harness.activations.forward import Forwarded
 
         rows = [row for batch in shard for row in batch.rows]
         # One copy off the device per shard: the only place where the loop waits for it.
-        states = torch.cat([states for states, _ in parts], dim=1).cpu()
-        chances = [log_prob for _, log_prob in parts if log_prob is not None]
-        self._check(states, rows)
-        self.bank.add(
-            [self.table.keys[row] for row in rows], states, torch.cat(chances).cpu() if chances else None, how
-        )
+        found = Forwarded.joined(parts)
+        found = Forwarded({site: states.cpu() for site, states in found.by_site.items()}, found.log_prob)
+        for site, states in found.by_site.items():
+            self._check(states, [row for row in rows if self.table.rows[row].site == site])
+        self.banks.add(rows, found, how)
 
     def _check(self, states: Tensor, rows: Sequence[int]) -> None:
         finite = states.isfinite().all(-1)
         if bool(finite.all()):
             return
         layer, row = (~finite).nonzero()[0].tolist()
+        layers = self.banks.at(self.table.rows[rows[0]].site).layers
         remedy = "use model.precision: exact" if self.subject.dtype != "float32" else "its weights may be damaged"
         raise NumericalError(
-            f"{self.subject.name}: states are not finite at layer {self.bank.layers[layer]} for example "
+            f"{self.subject.name}: states are not finite at layer {layers[layer]} for example "
             f'"{self.table.names[rows[row]]}" (dtype {self.subject.dtype}); {remedy}'
         )
 
@@ -256,8 +257,8 @@ class ModelForwarding(Forwarding):
     _attempt: tuple[Attempt, Forward] | None = None
     """What is on trial, and what forwards it."""
 
-    def __init__(self, card: ModelCard, subject: Subject, table: RowTable, bank: Bank, resources: Resources):
-        super().__init__(subject, table, bank, resources)
+    def __init__(self, card: ModelCard, subject: Subject, table: RowTable, banks: Banks, resources: Resources):
+        super().__init__(subject, table, banks, resources)
         self.card = card
         self.packs = "packed" in ways(card)
 
@@ -272,7 +273,7 @@ class ModelForwarding(Forwarding):
         layout = self.layout("grafted" if self.packs else "whole", self.budget)
         everything = [batch for shard in layout.shards for batch in shard]
         left = [rest for batch in everything if (rest := batches.without(batch, stored, self.table)) is not None]
-        layers = len(self.bank.layers)
+        layers = self.banks.layers
         return tuple(batches.cost(some, self.table, self.card, layers) for some in (left, everything))  # type: ignore[return-value]
 
     def layout(self, way: Way, budget: int, cuts: Sequence[int] = ()) -> Layout:
@@ -303,14 +304,14 @@ class ModelForwarding(Forwarding):
         from harness.activations.selfcheck import SelfCheck
 
         network = self._loaded()
-        check = SelfCheck(network, self.table, self.bank.layers, self.bank.log_prob_wanted)
+        check = SelfCheck(network, self.table, self.banks.layers, self.banks.log_prob_wanted)
         verdict = check.examine(self._attempts(network), self._on_trial)
         if verdict.way == "single":
             self._tried = {}
         self.alone = self._by_themselves(network)
         return verdict
 
-    def _by_themselves(self, network: Network) -> Tensor | None:
+    def _by_themselves(self, network: Network) -> Forwarded | None:
         """The rows that the noise floor is measured on. All processes that share a network forward them, whatever is stored."""
         from harness.activations.forward import Single
 
@@ -318,7 +319,7 @@ class ModelForwarding(Forwarding):
         if not rows:
             return None
         with network.exactly():
-            return Single(network)(rows, self.bank.layers, False).states.cpu()
+            return Single(network)(rows, self.banks.layers, False)
 
     def _attempts(self, network: Network) -> Iterator[Attempt]:
         """Ways to try, the fastest first; each with all rows together, and with those beside a number of the configuration apart."""
@@ -343,15 +344,12 @@ class ModelForwarding(Forwarding):
 
     def _on_trial(self, attempt: Attempt, batch: Batch) -> Forwarded:
         """Forwards a batch as a run does, in parts where memory is short."""
-        import torch
-
         from harness.activations.forward import Forwarded
 
         if self._attempt is None or self._attempt[0] is not attempt:
             self._attempt, self._tried = (attempt, self.forward(attempt.way)), {}
         parts = self._tried[batch] = self._forward(self._attempt[1], batch)
-        chances = [log_prob for _, log_prob in parts if log_prob is not None]
-        return Forwarded(torch.cat([states for states, _ in parts], dim=1), torch.cat(chances) if chances else None)
+        return Forwarded.joined(parts)
 
 
 def _as_bits(numbers: set[int], count: int) -> str:

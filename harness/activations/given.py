@@ -39,4 +39,5 @@ class Asked(msgspec.Struct, frozen=True):
         from harness.activations.forward import Forwarded
 
         assert not log_prob, "what a subject says is read where it is forwarded"
-        return Forwarded(self.subject.states([row.tokens for group in groups for row in group], layers), None)
+        states = self.subject.states([row.tokens for group in groups for row in group], layers)
+        return Forwarded({"residual": states}, None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.activations.bank import Bank
+from harness.activations.banks import Banks
 from harness.activations.rows import RowTable
 from harness.store import content_key
 
@@ -27,9 +27,9 @@ Pair = tuple[int, int]
 """The rows of a pair's two answers."""
 
 
-def reference(bank: Bank) -> Bank:
-    """The states of some rows of a bank, forwarded one at a time in float32."""
-    return Bank(bank.store, reference_key(bank.key), bank.layers, False, kind=REFERENCES)
+def reference(banks: Banks) -> Banks:
+    """The states of some rows of the banks, forwarded one at a time in float32."""
+    return Banks(banks.store, reference_key(banks.key), banks.layers, False, banks.table, kind=REFERENCES)
 
 
 def reference_key(bank: str) -> str:
@@ -38,9 +38,12 @@ def reference_key(bank: str) -> str:
 
 
 def sampled(table: RowTable, which: int) -> tuple[Pair, ...]:
-    """Some pairs of a prompt table, chosen by their content: the same ones whatever others there are and in whatever order they come."""
+    """Some pairs of a prompt table, chosen by their content: the same ones whatever others there are and in whatever order they come.
+
+    Of statements, each two neighbours stand for a pair.
+    """
     lines = table.tables[which]
-    pairs = {pair for pair in zip(lines[::2], lines[1::2], strict=True) if pair[0] != pair[1]}
+    pairs = {pair for pair in zip(lines[::2], lines[1::2], strict=False) if pair[0] != pair[1]}
     return tuple(sorted(pairs, key=lambda pair: tuple(table.keys[row] for row in pair))[:PAIRS])
 
 
@@ -67,12 +70,13 @@ def _length(difference: Tensor) -> Tensor:
     return difference.square().sum((1, 2, 3)).sqrt()
 
 
-def noise_of(table: RowTable, which: int, stored: Bank, alone: Bank) -> Sequence[float]:
-    """The noise floor of one prompt table's states, by layer of the bank; empty for a table with fewer than two pairs that differ."""
+def noise_of(table: RowTable, which: int, stored: Banks, alone: Banks) -> Sequence[float]:
+    """The noise floor of one prompt table's states, by layer of its bank; empty for a table with fewer than two pairs that differ."""
     pairs = sampled(table, which)
     if len(pairs) < 2:
         return ()
     keys = [table.keys[row] for pair in pairs for row in pair]
-    found, exact = (bank.read(keys, stored.layers).unflatten(1, (len(pairs), 2)) for bank in (stored, alone))
+    layers = stored.of(which).layers
+    found, exact = (banks.of(which).read(keys, layers).unflatten(1, (len(pairs), 2)) for banks in (stored, alone))
     noise: list[float] = relative_error(found, exact).tolist()
     return noise

@@ -1,4 +1,4 @@
-"""The rows of several prompt tables, each distinct one once."""
+"""The rows of several prompt tables, each distinct one once: a row is a state that is wanted of a prompt."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.contracts import PromptTable
+from harness.contracts.data import STRETCH
 from harness.contracts.subject import Subject
 from harness.errors import UsageError
 from harness.models.questions import Row, Rule
+from harness.prompts.stretches import tokens_of
+from harness.spec import Activations, Stretch
+
+Wanted = Activations | Sequence[Activations]
+"""What is read of each table's prompts, or of those of all; the layers are the same for all."""
 
 
 class RowTable(msgspec.Struct, frozen=True):
@@ -24,6 +30,19 @@ class RowTable(msgspec.Struct, frozen=True):
     """The example that each row came from, for messages."""
     tables: tuple[tuple[int, ...], ...]
     """For each table, the row (by index) that each line of its frame became."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites at which something is wanted, sorted."""
+        return tuple(sorted({row.site for row in self.rows}))
+
+    def site_of(self, table: int) -> str:
+        """The site at which one table's states are read."""
+        return self.rows[self.tables[table][0]].site
+
+    def at(self, site: str) -> list[int]:
+        """The rows of a site, by index."""
+        return [number for number, row in enumerate(self.rows) if row.site == site]
 
 
 def check_tokens(tables: Sequence[PromptTable], subject: Subject) -> None:
@@ -46,8 +65,16 @@ def check_tokens(tables: Sequence[PromptTable], subject: Subject) -> None:
         )
 
 
-def row_table(tables: Sequence[PromptTable], rule: Rule) -> RowTable:
-    """Gathers the rows of all tables; rows that are the same in two conditions become one."""
+def each_of(wanted: Wanted, tables: int) -> list[Activations]:
+    """What is read of each of so many tables."""
+    return [wanted] * tables if isinstance(wanted, Activations) else list(wanted)
+
+
+def row_table(tables: Sequence[PromptTable], wanted: Wanted) -> RowTable:
+    """Gathers the rows of all tables, each with what is wanted of it; rows that are the same in two conditions become one.
+
+    Raises DataError for a prompt that has none of the tokens that are asked for.
+    """
     rows: list[Row] = []
     keys: list[str] = []
     names: list[str] = []
@@ -56,12 +83,15 @@ def row_table(tables: Sequence[PromptTable], rule: Rule) -> RowTable:
     known: dict[int, int] = {}
     families: dict[str, list[int]] = {}
     places: list[tuple[int, ...]] = []
-    for table in tables:
+    for table, asked in zip(tables, each_of(wanted, len(tables)), strict=True):
         frame = table.frame
         lines: list[int] = []
-        columns = (frame[name].to_list() for name in ("example", "tokens", "answer_start", "answer_end"))
-        for example, tokens, start, end in zip(*columns, strict=True):
-            row = Row(tuple([known.setdefault(token, token) for token in tokens]), start, end, rule)
+        stretch = asked.position if isinstance(asked.position, Stretch) else None
+        columns = ["example", "tokens", "answer_start", "answer_end", *([] if stretch is None else [STRETCH])]
+        for example, tokens, start, end, *ends in zip(*(frame[name].to_list() for name in columns), strict=True):
+            sequence = tuple([known.setdefault(token, token) for token in tokens])
+            rule, among = wanted_of(asked, ends[0] if ends else (), str(example))
+            row = Row(sequence, start, end, rule, among, asked.site_name)
             key = row.key
             number = index.get(key)
             if number is None:
@@ -79,3 +109,15 @@ def row_table(tables: Sequence[PromptTable], rule: Rule) -> RowTable:
         names=tuple(names),
         tables=tuple(places),
     )
+
+
+def wanted_of(asked: Activations, ends: Sequence[int], example: str) -> tuple[Rule, tuple[int, ...]]:
+    """The rule and the tokens of the state that is wanted of a prompt. `ends` are those of its stretch, as a frame keeps them."""
+    position = asked.position
+    if not isinstance(position, Stretch):
+        return position, ()
+    if position.pool == "each":
+        # The table has a line for each token, and the stretch of a line is its token.
+        return "at", (ends[0],)
+    kept = tokens_of(position, ends, example)
+    return ("at", (kept[-1],)) if position.pool == "last" else (position.pool, tuple(kept))

@@ -112,14 +112,25 @@ class SelfCheck:
                 line = next(iter(str(error).strip().splitlines()), "")
                 return f"{type(error).__name__}: {line[:160]}", "the model refuses it"
             rows = trial.batch.rows
-            chosen = [rows.index(row) for row in trial.compared]
-            plain = torch.cat([one.states for one in alone], dim=1).double()
-            scale = plain.norm(dim=-1).clamp_min(1e-30)
-            difference = (found.states[:, chosen].double() - plain).norm(dim=-1) / scale
-            apart = max(apart, float(difference.nan_to_num(nan=float("inf")).max()))
+            sites = [self._table.rows[row].site for row in rows]
+            for site, states in found.by_site.items():
+                own = [row for row, of in zip(rows, sites, strict=True) if of == site]
+                compared = [
+                    (row, one)
+                    for row, one in zip(trial.compared, alone, strict=True)
+                    if self._table.rows[row].site == site
+                ]
+                if compared:
+                    plain = torch.cat([one.states for _, one in compared], dim=1).double()
+                    scale = plain.norm(dim=-1).clamp_min(1e-30)
+                    difference = (states[:, [own.index(row) for row, _ in compared]].double() - plain).norm(
+                        dim=-1
+                    ) / scale
+                    apart = max(apart, float(difference.nan_to_num(nan=float("inf")).max()))
             if found.log_prob is not None:
-                own = torch.cat([one.log_prob for one in alone if one.log_prob is not None])
-                moved = max(moved, float((found.log_prob[chosen] - own).abs().nan_to_num(nan=0.0).max()))
+                chances = torch.cat([one.log_prob for one in alone if one.log_prob is not None])
+                chosen = [rows.index(row) for row in trial.compared]
+                moved = max(moved, float((found.log_prob[chosen] - chances).abs().nan_to_num(nan=0.0).max()))
             if apart > TOLERANCE[dtype] or moved > _LOG_PROB_TOLERANCE[dtype]:
                 break
         said = f"largest relative difference of a state {apart:.1e}"

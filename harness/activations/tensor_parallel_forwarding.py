@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.activations.batches import Batch
-from harness.activations.forwarding import Begin, ModelForwarding, Orders
+from harness.activations.forwarding import Begin, ModelForwarding, Orders, Parts
 from harness.errors import MemoryRanOut, UsageError
 from harness.machine.jobs import Job
 from harness.machine.resources import memory_ran_out
@@ -21,8 +21,6 @@ from harness.machine.team import SharedJob
 from harness.models.tensor_parallel import SplitNetwork, load_split
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from harness.activations.forward import Forward
     from harness.activations.selfcheck import Verdict
 
@@ -100,12 +98,12 @@ class TensorParallelForwarding(ModelForwarding):
             self._tried = {}
         return agreed
 
-    def _forward(self, forward: Forward, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
+    def _forward(self, forward: Forward, batch: Batch) -> Parts:
         network = self._network
         assert network is not None
         groups = [[self.table.rows[row] for row in group.rows] for group in batch.groups]
         try:
-            found = forward(groups, self.bank.layers, self.bank.log_prob_wanted, batch.stem)
+            return [forward(groups, self.banks.layers, self.banks.log_prob_wanted, batch.stem)]
         except (RuntimeError, MemoryError) as error:
             if network.lost is not None:
                 raise self._job.team.lost(network.lost) from error
@@ -116,9 +114,8 @@ class TensorParallelForwarding(ModelForwarding):
                     f"--tensor-parallel none is halved; set --tokens-per-pass {max(1, self.budget // 2)}, or use more processes"
                 ) from error
             raise
-        return [(found.states, found.log_prob)]
 
-    def _keep(self, parts: Sequence[tuple[Tensor, Tensor | None]], shard: Sequence[Batch], how: str) -> None:
+    def _keep(self, parts: Parts, shard: Sequence[Batch], how: str) -> None:
         if self.first:
             super()._keep(parts, shard, how)
 

@@ -87,8 +87,9 @@ class Report:
         """The scores for the truth at the layers that the report's own rule chose."""
         import polars as pl
 
-        outline = self.manifest.get("report", {})
-        chosen = {(one["fit_on"], one["probe"], str(one["layer"])) for one in outline.get("layers", ())}
+        from harness.report.outline import from_manifest
+
+        chosen = {(one.fit_on, one.probe, one.layer) for one in from_manifest(self.manifest, self.name).layers}
         results = self.results.filter(pl.col("target") == "truth")
         kept = [
             row["layer"] is None or (row["fit_on"], row["probe"], str(row["layer"])) in chosen

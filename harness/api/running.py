@@ -86,7 +86,8 @@ def plan(
 
     place, the_store = _place(spec, folder), store_at(store)
     read = language.read(place.path, sets, text=place.text, look=True)
-    planned = Run(pipeline.planned(read, place.path.resolve().parent, the_store), the_store)
+    with language.placing(place.path, sets, text=place.text):
+        planned = Run(pipeline.planned(read, place.path.resolve().parent, the_store), the_store)
     content = costs.as_json(planned.plan, planned.plan.stored(the_store), costs.estimate(planned))
     names = ("rows", "rows_to_do", "tokens", "tokens_unshared", "tflops")
     stages = [

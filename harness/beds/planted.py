@@ -1,4 +1,4 @@
-"""Synthetic states with a known truth, a known distractor and a known XOR of both."""
+"""Synthetic states with a known truth, a known distractor and a known XOR of both, and a class, a number and a vector if asked for."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 Strength = Annotated[float, Meta(ge=0)]
 
 WORDS = ("banana", "shed")
+COLOURS = ("red", "yellow", "green", "blue", "violet")
+AXES = ("x", "y", "z")
+
+_OF_EXAMPLES = 1_000_001
+"""A layer that no bed has: what is drawn for an example is no noise of any."""
 
 
 class Planted(Bed, frozen=True, kw_only=True):
@@ -27,7 +32,9 @@ class Planted(Bed, frozen=True, kw_only=True):
     and grows with depth from nothing at layer 0. Strengths are in standard deviations of the noise.
 
     A prompt is five tokens: seed, example, truth, word, and which member it is. The noise is a hash of them, so that a
-    row's state depends on nothing but its prompt.
+    row's state depends on nothing but its prompt. A class of five, a number and a vector of three are drawn for every example, too, and
+    stand in the states as far as their strengths say, the same in both members. With `statements` a row is one member by itself: what x⁺
+    would be.
     """
 
     layers: Annotated[int, Meta(ge=1, le=200)] = 4
@@ -51,9 +58,32 @@ class Planted(Bed, frozen=True, kw_only=True):
     """Standard deviation of noise that both members of a pair share, as real pairs share a question."""
     world: Annotated[int, Meta(ge=0)] = 0
     """Seed of the directions."""
+    statements: bool = False
+    """Whether rows are statements, and no pairs."""
+    colour: Strength = 0.0
+    """Strength of a class of five, each of which has a direction of its own."""
+    size: Strength = 0.0
+    """Strength of a number, standard normal, along one direction."""
+    place: Strength = 0.0
+    """Strength of a vector of three standard normal numbers, each along a direction of its own."""
+    only_at: Annotated[int, Meta(ge=0)] | None = None
+    """The one layer that has the truth, the class, the number and the vector; by default they grow with depth."""
 
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), theorem 1"
-    factors: ClassVar[tuple[Factor, ...]] = (Factor("word", WORDS),)
+
+    def __post_init__(self) -> None:
+        if self.only_at is not None and self.only_at >= self.layers:
+            raise ValueError(f"only_at: no layer {self.only_at}; this bed has layers 0 to {self.layers - 1}")
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:  # type: ignore[override]
+        """The word, and what else has a strength."""
+        others = (Factor("colour", COLOURS), Factor("size", kind="number"), Factor("place", AXES, "vector"))
+        return (Factor("word", WORDS), *(one for one in others if getattr(self, one.name)))
+
+    @property
+    def views(self) -> int:  # type: ignore[override]
+        return 1 if self.statements else 2
 
     @property
     def shape(self) -> tuple[int, int]:  # type: ignore[override]
@@ -68,21 +98,17 @@ class Planted(Bed, frozen=True, kw_only=True):
         blocks = np.stack([random.permutation(4) for _ in range(-(-count // 4))]).ravel()[:count]
         truth, word = blocks // 2, blocks % 2
         names = [f"planted-{seed}-{number:06d}" for number in range(count)]
-        tokens = [
-            [[seed, number, int(t), int(w), member] for number, (t, w) in enumerate(zip(truth, word, strict=True))]
-            for member in (0, 1)
-        ]
-        return pl.DataFrame(
-            {
-                "example": names,
-                "group": names,
-                "label": truth,
-                "word": word,
-                "tokens_0": tokens[0],
-                "tokens_1": tokens[1],
-            },
-            schema_overrides={"tokens_0": pl.List(pl.UInt32), "tokens_1": pl.List(pl.UInt32)},
-        )
+        # A statement is what x⁺ would be.
+        tokens = {
+            f"tokens_{view}": pl.Series(
+                [[seed, number, int(t), int(w), member] for number, (t, w) in enumerate(zip(truth, word, strict=True))],
+                dtype=pl.List(pl.UInt32),
+            )
+            for view, member in enumerate((1,) if self.statements else (0, 1))
+        }
+        drawn = _drawn(np.array([[seed, number] for number in range(count)], dtype=np.uint64).reshape(count, 2))
+        known = {factor.name: drawn[factor.name].tolist() for factor in self.factors[1:]}
+        return pl.DataFrame({"example": names, "group": names, "label": truth, "word": word, **known, **tokens})
 
     def states(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         import torch
@@ -95,11 +121,16 @@ class Planted(Bed, frozen=True, kw_only=True):
         planted = (features * strengths[:, None]).T @ directions[:3]
         answer = self.answer * np.outer(_side(member), directions[3])
         result = np.empty((self.layers, len(prompts), self.d_model), dtype=np.float32)
+        others = self._others(prompts)
         for layer in range(self.layers):
             growth = layer / (self.layers - 1) if self.layers > 1 else 1.0
+            if self.only_at is not None:
+                growth = float(layer == self.only_at)
             own = self.noise * _normal(prompts, layer, self.d_model)
             shared = self.context * _normal(prompts[:, :2], layer, self.d_model) if self.context else 0.0
             result[layer] = growth * planted + answer + own + shared
+            if others is not None:
+                result[layer] += growth * others
             if self.common:
                 result[layer] += growth * self.common * np.outer(_side(word), self.common_direction())
         return torch.from_numpy(result)
@@ -109,12 +140,41 @@ class Planted(Bed, frozen=True, kw_only=True):
         random = np.random.default_rng([0xD1EC, self.world])
         return np.linalg.qr(random.standard_normal((self.d_model, 4)))[0].T
 
+    def _others(self, prompts: np.ndarray) -> np.ndarray | None:
+        """What class, number and vector add to the states where they stand in full, (row, d_model); None where nothing is asked for."""
+        if not (self.colour or self.size or self.place):
+            return None
+        drawn, directions = _drawn(prompts[:, :2]), self.other_directions()
+        colour = np.eye(len(COLOURS))[drawn["colour"]] * self.colour
+        sizes = np.column_stack([colour, self.size * drawn["size"], self.place * drawn["place"]])
+        found: np.ndarray = sizes @ directions
+        return found
+
+    def other_directions(self) -> np.ndarray:
+        """Directions of the five classes, the number and the three components, orthonormal and orthogonal to `directions` as far as there are
+        dimensions, (9, d_model)."""
+        random = np.random.default_rng([0x07E2, self.world])
+        own, taken = random.standard_normal((9, self.d_model)), self.directions()
+        own -= own @ taken.T @ taken
+        if self.d_model < 13:
+            scaled: np.ndarray = own / np.linalg.norm(own, axis=1, keepdims=True)
+            return scaled
+        return np.linalg.qr(own.T)[0].T
+
     def common_direction(self) -> np.ndarray:
         """The unit direction of `common`, orthogonal to the others, (d_model,)."""
         random = np.random.default_rng([0xC0, self.world])
         own, others = random.standard_normal(self.d_model), self.directions()
         own -= own @ others.T @ others
         return own / np.linalg.norm(own)
+
+
+def _drawn(keys: np.ndarray) -> dict[str, np.ndarray]:
+    """By factor, what is drawn for each example: class (row,), number (row,), vector (row, 3). `keys` are seed and number, (row, 2)."""
+    normal = _normal(keys, _OF_EXAMPLES, 6)
+    # Five equally likely parts of a normal number.
+    colour = np.searchsorted([-0.8416212, -0.2533471, 0.2533471, 0.8416212], normal[:, 0])
+    return {"colour": colour.astype(np.int64), "size": normal[:, 1], "place": normal[:, 2:5]}
 
 
 def _side(bit: np.ndarray) -> np.ndarray:

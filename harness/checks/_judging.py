@@ -120,12 +120,24 @@ def of_most_seeds(judgement: Judgement, each: Iterable[Estimate], rule: Rule, th
     return msgspec.structs.replace(judgement, finding=finding, why=f"{judgement.why} {said}")
 
 
-def chance(score: Measured, margin: float, statement: str, draws: str = "seeds") -> Judgement:
-    """Whether a score is chance: equivalent to one half within a margin. `statement` is about the score minus 0.5."""
+def chance(
+    score: Measured,
+    margin: float,
+    statement: str,
+    draws: str = "seeds",
+    level: float = 0.5,
+    *,
+    only_above: bool = False,
+) -> Judgement:
+    """Whether a score is chance: equivalent to its level within a margin. `statement` is about the score minus that level.
+
+    A score without a lower bound, such as R², falls below chance by what was learnt from nothing; there only above counts, as it does
+    with `only_above`: where chance is what the best uninformed answer scores.
+    """
     moved = (score.value, score.low_bound, score.high_bound)
-    value, low, high = (part - 0.5 for part in moved)
+    value, low, high = (part - level for part in moved)
     gap = msgspec.structs.replace(score, value=value, low_bound=low, high_bound=high)
-    return decided(gap, near_zero, margin, statement, draws)
+    return decided(gap, near_zero if math.isfinite(low) and not only_above else at_most, margin, statement, draws)
 
 
 def missing(why: str, n: int, seeds: int = 1) -> Estimate:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class OfScore(Check, frozen=True, kw_only=True):
     """A claim about one probe's score on a metric."""
 
-    metric: Literal["accuracy", "auroc"] = "accuracy"
-    """`accuracy` judges the answers, threshold included; `auroc` only their order, which is fairer to a probe whose
-    threshold is off."""
+    metric: Literal["accuracy", "balanced_accuracy", "auroc", "r2"] = "accuracy"
+    """`accuracy` judges the answers, threshold included; `balanced_accuracy` gives each class the same weight; `auroc` looks only at their
+    order, which is fairer to a probe whose threshold is off. Of a number or a vector `r2` is the share of its variance that is told."""
 
 
 class OfTarget(OfScore, frozen=True, kw_only=True):

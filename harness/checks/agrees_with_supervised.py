@@ -30,6 +30,7 @@ class AgreesWithSupervised(Check, frozen=True, kw_only=True):
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.8
     """Least agreement that counts as the same answers."""
 
+    of_two: ClassVar[bool] = True
     source: ClassVar[str] = "agreement of probes: Farquhar et al. 2023 (arXiv 2312.10029), §4"
     claim: ClassVar[str] = "{probe} answers as {against} does in {condition} (agreement above {threshold})"
 
@@ -38,10 +39,10 @@ class AgreesWithSupervised(Check, frozen=True, kw_only=True):
 
         different(self.kind(), self.probe, self.against)
         own = self.own(evidence)
-        answers, other = own.answers(), own.beside(self.against).answers()
+        sides, other = own.sides(), own.beside(self.against).sides()
         # Averaging the supervised probe's answers over its seeds first gives the mean over all pairs of seeds.
-        supervised = np.sign(other.score).astype(np.float64).mean(axis=0)
-        alike = (1 + np.sign(answers.score).astype(np.float64) * supervised) / 2
-        agreement = own.of_seeds(row_mean(alike, own.groups, 0.0, 1.0))
+        supervised = other.astype(np.float64).mean(axis=0)
+        alike = (1 + sides.astype(np.float64) * supervised) / 2
+        agreement = own.of_seeds(row_mean(alike[:, None], own.groups, 0.0, 1.0))
         statement = f"agreement of {self.subject} with {self.against}, layer {own.layer}"
         return decided(agreement, at_least, self.threshold, statement)

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
     """Fitted on training labels that were shuffled, the probe scores chance: nothing leaks into the score.
 
-    Statistic: test score minus one half on what the probe was fitted on (the truth, unless it has another `target`), mean
+    Statistic: test score minus that of an uninformed answer (one half of two) on what the probe was fitted on (the truth, unless it has another `target`), mean
     over `shuffles` fits, each on its own permutation of the groups' training labels (an unsupervised probe has only its
     sign from them). Test: equivalence, by the 95 % interval over rows and shuffles: wholly within ± `margin` passes,
-    wholly outside fails. Threshold: `margin`, 0.05 unless you set it, a convention of ours: smaller than any effect that
+    wholly outside fails; of R², which falls below chance by what is learnt from nothing, and of the accuracy of several classes, where chance is the
+    share of the commonest and answers that vary score less, only above counts. Threshold: `margin`, 0.05 unless you set it, a convention of ours: smaller than any effect that
     these reports argue about.
     """
 
@@ -28,7 +29,7 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
     """Permutations, each with a fit of its own. A single one can score far from chance when one direction dominates
     the states, so that few leave the check inconclusive."""
     margin: Annotated[float, Meta(gt=0, lt=0.5)] = 0.05
-    """Largest departure from one half that still counts as chance. A smaller one needs more shuffles."""
+    """Largest departure from chance that still counts as chance. A smaller one needs more shuffles."""
 
     of_seeds: ClassVar[bool] = False
     source: ClassVar[str] = (
@@ -40,5 +41,7 @@ class ChanceOnShuffledLabels(OfScore, frozen=True, kw_only=True):
         own = self.own(evidence)
         found = own.measure(metric=self.metric, target=own.target, shuffles=self.shuffles)
         on = "" if own.target == "truth" else f" on {own.target}"
-        statement = f"{self.metric} of {self.subject}{on} minus 0.5, training labels shuffled, layer {own.layer}"
-        return chance(found, self.margin, statement, draws="shuffles")
+        level = own.chance(self.metric, own.target)
+        statement = f"{self.metric} of {self.subject}{on} minus {level:g}, training labels shuffled, layer {own.layer}"
+        only_above = own.chance_is_best(self.metric, own.target)
+        return chance(found, self.margin, statement, draws="shuffles", level=level, only_above=only_above)

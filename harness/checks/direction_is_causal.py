@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.checks._judging import above, judged, number
-from harness.contracts import Check, Finding, Judgement, Steered
+from harness.contracts import Check, ConditionName, Finding, Judgement, Steered
 from harness.errors import CheckError
 from harness.maths.estimate import Estimate, Measured, over_seeds
 
@@ -33,6 +33,9 @@ class DirectionIsCausal(Check, frozen=True, kw_only=True):
     training rows for what the probe was fitted on, of the very states that are moved: it asks whether the answer comes from that."""
     token: Literal["question", "all"] = "question"
     """Where states are moved: at the last token before the answer, or at all tokens before it."""
+    asked_in: ConditionName | None = None
+    """Condition of contrast pairs whose answers are asked for while states are moved, as a direction of statements needs one; `condition`
+    if empty. Its second answer must be the one for what the probe finds."""
 
     of_seeds: ClassVar[bool] = False
     source: ClassVar[str] = (
@@ -47,10 +50,15 @@ class DirectionIsCausal(Check, frozen=True, kw_only=True):
         return {
             "probe": self.probe,
             "condition": self.condition,
+            "asked_in": self.asked_in,
             "by": "steer",
             "token": self.token,
             "layer": self.layer,
         }
+
+    def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
+        # Of the condition that is asked in nothing is fitted.
+        return ((fitted, self.condition),)
 
     def decide(self, evidence: Evidence) -> Judgement:
         steered = evidence.steered(self)
@@ -74,7 +82,7 @@ class DirectionIsCausal(Check, frozen=True, kw_only=True):
             return steered.along
         if steered.there is None:
             raise CheckError(
-                f"direction_is_causal: {self.condition} has no training rows of both classes, so that there is no difference of "
+                f"direction_is_causal: {self.asked_in or self.condition} has no training rows of both classes, so that there is no difference of "
                 "their means; write direction: probe, or choose rows (data.where) of which some are in the training part"
             )
         return steered.there
@@ -82,7 +90,7 @@ class DirectionIsCausal(Check, frozen=True, kw_only=True):
     def _named(self, own: ProbeEvidence) -> str:
         if self.direction == "probe":
             return f"the direction of {self.subject}"
-        return f"the difference of the class means by {own.target} of the states that are moved, on {self.condition}"
+        return f"the difference of the class means by {own.target} of the states that are moved, on {self.asked_in or self.condition}"
 
     def _beside(self, steered: Steered) -> str:
         """What the other directions do."""

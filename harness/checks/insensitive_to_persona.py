@@ -30,6 +30,7 @@ class InsensitiveToPersona(Check, frozen=True, kw_only=True):
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.9
     """Least agreement that counts as insensitive."""
 
+    of_two: ClassVar[bool] = True
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §6, second principle"
     claim: ClassVar[str] = "{probe} answers alike in {condition} and in {against} (agreement above {threshold})"
 
@@ -53,7 +54,7 @@ class InsensitiveToPersona(Check, frozen=True, kw_only=True):
             )
         # In the order of the rows, so that groups stay together.
         order = np.argsort(here)
-        answers = [np.sign(one.answers().score[:, :, rows[order]]) for one, rows in ((own, here), (other, there))]
+        answers = [one.sides()[:, None, rows[order]] for one, rows in ((own, here), (other, there))]
         alike = (1 + answers[0] * answers[1]) / 2
         agreement = own.of_seeds(row_mean(alike, own.groups[here[order]], 0.0, 1.0))
         statement = f"agreement of {self.subject} with its answers on {self.against}, layer {own.layer}"

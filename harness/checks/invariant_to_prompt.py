@@ -30,12 +30,13 @@ class InvariantToPrompt(Check, frozen=True, kw_only=True):
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.9
     """Least agreement that counts as invariant."""
 
+    of_two: ClassVar[bool] = True
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §4.4 and the first principle of §6"
     claim: ClassVar[str] = "{probe} answers alike in all templates of {condition} (agreement above {threshold})"
 
     def decide(self, evidence: Evidence) -> Judgement:
         own = self.own(evidence)
-        found = agreement_across_prompts(own.answers().score[:, 0], own.examples, own.groups)
+        found = agreement_across_prompts(own.sides(), own.examples, own.groups)
         if found is None:
             raise CheckError(
                 f"invariant_to_prompt: every example of {self.condition} is asked in one way only; give prompt.templates "

@@ -26,6 +26,7 @@ class SingleSolution(Check, frozen=True, kw_only=True):
     agreement: Annotated[float, Meta(gt=0.5, le=1)] = 0.9
     """Share of rows on which seeds must agree, up to sign and on average, to count as one solution."""
 
+    of_two: ClassVar[bool] = True
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §4: seeds that find different features"
     claim: ClassVar[str] = "the seeds of {probe} find one solution in {condition} (agreement above {agreement})"
 
@@ -35,9 +36,9 @@ class SingleSolution(Check, frozen=True, kw_only=True):
         from harness.maths import solutions
 
         own = self.own(evidence)
-        score = own.answers().score[:, 0]
+        sides = own.sides()
         statement = f"number of solutions of {self.subject}, layer {own.layer}"
-        seeds, rows = score.shape
+        seeds, rows = sides.shape
         _, group = np.unique(own.groups, return_inverse=True)
         groups = int(group.max()) + 1
         why = ""
@@ -50,10 +51,10 @@ class SingleSolution(Check, frozen=True, kw_only=True):
         random = np.random.default_rng(0x501)
         drawn = random.multinomial(groups, np.full(groups, 1 / groups), size=400)
         counts = [
-            int(solutions.clusters(solutions.agreement(score, weight), self.agreement).max()) + 1
+            int(solutions.clusters(solutions.agreement(sides, weight), self.agreement).max()) + 1
             for weight in drawn[:, group].astype(np.float64)
         ]
-        value = int(solutions.clusters(solutions.agreement(score), self.agreement).max()) + 1
+        value = int(solutions.clusters(solutions.agreement(sides), self.agreement).max()) + 1
         low, high = (float(end) for end in np.quantile(counts, [0.025, 0.975], method="inverted_cdf"))
         if value == 1 and (few := few_seeds(seeds)):
             # Two solutions among a few seeds are two; one may be what they have in common by chance.

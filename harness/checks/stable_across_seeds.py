@@ -28,18 +28,19 @@ class StableAcrossSeeds(Check, frozen=True, kw_only=True):
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.9
     """Least agreement that counts as stable."""
 
+    of_two: ClassVar[bool] = True
     source: ClassVar[str] = "agreement of probes: Farquhar et al. 2023 (arXiv 2312.10029), §4; Hoeffding 1948"
     claim: ClassVar[str] = "the seeds of {probe} give the same answers in {condition} (agreement above {threshold})"
 
     def decide(self, evidence: Evidence) -> Judgement:
         own = self.own(evidence)
-        score = own.answers().score[:, 0]
+        sides = own.sides()
         statement = f"agreement of two seeds of {self.subject}, layer {own.layer}"
-        seeds, rows = score.shape
+        seeds, rows = sides.shape
         if seeds < LEAST_SEEDS:
             why = f"{few_seeds(seeds)}, or name a probe that draws random numbers"
             return judged(missing(why, rows, seeds), at_least, self.threshold, statement)
-        agreement = over_seeds(pairwise_agreement(score, own.groups), exact=True).one(0)
+        agreement = over_seeds(pairwise_agreement(sides, own.groups), exact=True).one(0)
         return judged(agreement, at_least, self.threshold, statement)
 
 

@@ -23,6 +23,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     ),
     "planting": ("fitting.planting:planted", "fitting.planting:unit"),
     "erasing": ("fitting.erasure:fit_erasure",),
+    "layers together": ("fitting.together:fit_together",),
     "worked examples": ("prompts.shots:Shots",),
     "weights read from gguf": ("models.gguf_worker:_main",),
 }
@@ -48,7 +49,7 @@ WITHOUT: Mapping[str, str] = {
     "models.backend:limits_of": _BOUND,
     "models.backend:_SECONDS_EACH": _BOUND,
     "models.gguf_worker:limits": _BOUND,
-    "contracts.checks:Check.of_seeds": "warns, before a run, of a check that can decide nothing",
+    "contracts.checks:Claim.of_seeds": "warns, before a run, of a check that can decide nothing",
     "execution.record": _NOTED,
     "execution.run:Run.__init__": "holds what the results are made with, none of which is made there",
     "execution.run:Run.get": _OF_ANOTHER,
@@ -67,6 +68,7 @@ WITHOUT: Mapping[str, str] = {
     "execution.conditions:Conditions.all_scored": _OF_ANOTHER,
     "fitting.planting": "an ingredient of the states in which something is planted, and of no others",
     "fitting.erasure": "an ingredient of the fits from which something is erased, and of no others",
+    "fitting.together": "an ingredient of the fits on several layers together, and of no others",
     "prompts.shots": "an ingredient of the prompts that begin with worked examples, and of no others",
 }
 """Modules, and definitions of them, at which the walk stops, with the reason. One that an entry names counts nevertheless."""
@@ -85,7 +87,8 @@ def kinds_of(values: Iterable[object]) -> tuple[type, ...]:
 def probe_code(probe: Probe) -> tuple[str | type, ...]:
     """What one probe is fitted by, besides what fits any."""
     erased = () if probe.erase is None else erasing(probe.erase.by)
-    return (find("normalisations", probe.normalise), *erased, type(probe))
+    together = () if probe.layers is None else PARTS["layers together"]
+    return (find("normalisations", probe.normalise), *erased, *together, type(probe))
 
 
 def erasing(*by: str) -> tuple[str | type, ...]:

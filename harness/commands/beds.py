@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from harness.commands.options import StoreRoot
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED, UsageError
+from harness.machine.lines import tell
 from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
@@ -176,7 +178,7 @@ def _shown(checks: pl.DataFrame) -> int:
     """Prints every claim with its evidence; the exit code."""
     for row in checks.iter_rows(named=True):
         held = "holds" if row["verdict"] == "as_expected" else "DOES NOT HOLD"
-        print(printable(f"{held}: {row['check']}: {row['why']}"))
+        tell(printable(f"{held}: {row['check']}: {row['why']}"), sys.stdout)
     broken = [row for row in checks["verdict"] if row != "as_expected"]
     print(f"{checks.height - len(broken)} of {checks.height} claims hold")
     return EXIT_UNEXPECTED if broken else EXIT_EXPECTED

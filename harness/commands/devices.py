@@ -69,9 +69,7 @@ def _foresee(
     tensor_parallel: bool,
 ) -> Foreseen:
     group, subject = stage.place, stage.subject
-    found = plan_extraction(
-        subject, [run.get(one) for one in stage.prompts], stage.conditions[0].activations, run.store, budget=budget
-    )
+    found = plan_extraction(subject, [run.get(one) for one in stage.prompts], stage.wanted, run.store, budget=budget)
     if found.todo is None or found.whole is None:
         return Foreseen(group, "test bed", subject.placed(devices, 0, tensor_parallel).where)
     peak, flops = found.whole.peak_bytes, found.todo.flops

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from harness.commands.error_rates import error_rates
-from harness.contracts import Analysis, Check, Metric, Probe, Source, kind
+from harness.contracts import Analysis, Claim, Metric, Probe, Source, kind
 from harness.contracts.network_bed import NetworkBed, Recipe
 from harness.errors import UsageError, did_you_mean
 from harness.language.schema import words
@@ -22,7 +22,16 @@ MODELS = "models"
 LISTS = (*kind.FOLDERS, MODELS)
 
 # A value for an option that must be given, so that the example is one that could stand in a spec.
-_FOR_EXAMPLE = {"probe": "logistic_regression", "over": "word", "hub": "stanfordnlp/imdb", "file": "my.csv"}
+_FOR_EXAMPLE: dict[str, Any] = {
+    "probe": "logistic_regression",
+    "over": "word",
+    "hub": "stanfordnlp/imdb",
+    "file": "my.csv",
+    "coefficients": ["llc", "llc_by_smaller_steps"],
+    "memorising": ["few", "many"],
+    "parts": ["one", "other"],
+    "sizes": ["few", "some", "many"],
+}
 
 
 def listing(folder: str | None = None, name: str | None = None) -> RenderableType:
@@ -114,7 +123,7 @@ def _facts(cls: type[kind.Kind]) -> list[str]:
         facts.append(f"Other names: {meant}.")
     if issubclass(cls, Metric) and (beside := cls().beside):
         facts.append(f"Always reported together with {', '.join(beside)}.")
-    if issubclass(cls, Check) and cls.claim:
+    if issubclass(cls, Claim) and cls.claim:
         facts += [f"Claim: {cls.claim}.", *error_rates(cls.kind())]
     if issubclass(cls, NetworkBed):
         facts += _of_network(cls())
@@ -143,11 +152,21 @@ def _of_network(bed: NetworkBed) -> list[str]:
 
 def _options(cls: type[msgspec.Struct]) -> RenderableType:
     """A table of all options: type and range stand above what an option does, which needs the width."""
-    rows = [
-        (option.name, _default(option), f"{type_words(option.type)}\n{' '.join(option.doc.split())}")
-        for option in kind.options(cls)
-    ]
-    return _table(("option", "default", "type and range; what it does"), rows)
+    return _table(("option", "default", "type and range; what it does"), list(_option_rows(cls)))
+
+
+def _option_rows(cls: type[msgspec.Struct], of: str = "") -> Iterator[tuple[str, str, str]]:
+    """A row for each option, those of one that is a mapping of its own behind it, under both names."""
+    for option in kind.options(cls):
+        inner = [
+            one
+            for one in (option.type, *get_args(option.type))
+            if isinstance(one, type) and issubclass(one, msgspec.Struct)
+        ]
+        default = "as below" if inner and option.default is not None else _default(option)
+        yield f"{of}{option.name}", default, f"{type_words(option.type)}\n{' '.join(option.doc.split())}"
+        for one in inner:
+            yield from _option_rows(one, f"{of}{option.name}.")
 
 
 def type_words(hint: Any) -> str:

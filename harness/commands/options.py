@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import EXIT_USAGE
+from harness.machine.lines import tell
 from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
@@ -67,4 +69,6 @@ def fail(message: str) -> None:
 
 
 def print_error(message: str) -> None:
-    print(f"harness: {printable(message)}", file=sys.stderr)
+    # Where nobody can be told, the exit code still says it.
+    with suppress(OSError):
+        tell(f"harness: {printable(message)}", sys.stderr)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import Sets, SpecPath, StoreRoot, chosen_store, fail
+from harness.machine.lines import tell
 from harness.untrusted.text import printable
 
 
@@ -41,15 +42,16 @@ def plan(
     from harness.commands import costs
     from harness.execution.run import Run
     from harness.models.placement import devices_of
+    from harness.plan.few_rows import scarce
     from harness.plan.few_seeds import undecided
 
     on = None if devices is None else devices_of(devices)
     if tensor_parallel and on is None:
         fail("--tensor-parallel splits a network over devices; say which: --devices 8x80GiB")
     the_store = chosen_store(store)
-    planned = Run(
-        pipeline.planned(language.read(spec, sets or (), look=True), spec.resolve().parent, the_store), the_store
-    )
+    with language.placing(spec, sets or ()):
+        plan = pipeline.planned(language.read(spec, sets or (), look=True), spec.resolve().parent, the_store)
+    planned = Run(plan, the_store)
     stored, costed = planned.plan.stored(the_store), costs.estimate(planned)
     described = costs.as_json(planned.plan, stored, costed)
     table = costs.as_table(planned.plan, stored, costed)
@@ -60,8 +62,9 @@ def plan(
 
         foreseen = foresee(planned, on, tflops, tensor_parallel=tensor_parallel)
         described["placement"] = placement_json(foreseen, on)
-    for warning in undecided(planned.plan.spec):
-        print(printable(f"{spec}: warning: {warning}"), file=sys.stderr)
+    few_rows = scarce(planned.plan.spec, planned.plan.folder)
+    for warning in (*undecided(planned.plan.spec), *few_rows):
+        tell(printable(f"{spec}: warning: {warning}"), sys.stderr)
     if as_json:
         print(json.dumps(described, indent=2))
         return

@@ -54,7 +54,8 @@ def as_text(conditions: Sequence[ShownCondition], signs: Signs, width: int | Non
     for number, one in enumerate(conditions):
         if number:
             yield _plain("")
-        head = signs.dot.join([f"condition {one.condition}", line(one.model), _count(one.pairs)])
+        of_pairs = all(len(example.prompts) == 2 for example in one.examples)
+        head = signs.dot.join([f"condition {one.condition}", line(one.model), _count(one.pairs, of_pairs=of_pairs)])
         yield from _wrapped(head, width, style="bold")
         for fact in (_where(one, signs), *one.facts):
             yield from _wrapped(line(fact), width, "  ")
@@ -68,14 +69,17 @@ def as_text(conditions: Sequence[ShownCondition], signs: Signs, width: int | Non
             yield from _wrapped(f"Note: {line(finding)}", width, "  ")
 
 
-def _count(pairs: int) -> str:
+def _count(pairs: int, *, of_pairs: bool) -> str:
+    if not of_pairs:
+        return f"{pairs:,} statement{'s' * (pairs != 1)}"
     return f"{pairs:,} pair{'s' * (pairs != 1)} of prompts"
 
 
 def _where(one: ShownCondition, signs: Signs) -> str:
-    if one.token == "mean":
-        return "The state of a prompt is the mean over all of its tokens."
-    what = "the last token of the answer" if one.token == "answer" else "the last token"
+    if one.token in ("mean", "max"):
+        return f"The state of a prompt is the {one.token} over all of its tokens."
+    named = {"answer": "the last token of the answer", "last": "the last token"}
+    what = named.get(one.token, one.token)
     return f"The state of a prompt is read at {what}, between {signs.opening} and {signs.closing}."
 
 
@@ -83,18 +87,19 @@ def _about(place: int, example: ShownExample, one: ShownCondition, signs: Signs)
     parts = [f"example {place}", example.split]
     if len(one.templates) > 1:
         parts.append(f"template {example.template}")
-    parts.append(f"right: {line(example.prompts[example.right].answer)}")
+    parts.append(f"{'right' if len(example.prompts) == 2 else 'label'}: {line(example.label)}")
     for name, value in example.factors.items():
         parts.append(f"{name}: {line(value)}{' (not said)' if name in one.unsaid else ''}")
     return signs.dot.join(parts)
 
 
 def _pair(example: ShownExample, signs: Signs, width: int | None) -> Iterator[Text]:
-    first, second = example.prompts
-    shared = shared_start(first.text, second.text)
-    for number, prompt in enumerate((first, second)):
+    first = example.prompts[0]
+    shared = shared_start(first.text, example.prompts[-1].text)
+    for number, prompt in enumerate(example.prompts):
         right = " (right)" if number == example.right else ""
-        yield from _wrapped(f"answer {line(prompt.answer)}{right}, {len(prompt.tokens):,} tokens", width, _INDENT)
+        named = f"answer {line(prompt.answer)}{right}, " if prompt.answer else ""
+        yield from _wrapped(f"{named}{len(prompt.tokens):,} tokens", width, _INDENT)
         # Up to the beginning of the word in which they differ.
         skipped = max(first.text.rfind(blank, 0, shared) for blank in " \n") + 1 if number and shared >= REPEATED else 0
         yield from _prompt(prompt, skipped, signs, width)

@@ -37,16 +37,18 @@ def preview(
     from harness.commands.shown_prompts import shown
     from harness.errors import did_you_mean
     from harness.execution.run import Run
+    from harness.untrusted.text import printable_json
 
     read = language.read(spec, sets or (), look=True)
     known = [one.name for one in read.conditions]
     if unknown := [name for name in condition or () if name not in known]:
         fail(f'{spec} has no condition "{unknown[0]}"{did_you_mean(unknown[0], known)}')
     the_store = chosen_store(store)
-    plan = pipeline.planned(read, spec.resolve().parent, the_store)
+    with language.placing(spec, sets or ()):
+        plan = pipeline.planned(read, spec.resolve().parent, the_store)
     found = list(shown(plan, Run(plan, the_store), count, condition or ()))
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(printable_json(msgspec.json.format(msgspec.json.encode(found), indent=2).decode()))
         return
     console = Console()
     # Into a pipe, a line of a prompt is a line: who reads it there has a width of their own, or none.

@@ -12,20 +12,25 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import UsageError
-from harness.untrusted.files import write_whole
+from harness.language.including import MAX_BYTES
+from harness.untrusted.files import read_ordinary, write_whole
+from harness.untrusted.paths import real
 
 WORKFLOW = ".github/workflows/harness.yaml"
 HOOK = ".githooks/pre-commit"
 ATTRIBUTES = ".gitattributes"
 SCHEMA = "spec.schema.json"
 
+_LARGEST_BYTES = 4 << 20
+"""Of a file that is there already; ours have the hundredth part."""
+
 _HOOK = """\
 #!/bin/sh
 # Written by `harness init --ci`: the specs that are about to be committed are validated. Switched on by
 #   git config core.hooksPath .githooks
 git diff --cached --name-only -z --diff-filter=ACMR -- '*.yaml' '*.yml' |
-  xargs -0 grep -lE --null '^harness: *1' /dev/null |
-  xargs -0 -r harness validate
+  xargs -0 grep -lE --null -e '^harness: *1' -- /dev/null |
+  xargs -0 -r harness validate --
 """
 
 _ATTRIBUTES = """\
@@ -58,8 +63,8 @@ def write_all(top: Path, install: str) -> Files:
     """
     if not (top / ".git").exists():
         raise UsageError(f"{top} is not the top folder of a git repository; run `git init` there, or name it with --in")
-    attributes = top / ATTRIBUTES
-    before = attributes.read_text("utf-8") if attributes.exists() else ""
+    now = {name: _now(top, name) for name in (WORKFLOW, HOOK, SCHEMA, ATTRIBUTES)}
+    before = now[ATTRIBUTES] or ""
     contents = {
         WORKFLOW: workflow(top, install),
         HOOK: _HOOK,
@@ -68,17 +73,30 @@ def write_all(top: Path, install: str) -> Files:
         if _ATTRIBUTES in before
         else f"{before}{'' if before[-1:] in ('', chr(10)) else chr(10)}{_ATTRIBUTES}",
     }
-    now = {name: (top / name).read_text("utf-8") if (top / name).exists() else None for name in contents}
     taken = [name for name, text in now.items() if text not in (None, contents[name]) and name != ATTRIBUTES]
     if taken:
         raise UsageError(f"{', '.join(taken)}: there already, with other content; remove or rename it first")
     for name, text in contents.items():
         if now[name] != text:
             (top / name).parent.mkdir(parents=True, exist_ok=True)
-            (top / name).write_text(text, encoding="utf-8", newline="\n")
+            write_whole(top / name, text.encode())
     (top / HOOK).chmod(0o755)
     written = tuple(name for name, text in contents.items() if now[name] != text)
     return Files(written, tuple(str(spec.relative_to(top)) for spec in _specs(top) if _mark(spec, top / SCHEMA)))
+
+
+def _now(top: Path, name: str) -> str | None:
+    """What a file holds so far; None where there is none. Raises UsageError for what is no text, or could be elsewhere by a link."""
+    path = top / name
+    if not _is_itself(top, name):
+        raise UsageError(f"{path} is a link or lies behind one, which could lead elsewhere; put the file itself there")
+    try:
+        return read_ordinary(path, _LARGEST_BYTES, links=False).decode().replace("\r\n", "\n")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(f"{path} cannot be read: {reason}; remove or rename it first") from error
 
 
 def workflow(top: Path, install: str) -> str:
@@ -94,8 +112,8 @@ def workflow(top: Path, install: str) -> str:
 
 def _is_ours(top: Path) -> bool:
     try:
-        about = tomllib.loads((top / "pyproject.toml").read_text("utf-8"))
-    except (OSError, ValueError):
+        about = tomllib.loads(read_ordinary(top / "pyproject.toml", _LARGEST_BYTES).decode())
+    except (OSError, ValueError, RecursionError):
         return False
     project = about.get("project")
     return isinstance(project, dict) and project.get("name") == "elk-harness"
@@ -114,14 +132,23 @@ def _specs(top: Path) -> list[Path]:
     listed = git.ask(
         "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.yaml", "*.yml", folder=top
     ).stdout
-    paths = sorted({top / os.fsdecode(name) for name in listed.split(b"\0") if name})
-    return [path for path in paths if path.is_file() and not path.is_symlink() and _is_spec(path)]
+    # A stranger's index may name what lies behind a link, or above.
+    names = sorted({os.fsdecode(name) for name in listed.split(b"\0") if name})
+    return [top / name for name in names if _is_itself(top, name) and _is_spec(top / name)]
+
+
+def _is_itself(top: Path, name: str) -> bool:
+    """Whether a file is where its name says: it is no link, and lies behind none."""
+    return real(top / name) == real(top) / name
 
 
 def _is_spec(path: Path) -> bool:
+    try:
+        content = read_ordinary(path, MAX_BYTES, links=False)
+    except OSError:
+        return False
     return any(
-        line.replace(b" ", b"").startswith(b"harness:1")
-        for line in path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+        line.replace(b" ", b"").startswith(b"harness:1") for line in content.removeprefix(codecs.BOM_UTF8).splitlines()
     )
 
 

@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from harness.commands.options import Out, StoreRoot, chosen_store
-from harness.errors import UsageError
+from harness.errors import UsageError, did_you_mean
 from harness.untrusted.paths import own_path
-from harness.untrusted.text import printable
+from harness.untrusted.text import line, printable
+
+_SHOWN = 20
+"""Reports that are named where another one is asked for."""
 
 
 def diff(
@@ -171,11 +174,25 @@ def rows(
     found = rows_of(_folder(name, out), chosen_store(store))
     kept = chosen(found, Asked(probe=probe, on=on, wrong=wrong, where=tuple(where or ()), sort=sort))
     if as_json:
-        print(as_lines(kept), end="")
+        for lines in as_lines(kept):
+            print(lines, end="")
     else:
         Console().print(as_table(kept, count))
 
 
 def _folder(name: str, out: Path) -> Path:
+    from harness.report.folder import RESULTS
+
     own = own_path(name)
-    return own if (own / "results.csv").is_file() else out / name
+    if (own / RESULTS).is_file():
+        return own
+    if not (out / name).is_dir():
+        there = sorted(path.parent.name for path in out.glob(f"*/{RESULTS}"))
+        hint = did_you_mean(name, there)
+        known = (
+            f"; there are {', '.join(there[:_SHOWN])}{', …' if len(there) > _SHOWN else ''}"
+            if there
+            else "; there is none yet"
+        )
+        raise UsageError(f"no report {line(name)} in {out}{hint if 'did you mean' in hint else ''}{known}")
+    return out / name

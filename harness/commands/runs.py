@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from harness.machine.resources import Resources
     from harness.machine.team import Team
     from harness.report.outcome import Outcome
+
+
+_LOG_WIDTH = 240
+"""Columns of the tables in a log."""
 
 
 def run(
@@ -90,7 +95,7 @@ def run(
     from harness.machine.launch import die_with_parent, launch, launched_by_us
     from harness.machine.progress import Reporter
     from harness.machine.resources import Resources, check_address_space, size_of
-    from harness.machine.team import launched, membership
+    from harness.machine.team import launched, membership, speaks
 
     if quiet and verbose:
         fail("--quiet asks for less and --verbose for more; leave one of them out")
@@ -117,10 +122,11 @@ def run(
         raise typer.Exit(launch(sys.argv[1:], processes))
     if processes > 1 and not launched_by_us():
         fail("--processes starts processes, but this is one of several already (WORLD_SIZE is set); leave it out")
-    stopping.install()
-    die_with_parent()
     ending.Log.path = log = log or ending.Log.path
     reporter = Reporter(quiet=quiet, verbose=verbose, log=log)
+    # Each of several processes is asked to stop, and one says so.
+    stopping.install(reporter.insist if speaks() else lambda _: None)
+    die_with_parent()
     with (
         membership() as team,
         aside.allowed() if processes == 1 else nullcontext(),
@@ -135,12 +141,13 @@ def run(
 
 def show(outcome: Outcome, console: Console, *, scores: bool = True, page: bool = False) -> None:
     """Prints the closing tables and where the report is, whole, on lines of their own."""
+    from harness.machine import lines
     from harness.report import outline
     from harness.report.closing import check_table, score_table
     from harness.report.scores import Scores
 
     def say(text: str) -> None:
-        console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+        lines.show(printable(text), console)
 
     report = outcome.report
     if scores:
@@ -161,7 +168,17 @@ def show(outcome: Outcome, console: Console, *, scores: bool = True, page: bool 
         said = "the spec states no expectation"
     say(f"{said}{'; nothing had to be computed' if outcome.cached else ''}")
     for name in ("report.md", *(["report.html"] if page else [])):
-        say(str(outcome.folder / name))
+        # Whole also where a folder's name has a blank in it.
+        console.print(printable(str(outcome.folder / name)), highlight=False, markup=False, soft_wrap=True)
+
+
+def _as_text(outcome: Outcome, page: bool) -> str:
+    """What `show` prints, as wide as a log may be."""
+    from rich.console import Console
+
+    file = io.StringIO()
+    show(outcome, Console(file=file, width=_LOG_WIDTH, force_terminal=False, color_system=None), page=page)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines() if line.strip())
 
 
 def _run_all(
@@ -201,6 +218,8 @@ def _run_all(
             # Typer would answer with its own exit code.
             raise HarnessError("interrupted; what is finished is stored: run the same command again to go on") from None
         show(outcome, console, scores=not reporter.quiet, page=page)
+        if reporter.log is not None:
+            reporter.note(_as_text(outcome, page))
         if outcome.unexpected:
             worst = EXIT_UNEXPECTED
     return worst

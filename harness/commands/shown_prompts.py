@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from harness.activations.rows import wanted_of
 from harness.contracts import Factor, PromptTable
+from harness.contracts.data import STRETCH
 from harness.contracts.subject import Subject, Tokenizer
 from harness.execution.run import Run
-from harness.models.questions import Row, Rule
+from harness.models.questions import Row
 from harness.plan.plan import Plan
-from harness.spec import Condition
+from harness.spec import Activations, Condition
 from harness.untrusted.template import shared_start
 
 if TYPE_CHECKING:
@@ -31,9 +33,10 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class ShownPrompt(msgspec.Struct, frozen=True):
-    """One member of a contrast pair, as the network is given it."""
+    """One member of a contrast pair, or a statement, as the network is given it."""
 
     answer: str
+    """Empty for a statement."""
     text: str
     """All tokens decoded, special tokens included; the numbers themselves where prompts are token ids."""
     tokens: tuple[int, ...]
@@ -44,17 +47,19 @@ class ShownPrompt(msgspec.Struct, frozen=True):
 
 
 class ShownExample(msgspec.Struct, frozen=True):
-    """A contrast pair with all that is known of it."""
+    """A contrast pair, or a statement, with all that is known of it."""
 
     example: str
     group: str
     split: str
     template: str
     right: int
-    """The member whose answer is right, 0 or 1."""
+    """The member whose answer is right, 0 or 1; 0 for a statement."""
+    label: str
+    """The right answer; of a statement, its label."""
     factors: dict[str, str]
     """Value of each factor besides the truth, in words."""
-    prompts: tuple[ShownPrompt, ShownPrompt]
+    prompts: tuple[ShownPrompt, ...]
 
 
 class ShownCondition(msgspec.Struct, frozen=True):
@@ -65,8 +70,8 @@ class ShownCondition(msgspec.Struct, frozen=True):
     pairs: int
     """Pairs that there are."""
     templates: tuple[str, ...]
-    token: Rule
-    """Where states are read, as `activations.token` names it."""
+    token: str
+    """Where states are read: `last`, `answer`, `mean` or `max`, or in words where `activations.read` names some tokens."""
     facts: tuple[str, ...]
     """What is done to prompts or states besides, a sentence each."""
     standing: tuple[str, ...]
@@ -103,7 +108,7 @@ def _condition(
     before: Sequence[str],
     unsaid: Sequence[str],
 ) -> ShownCondition:
-    rule = condition.activations.token
+    wanted = condition.activations
     tokenizer = subject.load_tokenizer()
     pairs = _chosen(table.frame, [*condition.distractors], count, before)
     return ShownCondition(
@@ -111,11 +116,11 @@ def _condition(
         model=subject.name,
         pairs=table.frame["pair"].n_unique(),
         templates=table.templates,
-        token=rule,
+        token=wanted.position if isinstance(wanted.position, str) else wanted.position.what,
         facts=tuple(_facts(condition)),
         standing=condition.distractors,
         unsaid=tuple(unsaid),
-        examples=tuple(_example(pair, table.factors, tokenizer, rule) for pair in pairs),
+        examples=tuple(_example(pair, table.factors, tokenizer, wanted) for pair in pairs),
         findings=table.findings,
     )
 
@@ -148,8 +153,9 @@ def _chosen(
     fresh: list[int] = []
     rest: list[int] = []
     for pair, _, *combination in order:
-        (rest if tuple(combination) in seen else fresh).append(pair)
-        seen.add(tuple(combination))
+        what = tuple(map(str, combination))
+        (rest if what in seen else fresh).append(pair)
+        seen.add(what)
     pairs = [*fresh, *rest][:count]
     rows = frame.filter(pl.col("pair").is_in(pairs)).sort("pair", "answer").rows(named=True)
     by_pair = {pair: [row for row in rows if row["pair"] == pair] for pair in pairs}
@@ -157,39 +163,40 @@ def _chosen(
 
 
 def _example(
-    pair: Sequence[dict[str, Any]], factors: Sequence[Factor], tokenizer: Tokenizer | None, rule: Rule
+    pair: Sequence[dict[str, Any]], factors: Sequence[Factor], tokenizer: Tokenizer | None, wanted: Activations
 ) -> ShownExample:
     row = pair[0]
     truth, *others = factors
-    members = [_prompt(member, truth, tokenizer, rule) for member in pair]
+    of_pair = len(pair) == 2
+    members = [_prompt(member, truth if of_pair else None, tokenizer, wanted) for member in pair]
+    right = row["truth"] if of_pair else 0
     return ShownExample(
         example=row["example"],
         group=row["group"],
         split=row["split"],
         template=row["template"],
-        right=row["truth"],
-        factors={factor.name: _value(factor, row[factor.name]) for factor in others},
-        prompts=(members[0], members[1]),
+        right=right,
+        label=members[right].answer or truth.told(row["truth"]),
+        factors={factor.name: factor.told(row[factor.name]) for factor in others},
+        prompts=tuple(members),
     )
 
 
-def _value(factor: Factor, value: int) -> str:
-    return factor.values[value] if value < len(factor.values) else str(value)
-
-
-def _prompt(row: dict[str, Any], truth: Factor, tokenizer: Tokenizer | None, rule: Rule) -> ShownPrompt:
+def _prompt(row: dict[str, Any], truth: Factor | None, tokenizer: Tokenizer | None, wanted: Activations) -> ShownPrompt:
     tokens = tuple(row["tokens"])
-    asked = Row(tokens, row["answer_start"], row["answer_end"], rule)
-    read = tuple(range(len(tokens))) if rule == "mean" else (asked.place,)
-    marks: dict[int, Mark] = {} if rule == "mean" else {asked.place: "read"}
+    rule, among = wanted_of(wanted, row.get(STRETCH, ()), row["example"])
+    asked = Row(tokens, row["answer_start"], row["answer_end"], rule, among)
+    read = tuple(asked.places)
+    # What is read of all tokens need not be marked.
+    marks: dict[int, Mark] = {} if len(read) == len(tokens) > 1 else dict.fromkeys(read, "read")
     if tokenizer is None:
         text, ends = _numbers(tokens)
-        answer = _value(truth, row["answer"])
+        answer = "" if truth is None else truth.told(row["answer"])
     else:
         text, control = tokenizer.decode(tokens), {*tokenizer.control}
         special = {token for token in {*tokens} if tokenizer.decode([token]) in control}
         marks = {**{place: "special" for place, token in enumerate(tokens) if token in special}, **marks}
-        answer = tokenizer.decode(asked.answer).strip()
+        answer = "" if truth is None else tokenizer.decode(asked.answer).strip()
         ends = {}
         for end in {end for place in marks for end in (place, place + 1)}:
             # A token may end inside of a character, and decoding may leave out a blank at the beginning.

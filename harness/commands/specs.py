@@ -11,16 +11,20 @@ import typer
 
 from harness.commands.options import Sets, SpecPaths, fail
 from harness.errors import EXIT_USAGE, SpecError
+from harness.machine.lines import tell
 from harness.untrusted.paths import own_path
 from harness.untrusted.text import printable
 
 
 def validate(specs: SpecPaths, sets: Sets = None) -> None:
-    """Checks specs and prints every error with its place, and warns of checks that few seeds cannot decide. Reads the heads of data files, and forwards nothing.
+    """Checks specs and prints every error with its place, and warns of checks that few seeds cannot decide, and of few test rows.
+
+    Data files are read up to a mebibyte, and of larger ones the first lines. Nothing is forwarded.
 
     Example: `harness validate specs/*.yaml`
     """
     from harness import language
+    from harness.plan.few_rows import scarce
     from harness.plan.few_seeds import undecided
 
     problems = 0
@@ -29,14 +33,15 @@ def validate(specs: SpecPaths, sets: Sets = None) -> None:
             spec = language.read(path, sets or (), look=True)
         except SpecError as error:
             problems += len(error.problems)
-            print(printable(str(error)), file=sys.stderr)
+            tell(printable(str(error)), sys.stderr)
         else:
             count = len(spec.conditions)
-            print(
-                f"{printable(str(path))}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)"
+            tell(
+                f"{printable(str(path))}: fine ({count} condition{'s' * (count != 1)}, {len(spec.probes)} probes, {len(spec.checks)} checks)",
+                sys.stdout,
             )
-            for warning in undecided(spec):
-                print(printable(f"{path}: warning: {warning}"), file=sys.stderr)
+            for warning in (*undecided(spec), *scarce(spec, path.resolve().parent)):
+                tell(printable(f"{path}: warning: {warning}"), sys.stderr)
     if problems:
         raise typer.Exit(EXIT_USAGE)
 
@@ -45,7 +50,8 @@ def list_(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="probes, data, distractors, metrics, checks, beds, normalisations or models.", show_default=False
+            help="probes, data, distractors, metrics, measurements, checks, beds, normalisations or models.",
+            show_default=False,
         ),
     ] = None,
     name: Annotated[str | None, typer.Argument(help="One of them, to see its options.", show_default=False)] = None,

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from harness.contracts.kind import Kind, options
 from harness.contracts.probes import Answers
+from harness.contracts.targets import TargetKind, TargetKindName
 from harness.maths.estimate import Estimate, Measured
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence, ProbeEvidence
 
 
-NAMED = ("probe", "condition", "target")
+NAMED = ("probe", "condition", "target", "measurement")
 
 
 @cache
@@ -39,13 +40,23 @@ class Metric(Kind, frozen=True):
 
     folder: ClassVar[str] = "metrics"
 
+    targets: ClassVar[tuple[TargetKindName, ...]] = ("binary",)
+    """Kinds of target that it measures."""
     unit: ClassVar[str] = ""
     chance: ClassVar[float | None] = None
-    """Value of an uninformed answer, for the figures."""
+    """Value of an uninformed answer, for the figures; of a binary target where it depends on the number of classes."""
     higher_is_better: ClassVar[bool] = True
     labelled: ClassVar[bool] = True
     """Whether it depends on labels. One that does not is measured on the answers as fitted and reported once, under
     `truth`."""
+
+    chance_is_best: ClassVar[bool] = False
+    """Whether chance is, of what is not binary, what the best uninformed answer scores: others know as little and score less."""
+
+    def chance_on(self, labels: np.ndarray, kind: TargetKind) -> float | None:
+        """Value of an uninformed answer to these labels, as `measure` has them, of a target of a kind: `chance`, unless it depends on them."""
+        del labels, kind
+        return self.chance
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -53,8 +64,10 @@ class Metric(Kind, frozen=True):
         return ()
 
     def measure(self, answers: Answers, labels: np.ndarray, group: np.ndarray) -> Measured | None:
-        """Answers' signs are already resolved on training rows. `labels` is (row,) of 0/1, `group` (row,) of integers.
+        """Answers' signs are already resolved on training rows. `group` is (row,) of integers.
 
+        Of a binary target `labels` is (row,) of 0/1, and the answers are in `score`. Of any other the answers are in `outputs`; `labels` is
+        (row,) of indices for classes, and (row, component) of float32 for a number or a vector.
         None when the probe does not give what the metric needs (no probabilities, one class only).
         """
         raise NotImplementedError
@@ -78,6 +91,9 @@ ConditionName = Annotated[str, Meta(extra={"names": "condition"})]
 
 
 TargetName = Annotated[str, Meta(extra={"names": "target"})]
+
+
+MeasurementName = Annotated[str, Meta(extra={"names": "measurement"})]
 
 
 Finding = Literal["pass", "fail", "inconclusive"]
@@ -135,8 +151,8 @@ class Steered(msgspec.Struct, frozen=True):
     """The layer and the tokens, in words."""
 
 
-class Check(Kind, frozen=True, kw_only=True):
-    """A claim about one probe on the test rows of one condition, decided by an interval: pass, fail or inconclusive."""
+class Claim(Kind, frozen=True, kw_only=True):
+    """A claim about one condition, decided by an interval: pass, fail or inconclusive. What it has of no probe is empty."""
 
     folder: ClassVar[str] = "checks"
 
@@ -144,27 +160,21 @@ class Check(Kind, frozen=True, kw_only=True):
     """The finding that the spec's author expects; another one is exit code 1."""
     name: str = ""
     """Name in the report; the kind if empty."""
-    layer: int | str | None = None
-    """Layer to judge at: a number, or a rule (see `layer` of the spec); the spec's own rule if empty."""
-    probe: ProbeName
-    """Name of the probe that the claim is about."""
     condition: ConditionName = "main"
-    """Condition whose test rows are looked at; `main` is the only one of a spec without conditions."""
-    fit_on: ConditionName | None = None
-    """Condition that the probe was fitted on; the same one if empty. The pair must be in the spec's `transfer`."""
+    """Condition that is looked at; `main` is the only one of a spec without conditions."""
+
+    probe: ClassVar[str] = ""
+    fit_on: ClassVar[str | None] = None
 
     of_seeds: ClassVar[bool] = True
     """Whether a few seeds of a probe that draws random numbers leave it inconclusive. Not so where it draws as many as it needs, counts
     something else than seeds, or decides without sampling."""
 
+    of_two: ClassVar[bool] = False
+    """Whether it compares answers of two values, row by row: there is nothing to compare where the truth is of another kind."""
+
     claim: ClassVar[str] = ""
     """The claim in words, with {probe}, {condition} and the other options to fill in."""
-
-    @property
-    def subject(self) -> str:
-        """The probe and its conditions in words, for a `why`."""
-        fitted = "" if self.fit_on in (None, self.condition) else f" (fitted on {self.fit_on})"
-        return f"{self.probe}{fitted} on {self.condition}"
 
     def refers(self) -> Mapping[str, tuple[str, ...]]:
         """Names in its options that must exist in the spec, by what they name: `probe`, `condition`, `target`."""
@@ -175,10 +185,8 @@ class Check(Kind, frozen=True, kw_only=True):
         return {what: tuple(names) for what, names in found.items()}
 
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
-        """The transfers that it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted;
-        any other condition that it names is fitted on itself."""
-        others = (name for name in self.refers()["condition"] if name not in (self.condition, fitted))
-        return (fitted, self.condition), *((name, name) for name in others)
+        """The transfers that it looks at: (fitted on, tested on), all of which must be in `transfer`. `fitted` is where its probe is fitted."""
+        return ()
 
     def intervention(self) -> Mapping[str, Any] | None:
         """Options of the intervention whose outcome it asks for, where the probe is fitted aside; None if it needs none.
@@ -190,10 +198,34 @@ class Check(Kind, frozen=True, kw_only=True):
         """The probes that must be there, (probe, fitted on, tested on): all that it names wherever it looks, unless a check says less."""
         return tuple((probe, *run) for probe in self.refers()["probe"] for run in self.runs(fitted))
 
-    def own(self, evidence: Evidence) -> ProbeEvidence:
-        """The evidence of its probe, where and at the layer that it asks for."""
-        return evidence.of(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)
-
     def decide(self, evidence: Evidence) -> Judgement:
         """The finding, with the sentence that says why."""
         raise NotImplementedError
+
+
+class Check(Claim, frozen=True, kw_only=True):
+    """A claim about one probe on the test rows of one condition, decided by an interval: pass, fail or inconclusive."""
+
+    layer: int | str | None = None
+    """Layer to judge at: a number, or a rule (see `layer` of the spec); the spec's own rule if empty."""
+    probe: ProbeName  # type: ignore[misc]
+    """Name of the probe that the claim is about."""
+    condition: ConditionName = "main"
+    """Condition whose test rows are looked at; `main` is the only one of a spec without conditions."""
+    fit_on: ConditionName | None = None  # type: ignore[misc]
+    """Condition that the probe was fitted on; the same one if empty. The pair must be in the spec's `transfer`."""
+
+    @property
+    def subject(self) -> str:
+        """The probe and its conditions in words, for a `why`."""
+        fitted = "" if self.fit_on in (None, self.condition) else f" (fitted on {self.fit_on})"
+        return f"{self.probe}{fitted} on {self.condition}"
+
+    def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
+        """Those of its probe; any other condition that it names is fitted on itself."""
+        others = (name for name in self.refers()["condition"] if name not in (self.condition, fitted))
+        return (fitted, self.condition), *((name, name) for name in others)
+
+    def own(self, evidence: Evidence) -> ProbeEvidence:
+        """The evidence of its probe, where and at the layer that it asks for."""
+        return evidence.of(self.probe, self.condition, fit_on=self.fit_on, layer=self.layer)

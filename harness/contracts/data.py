@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import msgspec
 
 from harness.contracts.kind import Kind
+from harness.contracts.targets import BINARY, CLASSES, NUMBER, VECTOR, TargetKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +22,24 @@ class Factor(msgspec.Struct, frozen=True):
 
     name: str
     values: tuple[str, ...] = ()
-    """Names of the classes, index = label; empty when the factor is a number or a vector."""
+    """Names of the classes, index = label; of the components of a vector; empty for a number, and where only the data tell."""
     kind: Literal["class", "number", "vector"] = "class"
+    unit: str = ""
+    """Unit of a number or of a vector's components, for axes."""
+
+    @property
+    def target(self) -> TargetKind:
+        """Its kind as a target: a class of two values is binary."""
+        if self.kind == "class":
+            return BINARY if len(self.values) == 2 else CLASSES
+        return NUMBER if self.kind == "number" else VECTOR
+
+    def told(self, value: Any) -> str:
+        """One of its values in words, of a cell of a table of prompts."""
+        if self.kind == "class":
+            return self.values[value] if value < len(self.values) else str(value)
+        numbers = " ".join(f"{number:.4g}" for number in (value if self.kind == "vector" else [value]))
+        return f"{numbers} {self.unit}".strip()
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -65,6 +82,16 @@ class Source(Kind, frozen=True):
         `limit` is a hint: a generated set may stop there; the caller samples. Raises DataError.
         """
         raise NotImplementedError
+
+    def labelled_by(self, column: str) -> Source:
+        """The set with another column as its label, where it must be told to read it; else itself, of which any column can be taken."""
+        del column
+        return self
+
+    @property
+    def label_column(self) -> str:
+        """What messages call the column of the labels."""
+        return "label"
 
     def head(self, seed: int, folder: Path) -> Head | None:
         """The examples that can be read in a moment; None where there is no such way. Raises DataError."""
@@ -115,14 +142,40 @@ class Distractor(Kind, frozen=True):
         return text
 
 
+STRETCH = "read_at"
+"""Column of a prompt table with the tokens that `activations.read` names: first and one past the last of each run, one after the other."""
+
+
+TOKEN = "read_token"
+"""Column of a prompt table in which every token of a stretch is a row: which token of the prompt it is."""
+
+
+PROMPT_COLUMNS = (
+    *("pair", "example", "group", "split", "template", "answer", "text"),
+    *("tokens", "answer_start", "answer_end", "truth"),
+)
+"""Columns that every prompt table has."""
+
+TAKEN = frozenset(
+    {
+        *(*PROMPT_COLUMNS, STRETCH, TOKEN, "law", "parts", "label"),
+        *("choice", "start", "end", "own", "stretch", "characters", "foreign", "unclosed"),
+        *("tokens_0", "tokens_1"),
+    }
+)
+"""Names that no factor can have: columns that prompt tables have, or have while they are made."""
+
+
 class PromptTable(msgspec.Struct, frozen=True):
     """All prompts of one condition.
 
-    `frame` has one row per (example, template, answer), sorted by `pair` then `answer`, with the columns: `pair`
+    `frame` has one row per (example, template, view), sorted by `pair` then `answer`, with the columns: `pair`
     (u32, the number of its (example, template)), `example`, `group`, `split` (train, validation, test), `template`
-    (name), `answer` (0 or 1: which member of the contrast pair), `text`, `tokens` (list of u32), `answer_start`
-    and `answer_end` (token span of the answer, end exclusive), and one column per factor, the same in both rows of a
-    pair: `truth` (which member is right, 0 or 1) and every distractor by name.
+    (name), `answer` (which view: 0 or 1, the members of a contrast pair; 0 for a statement), `text`, `tokens` (list of u32),
+    `answer_start` and `answer_end` (token span of the answer, end exclusive; of the last token in a statement), and one column
+    per factor, the same in all views of a row: `truth` (of a pair, which member is right, 0 or 1; of a statement, its label) and
+    every other factor by name: an index of its values, a number, or a list of numbers. Where each token of a stretch is a row, `read_token`
+    tells those of a prompt apart, and `text` has it between ⟦ and ⟧.
     """
 
     frame: pl.DataFrame
@@ -132,6 +185,8 @@ class PromptTable(msgspec.Struct, frozen=True):
     """What linting found that is no error but belongs in the report: one sentence each."""
     data_set: str = ""
     """A hash that tells its groups from groups of the same name in another data set."""
+    views: int = 2
+    """Prompts of a row: two are a contrast pair, one is a statement."""
 
 
 class Bed(Kind, frozen=True):
@@ -143,15 +198,19 @@ class Bed(Kind, frozen=True):
     folder: ClassVar[str] = "beds"
 
     answers: ClassVar[tuple[str, ...]] = ("no", "yes")
-    """Names of the two members of a pair."""
+    """Names of the two members of a pair; of statements, of their labels."""
+    views: ClassVar[int] = 2
+    """Prompts of a row: two are a contrast pair, one is a statement; may be a property."""
     factors: ClassVar[tuple[Factor, ...]] = ()
     """Columns of `load`'s table, besides the label, that are true of each row by construction."""
+    untrained: ClassVar[bool] = False
+    """Whether it is a network before training, a control; may be a property."""
     shape: ClassVar[tuple[int, int]]
     """(layers including layer 0, d_model), known before anything is loaded; may be a property."""
 
     def load(self, count: int, seed: int) -> pl.DataFrame:
         """`count` examples with `example`, `group`, `label`, the factors' columns, and `tokens_0`, `tokens_1`: the token
-        ids of the two members of the pair."""
+        ids of the two members of the pair, or of the statement alone."""
         raise NotImplementedError
 
     def states(self, tokens: Sequence[Sequence[int]]) -> Tensor:

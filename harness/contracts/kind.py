@@ -38,6 +38,7 @@ FOLDERS = {
     "normalisations": "normalisation",
     "probes": "probe",
     "metrics": "metric",
+    "measurements": "measurement",
     "checks": "check",
     "analyses": "analysis",
 }

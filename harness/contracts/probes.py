@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from harness.contracts.kind import Kind
+from harness.contracts.targets import TargetKindName
 from harness.maths.axes import WithAxes
 
 if TYPE_CHECKING:
@@ -28,30 +29,42 @@ class Fitted(WithAxes, frozen=True):
 
 
 class Pairs(WithAxes, frozen=True):
-    """The states of contrast pairs at some layers: what a probe is fitted on or applied to."""
+    """States of rows at some layers: what a probe is fitted on or applied to. A row of two views is a contrast pair, of one a statement."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "states": ("layer", "row", "answer", "d_model"),
+        "states": ("layer", "row", "view", "d_model"),
         "template": ("row",),
         "labels": ("seed", "row"),
+        "values": ("seed", "row", "component"),
+        "classes": (),
         "example": ("row",),
+        "group": ("row",),
         "relations": ("relation", "member"),
         "log_odds": ("row",),
         "partial": (),
+        "alone": (),
         "grain": ("layer",),
     }
     numbered: ClassVar[Mapping[str, str]] = {"relations": "row"}
 
     states: Tensor
-    """Float32, (layer, pair, answer, d_model); answer 0 is answers[0] (x⁻), answer 1 is answers[1] (x⁺)."""
+    """Float32, (layer, row, view, d_model); of a contrast pair view 0 is answers[0] (x⁻), view 1 is answers[1] (x⁺)."""
     template: Tensor
     """Index of the template that each pair came from, int64, (pair,)."""
     labels: Tensor | None = None
-    """Index of the right answer, int64, (pair,), or (seed, pair) where each seed has labels of its own (a control).
-    None for an unsupervised probe, which is never handed labels."""
+    """Index of the right answer or class, int64, (row,), or (seed, row) where each seed has labels of its own (a control).
+    None for an unsupervised probe, which is never handed labels, and for a target of numbers."""
+    values: Tensor | None = None
+    """Numbers that the row is labelled with, float32, (row, component), or (seed, row, component); of a number, one component. None
+    for a target of classes."""
+    classes: int = 2
+    """Classes that `labels` tell apart, some of which may have no row here."""
     example: Tensor | None = None
     """Which example each pair is of, int64, (pair,): equal numbers are one example under several templates. None where
     every pair is an example of its own."""
+    group: Tensor | None = None
+    """Which group each row is of, int64, (row,): rows of one are held out together where something is chosen by training rows. None where
+    it is not known; those of an example are one then."""
     relations: Mapping[str, Tensor] = {}
     """By law: pairs whose probabilities the law ties together, int64, (relation, member), indices into the pair axis."""
     log_odds: Tensor | None = None
@@ -59,26 +72,35 @@ class Pairs(WithAxes, frozen=True):
     no language-model head."""
     partial: bool = False
     """Whether there are more layers than these, which are fitted apart. That nothing varies here is then no error."""
+    alone: bool = False
+    """Whether each layer must be fitted to the last bit as without the others, also where a probe has to copy for it: so where layers
+    stand for sets of rows that would otherwise be fitted one after another."""
     grain: Tensor | None = None
     """Norm of what may be rounding in one state, (layer,), see `harness.maths.rounding`; of training pairs that were normalised. None
     where it is that of the states as they are."""
 
 
 class Answers(WithAxes, frozen=True):
-    """The answers of a fitted probe to each pair. Numpy, float32; axes (seed, layer, pair)."""
+    """The answers of a fitted probe to each row. Numpy, float32; axes (seed, layer, row)."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "score": ("seed", "layer", "row"),
         "probability": ("seed", "layer", "row"),
-        "members": ("seed", "layer", "row", "answer"),
+        "members": ("seed", "layer", "row", "view"),
+        "outputs": ("seed", "layer", "row", "output"),
     }
 
     score: np.ndarray
-    """Larger means answers[1]; the probe's own threshold is at 0."""
+    """Larger means answers[1]; the probe's own threshold is at 0. With `outputs`: of classes, how far the likeliest is above the next,
+    in log-probability; of a number, how far it is above the mean of the training rows; of a vector, how far it is from theirs. It is 0
+    where nothing was found."""
     probability: np.ndarray | None = None
     """P(answers[1]) in [0, 1] where the probe claims one; 0.5 where score is 0."""
     members: np.ndarray | None = None
-    """p(x⁻) and p(x⁺), (seed, layer, pair, 2), for probes that judge each statement by itself; None otherwise."""
+    """p(x⁻) and p(x⁺), (seed, layer, row, 2), for probes that judge each statement by itself; None otherwise."""
+    outputs: np.ndarray | None = None
+    """What a probe says that was fitted on something not binary, (seed, layer, row, output): log-probabilities of the classes, the
+    number (one output), or the vector. None for one that answers by `score`."""
 
     def flipped(self, sign: np.ndarray) -> Answers:
         """The answers turned round where sign, shape (seed, layer), is −1."""
@@ -91,7 +113,7 @@ class Answers(WithAxes, frozen=True):
         members = self.members
         if members is not None:
             members = np.where(side[..., None] < 0, 1 - members, members)
-        return Answers(self.score * side, probability, members)
+        return Answers(self.score * side, probability, members, self.outputs)
 
 
 class Readout(Fitted, frozen=True):
@@ -107,7 +129,7 @@ class Readout(Fitted, frozen=True):
 
     @property
     def pair_weights(self) -> Tensor | None:
-        """Weights of x⁻ and x⁺ in the linear map that the score is, (seed, layer, 2, d_model); None where it is none."""
+        """Weights of the views in the linear map that the score is, (seed, layer, view, d_model); None where it is none."""
         return None
 
 
@@ -153,8 +175,23 @@ class Erasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             )
 
 
+class Together(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Several layers as one space, on which a probe is fitted once.
+
+    They are the layers at which it does best by itself on validation rows (fitted with the first seed), each divided by the root mean
+    square of its normalised states. It has no layer of its own in the tables; the report names those that were chosen.
+    """
+
+    together: Annotated[int, Meta(ge=2, le=1000)]
+    """How many; all that are kept where there are no more, for which no validation rows are needed."""
+    by: Literal["joined", "averaged"] = "joined"
+    """`joined` sets their states side by side: what they know is added up, with so many times the weights to fit, which takes more
+    rows. `averaged` takes the mean of each dimension, as of one stream that all layers write to: no more weights than at one layer,
+    but what turns from layer to layer is lost."""
+
+
 class Probe(Kind, frozen=True):
-    """A method that answers each question from the states of its contrast pair.
+    """A method that answers each question from the states of its row: of a contrast pair, or of a statement.
 
     All layers, restarts and seeds are fitted together, as batched linear algebra.
     """
@@ -172,6 +209,14 @@ class Probe(Kind, frozen=True):
     """A factor that labels take out of the states before the fit, as a control: `{of: truth, by: leace}`. What the probe
     still finds afterwards is something else. Nothing is erased if empty."""
 
+    layers: Together | None = None
+    """Layers that it is fitted on at once, as in `{together: 5}`; it is fitted on each by itself if empty."""
+
+    views: ClassVar[tuple[int, ...]] = (2,)
+    """Numbers of views that its rows may have: 2 for contrast pairs, 1 for statements. One that names both says of either what it says of
+    x⁺ − x⁻ and of the statement by itself."""
+    targets: ClassVar[tuple[TargetKindName, ...]] = ("binary",)
+    """Kinds of target that it can be fitted on. Of one that is not binary it gives `outputs`."""
     supervised: ClassVar[bool] = False
     """Whether `fit` is handed labels."""
     seeded: ClassVar[bool] = False
@@ -200,6 +245,11 @@ class Probe(Kind, frozen=True):
         """The name in the report: the one given, or the kind, with `@TARGET` where that is not the truth."""
         elsewhere = self.supervised and self.target != "truth"
         return self.name or (f"{self.kind()}@{self.target}" if elsewhere else self.kind())
+
+    @property
+    def layered(self) -> bool:
+        """Whether it has a fit for each layer: one that reads no states has none, and one of several layers together has one for all."""
+        return self.reads == "states" and self.layers is None
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         """Fits on training pairs, already normalised. The result's seed axis has one entry per seed.

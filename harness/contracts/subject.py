@@ -116,10 +116,13 @@ class Subject(msgspec.Struct, frozen=True):
     what stands in its place.
     """
 
-    sites: ClassVar[tuple[str, ...]] = ("residual",)
-    """Where in a layer states can be read; as `activations.site` names them."""
     positions: ClassVar[tuple[str, ...]] = ("last",)
-    """Tokens whose states can be read; as `activations.token` names them."""
+    """Tokens whose states can be read; as `activations.token` and `activations.read` name them, or `stretch` for any that they name."""
+
+    only_layers: ClassVar[tuple[int, ...] | None] = None
+    """The layers whose states there are, where some are missing; None where there are all."""
+    views: ClassVar[int | None] = None
+    """Views of each row of its own, 2 or 1; None where prompts make the rows."""
 
     @property
     def name(self) -> str:
@@ -143,7 +146,7 @@ class Subject(msgspec.Struct, frozen=True):
 
     @property
     def d_model(self) -> int:
-        """The width of a state."""
+        """The width of the residual stream, or of what stands in its place."""
         raise NotImplementedError
 
     @property

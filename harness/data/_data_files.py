@@ -30,24 +30,37 @@ class Together(msgspec.Struct, frozen=True):
     """Where each row begins: a line, or a line and its file where there are several; None for parquet."""
 
 
-def files_of(library: Any, folder: Path, name: str | None, split: str) -> list[Path]:
-    """The files of a split, by the library's own account; none where they are not of our formats, or read by options of a card.
+def files_of(library: Any, folder: Path, name: str, config: str | None, split: str) -> list[Path]:
+    """The files of a split of a folder that messages call `name`, by the library's own account.
 
-    `name` is that of a configuration. Raises what the library raises.
+    Raises DataError where they are not of our formats, or would be read by options of a card; what the library raises, and ValueError
+    for another split.
     """
-    builder = library.load_dataset_builder(str(folder), name=name)
-    config = builder.config
-    found = [Path(str(file)) for file in (config.data_files or {}).get(split, ())]
+    builder = library.load_dataset_builder(str(folder), name=config)
+    files = builder.config.data_files or {}
+    if split not in files:
+        raise ValueError(f'no split "{split}"; there are {", ".join(map(str, files)) or "none"}')
+    found = [Path(str(file)) for file in files[split]]
     endings = {path.suffix.lower() for path in found}
-    if not endings <= set(ENDINGS) or (builder.info.features is not None and endings != {".parquet"}):
-        return []
-    usual = type(config)()
+    if others := sorted(endings - set(ENDINGS)):
+        raise DataError(
+            f'data.source: {name}: files ending in "{others[0]}" are not read from a folder; convert them to one of {", ".join(ENDINGS)}'
+        )
+    usual = type(builder.config)()
     own = {
         field.name
-        for field in dataclasses.fields(config)
-        if field.name not in _OF_NO_READER and getattr(config, field.name) != getattr(usual, field.name)
+        for field in dataclasses.fields(builder.config)
+        if field.name not in _OF_NO_READER and getattr(builder.config, field.name) != getattr(usual, field.name)
     }
-    return found if own <= ({"sep"} if endings == {".tsv"} else set()) else []
+    options = own - ({"sep"} if endings == {".tsv"} else set())
+    if builder.info.features is not None and endings != {".parquet"}:
+        options.add("features")
+    if options:
+        raise DataError(
+            f"data.source: {name}: its card gives options by which files are read ({', '.join(sorted(options))}), and none are taken here; "
+            "take them out of the card, or save the set as .parquet"
+        )
+    return found
 
 
 def read_together(

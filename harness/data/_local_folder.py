@@ -16,12 +16,16 @@ from harness.untrusted.paths import is_below
 
 _CARDS = ("README.md", ".huggingface.yaml")
 _LARGEST_CARD = 1 << 20
+_MOST_FILES = 5_000
+"""Of a data set, its folders included; each is looked at several times."""
 _LEADS_OUT = re.compile(r"://|::|^[/~\\]|(^|[/\\])\.\.([/\\]|$)")
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """Raises DataError for a link, or a path in the folder's card, that leads out of the folder."""
-    for path in folder.rglob("*"):
+    """Raises DataError for a link, or a path in the folder's card, that leads out of the folder, and for more files than a set has."""
+    for number, path in enumerate(folder.rglob("*")):
+        if number == _MOST_FILES:
+            raise DataError(f"data.source: {name} has more than {_MOST_FILES:,} files; join them into fewer")
         if is_irregular(path):
             raise DataError(
                 f"data.source: {name}/{path.relative_to(folder)} is neither a file nor a folder; take it away"

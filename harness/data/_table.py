@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from harness.contracts.data import TAKEN
 from harness.errors import ColumnsMissing, DataError, MissingColumn, did_you_mean
 from harness.maths.draws import keys
 from harness.untrusted.spellings import TRUTH, no_fractions, shown, spelled, valued, without_nan
@@ -39,11 +40,14 @@ class Columns(msgspec.Struct, frozen=True):
     factors: tuple[str, ...] = ()
     values: Mapping[str, tuple[str, ...]] = {}
     """Of factors whose values are known beforehand, in the order of their classes."""
+    kept: Mapping[str, str] = {}
+    """Columns that come along as they are under names of their own, which no other has."""
 
     def needed(self, available: Sequence[str]) -> list[str]:
         """The columns to read. Raises DataError when one is missing or there are too many to take all."""
         options = {"text": [self.text], "label": [self.label], "fields": self.fields, "factors": self.factors}
         options |= {"group": [self.group]} if self.group else {}
+        options |= {"columns": list(self.kept.values())} if self.kept else {}
         missing = [(name, option) for option, names in options.items() for name in names if name not in available]
         if missing:
             near = {name: tail for name, _ in missing if "known:" not in (tail := did_you_mean(name, available))}
@@ -51,7 +55,7 @@ class Columns(msgspec.Struct, frozen=True):
             raise ColumnsMissing(self.place, each, available, _oddity(available))
         named = [name for names in options.values() for name in names]
         for name in self.factors:
-            if name in (*OWN_NAMES, "truth", self.label):
+            if name in TAKEN or name == self.label:
                 raise DataError(f'{self.place}: the factor column "{name}" needs another name: this one is taken')
         if self.fields:
             return list(dict.fromkeys(named))
@@ -74,16 +78,19 @@ class Columns(msgspec.Struct, frozen=True):
             raise DataError(f"{self.place}: there are no rows")
         table = pl.DataFrame([without_nan(cells) for cells in table.iter_columns()])
         for name in table.columns:
-            self._check_cells(table[name], name in (self.text, self.label, self.group, *self.factors), lines)
+            self._check_cells(
+                table[name], name in (self.text, self.label, self.group, *self.factors, *self.kept.values()), lines
+            )
         fields = _fields(table.drop(self.label))
         text = shown(valued(table[self.text]))
         groups = shown(valued(table[self.group])) if self.group else _hashes(text)
-        label = self._label(table[self.label], lines)
-        content = _content(fields.with_columns(spelled(label).alias("\x1flabel")))
+        label = _label(table[self.label])
+        content = _content(pl.DataFrame([*fields.iter_columns(), spelled(label).alias("\x1flabel")]))
         columns: dict[str, pl.Series] = {"example": _hashes(content), "group": groups, "label": label}
         columns |= {name: fields[name] for name in fields.columns if name not in OWN_NAMES}
         columns |= {name: self._factor(table[name], lines) for name in self.factors}
         columns["text"] = text
+        columns |= {own: shown(valued(table[name])) for own, name in self.kept.items()}
         return pl.DataFrame([series.alias(name) for name, series in columns.items()])
 
     def _check_cells(self, cells: pl.Series, required: bool, lines: Sequence[int | str] | None) -> None:
@@ -106,16 +113,6 @@ class Columns(msgspec.Struct, frozen=True):
                     "is a quote left open? Else shorten it"
                 )
                 raise self._error(long, cells.name, remedy, lines)
-
-    def _label(self, cells: pl.Series, lines: Sequence[int | str] | None) -> pl.Series:
-        import polars as pl
-
-        if not (whole := no_fractions(cells)).all():
-            reason = f"the label {cells.filter(~whole)[0]} is not a whole number"
-            raise self._error(~whole, cells.name, reason, lines)
-        if cells.dtype.is_float():
-            return cells.cast(pl.Int64)
-        return cells if cells.dtype.is_integer() or cells.dtype == pl.Boolean else spelled(cells)
 
     def _factor(self, cells: pl.Series, lines: Sequence[int | str] | None) -> pl.Series:
         """0 and 1 as they are; two other values as an Enum whose order is that of the alphabet, or the one given."""
@@ -180,6 +177,15 @@ def _fields(table: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([valued(cells) for cells in columns if not cells.dtype.is_nested() and cells.dtype not in left])
 
 
+def _label(cells: pl.Series) -> pl.Series:
+    """Whole numbers as such, in whatever format they come; else what was written."""
+    import polars as pl
+
+    if cells.dtype.is_float() and no_fractions(cells).all():
+        return cells.cast(pl.Int64)
+    return cells if cells.dtype.is_integer() or cells.dtype == pl.Boolean else spelled(cells)
+
+
 def _content(table: pl.DataFrame) -> pl.Series:
     """All of a row as one text; columns by name, so that their order in the file means nothing either."""
     import polars as pl
@@ -191,4 +197,5 @@ def _content(table: pl.DataFrame) -> pl.Series:
 def _hashes(texts: pl.Series) -> pl.Series:
     import polars as pl
 
-    return pl.Series(keys(texts.to_list()), dtype=pl.Binary).bin.encode("hex")
+    # One after another: the texts of a million rows are not held twice.
+    return pl.Series(keys(texts), dtype=pl.Binary).bin.encode("hex")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -8,6 +9,7 @@ import msgspec
 from harness.contracts import Factor, Head, Source
 from harness.data._examples import examples_of_file
 from harness.data._first_lines import WHOLE_BYTES, as_file, first_lines
+from harness.data._labels import labels_of_file
 from harness.data._reading import existing, within
 from harness.data._records import Quote
 from harness.data._table import Columns
@@ -63,12 +65,24 @@ class File(Source, frozen=True):
             return tuple(Factor(name, values) for name, values in self.factor_columns.items())
         return tuple(Factor(name) for name in self.factor_columns)
 
+    @property
+    def label_column(self) -> str:
+        return self.label
+
+    def labelled_by(self, column: str) -> Source:
+        """The same rows with another column as label."""
+        return msgspec.structs.replace(self, label=column)
+
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All rows in the order of the file. Raises DataError that names file, row and column."""
         del seed, limit
+        return self.load_with(folder, {})
+
+    def load_with(self, folder: Path, kept: Mapping[str, str]) -> pl.DataFrame:
+        """The same with some columns, as text, under names of their own."""
         path = within(folder, self.file)
         known, names = self.factor_columns, tuple(self.factor_columns)
-        columns = Columns(self.file, self.text, self.label, self.group, self.fields, names)
+        columns = Columns(self.file, self.text, self.label, self.group, self.fields, names, kept=kept)
         if isinstance(known, dict):
             columns = msgspec.structs.replace(columns, values=known)
         return examples_of_file(path, columns, self.quote)
@@ -102,3 +116,11 @@ class File(Source, frozen=True):
 
         with existing(within(folder, self.file), self.file).open("rb") as opened:
             return {"file": file_digest(opened, "sha256").hexdigest()}
+
+
+def labels_of(source: File, folder: Path) -> pl.DataFrame | None:
+    """The labels of a small file, see `harness.data._labels`; None of a larger one. Raises DataError."""
+    path = existing(within(folder, source.file), source.file)
+    if path.stat().st_size > WHOLE_BYTES:
+        return None
+    return labels_of_file(path, source.file, source.label, source.quote)

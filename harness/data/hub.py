@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_READERS = ("arrow", "csv", "json", "parquet", "text")
+"""Those of the library whose files name no others: HDF5, for one, may link to any file."""
+
 
 class Hub(Source, frozen=True):
     """A data set of the Hugging Face Hub, through the library `datasets`; nothing that comes with it is run.
@@ -29,7 +32,7 @@ class Hub(Source, frozen=True):
     """
 
     hub: str
-    """Its name, such as `stanfordnlp/imdb`; or a folder of data files, by its path from the spec."""
+    """Its name, such as `stanfordnlp/imdb`; or a folder of csv, tsv, jsonl or parquet files, by its path from the spec."""
     split: str = "train"
     """The Hub's own split to take examples from. The harness splits them again."""
     config: str | None = None
@@ -73,6 +76,14 @@ class Hub(Source, frozen=True):
         """The columns named under `factors`; the names of their values are known once it is loaded."""
         return tuple(Factor(name) for name in self.factor_columns)
 
+    @property
+    def label_column(self) -> str:
+        return self.label
+
+    def labelled_by(self, column: str) -> Source:
+        """The same rows with another column as label."""
+        return msgspec.structs.replace(self, label=column)
+
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All rows of the split. Raises DataError for what is wrong with the data, UsageError without the library."""
         del seed, limit
@@ -80,11 +91,10 @@ class Hub(Source, frozen=True):
         columns = Columns(self.title, self.text, label, self.group, self.fields, self.factor_columns)
         replies = None if self.right is None or self.wrong is None else (self.right, self.wrong)
         local = self._local(folder)
-        if local is not None and (
-            files := self._asked(lambda library: files_of(library, local, self.config, self.split))
-        ):
+        if local is not None:
+            files = self._asked(lambda library: files_of(library, local, self.hub, self.config, self.split))
             return examples_of_folder(files, local, self.hub, columns, partial(self._needed, columns), replies)
-        dataset = self._dataset(folder)
+        dataset = self._dataset()
         # Pictures and sound would be decoded; a template cannot show them.
         plain = [
             name
@@ -130,12 +140,17 @@ class Hub(Source, frozen=True):
         check_folder(path, self.hub)
         return path
 
-    def _dataset(self, folder: Path) -> Any:
-        local = self._local(folder)
-        name, revision = (str(local), None) if local is not None else (self.hub, self.revision)
-        return self._asked(
-            lambda library: library.load_dataset(name, name=self.config, split=self.split, revision=revision)
-        )
+    def _dataset(self) -> Any:
+        """What the library downloads and reads, which are files of plain tables alone. Raises as `load`."""
+        asked = {"path": self.hub, "name": self.config, "revision": self.revision}
+        builder = self._asked(lambda library: library.load_dataset_builder(**asked))
+        reader = type(builder).__module__.rpartition(".")[2]
+        if reader not in _READERS:
+            raise DataError(
+                f"data.source: {self.title}: `datasets` would read it as {reader}, and only {', '.join(_READERS)} are read; name another "
+                "data set, or save this one as .parquet in a folder beside the spec"
+            )
+        return self._asked(lambda library: library.load_dataset(**asked, split=self.split))
 
     def _asked(self, ask: Callable[[Any], T]) -> T:
         """What the library answers. Raises DataError where it refuses, UsageError where it is not installed."""
@@ -147,8 +162,11 @@ class Hub(Source, frozen=True):
             ) from error
         try:
             return ask(datasets)
-        # The library raises its own errors, those of its HTTP client, and plain ValueErrors for a wrong split or config.
-        except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+        except DataError:
+            raise
+        # The library raises its own errors, those of its HTTP client, plain ValueErrors for a wrong split or config, and, where a
+        # stranger's files make it stumble, anything.
+        except Exception as error:
             reason = " ".join(str(error).split())[:400]
             raise DataError(
                 f"data.source: {self.title}: {type(error).__name__}: {reason}; check `hub`, `split`, `config` and "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from harness.activations.extract import width_of
 from harness.activations.layers import resolve
 from harness.contracts import Normaliser, Pairs, PromptTable, Readout
 from harness.contracts.subject import Subject
@@ -19,12 +20,16 @@ from harness.prompts.relations import examples, relations
 from harness.scoring.labels import labels
 from harness.scoring.score import Labels, RunLabels, Scored, SplitName
 from harness.spec import Condition, Spec
+from harness.subjects.small_networks import SmallNetworks
 
 if TYPE_CHECKING:
     from harness.activations.extract import Extracted
     from harness.execution.run import Run
 
 PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+KEPT_BYTES = 2**28
+"""Most that states of single layers take which are kept for the next that asks: all probes of a condition are judged at one or two."""
 
 
 class Conditions:
@@ -37,6 +42,8 @@ class Conditions:
         """Trained conditions that are known to be tested on nothing they were taught."""
         self._units: dict[tuple[str, int], float] = {}
         """By condition and layer: see `planting_unit`."""
+        self._pairs: dict[tuple[str, SplitName, int], Pairs] = {}
+        """Pairs at one layer that were asked for last."""
 
     @property
     def spec(self) -> Spec:
@@ -70,13 +77,16 @@ class Conditions:
         return stage
 
     def subject(self, name: str) -> Subject:
-        """What a condition's states come from. A network that is elicited is trained first, unless that is stored.
+        """What a condition's states come from. A network that is elicited, or made from nothing, is trained first, unless that is stored.
 
         Raises DataError where it would be tested on what it was taught.
         """
+        own = self._run.plan.subjects[name]
+        if isinstance(own, SmallNetworks):
+            return own.trained(self._run.get(self._run.plan.of_condition("network", name)))
         stage = self.training(name)
         if stage is None:
-            return self._run.plan.subjects[name]
+            return own
         if name not in self._unseen:
             self._check_unseen(name)
             self._unseen.add(name)
@@ -102,11 +112,13 @@ class Conditions:
 
     def layers(self, name: str) -> tuple[int, ...]:
         """The layers kept for a condition."""
-        return resolve(self.of(name).activations.layers, self._run.plan.subjects[name].layers)
+        wanted = self.of(name).activations
+        subject = self._run.plan.subjects[name]
+        return resolve(wanted.layers, subject.layers, wanted.site_name, subject.only_layers)
 
     def width(self, name: str) -> int:
         """The width of a condition's states."""
-        return self._run.plan.subjects[name].d_model
+        return width_of(self._run.plan.subjects[name], self.of(name).activations.site_name)
 
     def extracted(self, name: str) -> Extracted:
         """The states of a condition and of those that are read together with it."""
@@ -115,9 +127,20 @@ class Conditions:
 
     def pairs(self, name: str, part: SplitName, layers: tuple[int, ...] | None = None) -> Pairs:
         """The states of the contrast pairs in one part of the split."""
+        chosen = layers or self.layers(name)
+        if len(chosen) > 1:
+            return self._read(name, part, chosen)
+        place = name, part, chosen[0]
+        kept = self._pairs.pop(place, None)
+        found = self._pairs[place] = self._read(name, part, chosen) if kept is None else kept
+        while sum(one.states.nbytes for one in self._pairs.values()) > KEPT_BYTES:
+            del self._pairs[next(iter(self._pairs))]
+        return found
+
+    def _read(self, name: str, part: SplitName, chosen: tuple[int, ...]) -> Pairs:
         import torch
 
-        table, chosen = self.table(name), layers or self.layers(name)
+        table = self.table(name)
         frame = table.frame.filter(answer=0, split=part)
         pairs = self.extracted(name).pairs(table, frame["pair"].to_numpy(), chosen)
         plant = self.of(name).plant
@@ -139,7 +162,7 @@ class Conditions:
         return self._units[name, layer]
 
     def _planted_values(self, name: str, part: SplitName, factor: str) -> np.ndarray:
-        targets = self.labels(name, part).targets
+        targets = self.labels(name, part).binary
         if factor not in targets:
             raise DataError(
                 f'plant.of: {name} has no "{factor}" with two values in its {part} rows; it has {", ".join(sorted(targets))}'
@@ -148,16 +171,23 @@ class Conditions:
 
     # fits and scores
 
-    def fitting(self, name: str, layers: tuple[int, ...]) -> Fitting:
-        """The states of a condition at some layers, ready for many probes."""
+    def fitting(self, name: str, layers: tuple[int, ...], chosen: np.ndarray | None = None) -> Fitting:
+        """The states of a condition at some layers, ready for many probes; `chosen` as in `Fitting`."""
         labels = {part: self.labels(name, part) for part in PARTS}
         labels = {part: of_part for part, of_part in labels.items() if len(of_part.group)}
-        return Fitting({part: self.pairs(name, part, layers) for part in labels if part != "test"}, labels)
+        return Fitting({part: self.pairs(name, part, layers) for part in labels if part != "test"}, labels, chosen)
 
     def fitted(self, fit_on: str, probe: str) -> tuple[Readout, Normaliser | None]:
         """A fitted probe with the normalisation of its states."""
         found: tuple[Readout, Normaliser | None] = self._run.get(self._run.plan.find("fit", fit_on, probe))
         return found
+
+    def read_at(self, fit_on: str, tested_on: str, probe: str, layer: int | None) -> tuple[int, ...]:
+        """The layers that a probe takes where summaries look at it: `layer`, or those that it was fitted on together; for one that reads
+        no states the first, because states come as pairs of some."""
+        if layer is not None:
+            return (layer,)
+        return self.scored(fit_on, tested_on, probe).together or self.layers(fit_on)[:1]
 
     def scored(self, fit_on: str, tested_on: str, probe: str) -> Scored:
         """The answers of a probe."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from harness.code.entries import probe_code
-from harness.contracts import Check, Erasure, Probe, Steered
+from harness.contracts import Claim, Erasure, Probe, Steered, Watch
+from harness.execution.conditions import Conditions
 from harness.execution.run import Run
-from harness.fitting.fit import score, score_shuffled, training_pairs
+from harness.fitting.fit import Fitting, score, score_shuffled, training_pairs
 from harness.plan.stage import Stage
 from harness.scoring.evidence import Evidence
 from harness.scoring.noise_floor import NoiseFloor
@@ -34,7 +35,7 @@ class Refitted(Stage[Scored], frozen=True, kw_only=True):
     score: Stage[Scored]
     """The same probe's answers as it was fitted on the labels as they are."""
     layers: tuple[int, ...]
-    """The one layer."""
+    """The one layer, or those that it is fitted on together."""
     shuffles: int
 
     @property
@@ -71,7 +72,7 @@ class Refitted(Stage[Scored], frozen=True, kw_only=True):
         conditions = run.conditions
         return score_shuffled(
             self.spec.probe(probe),
-            conditions.fitting(fit_on, self.layers),
+            _some_layers(conditions, fit_on, self.layers),
             conditions.pairs(tested_on, "test", self.layers),
             self.shuffles,
             self.spec.condition(fit_on).data.seed,
@@ -88,6 +89,14 @@ class Refitted(Stage[Scored], frozen=True, kw_only=True):
         return load_scored(artifact, (fit_on, tested_on, probe))
 
 
+def _some_layers(conditions: Conditions, fit_on: str, layers: tuple[int, ...]) -> Fitting:
+    """The states of a condition at some of its layers. That nothing varies there is no error where it has others."""
+    fitting = conditions.fitting(fit_on, layers)
+    partial = len(conditions.layers(fit_on)) > len(layers)
+    states = {part: msgspec.structs.replace(pairs, partial=partial) for part, pairs in fitting.states.items()}
+    return Fitting(states, fitting.labels)
+
+
 def refits_of(score: Stage[Scored]) -> str:
     """What the keys of a probe's refits begin with."""
     return f"{score.key}-"
@@ -102,11 +111,11 @@ class Controls:
 
     def shuffled(self, probe: str, fit_on: str, tested_on: str, layer: int | None, shuffles: int) -> Scored:
         """The probe fitted at one layer on shuffled training labels."""
-        at = self._conditions.layers(fit_on)[:1] if layer is None else (layer,)
+        at = self._conditions.read_at(fit_on, tested_on, probe, layer)
         answers = self._run.plan.find("score", fit_on, tested_on, probe)
         return self._run.get(Refitted(spec=self._run.plan.spec, score=answers, layers=at, shuffles=shuffles))
 
-    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
+    def erased(self, probe: str, fit_on: str, tested_on: str, layer: int | None, erase: Erasure) -> Scored:
         """The probe fitted at one layer on states without a factor."""
         spec = self._run.plan.spec
         without = msgspec.structs.replace(spec.probe(probe), erase=erase)
@@ -116,9 +125,10 @@ class Controls:
         """The probe drawn at one layer with other seeds than the spec's."""
         return self._fitted(self._run.plan.spec.probe(probe), fit_on, tested_on, layer, range(seeds))
 
-    def _fitted(self, probe: Probe, fit_on: str, tested_on: str, layer: int, seeds: range) -> Scored:
-        at, conditions = (layer,), self._conditions
-        fitting = conditions.fitting(fit_on, at)
+    def _fitted(self, probe: Probe, fit_on: str, tested_on: str, layer: int | None, seeds: range) -> Scored:
+        conditions = self._conditions
+        at = conditions.read_at(fit_on, tested_on, probe.title, layer)
+        fitting = _some_layers(conditions, fit_on, at)
         return score(
             probe.fit(training_pairs(probe, fitting), seeds),
             probe,
@@ -132,7 +142,10 @@ class Controls:
 
 
 def evidence_of(
-    run: Run, steered: Callable[[Check], Steered] | None = None, noise: NoiseFloor | None = None
+    run: Run,
+    steered: Callable[[Claim], Steered] | None = None,
+    noise: NoiseFloor | None = None,
+    watches: Mapping[str, Watch] | None = None,
 ) -> Evidence:
     """The evidence of a run, for checks and analyses."""
     controls = Controls(run)
@@ -145,4 +158,5 @@ def evidence_of(
         controls.redrawn,
         steered,
         noise,
+        watches,
     )

@@ -52,7 +52,11 @@ class Work:
 
 
 @contextmanager
-def working(shown: tuple[str, str], unit: str, reporter: Reporter) -> Iterator[Work]:
-    """Shows the progress of a stage."""
+def working(shown: tuple[str, str], unit: str, reporter: Reporter, at_first: str = "") -> Iterator[Work]:
+    """Shows the progress of a stage; `at_first` is what it does before any of it can be counted."""
     with reporter.stage(*shown, None, unit) as progress:
-        yield Work(progress)
+        progress.at_first = at_first
+        work = Work(progress)
+        yield work
+        # Of a stage that counts tokens, what takes time although none is forwarded is looking for what is stored.
+        progress.was_stored = work.counts.get("tokens") == 0

@@ -100,7 +100,7 @@ class Run:
         stage.before(self)
         if already := stage.already(self):
             self.reporter.say(f"{stage.title}: {already} already")
-        with working(stage.shown(self), stage.unit, self.reporter) as work:
+        with working(stage.shown(self), stage.unit, self.reporter, stage.at_first) as work:
             made = stage.make(self, work)
             if work.again and self.leads:
                 self.store.remove(stage.kind, stage.key)

@@ -3,7 +3,8 @@
 A *statement* is one member of a pair; it agrees with a factor when it is the member that the factor's label names. For the
 truth this is whether the statement is true. The means of agreeing and other statements, x⁺ and x⁻ centred apart, differ
 in the same direction as the means of x⁺ − x⁻ over both labels: without it neither says anything about the factor.
-What both members of a pair share (a review's sentiment, whatever the answer) stays: x⁺ − x⁻ never had it.
+What both members of a pair share (a review's sentiment, whatever the answer) stays: x⁺ − x⁻ never had it. Where rows are statements, one
+agrees when its own label is 1.
 """
 
 from __future__ import annotations
@@ -39,7 +40,13 @@ def fit_erasure(erasure: Erasure, pairs: Pairs, targets: Mapping[str, np.ndarray
         )
     labels = torch.tensor(np.asarray(targets[erasure.of], dtype=np.int64), device=pairs.states.device)
     centre = pairs.states.mean(dim=1, dtype=torch.float64).to(pairs.states.dtype)
-    left, right = _leace(pairs, centre, labels) if erasure.by == "leace" else _directions(erasure, pairs, labels)
+    if erasure.by == "leace":
+        left, right = _leace(pairs, centre, labels)
+    else:
+        # One after another: products of several layers may differ in the last bit from those of one, which may be fitted apart.
+        apart = (pairs.at(layer=slice(layer, layer + 1)) for layer in range(len(pairs.states)))
+        left = torch.cat([_directions(erasure, one, labels) for one in apart])
+        right = left.clone()
     return Erased(left, right, centre, torch.zeros_like(centre), pairs.template.unique())
 
 
@@ -47,13 +54,15 @@ def _leace(pairs: Pairs, centre: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
     """By layer, from statements and whether each agrees; both (layer, 1, d_model), zero where no more than rounding tells them apart."""
     import torch
 
-    agrees = torch.stack([1 - labels, labels], dim=1).double()
+    views = pairs.states.shape[2]
+    agrees = torch.stack([1 - labels, labels], dim=1)[:, -views:].double()
     concept = (agrees - agrees.mean(dim=0)).flatten()[:, None]
     grains = rounding.grain_of(pairs.states) if pairs.grain is None else pairs.grain
 
     def erased(layer: tuple[Tensor, Tensor, Tensor]) -> Oblique:
         states, middle, grain = layer
-        if not bool(rounding.told_apart(states[:, 1] - states[:, 0], labels[None], 2**0.5 * grain)):
+        rows = states[:, 0] if views == 1 else states[:, 1] - states[:, 0]
+        if not bool(rounding.told_apart(rows, labels[None], views**0.5 * grain)):
             nothing = states.new_zeros(1, states.shape[-1], dtype=torch.float64)
             return Oblique(nothing, nothing.clone())
         return oblique((states.double() - middle).flatten(0, 1), concept)
@@ -62,7 +71,7 @@ def _leace(pairs: Pairs, centre: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
     return torch.stack([one.left for one in found]), torch.stack([one.right for one in found])
 
 
-def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> Tensor:
     """Directions of a supervised probe, each fitted to what the earlier ones left, (layer, times, d_model)."""
     import torch
 
@@ -74,13 +83,14 @@ def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> tuple[Tensor,
             f"erase: {erasure.times} times would leave nothing of {len(labels)} training pairs with {pairs.states.shape[-1]} "
             f"dimensions; ask for fewer than {most}"
         )
-    left = replace(pairs, labels=labels, log_odds=None)
+    # Where nothing varies, nothing is erased, whether or not other layers are looked at.
+    left = replace(pairs, labels=labels, log_odds=None, partial=True)
     basis = pairs.states.new_zeros(len(pairs.states), 0, pairs.states.shape[-1], dtype=torch.float64)
     for _ in range(erasure.times):
         readout = probe.fit(left, [0])
         assert isinstance(readout, LinearReadout)
         weight = readout.weight[0].double()
-        new = weight[:, 1] - weight[:, 0]
+        new = weight[:, 0] if weight.shape[1] == 1 else weight[:, 1] - weight[:, 0]
         whole = new.norm(dim=1, keepdim=True)
         # Twice: once leaves what rounding put along the earlier directions.
         for _ in range(2):
@@ -92,4 +102,4 @@ def _directions(erasure: Erasure, pairs: Pairs, labels: Tensor) -> tuple[Tensor,
         along = new.to(left.states.dtype)
         states = left.states - torch.einsum("lpad,ld->lpa", left.states, along)[..., None] * along[:, None, None]
         left = replace(left, states=states)
-    return basis, basis.clone()
+    return basis

@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 
 from harness.contracts import Erasure, Normaliser, Pairs, Probe, Readout, kind
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from harness.fitting.erasure import fit_erasure
 from harness.fitting.grain import grain_after
+from harness.fitting.together import best, fit_together, on_each
 from harness.readouts.fitted_probes import RestartsReadout
-from harness.readouts.normalisers import Chain
+from harness.readouts.normalisers import Chain, LayersTogether
 from harness.scoring.score import Labels, Scored, SplitName, accuracies, shuffled_labels
 from harness.spec.plain import probe_name
 
@@ -23,26 +24,47 @@ from harness.spec.plain import probe_name
 class Fitting:
     """The states of one condition, ready for many probes; each normalisation is computed once."""
 
-    def __init__(self, states: Mapping[SplitName, Pairs], labels: Mapping[SplitName, Labels]):
+    def __init__(
+        self, states: Mapping[SplitName, Pairs], labels: Mapping[SplitName, Labels], chosen: np.ndarray | None = None
+    ):
+        """`chosen` are the places of the layers among all that are kept, where they are those that a probe takes together and no others."""
         self.states = states
         self.labels = labels
+        self._chosen = chosen
         self._normalisers: dict[_Space, Normaliser] = {}
         self._normalised: dict[tuple[_Space, SplitName], Pairs] = {}
 
     def normaliser(self, probe: Probe) -> Normaliser:
-        """The map that a probe's states go through: its normalisation, then what it has erased."""
+        """The map that a probe's states go through: its normalisation, then what it has erased, then the layers that it has together."""
         space = _space(probe)
         if space not in self._normalisers:
             self._normalisers[space] = self._learnt(probe)
         return self._normalisers[space]
 
+    def keep(self, probe: Probe, normaliser: Normaliser) -> None:
+        """Takes the map that a stored fit was made under, in the place of one that would be learnt again."""
+        self._normalisers[_space(probe)] = normaliser
+
     def _learnt(self, probe: Probe) -> Normaliser:
+        if probe.layers is not None:
+            each, train = msgspec.structs.replace(probe, layers=None), self.states["train"]
+            given = np.arange(len(train.states)) if self._chosen is None else self._chosen
+            chosen = given
+            if self._chosen is None and len(given) > probe.layers.together:
+                chosen = best(probe, self.on_each(probe))
+            return Chain.of(self.normaliser(each), fit_together(probe, self.part(each, "train"), chosen, given))
         if probe.erase is None:
             learnt: Normaliser = kind.find("normalisations", probe.normalise)().fit(self.states["train"])  # type: ignore[attr-defined]
             return learnt
         whole = msgspec.structs.replace(probe, erase=None)
-        eraser = fit_erasure(probe.erase, self.part(whole, "train"), self.labels["train"].targets)
-        return Chain((self.normaliser(whole), eraser))
+        eraser = fit_erasure(probe.erase, self.part(whole, "train"), self.labels["train"].binary)
+        return Chain.of(self.normaliser(whole), eraser)
+
+    def on_each(self, probe: Probe) -> np.ndarray:
+        """How well a probe of layers together does by itself at each, (layer,): see `harness.fitting.together`."""
+        each = msgspec.structs.replace(probe, layers=None)
+        states = {part: self.part(each, part) for part in self.states}
+        return on_each(probe, states, training_pairs(each, self), self.labels, knows_its_sign(probe))
 
     def part(self, probe: Probe, part: SplitName) -> Pairs:
         """States of one part, normalised as the probe wants them, without labels."""
@@ -62,12 +84,12 @@ class Fitting:
         return pairs if probe.reads == "log_odds" else self.normaliser(probe)(pairs)
 
 
-_Space = tuple[str, Erasure | None]
+_Space = tuple[str, Erasure | None, Probe | None]
 
 
 def _space(probe: Probe) -> _Space:
     """A key of the space of states that a probe is fitted in."""
-    return probe.normalise, probe.erase
+    return probe.normalise, probe.erase, None if probe.layers is None else probe
 
 
 def training_pairs(probe: Probe, fitting: Fitting) -> Pairs:
@@ -86,28 +108,21 @@ def score(
     tested_on: str,
     layers: tuple[int, ...],
 ) -> Scored:
-    """What a fitted probe answers on training, validation and test rows, and how its restarts do."""
-    train = fitting.part(probe, "train")
+    """What a fitted probe answers on training, validation and test rows, and how its restarts do. Raises UsageError for test rows of another
+    number of views: they would be broadcast over those that it was fitted on."""
+    views, given = (pairs.states.shape[2] for pairs in (fitting.states["train"], test))
+    if probe.reads != "log_odds" and views != given:
+        raise UsageError(
+            f"{fit_on} → {tested_on}: {probe.title} was fitted on rows of {views} view{'s' * (views > 1)} and is applied to rows of {given}; "
+            "test a probe on statements or on contrast pairs, as it was fitted"
+        )
     test = fitting.apply(probe, test)
-    loss = readout.loss
-    scored = Scored(
-        fit_on=fit_on,
-        tested_on=tested_on,
-        probe=probe_name(probe),
-        layers=layers if probe.reads == "states" else (),
-        train=readout.answers(train),
-        validation=readout.answers(fitting.part(probe, "validation")) if "validation" in fitting.states else None,
-        test=readout.answers(test),
-        target=probe.target,
-        signed=knows_its_sign(probe),
-        detects=probe.detects,
-        loss=None if loss is None else loss.cpu().numpy(),
-    )
+    scored = answered(readout, probe, fitting, test, fit_on=fit_on, tested_on=tested_on, layers=layers)
     if not isinstance(readout, RestartsReadout) or readout.restart_loss.shape[1] == 1:
         return scored
-    targets = tuple(name for name in test_labels.targets if name in fitting.labels["train"].targets)
+    targets = tuple(name for name in test_labels.binary if name in fitting.labels["train"].binary)
     shape = (len(targets), *readout.restart_loss.shape)
-    answers = {"train": readout.restarts(train).score, "test": readout.restarts(test).score}
+    answers = {"train": readout.restarts(fitting.part(probe, "train")).score, "test": readout.restarts(test).score}
     labels = {"train": fitting.labels["train"], "test": test_labels}
     # Training accuracy resolves the restarts' signs, so that only the rows that may do so count.
     counted = {"train": fitting.labels["train"].sign_rows, "test": None}
@@ -126,6 +141,34 @@ def score(
     )
 
 
+def answered(
+    readout: Readout,
+    probe: Probe,
+    fitting: Fitting,
+    test: Pairs,
+    *,
+    fit_on: str,
+    tested_on: str,
+    layers: tuple[int, ...],
+) -> Scored:
+    """What a fitted probe answers on training, validation and test rows, the latter normalised; its restarts are left out."""
+    loss = readout.loss
+    return Scored(
+        fit_on=fit_on,
+        tested_on=tested_on,
+        probe=probe_name(probe),
+        layers=layers if probe.layered else (),
+        together=_together(fitting, probe, layers),
+        train=readout.answers(fitting.part(probe, "train")),
+        validation=readout.answers(fitting.part(probe, "validation")) if "validation" in fitting.states else None,
+        test=readout.answers(test),
+        target=probe.target,
+        signed=knows_its_sign(probe),
+        detects=probe.detects,
+        loss=None if loss is None else loss.cpu().numpy(),
+    )
+
+
 def score_shuffled(
     probe: Probe,
     fitting: Fitting,
@@ -141,14 +184,11 @@ def score_shuffled(
 
     A probe that never sees labels is fitted as ever; only its sign is resolved on the permuted ones.
     """
-    import torch
-
     own = fitting.labels["train"]
     labels = shuffled_labels(fitted_on(probe, own), own.group, shuffles, seed)
     train = fitting.part(probe, "train")
     if probe.supervised:
-        shuffled = torch.from_numpy(labels).to(train.states.device)
-        readout = probe.fit(msgspec.structs.replace(train, labels=shuffled), range(shuffles))
+        readout = probe.fit(_labelled(train, labels, own, probe.target), range(shuffles))
     else:
         readout = probe.fit(train, range(shuffles if probe.seeded else 1))
     answers = [readout.answers(rows) for rows in (train, fitting.apply(probe, test))]
@@ -158,7 +198,8 @@ def score_shuffled(
         fit_on=fit_on,
         tested_on=tested_on,
         probe=probe_name(probe),
-        layers=layers if probe.reads == "states" else (),
+        layers=layers if probe.layered else (),
+        together=_together(fitting, probe, layers),
         train=answers[0],
         test=answers[1],
         target=probe.target,
@@ -168,25 +209,55 @@ def score_shuffled(
     )
 
 
+def _together(fitting: Fitting, probe: Probe, layers: tuple[int, ...]) -> tuple[int, ...]:
+    """The numbers of the layers that a probe was fitted on together, of those that were given; none if it was fitted on each."""
+    if probe.layers is None:
+        return ()
+    *_, last = Chain.of(fitting.normaliser(probe)).parts
+    assert isinstance(last, LayersTogether)
+    return tuple(layers[place] for place in last.chosen.tolist())
+
+
+def divisible(probe: Probe) -> bool:
+    """Whether layers may be fitted apart: probe and normalisation look at one at a time, as erasures do, and none are put together."""
+    normalisation = kind.find("normalisations", probe.normalise)
+    return probe.by_layer and probe.layered and normalisation.by_layer  # type: ignore[attr-defined]
+
+
 def knows_its_sign(probe: Probe) -> bool:
     """Whether the probe itself says which side is which: it was handed labels, or it is the model's own answer."""
     return probe.supervised or probe.reads == "log_odds"
 
 
 def _with_labels(probe: Probe, pairs: Pairs, labels: Labels) -> Pairs:
-    if not probe.supervised:
-        return pairs
+    return _labelled(pairs, fitted_on(probe, labels), labels, probe.target) if probe.supervised else pairs
+
+
+def _labelled(pairs: Pairs, values: np.ndarray, labels: Labels, target: str) -> Pairs:
+    """The rows with the values of a target as their labels; `labels` say what it is."""
     import torch
 
-    own = torch.from_numpy(fitted_on(probe, labels).astype(np.int64))
-    return msgspec.structs.replace(pairs, labels=own.to(pairs.states.device))
+    # Copies: nobody may write into what is shared, and torch warns of that.
+    own = torch.tensor(values, device=pairs.states.device)
+    pairs = msgspec.structs.replace(pairs, group=torch.tensor(labels.group, device=own.device))
+    if not labels.kind_of(target).in_classes:
+        return msgspec.structs.replace(pairs, values=own)
+    factor = labels.factors.get(target)
+    return msgspec.structs.replace(pairs, labels=own, classes=2 if factor is None else len(factor.values))
 
 
 def fitted_on(probe: Probe, labels: Labels) -> np.ndarray:
-    """The labels of the probe's target, (row,). Raises DataError where the training rows have none."""
+    """The labels of the probe's target, (row,) or (row, component). Raises DataError where the training rows have none, or such as it
+    cannot be fitted on."""
     if probe.target not in labels.targets:
         raise DataError(
             f'the probe {probe.title} is to be fitted on "{probe.target}", of which the training rows have no two values; '
             f"those that they have: {', '.join(labels.targets)}"
+        )
+    kind = labels.kind_of(probe.target)
+    if probe.supervised and kind.name not in probe.targets:
+        raise DataError(
+            f"the probe {probe.title} is fitted on {' or '.join(probe.targets)} targets, and {probe.target} is {kind.words}; give it "
+            f"another `target`, or use {kind.probe}"
         )
     return labels.targets[probe.target]

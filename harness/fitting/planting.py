@@ -50,7 +50,7 @@ def planted(
 
     if not planting.strength:
         return pairs
-    side = torch.from_numpy(_sides(planting, values)).to(pairs.states.device)
+    side = torch.from_numpy(_sides(planting, values)[:, -pairs.states.shape[2] :]).to(pairs.states.device)
     states = pairs.states.clone()
     for place, (layer, size) in enumerate(zip(layers, units, strict=True)):
         feature = torch.from_numpy(planting.strength * size * direction(planting, layer, states.shape[-1]))
@@ -59,12 +59,12 @@ def planted(
 
 
 def _sides(planting: Planting, values: np.ndarray) -> np.ndarray:
-    """−1 or 1 for each member of each pair, float32, (pair, answer)."""
+    """−1 or 1 for each member of each pair, float32, (pair, view); of a statement the last counts."""
     sign = 2.0 * np.asarray(values) - 1.0
     members = (1.0, 1.0) if planting.form == "common" else (-1.0, 1.0)
     return np.outer(sign, members).astype(np.float32)
 
 
 def _add(states: Tensor, side: Tensor, feature: Tensor) -> None:
-    """In place, at one layer: (pair, answer, d_model), (pair, answer), (d_model,)."""
+    """In place, at one layer: (row, view, d_model), (pair, answer), (d_model,)."""
     states.addcmul_(side[..., None], feature)

@@ -7,15 +7,18 @@ file → nodes (syntax/) → includes and --set merged (including, settings) →
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from harness.errors import KeyFault, SpecError, UsageError
 
 if TYPE_CHECKING:
     from harness.language.schema.json_schema import Of
     from harness.spec import Spec
 
-__all__ = ["json_schema", "read", "starter"]
+__all__ = ["json_schema", "placing", "read", "starter"]
 
 
 def read(path: Path, sets: Sequence[str] = (), *, text: str | None = None, look: bool = False) -> Spec:
@@ -29,6 +32,23 @@ def read(path: Path, sets: Sequence[str] = (), *, text: str | None = None, look:
     from harness.language.spec_reader import read_spec
 
     return read_spec(Path(path), sets, text=text, look=look)
+
+
+@contextmanager
+def placing(path: Path, sets: Sequence[str] = (), *, text: str | None = None) -> Iterator[None]:
+    """A stretch in which something is made of a spec, read as `read` reads it: an error that a look at files can place, or that names a key of
+    the spec, becomes a SpecError with its line."""
+    from harness.language.spec_reader import placed
+
+    try:
+        yield
+    except SpecError:
+        raise
+    except UsageError as error:
+        read(path, sets, text=text, look=True)
+        if isinstance(error, KeyFault):
+            raise SpecError([placed(error, Path(path), sets, text=text)]) from error
+        raise
 
 
 def json_schema(of: Of = "spec") -> dict[str, Any]:

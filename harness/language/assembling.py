@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from harness.contracts import Check, Metric, Probe, kind
+from harness.contracts import Claim, Measurement, Metric, Probe, kind
 from harness.language.resolving import Resolved
 from harness.language.schema.grammar import SpecKeys
 from harness.language.syntax.nodes import plain, text_of
@@ -39,6 +39,7 @@ def spec_of(resolved: Resolved, file: str) -> Spec:
         interventions=tuple(one for _, one in resolved.all_interventions() if one is not None),
         geometry=_geometry(resolved),
         sample_efficiency=resolved.sample_efficiency,
+        measurements=tuple(_titled(one) for _, one in resolved.measurements if one is not None),
         analyses=tuple(analysis for _, analysis in resolved.analyses if analysis is not None),
         rows=_written(resolved, "rows") is not False,
         file=file,
@@ -63,10 +64,14 @@ def _named(thing: Any) -> Any:
     return msgspec.structs.replace(thing, name=thing.name or thing.kind())
 
 
-def _placed(resolved: Resolved, check: Check) -> Check:
+def _titled(measurement: Measurement) -> Measurement:
+    return msgspec.structs.replace(measurement, name=measurement.title)
+
+
+def _placed(resolved: Resolved, check: Claim) -> Claim:
     """A check with `fit_on` filled in where it is another condition than the one that is tested."""
     fitted = resolved.fitted_on(check)
-    return check if fitted == check.condition else msgspec.structs.replace(check, fit_on=fitted)
+    return check if not check.probe or fitted == check.condition else msgspec.structs.replace(check, fit_on=fitted)
 
 
 def _metrics(resolved: Resolved) -> tuple[Metric, ...]:

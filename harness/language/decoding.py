@@ -13,7 +13,7 @@ from harness.errors import Problem
 from harness.language.schema.card_grammar import OwnBed
 from harness.language.schema.validation import sound
 from harness.language.syntax.nodes import Node, Table, plain, problem_at, text_of
-from harness.spec import Data, Model
+from harness.spec import Data, Model, StatesFolder
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -37,7 +37,8 @@ class Decoder:
             # What the schema cannot say (two options that contradict each other) is said by the struct itself.
             if sound(whole or node, definition):
                 message = str(error).split(" - at `$")[0]
-                self.problems.append(problem_at(whole or node, message[:1].lower() + message[1:]))
+                place, message = _placed(whole or node, message)
+                self.problems.append(problem_at(place, message[:1].lower() + message[1:]))
             return None
 
     def kind(self, folder: str, node: Node, key: str = "kind") -> kind.Kind | None:
@@ -51,12 +52,14 @@ class Decoder:
             return None
         return self.part(folder, kind.find(folder, name), node.without(key), node)
 
-    def model(self, node: Node) -> Model | Bed | NetworkBed | OwnBed | None:
-        """A language model, or one of the three things that `bed` can name."""
+    def model(self, node: Node) -> Model | Bed | NetworkBed | OwnBed | StatesFolder | None:
+        """A language model, one of the three things that `bed` can name, or states that somebody made."""
         if isinstance(node, Table) and "bed" in node.entries:
             if is_own(text_of(node.get("bed")) or ""):
                 return self.part("own_bed", OwnBed, node)
             return cast("Bed | NetworkBed | None", self.kind("beds", node, "bed"))
+        if isinstance(node, Table) and "states" in node.entries:
+            return self.part("StatesFolder", StatesFolder, node)
         return self.part("Model", Model, node)
 
     def data(self, node: Node | None) -> Data | None:
@@ -69,3 +72,12 @@ class Decoder:
             return None
         data = self.part("Data", Data, node.without("source"))
         return None if data is None else msgspec.structs.replace(data, source=cast("Source | None", source))
+
+
+def _placed(node: Node, message: str) -> tuple[Node, str]:
+    """The option that a message begins with, as in `train.fraction: …`, and the rest; the node itself where it stands elsewhere."""
+    named, colon, rest = message.partition(": ")
+    place: Node | None = node
+    for key in named.split("."):
+        place = place.get(key) if isinstance(place, Table) else None
+    return (place, rest) if colon and place is not None else (node, message)

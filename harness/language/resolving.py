@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from harness.contracts import Analysis, Bed, Check, Distractor, Factor, Metric, Probe, kind
+from harness.contracts import (
+    BINARY,
+    KINDS,
+    Analysis,
+    Claim,
+    Distractor,
+    Factor,
+    Measurement,
+    Metric,
+    Probe,
+    TargetKind,
+    kind,
+)
 from harness.errors import Problem
 from harness.language.condition_reader import ConditionReader, ReadsBeds, entries_of
 from harness.language.decoding import Decoder
@@ -20,6 +32,8 @@ class Resolved:
 
     def __init__(self, root: Table, folder: Path, read_bed: ReadsBeds):
         self.root = root
+        self.folder = folder
+        """Where relative paths start."""
         decoder = Decoder()
         self._reader = ConditionReader(root, folder, decoder, read_bed)
         self.problems: list[Problem] = decoder.problems
@@ -36,11 +50,15 @@ class Resolved:
         self.metrics = [
             (node, cast("Metric | None", decoder.kind("metrics", node))) for node in root.items_of("metrics")
         ]
-        self.checks = [(node, cast("Check | None", decoder.kind("checks", node))) for node in root.items_of("checks")]
+        self.checks = [(node, cast("Claim | None", decoder.kind("checks", node))) for node in root.items_of("checks")]
         self.transfer = [(node, decoder.part("Transfer", Transfer, node)) for node in root.items_of("transfer")]
         self.autopsy = [(node, decoder.part("Autopsy", Autopsy, node)) for node in root.items_of("autopsy")]
         self.interventions = [
             (node, decoder.part("Intervention", Intervention, node)) for node in root.items_of("interventions")
+        ]
+        self.measurements = [
+            (node, cast("Measurement | None", decoder.kind("measurements", node)))
+            for node in root.items_of("measurements")
         ]
         self.analyses = [
             (node, cast("Analysis | None", decoder.kind("analyses", node))) for node in root.items_of("analyses")
@@ -77,6 +95,15 @@ class Resolved:
         own = [one for one in self._known_factors() if one.name == factor]
         return next((len(one.values) or (None if one.kind == "class" else 0) for one in own), None)
 
+    def kind_of(self, factor: str) -> TargetKind | None:
+        """What kind of target a factor besides the truth is; None where only the data can tell. XORs are binary."""
+        if (distractor := self.distractors.get(factor)) is not None:
+            return distractor.factor(factor).target
+        if "^" in factor:
+            return BINARY
+        own = [one for one in self._known_factors() if one.name == factor]
+        return next((one.target for one in own if one.values or one.kind != "class"), None)
+
     def _known_factors(self) -> list[Factor]:
         makers = [maker for c in self.conditions.values() if c is not None for maker in (c.own_rows, c.data.source)]
         return [factor for maker in makers if maker is not None for factor in maker.factors]
@@ -102,7 +129,7 @@ class Resolved:
         )
         return list(dict.fromkeys(pairs))
 
-    def fitted_on(self, check: Check) -> str:
+    def fitted_on(self, check: Claim) -> str:
         """Where a check's probe is fitted. Left out, it is the condition itself, or else the only one tested there."""
         if check.fit_on is not None:
             return check.fit_on
@@ -111,13 +138,20 @@ class Resolved:
         return check.condition if check.condition in fitted or len(fitted) != 1 else fitted[0]
 
     def baselines(self) -> list[str]:
-        """Kinds of the baselines that the spec's conditions can have; a test bed has no answer of its own."""
+        """Kinds of the baselines that the spec's conditions can have; a test bed has no answer of its own, and numbers are fitted by
+        their own linear probe."""
         wanted = self.root.get("baselines")
         if wanted is not None and plain(wanted) is False:
             return []
         conditions = self.conditions.values()
-        only_beds = all(condition is not None and isinstance(condition.model, Bed) for condition in conditions)
-        return [name for name in BASELINES if not (only_beds and name == "zero_shot")]
+        only_beds = all(condition is not None and condition.has_rows for condition in conditions)
+        aims = [one.data.target for one in conditions if one is not None]
+        linear = {KINDS[aim.kind].probe if aim is not None else BINARY.probe for aim in aims} or {BINARY.probe}
+        found = [name for name in BASELINES if not (only_beds and name == "zero_shot")]
+        if linear == {BINARY.probe}:
+            return found
+        # Where conditions differ in this, none suits all of them.
+        return [name for name in found if name != BINARY.probe] + ([*linear] if len(linear) == 1 else [])
 
     def added_baselines(self) -> list[str]:
         """The baselines that the spec does not name itself, under whatever name: each is added under its kind's.

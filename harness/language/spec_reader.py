@@ -6,33 +6,50 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Problem, SpecError
+from harness.errors import KeyFault, Problem, SpecError
 from harness.language.assembling import spec_of
 from harness.language.cards import parts_of_bed
 from harness.language.including import Loader
 from harness.language.problems import problems_of
 from harness.language.problems.data import data_problems
+from harness.language.problems.models import model_problems
 from harness.language.resolving import Resolved
 from harness.language.schema.validation import faults
 from harness.language.settings import apply
 from harness.language.syntax.document import Unreadable, compose
-from harness.language.syntax.nodes import Place, Table, plain
+from harness.language.syntax.nodes import Place, Table, nearest, plain, problem_at
 from harness.spec import Spec
 
 
 def read_spec(path: Path, sets: Sequence[str] = (), *, text: str | None = None, look: bool = False) -> Spec:
     """See `harness.language.read`."""
-    loader = Loader()
-    root = apply(loader.load(path, text), sets, loader.problems)
-    resolved = Resolved(root, path.parent, parts_of_bed)
+    loader, resolved = _resolved(path, sets, text)
+    root = resolved.root
     unread = {_place(problem) for problem in loader.problems}
     # What could not be read as YAML is not complained about again as a wrong value.
     wrong = [problem for problem in (*faults(root), *problems_of(resolved)) if _place(problem) not in unread]
     if look:
+        wrong += model_problems(resolved, path.parent)
         wrong += data_problems(resolved, path.parent)
     if loader.problems or wrong:
         raise SpecError([*loader.problems, *wrong])
     return spec_of(resolved, str(path))
+
+
+def placed(fault: KeyFault, path: Path, sets: Sequence[str] = (), *, text: str | None = None) -> Problem:
+    """A fault of a spec, which is as `read_spec` reads it, at the line of its key, or of what that would stand in."""
+    _, resolved = _resolved(path, sets, text)
+    first, name, key = (*fault.key.split(".", 2), "", "")[:3]
+    if first == "conditions" and (setting := resolved.settings.get(name)) is not None:
+        # What a condition takes over from above it has its line there.
+        return problem_at(nearest(setting, key), fault.message)
+    return problem_at(nearest(resolved.root, fault.key), fault.message)
+
+
+def _resolved(path: Path, sets: Sequence[str], text: str | None) -> tuple[Loader, Resolved]:
+    loader = Loader()
+    root = apply(loader.load(path, text), sets, loader.problems)
+    return loader, Resolved(root, path.parent, parts_of_bed)
 
 
 def keys_of(text: str, path: Path = Path("spec.yaml")) -> dict[str, Any]:

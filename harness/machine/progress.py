@@ -25,6 +25,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from harness.errors import UsageError
+from harness.machine.lines import show
 from harness.untrusted import text as plain
 
 EVERY_S = 30.0
@@ -45,6 +46,10 @@ class StageProgress:
     def __init__(self, title: str = "", unit: str = "", clock: Clock = time.perf_counter):
         self.title = title
         self.unit = unit
+        self.at_first = ""
+        """What is done before any of it can be counted, such as loading a network."""
+        self.was_stored = False
+        """Set where nothing had to be done for it."""
         self.of: int | None = None
         self.done = 0
         self._clock = clock
@@ -89,7 +94,9 @@ class StageProgress:
 
     @property
     def said(self) -> str:
-        """`12 % · 460 of 3,856 tokens · 95 tokens/s · 0:42 left`, less what is unknown; the time that it has taken where all of it is."""
+        """`12 % · 460 of 3,856 tokens · 95 tokens/s · 0:42 left`, less what is unknown.
+
+        Where no speed is known yet, the time that it has taken, and what is done at first."""
         parts = [] if self.share is None else [f"{self.share:.0%}".replace("%", " %")]
         if self.unit and (self.done or self.of):
             parts.append(f"{self.done:,}{f' of {self.of:,}' if self.of else ''} {self.unit}")
@@ -97,11 +104,19 @@ class StageProgress:
         if rate is not None:
             parts += [speed(rate, self.unit)] if self.unit else []
             parts += [f"{duration((self.of - self.done) / rate)} left"] if self.of and self.of >= self.done else []
-        return " · ".join(parts) or f"{duration(self.seconds)} so far"
+        else:
+            parts = [
+                *parts,
+                *([self.at_first] if self.at_first and not self.done else []),
+                f"{duration(self.seconds)} so far",
+            ]
+        return " · ".join(parts)
 
     @property
     def closing(self) -> str:
-        """What it did and took: `3,856 tokens · 41.2 s · 94 tokens/s`."""
+        """What it did and took: `3,856 tokens · 41.2 s · 94 tokens/s`; `stored` where nothing had to be done."""
+        if self.was_stored:
+            return "stored"
         parts = [f"{self.done:,} {self.unit}"] if self.unit and self.done else []
         parts.append(f"{self.seconds:.1f} s")
         if len(parts) > 1 and self.seconds >= 1:
@@ -203,6 +218,15 @@ class Reporter:
         if not self.quiet:
             self._print(text)
 
+    def insist(self, text: str) -> None:
+        """Prints a line above what is drawn, however quiet the run is: the answer to what its user has just done."""
+        self._note(text)
+        self._print(text)
+
+    def note(self, text: str) -> None:
+        """Keeps lines for the log, and prints none: what is shown in another way."""
+        self._note(text)
+
     def detail(self, text: str) -> None:
         """Keeps a line for the log, and prints it where details are asked for."""
         self._note(text)
@@ -267,7 +291,7 @@ class Reporter:
                 self._ended = None
         if said is not None:
             # Of short ones there are dozens, which nobody who looks on reads.
-            brief = self.live and stage.seconds < SHORT_S
+            brief = self.live and (stage.seconds < SHORT_S or stage.was_stored)
             (self.detail if brief else self.say)(f"{stage.title}  {stage.closing}")
 
     def _tick(self, ended: threading.Event) -> None:
@@ -288,7 +312,7 @@ class Reporter:
         return Text() if stage is None else picture(stage, self.whole, self.console.width)
 
     def _print(self, text: str, style: str = "") -> None:
-        self.console.print(plain.block(text), highlight=False, markup=False, style=style, soft_wrap=True)
+        show(plain.block(text), self.console, style)
 
     def _note(self, text: str) -> None:
         if self.log is None:

@@ -9,12 +9,18 @@ from __future__ import annotations
 import _thread
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 
-_SAID = b"\nstopping when this shard is stored; once more to stop at once\n"
+Tell = Callable[[str], None]
+
+SAID = "stopping when the prompts at hand are stored; once more to stop at once"
+
+
+def _write(text: str) -> None:
+    os.write(2, f"\n{text}\n".encode())
 
 
 class _Request:
@@ -23,21 +29,27 @@ class _Request:
     def __init__(self) -> None:
         self.asked = False
         self.busy = False
+        self.tell: Tell = _write
 
     def __call__(self, *_: object) -> None:
         if not self.busy or self.asked:
             self.asked = False
             raise KeyboardInterrupt
         self.asked = True
-        # Printing is not safe here: the signal may have come while something was printed.
-        os.write(2, _SAID)
+        # Printing is not safe here: the signal may have come while something was printed. Another thread waits until that is done,
+        # and is begun without the locks of `threading`, which this one may hold.
+        _thread.start_new_thread(self.tell, (SAID,))
 
 
 _request = _Request()
 
 
-def install() -> None:
-    """Takes SIGINT and SIGTERM over. Both become a KeyboardInterrupt, at once or after the piece of work at hand."""
+def install(tell: Tell = _write) -> None:
+    """Takes SIGINT and SIGTERM over. Both become a KeyboardInterrupt, at once or after the piece of work at hand.
+
+    `tell` is called in a thread of its own with what the run waits for.
+    """
+    _request.tell = tell
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _request)
 

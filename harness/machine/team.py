@@ -259,3 +259,8 @@ def launched() -> bool:
     """Whether the environment says that this is one of several processes."""
     sizes = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"))
     return any(size.isdigit() and int(size) > 1 for size in sizes)
+
+
+def speaks() -> bool:
+    """Whether this process tells the user something, as far as the environment says: one of each machine does."""
+    return not launched() or os.environ.get("LOCAL_RANK", "0") == "0"

@@ -27,7 +27,7 @@ class WithAxes(msgspec.Struct, frozen=True):
 
     A field is an array (of numpy or torch; it may lack the first of the axes), a tuple along one axis (empty where there
     are no such names), another value, of which the axes are named that both share, or a mapping or a tuple of those. An
-    axis of fixed length is named by its length.
+    axis of fixed length is named by its length; `…` at the end are any further ones, and no axis is then lacking.
     """
     numbered: ClassVar[Mapping[str, str]] = {}
     """Mappings to arrays of places on an axis, and which axis. Where it is cut, places get their new numbers, and a line
@@ -46,7 +46,7 @@ class WithAxes(msgspec.Struct, frozen=True):
         for name, axes in self.shapes.items():
             held = getattr(self, name)
             place = _place(axes, axis)
-            if place is not None and hasattr(held, "ndim") and held.ndim >= -place:
+            if place is not None and hasattr(held, "ndim") and -held.ndim <= place < held.ndim:
                 return int(held.shape[place])
         raise AssertionError(f"{type(self).__name__} has no {axis}")
 
@@ -82,11 +82,11 @@ def joined(parts: Sequence[T], axis: str) -> T:
 
 
 def _place(axes: tuple[str, ...], axis: str) -> int | None:
-    """Where an axis is, counted from the last; None where it is not."""
+    """Where an axis is, counted from the last, or from the first where any may follow; None where it is not."""
     if axis not in axes:
         return None
     assert axes.count(axis) == 1, f"what has {axis} twice is neither cut nor joined along it"
-    return axes.index(axis) - len(axes)
+    return axes.index(axis) - (0 if axes[-1] == "…" else len(axes))
 
 
 def _at(held: Any, axes: tuple[str, ...], axis: str, places: Any) -> Any:
@@ -101,7 +101,7 @@ def _at(held: Any, axes: tuple[str, ...], axis: str, places: Any) -> Any:
         if not held or isinstance(held[0], WithAxes):
             return tuple(_at(own, axes, axis, places) for own in held)
         return tuple(held[number] for number in _numbers(len(held), places))
-    place += held.ndim
+    place += held.ndim if place < 0 else 0
     if place < 0:
         return held
     if isinstance(places, slice):
@@ -123,7 +123,7 @@ def _joined(held: Sequence[Any], axes: tuple[str, ...], axis: str) -> Any:
         if first and isinstance(first[0], WithAxes):
             return tuple(joined(own, axis) for own in zip(*held, strict=True))
         return tuple(name for one in held for name in one)
-    place += first.ndim
+    place += first.ndim if place < 0 else 0
     return first if place < 0 else _concatenated(held, place)
 
 

@@ -8,7 +8,8 @@ for any metric in one way, clustered by group, because ten templates of one revi
 Differences between probes, targets or conditions use the covariance of both sides' group sums, so that paired
 comparisons cost nothing extra and need no random numbers (a bootstrap would).
 
-A metric with bounds has the interval of a share (`harness.maths.shares`), any other one Student's.
+A metric with two bounds has the interval of a share (`harness.maths.shares`), one with one bound that of a distance
+(`harness.maths.distances`), any other one Student's.
 
 Seeds and rows are crossed: every seed answers the same rows. The variance of a mean over seeds is that of the rows
 plus that of the seeds; what both share is counted twice, which makes intervals slightly too wide, never too narrow.
@@ -20,14 +21,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import ClassVar
 
 import msgspec
 import numpy as np
 
 from harness.maths.axes import WithAxes
+from harness.maths.distances import LEAST_GROUPS, TOO_FEW, around, is_distance
 from harness.maths.shares import share_interval, unseen
+from harness.maths.student import t_quantile
 
 CONFIDENCE = 0.95
 
@@ -95,7 +97,9 @@ class Measured(WithAxes, frozen=True):
         "high_bound": (),
         "pieces": (),
         "degrees": (),
+        "skewed": (),
         "drawn": (),
+        "why": (),
     }
 
     value: np.ndarray
@@ -110,8 +114,12 @@ class Measured(WithAxes, frozen=True):
     by. That of a mean over rows if empty."""
     degrees: float | None = None
     """Degrees of freedom of the variance; 0 where it cannot be had. Those of a mean over rows if empty: clusters less one."""
+    skewed: bool = False
+    """Whether the interval follows the skewness and the kurtosis of groups' influence; of metrics with one bound only."""
     drawn: bool = False
     """Whether a claim about it is one about other seeds too, so that a few of them are not enough."""
+    why: str = ""
+    """Why its variance cannot be had; empty where it can, as far as groups and degrees of freedom go."""
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -145,7 +153,7 @@ def per_seed(measured: Measured) -> Estimates:
     """Every seed and layer by itself, shape (seed, layer)."""
     basis = _Basis(measured, CONFIDENCE)
     variance = clustered_variance(measured.influence, measured.group)
-    return basis.estimates(measured.value, variance, np.full(variance.shape, basis.t), seeds=1)
+    return basis.estimates(measured.value, variance, np.full(variance.shape, basis.t), measured.influence, seeds=1)
 
 
 def over_seeds(
@@ -158,18 +166,27 @@ def over_seeds(
     often than they say.
     """
     basis, seeds = _Basis(measured, confidence, exact), len(measured.value)
-    of_rows = clustered_variance(seed_mean(measured.influence), measured.group)
-    of_seeds = seed_variance(measured.value)
-    parts = [(of_rows, basis.t), (of_seeds, _t_quantile(max(seeds - 1, 1), confidence))]
-    if training is not None:
-        parts.append((training.variance, _t_quantile(training.degrees, confidence)))
-    variance = np.sum([part for part, _ in parts], axis=0)
-    found = basis.estimates(seed_mean(measured.value), variance, _joint_t(parts), seeds)
+    influence, of_seeds = seed_mean(measured.influence), seed_variance(measured.value)
+    of_rows = clustered_variance(influence, measured.group)
+    parts = [(of_rows, basis.t), (of_seeds, t_quantile(max(seeds - 1, 1), confidence))]
+    found = basis.estimates(seed_mean(measured.value), of_rows + of_seeds, _joint_t(parts), influence, seeds)
+    found = found if training is None else _widened(found, training, measured, confidence)
     why = found.why or _few(measured)
-    if not why:
-        return found
     nothing = np.full(found.value.shape, math.nan)
-    return msgspec.structs.replace(found, low=nothing, high=nothing, why=why)
+    return msgspec.structs.replace(found, low=nothing, high=nothing, why=why) if why else found
+
+
+def _widened(found: Estimates, training: Spread, measured: Measured, confidence: float) -> Estimates:
+    """Intervals of rows and seeds, and what the training sample moves a value by: both distances added as squares (Zou & Donner 2008).
+
+    A share near its bound varies little over rows, and has nothing to say of how far other fits are from it.
+    """
+    half = t_quantile(training.degrees, confidence) * np.sqrt(training.variance)
+    low = found.value - np.hypot(found.value - found.low, half)
+    high = found.value + np.hypot(found.high - found.value, half)
+    return msgspec.structs.replace(
+        found, low=np.maximum(low, measured.low_bound), high=np.minimum(high, measured.high_bound)
+    )
 
 
 def share_of_seeds(count: int, seeds: int) -> Estimate:
@@ -205,8 +222,7 @@ def difference(a: Measured, b: Measured) -> Estimate:
     assert a.value.shape[1] == b.value.shape[1] == 1, "one layer on each side"
     left, right = over_seeds(a, exact=True).one(0), over_seeds(b, exact=True).one(0)
     value = left.value - right.value
-    same_rows = np.array_equal(a.group, b.group)
-    n = left.n if same_rows else left.n + right.n
+    n = left.n if np.array_equal(a.group, b.group) else left.n + right.n
     why = left.why or right.why
     rho = _correlation(a, b)
     down = _joined(left.value - left.low, right.high - right.value, rho)
@@ -290,11 +306,16 @@ class _Basis:
         self._sizes = np.unique(measured.group, return_counts=True)[1]
         clusters = len(self._sizes)
         degrees = max(clusters - 1, 1) if measured.degrees is None else measured.degrees
-        self.why = ONE_GROUP if clusters < 2 else ONE_GROUP_OF_A_CLASS if not degrees else ""
-        self.t = _t_quantile(degrees or 1, confidence)
+        self.why = ONE_GROUP if clusters < 2 else ONE_GROUP_OF_A_CLASS if not degrees else measured.why
+        if not self.why and clusters < LEAST_GROUPS and is_distance(measured.low_bound, measured.high_bound):
+            self.why = TOO_FEW
+        self._degrees = degrees or 1
+        self.t = t_quantile(self._degrees, confidence)
 
-    def estimates(self, value: np.ndarray, variance: np.ndarray, t: np.ndarray, seeds: int) -> Estimates:
-        """Intervals of values with their variances and Student's quantiles."""
+    def estimates(
+        self, value: np.ndarray, variance: np.ndarray, t: np.ndarray, influence: np.ndarray, seeds: int
+    ) -> Estimates:
+        """Intervals of values with their variances, Student's quantiles and the influence of rows."""
         if self.why:
             nothing = np.full(value.shape, math.nan)
             return Estimates(value, nothing, nothing, self._rows, seeds, self.why)
@@ -302,6 +323,10 @@ class _Basis:
         if math.isfinite(low) and math.isfinite(high):
             ends = self._within_bounds((value - low) / (high - low), variance / (high - low) ** 2, t, seeds)
             return Estimates(value, low + (high - low) * ends[0], low + (high - low) * ends[1], self._rows, seeds)
+        if is_distance(low, high):
+            sums = cluster_sums(influence, self._measured.group)[1] / self._rows if self._measured.skewed else None
+            ends = around(value, variance, t, low, high, self._degrees, self._confidence, sums)
+            return Estimates(value, *ends, self._rows, seeds)
         half = t * np.sqrt(variance)
         return Estimates(value, value - half, value + half, self._rows, seeds)
 
@@ -316,9 +341,9 @@ class _Basis:
         at_bounds = self._measured.pieces or float(self._rows**2 / np.sum(self._sizes.astype(np.float64) ** 2))
         # Student's quantile widens as far as the variance is known less well than that of a binomial share.
         if self._measured.degrees is None:
-            spread, plain = spread * self._rows / max(self._rows - 1, 1), _t_quantile(self._rows - 1, self._confidence)
+            spread, plain = spread * self._rows / max(self._rows - 1, 1), t_quantile(self._rows - 1, self._confidence)
         else:
-            plain = _t_quantile(math.inf, self._confidence)
+            plain = t_quantile(math.inf, self._confidence)
         pieces = np.where(varies, spread / np.where(varies, variance, 1.0) * (plain / t) ** 2, at_bounds)
         low, high = share_interval(share, pieces, self._confidence, exact=self._exact)
         low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
@@ -332,16 +357,6 @@ class _Basis:
             low, high = np.minimum(low, share * (1 - others)), np.maximum(high, 1 - (1 - share) * (1 - others))
         # Rounding must not put a value of exactly 0 or 1 outside its own interval.
         return np.minimum(low, share), np.maximum(high, share)
-
-
-@lru_cache(maxsize=1024)
-def _t_quantile(degrees: float, confidence: float) -> float:
-    """Two-sided Student quantile; the normal one with infinitely many degrees of freedom."""
-    from scipy.special import ndtri, stdtrit
-
-    if math.isinf(degrees):
-        return float(ndtri(0.5 + confidence / 2))
-    return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def _joint_t(parts: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:

@@ -50,13 +50,13 @@ def oblique(rows: Tensor, concept: Tensor, *, shrink: bool = True) -> Oblique:
     return Oblique(left, right)
 
 
-def cells(template: Tensor) -> Tensor:
-    """For the rows of pairs, x⁻ before x⁺: which template and answer each is of, centred, float64, (row, cell)."""
+def cells(template: Tensor, views: int = 2) -> Tensor:
+    """For the rows of pairs, x⁻ before x⁺, or of statements: which template and answer each is of, centred, float64, (row, cell)."""
     import torch
 
     templates, number = template.unique(return_inverse=True)
-    cell = torch.stack([2 * number, 2 * number + 1], dim=1).flatten()
-    concept = torch.nn.functional.one_hot(cell, 2 * len(templates)).double()
+    cell = torch.stack([views * number + view for view in range(views)], dim=1).flatten()
+    concept = torch.nn.functional.one_hot(cell, views * len(templates)).double()
     return concept - concept.mean(dim=0)
 
 

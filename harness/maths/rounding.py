@@ -22,7 +22,7 @@ TIMES = 4
 
 
 def grain_of(states: Tensor) -> Tensor:
-    """The grain of states that nothing was done to, (layer, pair, answer, d_model)."""
+    """The grain of states that nothing was done to, (layer, row, view, d_model)."""
     import torch
 
     return RELATIVE * torch.stack([layer.norm(dim=-1).median() for layer in states])

@@ -188,6 +188,7 @@ def _counted(
     model: PreTrainedModel, config: PretrainedConfig, name: str, stacks: Stacks, encoder: bool, folder: Path
 ) -> Shape:
     from harness.models.model_folder import is_embedding
+    from harness.models.sites import sites_of
     from harness.models.stack import blocks_of, text_body, text_stack
 
     _check_reads_text(model, stacks, folder)
@@ -208,6 +209,7 @@ def _counted(
         )
     counted = model if stacks == "encoder-decoder" else stack
     passes = len(blocks) if said in (None, len(blocks)) else _passes(text_body(model, stack), blocks) or len(blocks)
+    whole = model if stacks == "encoder-decoder" and not encoder else text_body(model, stack)
     return Shape(
         family=str(config.model_type),
         loader=name,
@@ -220,6 +222,7 @@ def _counted(
         context=_context(text, text_body(model, stack)),
         window=window(text),
         chosen=size(text, CHOSEN),
+        sites=sites_of(list(blocks), whole, width),
         **only_for_costs(text, width),
     )
 

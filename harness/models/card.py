@@ -29,6 +29,11 @@ from harness.store import content_key
 __all__ = ["ModelCard", "ModelMissing", "Progress", "describe"]
 
 
+WIDE = 2**30
+"""Bytes of float32 weights up to which they are held so, where products are exact: to widen them in each pass would cost a short prompt as
+much as the products do."""
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """A language model that can be loaded. Two cards of equal identity, side and dtype give the same states."""
 
@@ -50,7 +55,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     dtype: precision.Dtype
     """In which the forward pass multiplies. States are float32."""
     held: precision.Dtype
-    """In which the weights lie in memory: as their files store them, or float32."""
+    """In which the weights lie in memory: as their files store them, or float32; see `WIDE`."""
     weights: Literal["pretrained", "random"]
     weights_seed: int
     side: Literal["decoder", "encoder"]
@@ -116,6 +121,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, dtype="float32", held="float32")
 
 
+def small(parameters: int) -> bool:
+    """Whether a network of so many weights is held in float32 whatever its files store."""
+    return parameters * precision.BYTES["float32"] <= WIDE
+
+
 def saved_whole(card: ModelCard, folder: Path) -> ModelCard:
     """The card of a network whose weights were all saved to another folder, without an identity of its own."""
     moved = msgspec.structs.replace(card, path=folder, weights="pretrained", weights_seed=0)
@@ -143,6 +153,7 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
             f"model.id: most weights are not in the files of {place.folder}: they hold {parameters:,}, and the network of its "
             f"config.json has {sizes.parameters:,}; get the whole model"
         )
+    dtype = precision.choose(model.precision, model.dtype)
     over = None if model.adapter is None else _adapter(model, model.adapter, folder, weights)
     base = folder_identity(place.folder, model)
     side: Literal["decoder", "encoder"] = (
@@ -157,8 +168,8 @@ def describe(model: Model, folder: Path, bring: bool = True, progress: Progress 
         revision=place.revision,
         shape=sizes,
         parameters=parameters,
-        dtype=precision.choose(model.precision, model.dtype),
-        held=stored_format(weights),
+        dtype=dtype,
+        held="float32" if dtype == "float32" and small(parameters) else stored_format(weights),
         weights=model.weights,
         weights_seed=model.weights_seed if model.weights == "random" else 0,
         side=side,

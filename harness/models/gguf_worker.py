@@ -32,7 +32,7 @@ from harness.untrusted.bounded import Limits, bound, settle
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_SECONDS = 20
+_SECONDS = 12
 _MEBIBYTES = 1024
 _TIMES = 32
 _LONGEST = 2000

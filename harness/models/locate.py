@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import msgspec
 
 from harness import assets
 from harness.assets import hub
-from harness.errors import HarnessError, UsageError, did_you_mean
+from harness.assets.model_names import OF_BED, SHIPPED, leads_nowhere, place_of
+from harness.errors import HarnessError, UsageError
 from harness.models import gguf
-from harness.models.adapter import SHIPPED
 from harness.spec import Model
-from harness.untrusted.files import is_hollow
-from harness.untrusted.paths import own_path
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is done, and how much there is (None if unknown)."""
@@ -23,9 +20,6 @@ Progress = Callable[[str, int, int | None], None]
 _CONFIGURATION = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _PICKLES = ("*.bin", "*.pt", "*.pth")
 _IGNORED = ("*/*", "consolidated*", "training_args.bin")
-
-OF_BED = "bed:"
-"""Before the name of a network that comes with a test bed. No folder's path and no name on the Hub begins so by chance."""
 
 
 class ModelMissing(HarnessError):
@@ -46,48 +40,22 @@ def locate(model: Model, folder: Path, bring: bool, progress: Progress | None) -
     `folder` is the spec's, for relative paths. Raises UsageError for a name that leads nowhere, ModelMissing when it
     would have to be brought and `bring` is false, HarnessError when bringing it fails.
     """
+    if why := leads_nowhere(model.id, folder):
+        raise UsageError(f"model.id: {why}")
     if model.id in assets.CATALOG:
         return _asset(model.id, bring, progress)
     if model.id.startswith(OF_BED):
-        return _of_bed(model.id)
-    place = own_path(model.id)
-    place = place if place.is_absolute() else folder / place
+        return Located(SHIPPED / model.id.removeprefix(OF_BED), "")
+    place = place_of(model.id, folder)
     if model.id.endswith(".gguf"):
-        if not place.is_file():
-            raise UsageError(f"model.id: no file {place}")
-        if is_hollow(place):
-            raise UsageError(f"model.id: {place} is a file of holes, with nothing written in most of it; get it again")
         return Located(_converted(place, bring, progress), "")
     if place.is_dir():
         return Located(place, "")
-    if model.id.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.id):
-        raise UsageError(f"model.id: no folder {place}")
-    if "/" not in model.id:
-        models = [asset.name for asset in assets.CATALOG.values() if asset.kind == "model"]
-        if hint := did_you_mean(model.id, models):
-            known = hint if "did you mean" in hint else ""
-            if known:
-                raise UsageError(f'model.id: no model "{model.id}"{known}')
     return _hub(model, bring)
-
-
-def shipped_networks() -> list[str]:
-    """Names of the whole networks that come with the test beds."""
-    return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
-
-
-def _of_bed(name: str) -> Located:
-    known = shipped_networks()
-    wanted = name.removeprefix(OF_BED)
-    if wanted not in known:
-        raise UsageError(f"model.id: no network {wanted} comes with a test bed{did_you_mean(wanted, known)}")
-    return Located(SHIPPED / wanted, "")
 
 
 def _asset(name: str, bring: bool, progress: Progress | None) -> Located:
     asset = assets.CATALOG[name]
-    if asset.kind != "model":
-        raise UsageError(f'model.id: the asset "{name}" is a {asset.kind}, not a model')
     if not bring and not assets.is_here(name):
         raise ModelMissing(f"{name} is not here yet; `harness run` downloads it ({asset.size_mb:g} MB)")
     tell = None if progress is None else (lambda done, total: progress(f"downloading {name}", done, total))

@@ -25,6 +25,9 @@ _TEXT = frozenset({".jinja", ".json", ".model", ".txt"})
 LARGEST_TEXT = 256 * 2**20
 """A larger tokenizer or configuration is none; those of the largest vocabularies have a tenth of that."""
 
+_LARGEST_LIST = 32 * 2**20
+"""Of an index of weights, or of what stands before them in a file: for a trillion weights it has half of that."""
+
 FLOATING = ("F64", "F32", "F16", "BF16")
 """Number formats of weights, in the words of safetensors."""
 
@@ -95,8 +98,25 @@ def check_files(folder: Path) -> None:
             )
         if path.suffix in _TEXT and path.is_file() and path.stat().st_size > LARGEST_TEXT:
             raise UsageError(f"{path} is larger than {LARGEST_TEXT >> 20} MiB, and no model's is")
+        if (size := _listed(path)) > _LARGEST_LIST:
+            raise UsageError(
+                f"{path} lists its weights in {size / 2**20:,.0f} MiB, and no model does in more than {_LARGEST_LIST >> 20}; get it again"
+            )
         if path.is_file() and is_hollow(path):
             raise UsageError(f"{path} is a file of holes, with nothing written in most of it; get it again")
+
+
+def _listed(path: Path) -> int:
+    """Bytes in which an index of weights, or a file of them, says what is in it."""
+    if not path.is_file():
+        return 0
+    if path.name.endswith(".index.json"):
+        return path.stat().st_size
+    if path.suffix != ".safetensors":
+        return 0
+    with path.open("rb") as file:
+        # What is larger than the file is refused where it is read.
+        return min(int.from_bytes(file.read(8), "little"), path.stat().st_size)
 
 
 def is_blob(path: Path, folder: Path) -> bool:

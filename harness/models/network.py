@@ -1,4 +1,4 @@
-"""A loaded network, and what is read from it: the residual stream at chosen places, and the probability of answers.
+"""A loaded network, and what is read from it: states at chosen sites and places, and the probability of answers.
 
 The blocks are found by shape, not by name, so that one piece of code serves every family. Hooks take the wanted places
 of each layer while the pass runs, and nothing else is kept. Layer 0 is the input of the first block and layer i the output
@@ -8,7 +8,7 @@ of block i. That is Hugging Face's `hidden_states` but for the last entry, which
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,11 @@ from harness.models.card import ModelCard
 from harness.models.quiet import quiet_transformers
 from harness.models.special_tokens import decoder_start, token
 from harness.models.stack import blocks_of, text_body, text_stack
+from harness.models.tapping import Gather, Read, numbered, tapping
 from harness.models.unchanged import unchanged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-Gather = Callable[[Tensor], Tensor]
-"""Takes a layer's states, (batch, token, d_model), and gives those that are wanted, (row, d_model)."""
-
 
 Past = list[tuple[Tensor, Tensor]]
 """Keys and values of tokens that were forwarded before, for each block, (text, head, token, d_head)."""
@@ -41,23 +38,6 @@ _TRIED = 4
 
 class _Deep(Exception):
     """Ends a forward pass early, once all wanted layers are read; raised in a hook, no error."""
-
-
-class Read:
-    """The states, and maybe logits, of one forward pass."""
-
-    def __init__(self, layers: Sequence[int]):
-        self.layers = tuple(layers)
-        self.found: dict[int, Tensor] = {}
-        self.passed_by: set[int] = set()
-        """Layers after blocks that text does not pass."""
-        self.logits: Tensor | None = None
-        """At the places asked for, (place, vocabulary)."""
-
-    @property
-    def states(self) -> Tensor:
-        """(layer, row, d_model), in the order of `layers`."""
-        return torch.stack([self.found[layer] for layer in self.layers])
 
 
 class Network:
@@ -91,20 +71,24 @@ class Network:
         self,
         inputs: dict[str, Any],
         layers: Sequence[int],
-        gather: Gather,
+        gather: Gather | None,
         heads_at: Tensor | None = None,
+        inside: Mapping[str, Gather] | None = None,
     ) -> Read:
         """One forward pass. Stops after the deepest of `layers` unless `heads_at` asks for logits.
 
+        `gather` is for the residual stream, None where that is not wanted; `inside` for sites within the blocks of the same layers.
         `heads_at` holds places in the flattened (batch, token) grid, int64, (place,).
         """
         out = Read(layers)
+        inside = inside or {}
         whole = heads_at is not None and self.head is not None
         with (
             self._passing(),
             torch.inference_mode(),
             unchanged(self.model),
             self._listening(out, gather, None if whole else max(layers), self._grid(inputs)),
+            tapping(out, self.blocks, self.card, inside, self._grid(inputs)),
         ):
             try:
                 if not whole:
@@ -122,7 +106,8 @@ class Network:
                 f"{self.card.name}: its head gives logits of shape {tuple(out.logits.shape)} for {len(heads_at)} tokens, not one row for "
                 f"each; this architecture ({self.card.family}) is not supported"
             )
-        missing = [layer for layer in layers if layer not in out.found]
+        missing = [layer for layer in layers if gather is not None and layer not in out.found]
+        missing += [layer for site in inside for layer in layers if layer and layer not in out.inside.get(site, {})]
         if missing:
             raise HarnessError(f"{self.card.name}: the forward pass never reached layer {missing[0]}")
         return out
@@ -260,7 +245,7 @@ class Network:
             ) from error
 
     @contextmanager
-    def _listening(self, out: Read, gather: Gather, deepest: int | None, grid: torch.Size) -> Iterator[None]:
+    def _listening(self, out: Read, gather: Gather | None, deepest: int | None, grid: torch.Size) -> Iterator[None]:
         """Hooks on the wanted layers, taken away again at the end. `grid` is (batch, token) of what is forwarded."""
 
         def keep(layer: int, states: Tensor) -> None:
@@ -268,12 +253,12 @@ class Network:
                 self.tokens_first = states.dim() == 3 and states.shape[:2] == grid[::-1] != grid
             if self.tokens_first:
                 states = states.transpose(-3, -2)
-            out.found[layer] = gather(self._stream(states, grid))
+            if gather is not None:
+                out.found[layer] = gather(self._stream(states, grid))
             if layer == deepest:
                 raise _Deep
 
-        number_of = {id(block): number for number, block in enumerate(self.blocks)}
-        each_once = len(number_of) == self.card.blocks
+        number_of, each_once = numbered(self.blocks, self.card.blocks)
         reached = -1
 
         def before(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

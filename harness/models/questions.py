@@ -14,11 +14,12 @@ from harness.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-Rule = Literal["last", "answer", "mean"]
+Rule = Literal["last", "answer", "mean", "max", "at"]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One prompt to be forwarded. Rows with the same key have the same states and the same answer probability."""
+    """One prompt to be forwarded, and one state of it that is wanted. Rows with the same key have the same state and the same answer
+    probability."""
 
     tokens: tuple[int, ...]
     start: int
@@ -26,13 +27,24 @@ class Row(msgspec.Struct, frozen=True):
     end: int
     """One past the answer's last token."""
     rule: Rule = "last"
-    """Which of its states is wanted. `last`: the prompt's last token; `answer`: the answer's last token; `mean`: the mean over all
-    tokens."""
+    """Which of its states is wanted. `last`: the prompt's last token; `answer`: the answer's last token; `mean` and `max`: the mean, or the
+    largest number of each dimension, over some tokens; `at`: one token."""
+    among: tuple[int, ...] = ()
+    """Tokens by index, rising, that `mean`, `max` and `at` are about; all if empty."""
+    site: str = "residual"
+    """Where in a layer, as `harness.models.sites` names it; `head:3` for one head."""
 
     @property
-    def place(self) -> int:
-        """Index of the token whose state is wanted; for `mean` the last one that counts."""
-        return self.end - 1 if self.rule == "answer" else len(self.tokens) - 1
+    def places(self) -> Sequence[int]:
+        """Indices of the tokens whose states are wanted, rising."""
+        if self.rule in ("last", "answer"):
+            return (self.end - 1 if self.rule == "answer" else len(self.tokens) - 1,)
+        return self.among or range(len(self.tokens))
+
+    @property
+    def sequence(self) -> tuple[tuple[int, ...], int, int]:
+        """What is forwarded: rows of one sequence differ in nothing but what is wanted of it."""
+        return self.tokens, self.start, self.end
 
     @property
     def answer(self) -> tuple[int, ...]:
@@ -49,6 +61,8 @@ class Row(msgspec.Struct, frozen=True):
         """A hash of all that the row's state and answer probability depend on, the subject aside."""
         digest = hashlib.sha256(np.asarray(self.tokens, dtype="<u4").tobytes())
         digest.update(f"|{self.start}|{self.end}|{self.rule}".encode())
+        if self.among or self.site != "residual":
+            digest.update(f"|{self.among}|{self.site}".encode())
         return digest.hexdigest()[:24]
 
 

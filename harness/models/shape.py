@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.errors import UsageError
+from harness.models.sites import Tap
 from harness.untrusted.files import read_json
 
 Stacks = Literal["decoder-only", "encoder-only", "encoder-decoder"]
@@ -65,6 +66,31 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     kv_heads: int | None
     head_dim: int | None
     d_mlp: int | None
+    sites: dict[str, Tap] = {}
+    """Where in its blocks states can be read, besides the residual stream after them."""
+
+    def tap(self, site: str) -> Tap:
+        """Where a site within the blocks is; `head:3` is part of what is read there. KeyError for one that they do not have."""
+        return self.sites[site.partition(":")[0]]
+
+    def width(self, site: str) -> int:
+        """The width of a state at a site. Raises UsageError where this network has none."""
+        name, _, head = site.partition(":")
+        if name == "residual":
+            return self.d_model
+        if name not in self.sites:
+            has = ", ".join(("residual", *(one for one in self.sites if one != "head" or self.heads)))
+            raise UsageError(f"no {name} can be read in every block of a {self.family}; it has {has}")
+        width = self.sites[name].width
+        if not head:
+            return width
+        if self.heads is None or width % self.heads:
+            raise UsageError(
+                f"how many heads each block of a {self.family} has is not known, so that none can be read alone"
+            )
+        if int(head) >= self.heads:
+            raise UsageError(f"there is no head {head}; this network has heads 0 to {self.heads - 1}")
+        return width // self.heads
 
     @property
     def attention_width(self) -> int | None:

@@ -28,8 +28,9 @@ from harness.models.build import build, empty
 from harness.models.card import ModelCard
 from harness.models.load import check_complete, check_consumed, untrained
 from harness.models.loaded import check_loaded
-from harness.models.network import Gather, Network, Past, Read
+from harness.models.network import Network, Past
 from harness.models.placement import ROOM, Devices
+from harness.models.tapping import Gather, Read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,7 +63,19 @@ class SplitNetwork(Network):
     lost: Exception | None = None
     """What broke the exchange with the other processes. After it, nothing that this network says is to be believed."""
 
-    def read(self, inputs: dict[str, Any], layers: Any, gather: Gather, heads_at: Tensor | None = None) -> Read:
+    def read(
+        self,
+        inputs: dict[str, Any],
+        layers: Sequence[int],
+        gather: Gather | None,
+        heads_at: Tensor | None = None,
+        inside: Mapping[str, Gather] | None = None,
+    ) -> Read:
+        if inside:
+            raise UsageError(
+                f"activations.site: {', '.join(inside)}: with --tensor-parallel a block's parts lie in several processes, and only the "
+                "residual stream is read; leave --tensor-parallel out"
+            )
         with self._exchanging():
             return super().read(inputs, layers, gather, heads_at)
 

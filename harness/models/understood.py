@@ -67,7 +67,10 @@ TOKENIZER = frozenset({
 """Options of a tokenizer. Also understood are names of tokens (…_token) and of files (…_file), which are looked for in the folder alone."""
 _NAMES_OF_TOKENS = ("_token", "_token_id", "_file")
 
-_LARGEST = 256 * 2**20
+_LARGEST = 16 * 2**20
+"""Of a tokenizer's configuration: tens of thousands of tokens that were added."""
+_VOCABULARIES = ("tokenizer.json", "vocab.json", ".index.json")
+"""What may be larger; these have limits of their own."""
 
 _IMPLEMENTATION = re.compile(r"_implementation(_internal)?$")
 
@@ -81,6 +84,7 @@ def check_understood(folder: Path, config: Mapping[str, Any], pretrained: bool) 
         if not any(NO_TEXT.search(name) for name in where.split(".")):
             _check_rotary(folder, where, part, str(config.get("model_type")))
     _check_tokenizer(folder / "tokenizer_config.json")
+    _check_sizes(folder)
 
 
 def _check_implementations(folder: Path, config: Mapping[str, Any]) -> None:
@@ -165,6 +169,15 @@ def _check_tokenizer(path: Path) -> None:
             raise UsageError(
                 f"{path}: its option {key[:60]} ({str(value)[:40]}) is none that is understood here; take it out if it changes no token, "
                 "else save the tokenizer anew with the installed transformers"
+            )
+
+
+def _check_sizes(folder: Path) -> None:
+    """Libraries read what lies beside a tokenizer (special_tokens_map.json, added_tokens.json and others) whole, whatever its size."""
+    for path in sorted(folder.glob("*.json")):
+        if not path.name.endswith(_VOCABULARIES) and path.is_file() and path.stat().st_size > _LARGEST:
+            raise UsageError(
+                f"{path}: larger than {_LARGEST >> 20} MiB, which no such file is; take it out, or get it again"
             )
 
 

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Statistic = Callable[["Tensor"], "tuple[Tensor, Tensor]"]
-"""Rows of one layer, template and answer, (row, d_model), to shift and scale, both (d_model,)."""
+"""Rows of one layer, template and view, (row, d_model), to shift and scale, both (d_model,)."""
 
 
 def learn(pairs: Pairs, statistic: Statistic) -> Normaliser:
-    """Applies `statistic` to the training rows of every layer, template and answer."""
+    """Applies `statistic` to the training rows of every layer, template and view."""
     import torch
 
     refuse_none(pairs)
-    layers, _, _, width = pairs.states.shape
+    layers, _, views, width = pairs.states.shape
     templates = pairs.template.unique().tolist()
-    shape = (layers, max(templates) + 1, 2, width)
+    shape = (layers, max(templates) + 1, views, width)
     shift = torch.full(shape, torch.nan, device=pairs.states.device)
     scale = torch.full(shape, torch.nan, device=pairs.states.device)
     for template in templates:
@@ -31,8 +31,8 @@ def learn(pairs: Pairs, statistic: Statistic) -> Normaliser:
         whole = len(rows) == len(pairs.template)
         for layer, states in enumerate(pairs.states):
             own = states if whole else states[rows]
-            for answer in (0, 1):
-                shift[layer, template, answer], scale[layer, template, answer] = statistic(own[:, answer])
+            for view in range(views):
+                shift[layer, template, view], scale[layer, template, view] = statistic(own[:, view])
     return ShiftScaleByTemplate(shift, scale)
 
 

@@ -31,7 +31,7 @@ class Cluster(Normalisation, frozen=True, kw_only=True):
         import torch
 
         refuse_none(pairs)
-        layers, rows, _, width = pairs.states.shape
+        layers, rows, views, width = pairs.states.shape
         midpoint = pairs.states.mean(dim=2)
         cluster = torch.zeros(layers, rows, dtype=torch.int64)
         shifts: list[list[Tensor]] = [[] for _ in range(layers)]
@@ -46,7 +46,7 @@ class Cluster(Normalisation, frozen=True, kw_only=True):
                     of_cluster = own if number < 0 else own[(found == number).to(own.device)]
                     shifts[layer].append(mean_of(pairs.states[layer, of_cluster]))
         most = max(map(len, shifts))
-        shift = pairs.states.new_zeros(layers, most, 2, width)
+        shift = pairs.states.new_zeros(layers, most, views, width)
         for layer, means in enumerate(shifts):
             shift[layer, : len(means)] = torch.stack(means)
         return ShiftByCluster(midpoint, pairs.template, cluster.to(pairs.states.device), shift)

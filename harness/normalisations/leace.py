@@ -27,15 +27,15 @@ class Leace(Normalisation, frozen=True, kw_only=True):
         import torch
 
         refuse_none(pairs)
-        concept = cells(pairs.template)
+        concept = cells(pairs.template, pairs.states.shape[2])
         centre = torch.stack([mean_of(layer.flatten(0, 1)) for layer in pairs.states])
         found = [_erase(layer, middle, concept) for layer, middle in zip(pairs.states, centre, strict=True)]
-        shift = centre[:, None].expand(-1, 2, -1).contiguous()
+        shift = centre[:, None].expand(-1, pairs.states.shape[2], -1).contiguous()
         left, right = (torch.stack(parts) for parts in zip(*found, strict=True))
         return Erased(left, right, shift, shift.clone(), pairs.template.unique())
 
 
 def _erase(layer: Tensor, centre: Tensor, concept: Tensor) -> tuple[Tensor, Tensor]:
-    """Of one layer, (pair, answer, d_model)."""
+    """Of one layer, (row, view, d_model)."""
     rows = layer.flatten(0, 1).double() - centre
     return oblique(rows - rows.mean(dim=0) if bool(rows.any()) else rows, concept)

@@ -13,5 +13,5 @@ class Unchanged(Normalisation, frozen=True, kw_only=True):
         import torch
 
         # One template of zeros and ones broadcasts over all of them, seen in training or not.
-        shape = (pairs.states.shape[0], 1, 2, pairs.states.shape[-1])
+        shape = (pairs.states.shape[0], 1, *pairs.states.shape[2:])
         return ShiftScale(torch.zeros(shape, device=pairs.states.device), torch.ones(shape, device=pairs.states.device))

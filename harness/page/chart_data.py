@@ -33,8 +33,12 @@ def chart_data(scores: Scores) -> dict[str, Any]:
         selection.transfers(scores, _MOST_TRANSFERS),
         selection.methods(scores, scores.probes, _MOST_METHODS),
     )
+    metrics = list(scores.outline.metrics)
+    if scores.outline.chances:
+        # No line is better than one at the chance of another target.
+        metrics[0] = msgspec.structs.replace(metrics[0], chance=None)
     return {
-        "metrics": [msgspec.to_builtins(metric) for metric in scores.outline.metrics],
+        "metrics": [msgspec.to_builtins(metric) for metric in metrics],
         "transfers": [{"name": plain.line(t.title), "shown": t in shown} for t in scores.transfers],
         "targets": [{"name": plain.line(t), "shown": k < selection.MOST_FACTORS} for k, t in enumerate(scores.targets)],
         "probes": [{"name": plain.line(p), "role": scores.role(p), "shown": p in methods} for p in scores.probes],

@@ -38,9 +38,9 @@ _NEEDS = ("polars", "jinja2", "markdown_it", "harness.page.from_folder", "harnes
 
 def from_folder(folder: Path) -> Path:
     """Renders the page again from a report's own files and puts it beside them. Raises UsageError, HarnessError."""
-    contents = {name: read.file_bytes(folder / name) for name in (MANIFEST, CHECKS)}
-    for name in (TEXT, RESULTS, SPEC, *tables()):
-        if (folder / name).exists() or name == RESULTS:
+    contents = contents_of(folder)
+    for name in (TEXT, SPEC, *tables()):
+        if (folder / name).exists():
             contents[name] = read.file_bytes(folder / name, read.LARGEST_EXTRA_BYTES)
     shown = plain.line(str(folder))
     content = worker.call(
@@ -49,6 +49,11 @@ def from_folder(folder: Path) -> Path:
         error=UsageError, limits=_LIMITS, needs=_NEEDS,
     )  # fmt: skip
     return place_page(folder / PAGE, content)
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """The files that every report has, by their names. Raises UsageError."""
+    return {name: read.file_bytes(folder / name) for name in (MANIFEST, RESULTS, CHECKS)}
 
 
 def rendered(contents: Mapping[str, bytes], pictures: Mapping[str, bytes], folder: str) -> bytes:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 ROWS = "rows.parquet"
 _SCRIPTS = ("dom.js", "charts.js", "tables.js", "cloud.js", "page.js")
-OWN = {f"{drawing.name}.svg" for drawing in DRAWINGS}
+OWN = {f"{drawing.name}.svg" for drawing in DRAWINGS if not drawing.outcomes}
 """Figures that the page draws itself."""
 _SHOWN_ELSEWHERE = ("Checks", "What was found", "Model, data and conventions", "What linting found", "To reproduce")
 """Sections of report.md that the page has in a form of its own."""

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from harness.contracts.subject import Subject
-from harness.errors import UsageError
+from harness.errors import KeyFault
+from harness.prompts.building import views_of
 from harness.spec import Condition, Spec, Transfer
 
 _ANSWER_FIRST = re.compile(r"\{\{-?\s*answer\b")
 
 
-def spoken(spec: Spec, subjects: Mapping[str, Subject]) -> tuple[Spec, list[str]]:
-    """The spec without the baselines that cannot be had, and a sentence on each condition that goes without. Raises UsageError for what
+def spoken(spec: Spec, subjects: Mapping[str, Subject], folder: Path) -> tuple[Spec, list[str]]:
+    """The spec without the baselines that cannot be had, and a sentence on each condition that goes without. Raises KeyFault for what
     the spec asks for and cannot have."""
-    mute = {one.name: reason for one in spec.conditions if (reason := _silence(one, subjects[one.name]))}
+    mute = {one.name: reason for one in spec.conditions if (reason := _silence(one, subjects[one.name], folder))}
     readers = [probe.title for probe in spec.probes if probe.reads == "log_odds"]
     pairs = {(fit, tested): name for fit, tested in spec.transfers() for name in (tested, fit) if name in mute}
     if not pairs or not readers:
@@ -29,16 +31,18 @@ def spoken(spec: Spec, subjects: Mapping[str, Subject]) -> tuple[Spec, list[str]
     for name in readers:
         asked = [pairs[pair] for pair in spec.transfers(name) if pair in pairs]
         if asked and name not in spec.added:
-            raise UsageError(
-                f"probes: {name} reads the network's own answer, and in {asked[0]} {mute[asked[0]]}; take the probe out, or let `probes` "
-                "under `transfer` name it elsewhere only"
+            raise KeyFault(
+                "probes",
+                f"{name} reads the network's own answer, and in {asked[0]} {mute[asked[0]]}; take the probe out, or let `probes` "
+                "under `transfer` name it elsewhere only",
             )
     for check in spec.checks:
         for probe, fit_on, tested in check.needs(check.fit_on or check.condition):
             if probe in readers and (fit_on, tested) in pairs:
                 where = pairs[fit_on, tested]
-                raise UsageError(
-                    f"checks: {check.title} compares with the network's own answer, and in {where} {mute[where]}; take the check out"
+                raise KeyFault(
+                    "checks",
+                    f"{check.title} compares with the network's own answer, and in {where} {mute[where]}; take the check out",
                 )
     transfer = tuple(part for one in spec.transfer for part in _parted(one, spec, set(pairs), readers))
     fitted = {name for name in readers if any(one.fits(name) for one in transfer)}
@@ -49,10 +53,12 @@ def spoken(spec: Spec, subjects: Mapping[str, Subject]) -> tuple[Spec, list[str]
     return replace(spec, transfer=transfer, probes=kept), said
 
 
-def _silence(condition: Condition, subject: Subject) -> str:
+def _silence(condition: Condition, subject: Subject, folder: Path) -> str:
     """Why the network says nothing of its own in a condition, as a clause; empty where it does."""
     if not subject.says:
         return f"{subject.name} has no language-model head"
+    if views_of(condition, folder) == 1:
+        return "a statement has no answer that it could be asked for"
     prompt = condition.prompt
     source = "" if condition.data.source is None else condition.data.source.template
     templates = list((prompt.templates or {}).values()) or [prompt.template or source]

@@ -135,6 +135,11 @@ class Stage(msgspec.Struct, Generic[T], frozen=True, eq=False, dict=True, kw_onl
         """Kind and label beside its progress; others than its own where several stages are made together."""
         return self.kind, self.label
 
+    @property
+    def at_first(self) -> str:
+        """What is done before any of its progress can be counted, where that takes long."""
+        return ""
+
     def assist(self, run: Run, job: SharedJob) -> None:
         """Does this process's part of a job that the leading process opened for the stage."""
         raise NotImplementedError

@@ -22,7 +22,7 @@ class Consistency:
     """The loss on the states of some layers. Probes are `theta`, (layer, fit, d_model), one longer with a bias."""
 
     def __init__(self, states: Tensor, bias: bool):
-        """`states` is (layer, pair, answer, d_model), float32."""
+        """`states` is (layer, row, view, d_model), float32."""
         import torch
 
         self.pairs = states.shape[1]

@@ -1,4 +1,4 @@
-"""What all probes do with contrast pairs before a fit: refuse bad states, form differences, fix signs, shape labels."""
+"""What all probes do with rows before a fit: refuse bad states, form differences, fix signs, shape labels."""
 
 from __future__ import annotations
 
@@ -53,12 +53,13 @@ def _raise_not_finite(states: Tensor, layer: int) -> None:
 
 
 def differences(pairs: Pairs) -> Tensor:
-    """x⁺ − x⁻ in float32, (layer, pair, d_model); exactly zero at layers where it does not vary.
+    """x⁺ − x⁻ in float32, or the statement where rows have one view, (layer, row, d_model); exactly zero at layers where it does not vary.
 
     Zeros make every method score 0 there, which reads as chance, where rounding noise would be taken for a feature.
     """
     check(pairs)
-    result = pairs.states[:, :, 1] - pairs.states[:, :, 0]
+    one = pairs.states.shape[2] == 1
+    result = pairs.states[:, :, 0].clone() if one else pairs.states[:, :, 1] - pairs.states[:, :, 0]
     still = [not varies(rows, grain) for rows, grain in zip(result, difference_grain(pairs), strict=True)]
     if all(still) and not pairs.partial:
         raise ConstantStates(
@@ -72,8 +73,9 @@ def differences(pairs: Pairs) -> Tensor:
 
 
 def difference_grain(pairs: Pairs) -> list[float]:
-    """What rounding may be of x⁺ − x⁻ at each layer: both members round."""
-    return [2**0.5 * grain for grain in grain_of(pairs)]
+    """What rounding may be of x⁺ − x⁻ at each layer: both members round. Of a statement, what it is of one."""
+    views = pairs.states.shape[2]
+    return [views**0.5 * grain for grain in grain_of(pairs)]
 
 
 def silent(pairs: Pairs) -> Tensor:
@@ -91,11 +93,11 @@ def silent(pairs: Pairs) -> Tensor:
     return torch.tensor(found, device=pairs.states.device)
 
 
-def pair_weight(direction: Tensor) -> Tensor:
-    """A direction on the difference, (…, d_model), as weights of x⁻ and x⁺, (…, 2, d_model)."""
+def pair_weight(direction: Tensor, views: int = 2) -> Tensor:
+    """A direction on `differences`, (…, d_model), as weights of the views, (…, view, d_model)."""
     import torch
 
-    return torch.stack([-direction, direction], dim=-2)
+    return torch.stack([-direction, direction], dim=-2) if views == 2 else direction[..., None, :]
 
 
 def oriented(direction: Tensor) -> Tensor:
@@ -137,6 +139,6 @@ def per_seed(tensor: Tensor, seeds: int) -> Tensor:
     return tensor if len(tensor) != 1 else tensor.expand(seeds, *tensor.shape[1:]).contiguous()
 
 
-def linear(weight: Tensor, bias: Tensor, seeds: int, *, calibrated: bool) -> LinearReadout:
-    """The readout of directions on the difference, (labelling, layer, d_model), and biases, (labelling, layer)."""
-    return LinearReadout(per_seed(pair_weight(weight), seeds), per_seed(bias, seeds), calibrated=calibrated)
+def linear(weight: Tensor, bias: Tensor, seeds: int, *, calibrated: bool, views: int = 2) -> LinearReadout:
+    """The readout of directions on `differences`, (labelling, layer, d_model), and biases, (labelling, layer)."""
+    return LinearReadout(per_seed(pair_weight(weight, views), seeds), per_seed(bias, seeds), calibrated=calibrated)

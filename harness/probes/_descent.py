@@ -7,7 +7,7 @@ step together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
@@ -103,8 +103,12 @@ def descend(
     start: Tensor,
     rule: AdamW | LBFGS,
     constant: float | None = None,
+    *,
+    alone: bool = False,
 ) -> Fits:
     """Minimises `objective(states of some layers)` from the same starts, (fit, size), at all layers.
+
+    With `alone`, each layer's fits are to the last bit what they are without the others.
 
     `constant` is the loss of the best probe that says the same of every row, where the objective has one. A fit that ends no better
     has saturated, mostly in its first steps, when all of them point one way: large states, or a feature that dwarfs the rest. It is
@@ -112,7 +116,7 @@ def descend(
     """
     import torch
 
-    fits = _descend(states, objective, start, rule, constant)
+    fits = _descend(states, objective, start, rule, constant, alone)
     for again in range(1, AGAIN + 1):
         stuck = fits.loss >= nothing(constant)
         layers = stuck.any(dim=1).nonzero()[:, 0].tolist()
@@ -140,13 +144,18 @@ def nothing(constant: float | None) -> float:
 
 
 def _descend(
-    states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: AdamW | LBFGS, constant: float | None
+    states: Tensor,
+    objective: Callable[[Tensor], Objective],
+    start: Tensor,
+    rule: AdamW | LBFGS,
+    constant: float | None,
+    alone: bool,
 ) -> Fits:
     """Once, from each start."""
     if isinstance(rule, LBFGS):
         # A few large groups: steps are short, and threads that each take one layer wait for the interpreter instead.
         fits = each(
-            lambda group: _descend_together(group, objective, start, rule), states.tensor_split(_threads(states))
+            lambda group: _descend_together(group, objective, start, rule, alone), states.tensor_split(_threads(states))
         )
     elif states.device.type == "cpu":
         fits = each(lambda group: _one_layer(group, objective, start, rule, constant), states.split(1))
@@ -193,12 +202,14 @@ def _descend_group(objective: Objective, start: Tensor, rule: AdamW, constant: f
     return batch.result
 
 
-def _descend_together(states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: LBFGS) -> Fits:
+def _descend_together(
+    states: Tensor, objective: Callable[[Tensor], Objective], start: Tensor, rule: LBFGS, alone: bool = False
+) -> Fits:
     """All fits of some layers; those of one layer are evaluated together, while its states are in the cache."""
     import torch
 
     layers = [objective(layer) for layer in states.split(1)]
-    problems = _Layered(layers, [len(start)] * len(layers), rule)
+    problems = _Layered(layers, [len(start)] * len(layers), rule, apart=alone)
     found = minimise(problems, start.repeat(len(layers), 1), rule.evaluations)
     shape = (len(layers), len(start))
     theta, loss = found.parameters.unflatten(0, shape), found.loss.view(shape)
@@ -210,16 +221,24 @@ def _descend_together(states: Tensor, objective: Callable[[Tensor], Objective], 
 class _Layered:
     """Fits of several layers, one after another, as rows."""
 
-    def __init__(self, layers: list[Objective], counts: list[int], rule: LBFGS):
+    def __init__(self, layers: list[Objective], counts: list[int], rule: LBFGS, *, apart: bool):
         self.layers = layers
         self.counts = counts
         """Fits of each layer that still go on."""
         self.rule = rule
+        self.apart = apart
+
+    @property
+    def alone(self) -> Sequence[int] | None:
+        return self.counts if self.apart else None
 
     def loss_and_gradient(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         import torch
 
         rows = parameters.split(self.counts)
+        if self.apart:
+            # Where in memory a matrix begins decides which product is used, and so its last bit; a copy begins as the first layer does.
+            rows = tuple(own.clone() for own in rows)
         found = [layer.loss_and_gradient(own[None]) for layer, own in zip(self.layers, rows, strict=True) if len(own)]
         loss, gradient = torch.cat([loss[0] for loss, _ in found]), torch.cat([gradient[0] for _, gradient in found])
         if decay := self.rule.weight_decay:
@@ -232,7 +251,7 @@ class _Layered:
         return (loss < self.rule.solved) | (at_rest & (self.rule.weight_decay > 0))
 
     def only(self, on: Tensor) -> _Layered:
-        return _Layered(self.layers, [int(part.sum()) for part in on.split(self.counts)], self.rule)
+        return _Layered(self.layers, [int(part.sum()) for part in on.split(self.counts)], self.rule, apart=self.apart)
 
 
 class _Batch:

@@ -80,7 +80,7 @@ def _layer(
 
 
 def _unsupervised(states: Tensor, example: Tensor | None, weights: Weights) -> Tensor:
-    """α A_conf + β A_inv + γ A_cons of (pair, answer, d_model)."""
+    """α A_conf + β A_inv + γ A_cons of (row, view, d_model)."""
     import torch
 
     pairs = len(states)

@@ -42,7 +42,7 @@ class Lawful:
     with a bias."""
 
     def __init__(self, states: Tensor, relations: Mapping[str, Tensor], weights: Mapping[str, float], bias: bool):
-        """`states` is (layer, pair, answer, d_model), float32; `relations` by law, (relation, member), pairs."""
+        """`states` is (layer, row, view, d_model), float32; `relations` by law, (relation, member), pairs."""
         import torch
 
         rows = states.transpose(1, 2).flatten(1, 2)

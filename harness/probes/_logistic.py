@@ -33,12 +33,12 @@ NEWTON = 100
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """Log-odds are row · weight + bias."""
+    """Log-odds are row · weight + bias, of two classes; of several, those of each."""
 
     weight: Tensor
-    """(labelling, feature)."""
+    """(labelling, feature), or (labelling, class, feature)."""
     bias: Tensor
-    """(labelling,)."""
+    """(labelling,), or (labelling, class)."""
     converged: Tensor
     """(labelling,)."""
 
@@ -97,6 +97,8 @@ def _close(slope: Tensor, slope_of_bias: Tensor, weight: Tensor, rows: Tensor, l
 
 class _Labellings:
     """The loss of each labelling in coordinates u = Rᵀw, where R Rᵀ = ¼ XᵀX + l2."""
+
+    alone = None
 
     def __init__(self, rows: Tensor, labels: Tensor, inverse: Tensor, l2: float):
         self.rows = rows

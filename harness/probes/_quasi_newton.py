@@ -10,6 +10,7 @@ instead of four times for each of its entries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -31,6 +32,11 @@ LOOK = 5
 
 class Problems(Protocol):
     """Independent minimisations, one to a row."""
+
+    @property
+    def alone(self) -> Sequence[int] | None:
+        """Counts of rows that follow each other, where each part must be minimised to the last bit as without the others; None where
+        what others there are may decide how a sum is rounded."""
 
     def loss_and_gradient(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """(row, size) to losses (row,) and gradients (row, size)."""
@@ -96,14 +102,14 @@ class _Run:
         self.loss, self.gradient = problems.loss_and_gradient(self.x)
         self.direction = -self.gradient
         self.length = 1 / self.gradient.norm(dim=1).clamp_min(1)
-        self.history = _History(self.gradient)
+        self.history = _History(self.gradient, problems.alone)
 
     def keep(self, on: Tensor) -> None:
         """Goes on with some of the rows."""
         self.problems = self.problems.only(on)
         for name in ("x", "row", "loss", "gradient", "direction", "length"):
             setattr(self, name, getattr(self, name)[on])
-        self.history.keep(on)
+        self.history.keep(on, self.problems.alone)
 
     def advance(self) -> None:
         """One evaluation."""
@@ -126,9 +132,10 @@ class _Run:
 class _History:
     """The last moves and the bends of the gradient along them, with their inner products."""
 
-    def __init__(self, gradient: Tensor):
+    def __init__(self, gradient: Tensor, alone: Sequence[int] | None):
         import torch
 
+        self.alone = alone
         rows, size = gradient.shape
         self.vectors = gradient.new_zeros(rows, 2 * MEMORY + 1, size)
         """Moves, then bends, then the gradient, (row, vector, size). Old ones are overwritten in turn."""
@@ -140,7 +147,8 @@ class _History:
         """Inverse curvature along the last move: the first guess of the inverse Hessian."""
         self.count = 0
 
-    def keep(self, on: Tensor) -> None:
+    def keep(self, on: Tensor, alone: Sequence[int] | None) -> None:
+        self.alone = alone
         for name in ("vectors", "products", "inverse", "scale"):
             setattr(self, name, getattr(self, name)[on])
 
@@ -152,7 +160,7 @@ class _History:
         changed = (slot, MEMORY + slot, 2 * MEMORY)
         for place, vector in zip(changed, (move, bend, gradient), strict=True):
             self.vectors[:, place] = vector
-        products = torch.bmm(self.vectors, torch.stack([move, bend, gradient], dim=2)).double()
+        products = _product(self.vectors, torch.stack([move, bend, gradient], dim=2), self.alone).double()
         for column, place in enumerate(changed):
             self.products[:, :, place] = products[:, :, column]
             self.products[:, place] = products[:, :, column]
@@ -182,4 +190,15 @@ class _History:
         steepest = torch.zeros_like(weights)
         steepest[:, -1] = -1
         weights = torch.where(uphill[:, None], steepest, weights)
-        return torch.bmm(weights.to(self.vectors)[:, None], self.vectors)[:, 0]
+        return _product(weights.to(self.vectors)[:, None], self.vectors, self.alone)[:, 0]
+
+
+def _product(left: Tensor, right: Tensor, alone: Sequence[int] | None) -> Tensor:
+    """The product of each row's matrices."""
+    import torch
+
+    if alone is None:
+        return torch.bmm(left, right)
+    # Where in memory a matrix begins decides how its product is rounded; a copy begins as the first does.
+    parts = zip(left.split(list(alone)), right.split(list(alone)), strict=True)
+    return torch.cat([torch.bmm(one.clone(), other.clone()) for one, other in parts if len(one)])

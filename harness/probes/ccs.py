@@ -110,9 +110,8 @@ class ContrastConsistentSearch(Probe, frozen=True, kw_only=True):
             rule = self._rule()
             return descend_from_components(pairs, objective, len(seeds), self.restarts, self.bias, rule, FLOOR)
         start = starts(seeds, self.restarts, pairs.states.shape[-1], self.init, self.bias)
-        return descend(
-            pairs.states.float(), objective, start.flatten(0, 1).to(pairs.states.device), self._rule(), FLOOR
-        )
+        first = start.flatten(0, 1).to(pairs.states.device)
+        return descend(pairs.states.float(), objective, first, self._rule(), FLOOR, alone=pairs.alone)
 
     def _rule(self) -> AdamW | LBFGS:
         if self.optimizer == "lbfgs":

@@ -21,6 +21,7 @@ class TopPrincipalComponent(Probe, frozen=True, kw_only=True):
     """
 
     source: ClassVar[str] = "Burns et al. 2022 (arXiv 2212.03827), §3.1 and appendix, CRC-TPC"
+    views: ClassVar[tuple[int, ...]] = (1, 2)
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         import torch
@@ -29,7 +30,9 @@ class TopPrincipalComponent(Probe, frozen=True, kw_only=True):
         mean = difference.mean(dim=1, dtype=torch.float64)
         weight = torch.stack(each(_top, difference))
         bias = -(weight * mean).sum(dim=-1)
-        return linear(weight.float()[None], bias.float()[None], len(seeds), calibrated=False)
+        return linear(
+            weight.float()[None], bias.float()[None], len(seeds), calibrated=False, views=pairs.states.shape[2]
+        )
 
 
 def _top(rows: Tensor) -> Tensor:

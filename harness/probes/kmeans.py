@@ -31,13 +31,14 @@ class TwoMeans(Probe, frozen=True, kw_only=True):
     """At most so many steps of Lloyd's algorithm. It stops by itself when no row changes its cluster."""
 
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §4, k-means"
+    views: ClassVar[tuple[int, ...]] = (1, 2)
     seeded: ClassVar[bool] = True
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
         difference = differences(pairs)
         rows = _first_rows(seeds, self.n_init, difference.shape[1]).to(difference.device)
         weight, bias = each_stacked(lambda states: self._layer(states, rows, len(seeds)), difference)
-        return LinearReadout(pair_weight(weight), bias, calibrated=False)
+        return LinearReadout(pair_weight(weight, pairs.states.shape[2]), bias, calibrated=False)
 
     def _layer(self, states: Tensor, rows: Tensor, seeds: int) -> tuple[Tensor, Tensor]:
         """Planes of one layer: weight (seed, d_model) of unit norm and bias (seed,)."""

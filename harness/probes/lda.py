@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from harness.contracts import Pairs, Probe, Readout
+from harness.contracts.targets import TargetKindName
 from harness.errors import NumericalError
 from harness.machine.threads import each_stacked
 from harness.probes._contrast import differences, label_rows, linear, told_apart
+from harness.probes._outputs import classes_apart, linear_outputs, member_rows
 from harness.probes._shrunk_spectrum import shrunk_spectrum
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ FLAT = 1e-9
 class LinearDiscriminant(Probe, frozen=True, kw_only=True):
     """Class means of x⁺ − x⁻ told apart in the metric of the within-class covariance: best if classes are Gaussian.
 
-    The score is the log-odds of the Gaussian model. Where the class means differ by no more than rounding it is 0.
+    The score is the log-odds of the Gaussian model; of several classes it is what their log-probabilities differ by. Where the class means differ by no more than rounding it is 0.
     """
 
     shrinkage: Literal["auto"] | Share = "auto"
@@ -38,14 +40,52 @@ class LinearDiscriminant(Probe, frozen=True, kw_only=True):
     source: ClassVar[str] = (
         "Mallen & Belrose 2023 (arXiv 2312.01037); Ledoit & Wolf 2022, Bernoulli 28(3), for the shrinkage"
     )
+    views: ClassVar[tuple[int, ...]] = (1, 2)
+    targets: ClassVar[tuple[TargetKindName, ...]] = ("binary", "classes")
     supervised: ClassVar[bool] = True
 
     def fit(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
+        if pairs.classes > 2:
+            return self._classes(pairs, seeds)
         difference, labels = differences(pairs), label_rows(pairs).double()
         found = told_apart(difference, labels, pairs)
         numbered = zip(difference, found.T, strict=True)
         weight, bias = each_stacked(lambda layer: self._layer(layer[0].double(), labels, layer[1]), numbered)
-        return linear(weight.float(), bias.float(), len(seeds), calibrated=True)
+        return linear(weight.float(), bias.float(), len(seeds), calibrated=True, views=pairs.states.shape[2])
+
+    def _classes(self, pairs: Pairs, seeds: Sequence[int]) -> Readout:
+        rows, members = differences(pairs), member_rows(pairs)
+        found = classes_apart(rows, members, pairs)
+        numbered = zip(rows, found.T, strict=True)
+        weight, bias = each_stacked(lambda layer: self._of_classes(layer[0].double(), members, layer[1]), numbered)
+        return linear_outputs(weight, bias, found, len(seeds), views=pairs.states.shape[2])
+
+    def _of_classes(self, states: Tensor, members: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (labelling, class, d_model) and biases (labelling, class) of one layer; members (labelling, class, row). A class without
+        rows has the mean of all, and as likely as half a row makes it."""
+        import torch
+
+        mean = states.mean(dim=0)
+        centred = states - mean
+        count = members.sum(dim=2, keepdim=True)
+        centre = members @ centred / count.clamp_min(1)
+        weight = torch.zeros_like(centre)
+        for number in found.nonzero()[:, 0].tolist():
+            own = members[number].argmax(dim=0)
+            if self.shrinkage == "auto":
+                weight[number] = _solved(centred, own, centre[number].T).T
+                continue
+            residual = centred - centre[number][own]
+            rows, width = residual.shape
+            size = float(residual.square().sum() / rows) / width
+            matrix = residual.T @ residual * ((1 - self.shrinkage) / rows)
+            matrix.diagonal().add_(self.shrinkage * size)
+            factor, failed = torch.linalg.cholesky_ex(matrix)
+            if int(failed) or float(factor.diagonal().min()) <= 1e-6 * float(factor.diagonal().max()):
+                raise _singular(rows, width)
+            weight[number] = torch.cholesky_solve(centre[number].T, factor).T
+        prior = torch.log(count.clamp_min(0.5) / len(states))[..., 0]
+        return weight, prior - (weight * (mean + centre / 2)).sum(dim=2)
 
     def _layer(self, states: Tensor, labels: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (labelling, d_model) and bias (labelling,) of one layer; states (pair, d_model) in float64. Both are zero for
@@ -85,10 +125,11 @@ class LinearDiscriminant(Probe, frozen=True, kw_only=True):
 
 
 def _solved(centred: Tensor, labels: Tensor, gap: Tensor) -> Tensor:
-    """The direction by the mean of both classes' shrunk covariances, of dimensions with one standard deviation within classes."""
+    """Directions of gaps, (d_model,) or (d_model, gap), by the mean of all classes' shrunk covariances, of dimensions with one standard
+    deviation within classes."""
     import torch
 
-    classes = [centred[labels == label] for label in (0, 1)]
+    classes = [centred[labels == label] for label in labels.unique()]
     residuals = [rows - rows.mean(dim=0) for rows in classes]
     deviation = (torch.cat(residuals).square().sum(dim=0) / len(labels)).sqrt()
     # A dimension that does not vary within classes has no scale of its own.
@@ -102,18 +143,28 @@ def _solved(centred: Tensor, labels: Tensor, gap: Tensor) -> Tensor:
     rest = sum(share * spectrum.rest for share, spectrum in known)
     axes = torch.cat([spectrum.axes for _, spectrum in known])
     value = torch.cat([share * (spectrum.value - spectrum.rest) for share, spectrum in known])
-    target = gap * scale
+    wide = scale if gap.ndim == 1 else scale[:, None]
+    target = gap * wide
     if rest > 0 and len(axes) < len(gap):
         # (rest · I + Aᵀ V A)⁻¹ by Woodbury's identity, in as many dimensions as there are axes.
         inner = value[:, None] * (axes @ axes.T) / rest
         inner.diagonal().add_(1)
-        found = target - axes.T @ torch.linalg.solve(inner, value * (axes @ target)) / rest
-        return scale * found / rest
+        found = (
+            target
+            - axes.T @ torch.linalg.solve(inner, (value if gap.ndim == 1 else value[:, None]) * (axes @ target)) / rest
+        )
+        return wide * found / rest
     matrix = (axes.T * value) @ axes
     matrix.diagonal().add_(rest)
     # Dimensions without a scale are left out.
     matrix.diagonal().add_((scale == 0).to(matrix))
-    return scale * torch.linalg.solve(matrix, target)
+    return wide * torch.linalg.solve(matrix, target)
+
+
+def _singular(rows: int, width: int) -> NumericalError:
+    return NumericalError(
+        f"lda: the within-class covariance of {rows} pairs in {width} dimensions cannot be inverted; use `shrinkage: auto`"
+    )
 
 
 def _solve(centred: Tensor, contrast: Tensor, shrinkage: float, size: float) -> Tensor:
@@ -128,10 +179,7 @@ def _solve(centred: Tensor, contrast: Tensor, shrinkage: float, size: float) -> 
     factor, failed = torch.linalg.cholesky_ex(matrix)
     pivots = factor.diagonal()
     if int(failed) or float(pivots.min()) <= 1e-6 * float(pivots.max()):
-        raise NumericalError(
-            f"lda: the within-class covariance of {rows} pairs in {width} dimensions cannot be inverted; "
-            "use `shrinkage: auto`"
-        )
+        raise _singular(rows, width)
     source = contrast if by_rows else contrast @ centred
     solved = torch.cholesky_solve(source[:, None], factor).T
     return solved @ centred if by_rows else solved

@@ -20,6 +20,7 @@ class RandomDirection(Probe, frozen=True, kw_only=True):
     """
 
     source: ClassVar[str] = "Farquhar et al. 2023 (arXiv 2312.10029), §4; Roger 2023"
+    views: ClassVar[tuple[int, ...]] = (1, 2)
     seeded: ClassVar[bool] = True
     unfitted: ClassVar[bool] = True
 
@@ -28,5 +29,5 @@ class RandomDirection(Probe, frozen=True, kw_only=True):
 
         rows = differences(pairs)
         direction = starts(seeds, 1, rows.shape[2], "sphere", bias=False).to(rows.device)
-        weight = pair_weight(direction * rows.flatten(1).any(dim=1)[:, None])
+        weight = pair_weight(direction * rows.flatten(1).any(dim=1)[:, None], pairs.states.shape[2])
         return LinearReadout(weight.contiguous(), torch.zeros(weight.shape[:2], device=weight.device), calibrated=False)

@@ -105,6 +105,8 @@ class RecursiveContrastConsistentSearch(Probe, frozen=True, kw_only=True):
 class _Remaining:
     """CCS among the probes orthogonal to some directions; each row has its own."""
 
+    alone = None
+
     def __init__(self, objective: Consistency, basis: Tensor):
         self.objective = objective
         self.basis = basis

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.untrusted.control_tokens import ControlTokens
+from harness.untrusted.spans import MARKS, without_marks
 from harness.untrusted.template import OWN, Rendered
 
 Places = list[tuple[int, int]]
 """Stretches of characters, end exclusive."""
+
+
+def span_places(member: Rendered, names: Sequence[str]) -> tuple[Rendered, dict[str, Places]]:
+    """A prompt without the marks of spans, and the characters of each span: those that it has when the marks of `own_places` are out too."""
+    if not MARKS.search(member.text):
+        return member, {}
+    text, places = without_marks(member.text, names)
+    start, end = (place - len(MARKS.findall(member.text[:place])) for place in (member.start, member.end))
+
+    def seen(place: int) -> int:
+        return place - text.count(OWN, 0, place)
+
+    return Rendered(text, start, end), {name: [(seen(a), seen(b)) for a, b in own] for name, own in places.items()}
 
 
 def own_places(member: Rendered, control: ControlTokens) -> tuple[Rendered, Places]:
@@ -30,6 +44,11 @@ def own_places(member: Rendered, control: ControlTokens) -> tuple[Rendered, Plac
 def shifted(places: Sequence[tuple[int, int]], by: int, start: int, end: int) -> Places:
     """Those of the places that lie within start…end, moved."""
     return [(a + by, b + by) for a, b in places if start <= a and b <= end]
+
+
+def within(places: Sequence[tuple[int, int]], start: int, end: int) -> Places:
+    """What of the places lies within start…end."""
+    return [(max(a, start), min(b, end)) for a, b in places if max(a, start) < min(b, end)]
 
 
 def flat(places: Sequence[tuple[int, int]]) -> list[int]:

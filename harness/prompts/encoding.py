@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness.contracts.subject import Asked, Chat, Tokenizer
+from harness.contracts.data import STRETCH
+from harness.contracts.subject import Asked, Chat, Encoded, Tokenizer
 from harness.errors import DataError, UsageError
 from harness.prompts.chat import open_block, outside
-from harness.prompts.control import flat, paired, shifted
+from harness.prompts.control import flat, paired, shifted, within
+from harness.prompts.stretches import CHARACTERS
 from harness.spec import Prompt
 
 if TYPE_CHECKING:
@@ -39,49 +41,63 @@ def chat_of(prompt: Prompt, tokenizer: Tokenizer | None) -> Chat | None:
     return tokenizer.chat(prompt.chat_options)
 
 
-def as_chats(rows: Iterator[dict[str, Any]], chat: Chat) -> Iterator[dict[str, Any]]:
-    """What precedes the answer is the user's turn; the answer and what follows it, the assistant's.
+def as_chats(
+    rows: Iterator[dict[str, Any]], chat: Chat, views: int = 2, role: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """What precedes the answer is the user's turn; the answer and what follows it, the assistant's. Of one view, all is the user's.
 
     `own` and `unclosed` are about the chat as it came out: where control tokens are the template's, and the think block that is
-    open before the answer. Raises DataError with the row where the template refuses it.
+    open before the answer. With `role`, `stretch` are the characters of what it says. Raises DataError with the row where the template refuses it.
     """
     while chunk := list(islice(rows, _ASKED_AT_ONCE)):
         # The space between the turns belongs to neither: chat templates strip it, or add their own.
-        users = [row["text"][: row["start"]].strip() for row in chunk]
+        ends = [row["start"] if views == 2 else len(row["text"]) for row in chunk]
+        users = [row["text"][:end].strip() for row, end in zip(chunk, ends, strict=True)]
         for row, user in zip(chunk, users, strict=True):
             if not user:
                 raise DataError(
                     f"prompt.chat: template {row['template']} begins with the answer, so that the user says nothing"
                 )
-        for row, user, asked in zip(chunk, users, chat.ask_all(users), strict=True):
+        for row, user, end, asked in zip(chunk, users, ends, chat.ask_all(users), strict=True):
             if isinstance(asked, UsageError):
                 raise DataError(
                     f'prompt.chat: template {row["template"]}, example "{row["example"]}": {asked}'
                 ) from asked
-            yield _as_chat(row, user, asked)
+            yield _as_chat(row, user, end, asked, role)
 
 
-def _as_chat(row: dict[str, Any], user: str, asked: Asked) -> dict[str, Any]:
-    text, start = row["text"], row["start"]
-    begins = len(asked.text)
+def _as_chat(row: dict[str, Any], user: str, start: int, asked: Asked, role: str | None) -> dict[str, Any]:
+    """`start` is where the user's words end in the row's text."""
+    text, begins = row["text"], len(asked.text)
+    of_pair = row["start"] == start
+    place = (begins, begins + row["end"] - start) if of_pair else (asked.user[0][0], asked.user[-1][1])
     written = outside(begins, (*asked.user, *asked.system))
     skipped = len(text[:start]) - len(text[:start].lstrip())
     own = [*written, *shifted(paired(row["own"]), begins - start, start, len(text))]
+    # What is read may stand in both turns.
+    asked_for = paired(row.get("stretch", ()))
+    stretch = shifted(within(asked_for, start, len(text)), begins - start, start, len(text))
     for first, last in asked.user:
         if asked.text[first:last] == user:
-            own += shifted(paired(row["own"]), first - skipped, skipped, skipped + len(user))
+            begun, ended = skipped, skipped + len(user)
+            own += shifted(paired(row["own"]), first - skipped, begun, ended)
+            stretch += shifted(within(asked_for, begun, ended), first - skipped, begun, ended)
+    said = {"user": asked.user, "system": asked.system, "assistant": [(begins, begins + len(text) - start)]}
+    if role is not None:
+        stretch = list(said[role])
     return {
         **row,
+        **({} if role is None and "stretch" not in row else {"stretch": flat(sorted(stretch))}),
         "text": asked.text + text[start:],
-        "start": begins,
-        "end": begins + row["end"] - start,
+        "start": place[0],
+        "end": place[1],
         "own": flat(own),
         "unclosed": open_block("".join(asked.text[first:last] for first, last in written)),
     }
 
 
 def in_chunks(
-    rows: Iterator[dict[str, Any]], values: Mapping[str, Sequence[int]], tokenizer: Tokenizer | None, prompt: Prompt
+    rows: Iterator[dict[str, Any]], values: Mapping[str, pl.Series], tokenizer: Tokenizer | None, prompt: Prompt
 ) -> pl.DataFrame:
     """The frame of all rows. Encodings and rows as dictionaries take fifty times the memory of the frame that they become."""
     import polars as pl
@@ -112,14 +128,15 @@ def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
-def frame_of(rows: Sequence[Mapping[str, Any]], values: Mapping[str, Sequence[int]]) -> pl.DataFrame:
+def frame_of(rows: Sequence[Mapping[str, Any]], values: Mapping[str, pl.Series]) -> pl.DataFrame:
     import polars as pl
 
     frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("pair").cast(pl.UInt32))
-    if "own" in frame.columns:
-        # Where no row has a place of its own, the column has no type either.
-        frame = frame.with_columns(pl.col("own").cast(pl.List(pl.Int64)))
-    factors = [pl.Series(name, column, dtype=pl.Int64).gather(frame["number"]) for name, column in values.items()]
+    # Where no row has a place of its own, the column has no type either.
+    frame = frame.with_columns(
+        pl.col(name).cast(pl.List(pl.Int64)) for name in ("own", "stretch") if name in frame.columns
+    )
+    factors = [column.alias(name).gather(frame["number"]) for name, column in values.items()]
     return frame.with_columns(factors)
 
 
@@ -145,8 +162,27 @@ def _tokenised(frame: pl.DataFrame, tokenizer: Tokenizer | None, allowed: bool) 
         pl.Series("tokens", [e.ids for e in encoded], dtype=pl.List(pl.UInt32)),
         pl.Series("answer_start", [start for start, _ in spans], dtype=pl.Int64),
         pl.Series("answer_end", [end for _, end in spans], dtype=pl.Int64),
+        *_stretch(frame, encoded),
         pl.Series("foreign", found or [[]] * len(texts), dtype=pl.List(pl.String)),
     )
+
+
+def _stretch(frame: pl.DataFrame, encoded: Sequence[Encoded]) -> list[pl.Series]:
+    """The tokens of what `activations.read` names, and the characters of each, as columns; none where it names nothing."""
+    import polars as pl
+
+    if "stretch" not in frame.columns:
+        return []
+    runs = [
+        [_span(one.offsets, start, end) for start, end in paired(ends)]
+        for one, ends in zip(encoded, frame["stretch"], strict=True)
+    ]
+    characters = [
+        flat([one.offsets[place] for first, last in run for place in range(first, last)])
+        for one, run in zip(encoded, runs, strict=True)
+    ]
+    columns = {STRETCH: [flat(run) for run in runs], CHARACTERS: characters}
+    return [pl.Series(name, lists, dtype=pl.List(pl.Int64)) for name, lists in columns.items()]
 
 
 def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
@@ -188,7 +224,8 @@ def without_too_long(frame: pl.DataFrame, prompt: Prompt, context: int | None) -
         )
     kept = frame.filter(~pl.col("pair").is_in(long["pair"].unique().to_list()))
     for part in frame["split"].unique(maintain_order=True):
-        if kept.filter(pl.col("split") == part)["truth"].n_unique() < 2:
+        rows = kept.filter(pl.col("split") == part)["truth"]
+        if (rows.dtype.is_integer() and rows.n_unique() < 2) or rows.is_empty():
             raise DataError(
                 f"prompt.too_long: without the prompts of more than {limit} tokens, the {part} part has not both answers; "
                 "raise `max_tokens`, or shorten the text"

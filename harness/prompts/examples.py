@@ -1,4 +1,4 @@
-"""The examples of a condition: labels decoded, balanced, sampled, split by group.
+"""The examples of a condition: labels decoded, balanced, sampled, split by group. Numbers are divided by quantiles instead.
 
 Everything is ordered by hashes of the seed and the example's id. So the order of a file means nothing, every machine
 draws the same, and a larger limit keeps the examples of a smaller one.
@@ -7,17 +7,18 @@ draws the same, and a larger limit keeps the examples of a smaller one.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from harness.contracts import Source
+from harness.contracts import BINARY, Factor, Source, TargetKind
 from harness.contracts.kind import names
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
+from harness.prompts.division import check_members, check_parts, split_of
+from harness.prompts.statement_labels import labelled, readable
 from harness.prompts.where import rows_where
-from harness.spec import Condition, Data
+from harness.spec import Condition, Data, StatesFolder
 from harness.spec.plain import plain
 from harness.store import content_key
 from harness.untrusted.spellings import TRUTH, spelled_all
@@ -25,11 +26,70 @@ from harness.untrusted.spellings import TRUTH, spelled_all
 if TYPE_CHECKING:
     import polars as pl
 
-PARTS = ("train", "validation", "test")
 _ORDER = ("group_key", "group", "key", "example")
 
 PART = "\x1fpart"
 """Column of a split that was made before rows were chosen; no data set has one of this name."""
+
+_ROW = f"{PART}row"
+"""Column of the number of a row, from 0, among all rows."""
+
+
+class Sampled(NamedTuple):
+    """The examples of a condition, and what their label is."""
+
+    examples: pl.DataFrame
+    truth: Factor
+
+
+def sampled(data: Data, answers: tuple[str, ...], folder: Path) -> Sampled:
+    """The examples of a condition as `sample` has them, with what `data.target` says that their label is. Raises DataError."""
+    if data.target is None:
+        return Sampled(sample(data, answers, folder), Factor("truth", answers))
+    source = source_of(data)
+    whole = source.load(data.seed, folder, data.limit if data.where is None else None)
+    table, truth = aimed(with_text(whole, source), data, source)
+    return Sampled(arrange(table, data, source.title, kind=truth.target, names=truth.values), truth)
+
+
+def aimed(table: pl.DataFrame, data: Data, source: Source, *, whole: bool = True) -> tuple[pl.DataFrame, Factor]:
+    """The rows of the source's table that `data.where` keeps, with `label` as `data.target` says, and what it is. Raises DataError; of the
+    first rows only, which are not the `whole`, not for what others may have."""
+    target, own = data.target, data.source
+    assert target is not None and own is not None
+    # A set that was told to read the column has it as its label.
+    column = "label" if target.column is None or own.labelled_by(target.column) is not own else target.column
+    named, known = target.column or own.label_column, shown_values(source)
+    if data.where is not None:
+        return aimed_rows(table, data, column, source.title, known, named)
+    return labelled(table, target, column, source.title, known, whole=whole, named=named)
+
+
+def aimed_rows(
+    table: pl.DataFrame,
+    data: Data,
+    column: str,
+    place: str,
+    known: Mapping[str, Sequence[str]],
+    named: str | None = None,
+) -> tuple[pl.DataFrame, Factor]:
+    """The rows that `data.where` keeps, each with its part of the split of all groups, unless it has one; with `label` as `data.target` says of
+    their `column`, and what it is. The rest is as in `labelled`. Those that are left out may have anything there."""
+
+    assert data.where is not None and data.target is not None
+    labels, target = readable(table, data.target, column, place, known)
+    given = table.with_row_index(_ROW)
+    if PART not in table.columns:
+        rows = table.select("example", "group").with_columns(labels.alias("label"))
+        parts = with_parts(rows, data, place, (), target.factor.target)
+        given = _once(given).join(parts.select("example", PART), on="example", how="left", maintain_order="left")
+    kept = rows_where(given, data.where, known, place)
+    return labelled(kept.drop(_ROW), target, column, place, known, named=named, rows=kept[_ROW])
+
+
+def shown_values(source: Source) -> dict[str, tuple[str, ...]]:
+    """By column, the names of the classes of a known factor, index = value."""
+    return {factor.name: factor.values for factor in source.factors if factor.values}
 
 
 def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
@@ -44,10 +104,10 @@ def sample(data: Data, answers: tuple[str, ...], folder: Path) -> pl.DataFrame:
     if data.half is not None and data.half not in answers:
         raise DataError(f'data.half: "{data.half}" is none of the answers: {", ".join(answers)}')
     if data.where is not None:
-        decoded = chosen_rows(table, data, answers, source, place)
+        decoded = chosen_rows(table, data, answers, place, shown_values(source), source.labels_as_written)
     else:
         decoded = decode(table, answers, place, source.labels_as_written)
-    return arrange(decoded, data, place, None if data.half is None else answers.index(data.half))
+    return arrange(decoded, data, place, None if data.half is None else answers.index(data.half), names=answers)
 
 
 def with_text(table: pl.DataFrame, source: Source) -> pl.DataFrame:
@@ -57,14 +117,23 @@ def with_text(table: pl.DataFrame, source: Source) -> pl.DataFrame:
     return table.with_columns(table[source.text_from].alias("text"))
 
 
-def chosen_rows(table: pl.DataFrame, data: Data, answers: tuple[str, ...], source: Source, place: str) -> pl.DataFrame:
-    """The rows that `data.where` keeps, each with its part of the split of all groups, and `label` an index. Raises DataError where one
-    that is kept has a label that is none of the answers; all others can be left out.
+def chosen_rows(
+    table: pl.DataFrame,
+    data: Data,
+    answers: tuple[str, ...],
+    place: str,
+    shown: Mapping[str, Sequence[str]],
+    as_written: bool,
+    named: str = "prompt.answers",
+) -> pl.DataFrame:
+    """The rows that `data.where` keeps, each with its part of the split of all groups, unless it has one, and `label` an index. `shown` are as
+    in `rows_where`, the rest as in `decode`. Raises DataError where one that is kept has a label that is none of the answers; all others can
+    be left out.
     """
     import polars as pl
 
     assert data.where is not None
-    codes, written = _codes(table, answers, place, source.labels_as_written), table["label"].cast(pl.String)
+    codes, written = _codes(table, answers, place, as_written), table["label"].cast(pl.String)
     others = sorted(written.filter(codes.is_null()).unique().drop_nulls())
     numbered = written.replace_strict(
         {name: len(answers) + k for k, name in enumerate(others)}, default=None, return_dtype=pl.Int64
@@ -74,13 +143,12 @@ def chosen_rows(table: pl.DataFrame, data: Data, answers: tuple[str, ...], sourc
         f"{PART}answer": codes.replace_strict(dict(enumerate(answers)), default=None, return_dtype=pl.String),
         f"{PART}written": written,
     }
-    given = table.with_columns(codes.fill_null(numbered).alias("label"), **spellings).with_row_index(f"{PART}row")
-    shown = {factor.name: factor.values for factor in source.factors if factor.values}
-    divided = with_parts(given, data, place, range(len(answers)))
+    given = table.with_columns(codes.fill_null(numbered).alias("label"), **spellings).with_row_index(_ROW)
+    divided = given if PART in table.columns else with_parts(given, data, place, range(len(answers)))
     kept = rows_where(divided, data.where, shown, place, {"label": tuple(spellings)})
-    for row in kept.filter(pl.col("label") >= len(answers))[f"{PART}row"].head(1):
-        _refuse(table, row, answers, place, source.labels_as_written)
-    return kept.drop(f"{PART}row", *spellings)
+    for row in kept.filter(pl.col("label") >= len(answers))[_ROW].head(1):
+        _refuse(table, row, answers, place, as_written, named)
+    return kept.drop(_ROW, *spellings)
 
 
 def fingerprint(data: Data, folder: Path) -> str:
@@ -94,30 +162,41 @@ def data_set(condition: Condition, folder: Path) -> str:
     Of what is in files, and not of their names: a copy of a file is the same data set.
     """
     source, bed = condition.data.source, condition.bed
+    own = condition.model if isinstance(condition.model, StatesFolder) else condition.own_rows
     named = None if source is None else {**plain(source), **source.contents(folder)}
     # A bed's own rows are known by the bed; those of a file are the file's, wherever the bed lies.
-    return content_key(named, plain(condition.own_rows), *([bed.name, bed.revision] if bed and source is None else []))
+    return content_key(named, plain(own), *([bed.name, bed.revision] if bed and source is None else []))
 
 
 def source_of(data: Data) -> Source:
     """The source, which only a test bed can do without. Raises DataError."""
     if data.source is None:
         raise DataError(f"data.source is missing; name a file, or one of: {', '.join(names('data'))}")
-    return data.source
+    column = None if data.target is None else data.target.column
+    return data.source if column is None else data.source.labelled_by(column)
 
 
-def decode(table: pl.DataFrame, answers: Sequence[str], place: str, as_written: bool = False) -> pl.DataFrame:
+def decode(
+    table: pl.DataFrame, answers: Sequence[str], place: str, as_written: bool = False, named: str = "prompt.answers"
+) -> pl.DataFrame:
     """The same with `label` as an index into `answers`. Raises DataError with the row of the first that is none.
 
-    `as_written`: integers, too, may be answers, as the same labels in a file of text may be.
+    `as_written`: integers, too, may be answers, as the same labels in a file of text may be. `named` is where the answers are named.
     """
     codes = _codes(table, answers, place, as_written)
     if codes.null_count():
-        _refuse(table, codes.is_null().arg_max() or 0, answers, place, as_written)
+        _refuse(table, codes.is_null().arg_max() or 0, answers, place, as_written, named)
     return table.with_columns(codes.alias("label"))
 
 
-def _refuse(table: pl.DataFrame, row: int, answers: Sequence[str], place: str, as_written: bool) -> None:
+def no_answers(table: pl.DataFrame, answers: Sequence[str], place: str, as_written: bool = False) -> pl.Series:
+    """Which labels are none of the answers. Raises DataError as `decode`, but not for these."""
+    return _codes(table, answers, place, as_written).is_null()
+
+
+def _refuse(
+    table: pl.DataFrame, row: int, answers: Sequence[str], place: str, as_written: bool, named: str = "prompt.answers"
+) -> None:
     """Raises DataError for a row of which the label is none of the answers."""
     import polars as pl
 
@@ -127,9 +206,7 @@ def _refuse(table: pl.DataFrame, row: int, answers: Sequence[str], place: str, a
     present = sorted(table["label"].cast(pl.String).unique().drop_nulls())
     remedy = ""
     if as_written and len(present) == len(answers):
-        remedy = (
-            f"; write prompt.answers: {json.dumps(present, ensure_ascii=False)}, index = label, or change the column"
-        )
+        remedy = f"; write {named}: {json.dumps(present, ensure_ascii=False)}, index = label, or change the column"
     raise DataError(
         f'{place}: row {row + 1}: the label "{label}" is neither an answer nor its index'
         f"{'' if made else _near(label, names)}; labels are {', '.join(known)}{remedy}",
@@ -175,24 +252,34 @@ def _near(label: str, names: Sequence[str]) -> str:
     return near if "known:" not in near else ""
 
 
-def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None) -> pl.DataFrame:
-    """Examples once each, in hash order, balanced, limited and split. `label` is an integer. Raises DataError.
+def arrange(
+    table: pl.DataFrame,
+    data: Data,
+    place: str,
+    half: int | None = None,
+    kind: TargetKind = BINARY,
+    names: Sequence[str] = (),
+) -> pl.DataFrame:
+    """Examples once each, in hash order, balanced, limited and split. `label` is of that kind, `names` are those of its classes. Raises
+    DataError.
 
-    With `half`, that label has as many examples as the others together, which share evenly.
+    With `half`, that label has as many examples as the others together, which share evenly. Only classes are balanced.
     """
     import polars as pl
 
     table = _once(table)
-    counts = dict(table["label"].value_counts().sort("label").iter_rows())
-    if len(counts) < 2:
+    counts = dict(table["label"].value_counts().sort("label").iter_rows()) if kind.in_classes else {}
+    if kind.in_classes and len(counts) < 2:
         only = next(iter(counts), None)
         raise DataError(
             f"{place}: all {len(table)} examples have the label {only}; at least two labels are needed"
             if counts
             else f"{place}: there are no examples"
         )
+    if kind.in_classes:
+        check_members(table, data, place, names)
     keyed = _keyed(table, data.seed)
-    if data.balance:
+    if data.balance and kind.in_classes:
         weights = {label: len(counts) - 1 if label == half else 1 for label in counts}
         units = [count // weights[label] for label, count in counts.items()]
         share = min(units) if data.limit is None else min(*units, data.limit // sum(weights.values()))
@@ -210,9 +297,9 @@ def arrange(table: pl.DataFrame, data: Data, place: str, half: int | None = None
         chosen = _sorted(keyed) if data.limit is None else _sorted(keyed.bottom_k(data.limit, by=list(_ORDER)))
     if PART in table.columns:
         divided = chosen.rename({PART: "split"})
-        _check_parts(divided, data, sorted(counts), place)
+        check_parts(divided, data, sorted(counts), place)
     else:
-        divided = _split(chosen, data, place)
+        divided = split_of(chosen, data, place, kind)
     divided = divided.sort("group_key", "group", "key", "example")
     columns = ["example", "group", "label", "split"]
     rest = [name for name in table.columns if name not in (*columns, PART)]
@@ -223,14 +310,16 @@ def _once(table: pl.DataFrame) -> pl.DataFrame:
     return table.unique("example", keep="first", maintain_order=True)
 
 
-def with_parts(table: pl.DataFrame, data: Data, place: str, answers: Sequence[int]) -> pl.DataFrame:
+def with_parts(
+    table: pl.DataFrame, data: Data, place: str, answers: Sequence[int], kind: TargetKind = BINARY
+) -> pl.DataFrame:
     """All examples, with the split of their groups: which depends on the data set, its seed and the shares only.
 
     Every part must have all of `answers`, which are some of the labels.
     """
     # In another order than that in which groups are chosen: a small limit would else take training rows only.
     keyed = _keyed(_once(table), f"parts of {data.seed}")
-    return _split(keyed, data, place, answers).rename({"split": PART}).drop("key", "group_key")
+    return split_of(keyed, data, place, kind, answers).rename({"split": PART}).drop("key", "group_key")
 
 
 def _first_groups(keyed: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:
@@ -261,7 +350,7 @@ def _keyed(table: pl.DataFrame, seed: int | str) -> pl.DataFrame:
 
     group = table["group"]
     names = group.unique(maintain_order=True)
-    of_groups = keys(names.to_list(), seed, "group")
+    of_groups = keys(names, seed, "group")
     if len(names) == len(group):
         # A million rows: where every row is a group of its own, one hash will do.
         group_key = key = pl.Series(of_groups, dtype=pl.Binary)
@@ -270,72 +359,3 @@ def _keyed(table: pl.DataFrame, seed: int | str) -> pl.DataFrame:
         group_key = pl.Series([by_name[name] for name in group], dtype=pl.Binary)
         key = pl.Series(keys(table["example"], seed, "example"), dtype=pl.Binary)
     return table.with_columns(key.alias("key"), group_key.alias("group_key"))
-
-
-def _split(chosen: pl.DataFrame, data: Data, place: str, answers: Sequence[int] | None = None) -> pl.DataFrame:
-    """The examples with `split`; each part has each of the labels, or of those that are `answers`. Groups of the same make-up are divided in proportion; what is left over goes where it lacks most."""
-    import polars as pl
-
-    shares = [data.split.train, data.split.validation, data.split.test]
-    if not math.isclose(sum(shares), 1, abs_tol=1e-6):
-        raise DataError(f"data.split: {' + '.join(map(str, shares))} is {sum(shares):g}; the shares must sum to one")
-    labels = sorted(chosen["label"].unique())
-    # A group's make-up: how many examples of each label it has.
-    made_of = [pl.col("label").eq(label).sum().alias(f"n{label}") for label in labels]
-    groups = chosen.group_by("group", "group_key").agg(made_of).sort("group_key", "group")
-    make_up = [f"n{label}" for label in labels]
-    place_in = pl.int_range(pl.len()).over(make_up)
-    size = pl.len().over(make_up)
-    groups = groups.with_columns(place_in.alias("place"), size.alias("size"))
-    part: pl.Expr = pl.lit(None, dtype=pl.String)
-    start: pl.Expr = pl.lit(0)
-    for name, share in zip(PARTS, shares, strict=True):
-        # 0.29 × 100 is a little under 29 in binary fractions.
-        end = start + (pl.col("size") * share + 1e-9).floor().cast(pl.Int64)
-        part = pl.when((pl.col("place") >= start) & (pl.col("place") < end)).then(pl.lit(name)).otherwise(part)
-        start = end
-    groups = groups.with_columns(part.alias("split"))
-    groups = _place_leftovers(groups, make_up, shares)
-    divided = chosen.join(groups.select("group", "split"), on="group", how="left")
-    _check_parts(divided, data, [label for label in labels if answers is None or label in answers], place)
-    return divided
-
-
-def _place_leftovers(groups: pl.DataFrame, make_up: list[str], shares: list[float]) -> pl.DataFrame:
-    """Groups that rounding left over, the largest first, each to the part that comes nearest to its share by it."""
-    import numpy as np
-    import polars as pl
-
-    sizes = groups.select(make_up).to_numpy().astype(np.float64)
-    parts = groups["split"].to_list()
-    target = np.outer(shares, sizes.sum(0))
-    filled = np.stack([sizes[np.array([part == name for part in parts], dtype=bool)].sum(0) for name in PARTS])
-    open_parts = [index for index, share in enumerate(shares) if share > 0]
-    leftover = [index for index, part in enumerate(parts) if part is None]
-    for index in sorted(leftover, key=lambda i: (-sizes[i].sum(), i)):
-        # Growth of the squared distance from the target, Σ (n + g − t)² − (n − t)².
-        cost = [sizes[index] @ (sizes[index] + 2 * (filled[part] - target[part])) for part in open_parts]
-        best = open_parts[int(np.argmin(np.round(cost, 6)))]
-        filled[best] += sizes[index]
-        parts[index] = PARTS[best]
-    return groups.with_columns(pl.Series("split", parts, dtype=pl.String))
-
-
-def _check_parts(divided: pl.DataFrame, data: Data, labels: list[int], place: str) -> None:
-    import polars as pl
-
-    wanted = [name for name in PARTS if getattr(data.split, name) > 0]
-    counts = {
-        name: {label: len(divided.filter((pl.col("split") == name) & (pl.col("label") == label))) for label in labels}
-        for name in wanted
-    }
-    if all(n for by_label in counts.values() for n in by_label.values()):
-        return
-    shown = "; ".join(
-        f"{name}: " + ", ".join(f"{n} of label {label}" for label, n in by_label.items())
-        for name, by_label in counts.items()
-    )
-    raise DataError(
-        f"{place}: {len(divided)} examples in {divided['group'].n_unique()} groups cannot be split so that every part has "
-        f"every label ({shown}); raise `limit`, change `split`, or choose a finer `group`"
-    )

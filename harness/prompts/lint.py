@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from harness.contracts import Factor
+from harness.contracts import BINARY, Factor
 from harness.contracts.subject import Chat
 from harness.errors import DataError
 from harness.maths.association import association
-from harness.prompts.examples import PARTS
+from harness.prompts.division import PARTS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,6 +69,24 @@ def check_pairs(frame: pl.DataFrame) -> None:
             f'template {row["template"]}, example "{row["example"]}": no token belongs to the answer '
             f'"{row["text"][row["start"] : row["end"]]}"; the tokenizer drops it, choose another answer'
         )
+
+
+def check_statements(frame: pl.DataFrame) -> None:
+    """Raises DataError for a statement of which nothing is left, and where all come out as the same."""
+    import polars as pl
+
+    if len(empty := frame.filter(pl.col("text").str.strip_chars() == "")):
+        row = empty.row(0, named=True)
+        raise DataError(
+            f'template {row["template"]}, example "{row["example"]}": the prompt is empty; let a field stand in it'
+        )
+    for template in frame["template"].unique(maintain_order=True):
+        texts = frame.filter(pl.col("template") == template)["text"]
+        if texts.n_unique() == 1 and len(texts) > 1:
+            raise DataError(
+                f'template {template}: all {len(texts)} statements come out as the same prompt, "{shortened(texts[0])}"; let a field of the '
+                "data stand in it, such as {{ text }}, or {{ answer }} for contrast pairs"
+            )
 
 
 def leak_findings(frame: pl.DataFrame) -> list[str]:
@@ -141,6 +159,8 @@ def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], follow_truth:
         if rows.is_empty():
             continue
         truth = rows["truth"].to_list()
+        if factors[0].target is not BINARY:
+            continue
         share = sum(truth) / len(truth)
         if abs(share - 0.5) > BALANCE:
             findings.append(
@@ -148,7 +168,7 @@ def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], follow_truth:
                 "accuracy and unsupervised probes are hard to judge."
             )
         for factor in factors:
-            if factor.name == "truth" or factor.name not in rows.columns:
+            if factor.name == "truth" or factor.target is not BINARY or factor.name not in rows.columns:
                 continue
             found = association(truth, rows[factor.name].to_list())
             if found.p_value < P_VALUE and factor.name in follow_truth:
@@ -162,6 +182,29 @@ def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], follow_truth:
                     f"p = {found.p_value:.2g}, n = {found.n}): a probe of the one scores on the other, "
                     "and no conclusion about them holds."
                 )
+    return findings
+
+
+def token_findings(frame: pl.DataFrame, truth: Factor) -> list[str]:
+    """Where every token is a row: classes that have another share of the tokens than of the statements, which alone are balanced."""
+    import polars as pl
+
+    if not truth.target.in_classes:
+        return []
+    findings = []
+    for part in PARTS:
+        tokens = frame.filter(pl.col("split") == part)
+        if tokens.is_empty():
+            continue
+        each = tokens.unique(["example", "template"], keep="first", maintain_order=True)
+        shares = [dict(rows.group_by("truth").agg(pl.len() / rows.height).iter_rows()) for rows in (each, tokens)]
+        moved = max(sorted(shares[0]), key=lambda label: shares[1][label] - shares[0][label])
+        before, after = (share[moved] for share in shares)
+        if after - before > BALANCE:
+            findings.append(
+                f"Unbalanced by length: the label {truth.told(moved)} has {before:.0%} of the {part} statements and {after:.0%} of their tokens, "
+                "which are the rows here; accuracy favours what long statements have, and balanced_accuracy does not."
+            )
     return findings
 
 

@@ -1,13 +1,17 @@
-"""Both members of a contrast pair as one line, for people."""
+"""Both members of a contrast pair, or a statement, as one line, for people."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from harness.untrusted.template import shared_start
 
 
-def line_of(first: str, second: str, ends: tuple[int, int] | None = None) -> str:
+def line_of(views: Sequence[str], ends: tuple[int, int] | None = None) -> str:
     """What the members share once, and [one/other] where they differ; of a longer one only as many characters of each end."""
-    texts = [" ".join(text.split()) for text in (first, second)]
+    texts = [" ".join(text.split()) for text in views]
+    if len(texts) == 1:
+        return _within(texts[0], ends)
     start = shared_start(*texts)
     end = min(shared_start(*(text[::-1] for text in texts)), min(map(len, texts)) - start)
     # Whole words: "negative" and "positive" end alike.
@@ -16,7 +20,10 @@ def line_of(first: str, second: str, ends: tuple[int, int] | None = None) -> str
     while end and texts[0][-end].isalnum():
         end -= 1
     middle = "/".join(text[start : len(text) - end] for text in texts)
-    line = f"{texts[0][:start]}[{middle}]{texts[0][len(texts[0]) - end :]}"
+    return _within(f"{texts[0][:start]}[{middle}]{texts[0][len(texts[0]) - end :]}", ends)
+
+
+def _within(line: str, ends: tuple[int, int] | None) -> str:
     if ends is None or len(line) <= sum(ends):
         return line
     head, tail = ends

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.contracts.data import TOKEN
 from harness.maths.laws import LAWS
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ def relations(frame: pl.DataFrame) -> dict[str, np.ndarray]:
 
     `frame` has one row per (example, template), and the columns COLUMNS where the source has laws. A relation is among
     prompts of one template; one example under two templates is a paraphrase. A relation with a member that is not in
-    the frame is left out.
+    the frame is left out. Where rows are tokens of statements, there are none.
     """
+    if TOKEN in frame.columns:
+        return {}
     places = {key: row for row, key in enumerate(frame.select("template", "example").iter_rows())}
     found: dict[str, list[list[int]]] = {}
     if set(COLUMNS) <= set(frame.columns):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import DataError
 from harness.maths.draws import draw
+from harness.untrusted.spans import without_marks
 from harness.untrusted.template import Rendered, Template
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Shots:
         count: int,
         examples: pl.DataFrame,
         templates: Sequence[Template],
-        choices: Sequence[tuple[int, int]],
+        choices: Sequence[tuple[int, ...]],
         truth: Sequence[int],
         answers: Sequence[str],
         seed: int,
@@ -60,7 +61,8 @@ class Shots:
                     name: value for name, value in row.items() if name not in ("example", "group", "label", "split")
                 }
                 texts = tuple(
-                    template.pair(fields, pair, answers, row["example"])[truth[number]].text for template in templates
+                    without_marks(template.pair(fields, pair, answers, row["example"])[truth[number]].text, ()).text
+                    for template in templates
                 )
                 queue.append(Solved(row["group"], truth[number], draw(seed, "order of shots", row["example"]), texts))
         for answer, queue in enumerate(self._queues):

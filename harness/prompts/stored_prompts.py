@@ -27,6 +27,7 @@ def table_about(table: PromptTable) -> dict[str, Any]:
         "templates": list(table.templates),
         "findings": list(table.findings),
         "data_set": table.data_set,
+        "views": table.views,
     }
 
 
@@ -40,4 +41,5 @@ def load_table(artifact: Artifact) -> PromptTable:
         templates=msgspec.convert(about["templates"], tuple[str, ...]),
         findings=msgspec.convert(about["findings"], tuple[str, ...]),
         data_set=msgspec.convert(about["data_set"], str),
+        views=msgspec.convert(about["views"], int),
     )

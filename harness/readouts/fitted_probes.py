@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class LinearReadout(Readout, frozen=True):
-    """score = x⁻ · weight[0] + x⁺ · weight[1] + bias: one hyperplane in the space of the pair."""
+    """score = x⁻ · weight[0] + x⁺ · weight[1] + bias: one hyperplane in the space of the row, which has one view in a statement."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "weight": ("seed", "layer", "2", "d_model"),
+        "weight": ("seed", "layer", "view", "d_model"),
         "bias": ("seed", "layer"),
         "calibrated": ("1",),
     }
 
     weight: Tensor
-    """Float32, (seed, layer, 2, d_model); the two rows belong to answers[0] and answers[1]. All zero at a layer whose
+    """Float32, (seed, layer, view, d_model); of a pair the two rows belong to answers[0] and answers[1]. All zero at a layer whose
     states do not vary: the score is then the bias alone."""
     bias: Tensor
     """Float32, (seed, layer)."""
@@ -40,10 +40,10 @@ class LinearReadout(Readout, frozen=True):
         return self.weight.float()
 
     def answers(self, pairs: Pairs) -> Answers:
-        layers, rows, _, width = pairs.states.shape
+        layers, rows, views, width = pairs.states.shape
         same_space(self.weight.shape[1], self.weight.shape[3], layers, width)
         weight = self.weight.to(pairs.states).flatten(2)
-        scores = by_layer(weight, self.bias, pairs.states.reshape(layers, rows, 2 * width))
+        scores = by_layer(weight, self.bias, pairs.states.reshape(layers, rows, views * width))
         probability = stacked([score.sigmoid() for score in scores]) if self.calibrated else None
         return Answers(stacked(scores), probability)
 
@@ -127,17 +127,17 @@ class ContrastReadout(RestartsReadout, frozen=True):
 
 
 class HiddenReadout(Readout, frozen=True):
-    """score = second · relu(x⁻ · weight[0] + x⁺ · weight[1] + hidden_bias) + bias, a log-odds: one hidden layer."""
+    """score = second · relu(Σ_view row · weight + hidden_bias) + bias, a log-odds: one hidden layer."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "weight": ("seed", "layer", "hidden", "2", "d_model"),
+        "weight": ("seed", "layer", "hidden", "view", "d_model"),
         "hidden_bias": ("seed", "layer", "hidden"),
         "second": ("seed", "layer", "hidden"),
         "bias": ("seed", "layer"),
     }
 
     weight: Tensor
-    """Float32, (seed, layer, hidden, 2, d_model)."""
+    """Float32, (seed, layer, hidden, view, d_model); of a pair the two rows belong to answers[0] and answers[1]."""
     hidden_bias: Tensor
     """Float32, (seed, layer, hidden)."""
     second: Tensor
@@ -158,7 +158,7 @@ class HiddenReadout(Readout, frozen=True):
         return Answers(stacked(scores), stacked([score.sigmoid() for score in scores]))
 
     def _at(self, seed: int, layer: int, rows: Tensor) -> Tensor:
-        """(pair,) of one seed at one layer; rows (pair, 2 · d_model)."""
+        """(row,) of one seed at one layer; rows (row, view · d_model)."""
         import torch
 
         every = (self.weight, self.hidden_bias, self.second, self.bias)

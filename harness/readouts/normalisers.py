@@ -22,14 +22,14 @@ class ShiftScale(Normaliser, frozen=True):
     """x ↦ (x − shift) · scale, one for all templates."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "shift": ("layer", "1", "answer", "d_model"),
-        "scale": ("layer", "1", "answer", "d_model"),
+        "shift": ("layer", "1", "view", "d_model"),
+        "scale": ("layer", "1", "view", "d_model"),
     }
 
     shift: Tensor
-    """(layer, 1, answer, d_model)."""
+    """(layer, 1, view, d_model)."""
     scale: Tensor
-    """(layer, 1, answer, d_model)."""
+    """(layer, 1, view, d_model)."""
 
     def __call__(self, pairs: Pairs) -> Pairs:
         return replace(pairs, states=(pairs.states - self.shift) * self.scale)
@@ -39,14 +39,14 @@ class ShiftScaleByTemplate(Normaliser, frozen=True):
     """x ↦ (x − shift) · scale, by template. Refuses templates without training rows, whose statistics are NaN."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "shift": ("layer", "template", "answer", "d_model"),
-        "scale": ("layer", "template", "answer", "d_model"),
+        "shift": ("layer", "template", "view", "d_model"),
+        "scale": ("layer", "template", "view", "d_model"),
     }
 
     shift: Tensor
-    """(layer, template, answer, d_model)."""
+    """(layer, template, view, d_model)."""
     scale: Tensor
-    """(layer, template, answer, d_model)."""
+    """(layer, template, view, d_model)."""
 
     def __call__(self, pairs: Pairs) -> Pairs:
         known = self.shift[0, :, 0, 0].isfinite()
@@ -70,7 +70,7 @@ class ShiftByCluster(Normaliser, frozen=True):
         "midpoint": ("layer", "training_row", "d_model"),
         "template": ("training_row",),
         "cluster": ("layer", "training_row"),
-        "shift": ("layer", "cluster", "answer", "d_model"),
+        "shift": ("layer", "cluster", "view", "d_model"),
     }
 
     midpoint: Tensor
@@ -80,7 +80,7 @@ class ShiftByCluster(Normaliser, frozen=True):
     cluster: Tensor
     """The row of `shift` that each belongs to, int64, (layer, pair). Outliers of a template have one of their own."""
     shift: Tensor
-    """(layer, cluster, answer, d_model); layers with fewer clusters have zeros at the end."""
+    """(layer, cluster, view, d_model); layers with fewer clusters have zeros at the end."""
 
     def __call__(self, pairs: Pairs) -> Pairs:
         import torch
@@ -107,8 +107,8 @@ class Erased(Normaliser, frozen=True):
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "left": ("layer", "rank", "d_model"),
         "right": ("layer", "rank", "d_model"),
-        "centre": ("layer", "answer", "d_model"),
-        "shift": ("layer", "answer", "d_model"),
+        "centre": ("layer", "view", "d_model"),
+        "shift": ("layer", "view", "d_model"),
         "templates": ("template",),
     }
 
@@ -117,9 +117,9 @@ class Erased(Normaliser, frozen=True):
     right: Tensor
     """Float64, (layer, rank, d_model)."""
     centre: Tensor
-    """(layer, answer, d_model)."""
+    """(layer, view, d_model)."""
     shift: Tensor
-    """(layer, answer, d_model)."""
+    """(layer, view, d_model)."""
     templates: Tensor
     """Templates that it was fitted on, int64, (template,)."""
 
@@ -137,12 +137,41 @@ class Erased(Normaliser, frozen=True):
         return replace(pairs, states=states)
 
 
+class LayersTogether(Normaliser, frozen=True):
+    """Rows of several layers as those of one: x ↦ x(layer) · scale(layer), side by side or their mean. States are those of all layers that
+    are kept, or of the chosen ones alone."""
+
+    shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "chosen": ("several",),
+        "scale": ("several",),
+        "averaged": ("1",),
+    }
+
+    chosen: Tensor
+    """Places on the layer axis, ascending, int64, (several,)."""
+    scale: Tensor
+    """Float32, (several,)."""
+    averaged: Tensor
+    """1 where a row is the mean, uint8, (1,)."""
+
+    def __call__(self, pairs: Pairs) -> Pairs:
+        states = pairs.states if len(pairs.states) == len(self.chosen) else pairs.states[self.chosen]
+        states = states * self.scale[:, None, None, None]
+        one = states.mean(dim=0) if bool(self.averaged) else states.permute(1, 2, 0, 3).flatten(2)
+        return replace(pairs, states=one[None], grain=None)
+
+
 class Chain(Normaliser, frozen=True):
     """Several maps, one after another."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {"parts": ("layer",)}
 
     parts: tuple[Normaliser, ...]
+
+    @classmethod
+    def of(cls, *maps: Normaliser) -> Chain:
+        """The maps one after another; a chain among them is taken apart."""
+        return cls(tuple(part for one in maps for part in (one.parts if isinstance(one, Chain) else (one,))))
 
     def __call__(self, pairs: Pairs) -> Pairs:
         for part in self.parts:
@@ -162,6 +191,7 @@ _FORMS: dict[str, type[Normaliser]] = {
     "shift_scale_by_template": ShiftScaleByTemplate,
     "shift_by_cluster": ShiftByCluster,
     "erased": Erased,
+    "together": LayersTogether,
 }
 
 

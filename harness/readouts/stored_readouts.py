@@ -18,6 +18,7 @@ from harness.readouts.fitted_probes import (
     LinearReadout,
     ThresholdReadout,
 )
+from harness.readouts.outputs import HiddenOutputs, LinearOutputs
 from harness.store import Artifact
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _FORMS: dict[str, type[Readout]] = {
     "consistent": ConsistentReadout,
     "contrast": ContrastReadout,
     "hidden": HiddenReadout,
+    "linear_outputs": LinearOutputs,
+    "hidden_outputs": HiddenOutputs,
     "threshold": ThresholdReadout,
     "ensemble": EnsembleReadout,
     "gaussian": GaussianReadout,
@@ -37,6 +40,7 @@ _FORMS: dict[str, type[Readout]] = {
 }
 _DTYPES = {
     "calibrated": "uint8",
+    "classes": "uint8",
     "chosen": "int64",
     "neighbours": "int64",
     "feature": "int32",
@@ -44,6 +48,10 @@ _DTYPES = {
     "votes": "uint8",
 }
 """Those that are not float32."""
+
+
+MOST_VIEWS = 2
+"""A row is a statement, or a contrast pair."""
 
 
 def form_of(readout: Readout) -> str:
@@ -78,6 +86,7 @@ def _check_tensor(form: str, name: str, tensor: Tensor, axes: tuple[str, ...], s
         str(tensor.dtype) == f"torch.{dtype}"
         and tensor.ndim == len(axes)
         and all(sizes.setdefault(axis, size) == size > 0 for axis, size in zip(axes, tensor.shape, strict=True))
+        and sizes.get("view", 1) <= MOST_VIEWS
     )
     if not fits:
         raise StoreError(

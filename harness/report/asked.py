@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,11 @@ from harness.store import content_key
 
 LONGEST = 60
 """Characters of a value that stands there as it is; of a longer one its hash."""
+_SHORT, _FORMER_HASH = 8, re.compile(r"[0-9a-f]{24}")
+_WHOLE_HASH = re.compile(r"[0-9a-f]{40,64}")
 EVERYWHERE = "conditions.*"
+NOTHING = ("None", "[]", "{}")
+"""What is not asked has no entry."""
 
 
 def asked(spec: Spec) -> dict[str, str]:
@@ -30,7 +35,7 @@ def asked(spec: Spec) -> dict[str, str]:
         found |= {
             f"conditions.{name}{path}": value for path, value in own.items() if path not in common and path != ".name"
         }
-    return {path: _short(value) for path, value in found.items()}
+    return {path: _short(value) for path, value in found.items() if value not in NOTHING}
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -40,10 +45,33 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from _leaves(f"{path}.{name}", inner)
     elif isinstance(value, list) and value and all(isinstance(one, Mapping) and one.get("name") for one in value):
         for one in value:
-            yield f"{path}.{one['name']}", str({name: inner for name, inner in one.items() if name != "name"})
+            yield f"{path}.{one['name']}", str(_given(one))
     else:
         yield path, str(value)
 
 
+def _given(one: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a named thing in the order of their names, without those that ask for nothing: an option that is new, or stands
+    elsewhere among the others, makes no difference where nobody gives it."""
+    return {name: one[name] for name in sorted(one) if name != "name" and str(one[name]) not in (*NOTHING, "False")}
+
+
 def _short(value: str) -> str:
-    return value if len(value) <= LONGEST else content_key(value)
+    return value if len(value) <= LONGEST else content_key(value)[:_SHORT]
+
+
+def model_as_now(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a model, with the hash of its revision as git shows one; a former version wrote all of it."""
+    return {
+        name: value[:12] if name == "revision" and isinstance(value, str) and _WHOLE_HASH.fullmatch(value) else value
+        for name, value in model.items()
+    }
+
+
+def as_now(asked: Mapping[str, str]) -> dict[str, str]:
+    """What a former version wrote, as this one writes it: it had longer hashes, and entries for what is not asked."""
+    return {
+        path: value[:_SHORT] if _FORMER_HASH.fullmatch(value) else value
+        for path, value in asked.items()
+        if value not in NOTHING
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 
+_ROWS = "rows.parquet"
+_NEVER_EMPTY = ("fit_on", "tested_on", "probe", "layer", "example", "text")
+
+
 class _Line(msgspec.Struct, frozen=True):
-    """What is wanted of a stage's line in a manifest."""
+    """What is wanted of a line of a manifest's `stages`."""
 
     kind: str
-    key: str
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8,64}$")]
+    stages: int = 1
+    """How many the line is about; one in a manifest of a former version."""
 
 
 def key_of(manifest: dict[str, Any], kind: str, name: str) -> str:
@@ -34,24 +40,41 @@ def key_of(manifest: dict[str, Any], kind: str, name: str) -> str:
         raise UsageError(
             f"{name} does not say what it was made of ({error}); make it again with harness run"
         ) from error
-    found = [line.key for line in lines if line.kind == kind]
-    if len(found) != 1:
-        raise UsageError(f"{name} has {len(found)} stages of the kind {kind}; make it again with harness run")
-    return found[0]
+    found = [line for line in lines if line.kind == kind]
+    if (many := sum(line.stages for line in found)) != 1:
+        raise UsageError(f"{name} has {many} stages of the kind {kind}; make it again with harness run")
+    return found[0].key
 
 
 def rows_of(folder: Path, store: Store) -> pl.DataFrame:
     """Every scored row of a report; see `harness.scoring.scored_rows`. Raises UsageError."""
-    from harness.scoring.scored_rows import ROWS
-
-    if (path := folder / "rows.parquet").exists():
-        return read.strangers_table(read.file_bytes(path), plain.line(str(path)), ROWS)
+    if (path := folder / _ROWS).exists():
+        return _rows(read.file_bytes(path), plain.line(str(path)))
     name = plain.line(str(folder / MANIFEST))
     manifest = read.decoded_manifest(read.file_bytes(folder / MANIFEST), name)
-    content = _stored(manifest, name, store).get("rows.parquet")
+    content = _stored(manifest, name, store).get(_ROWS)
     if content is None:
         raise UsageError(f"{plain.line(str(folder))} keeps no rows, because its spec says `rows: false`")
-    return read.strangers_table(content, "rows.parquet", ROWS)
+    return _rows(content, _ROWS)
+
+
+def _rows(content: bytes, name: str) -> pl.DataFrame:
+    """The table, with columns of the types that those who show it expect. Raises UsageError."""
+    import polars as pl
+
+    from harness.scoring.scored_rows import ROWS
+
+    found = read.strangers_table(content, name, ROWS)
+    read.check_count(found.width, read.MOST_COLUMNS, "columns", name)
+    remedy = "make it again with harness report --full"
+    for column, dtype in found.schema.items():
+        wanted = ROWS.get(column, pl.String)
+        if dtype != wanted:
+            raise UsageError(f"{name}: the column {plain.line(column, 60)} holds {dtype}, and not {wanted}; {remedy}")
+    for column in _NEVER_EMPTY:
+        if found[column].null_count():
+            raise UsageError(f"{name}: the column {column} is empty in some rows; {remedy}")
+    return found
 
 
 def write_full(folder: Path, store: Store) -> list[Path]:

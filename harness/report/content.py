@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.contracts.analysis import Analysis
+from harness.scoring.said_and_true import Outcome
 from harness.spec import Spec
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ class Example(msgspec.Struct, frozen=True):
 
     condition: str
     text: str
-    """Both members of the pair on one line: what they share once, and [one/other] where they differ."""
+    """On one line; of a pair what both members share once, and [one/other] where they differ."""
     right: str
     """The right answer."""
     factors: Mapping[str, str] = {}
     """What else is so of it, by factor."""
+    pair: bool = True
+    """Whether it is a contrast pair, and no statement."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -61,6 +64,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """How the restarts of all seeds spread, by layer and target: see `harness.scoring.tables`; None if no probe has restarts."""
     depth: pl.DataFrame | None = None
     """The earliest informative layer of every probe and target: see `harness.scoring.tables`; None if there are no layers."""
+    chances: pl.DataFrame | None = None
+    """tested_on, target, chance: where an uninformed answer scores something else on the first metric than that says; None if nowhere."""
     noise: pl.DataFrame | None = None
     """condition, layer, noise: how far arithmetic moves what is read; None where no network computes it."""
     rows: pl.DataFrame | None = None
@@ -69,6 +74,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt, where rows are kept."""
     summary_layers: Mapping[tuple[str, str], SummaryLayer] = {}
     """By (fit_on, probe). A probe with one layer only needs no entry."""
+    outcomes: Sequence[Outcome] = ()
+    """What probes of classes, numbers or vectors say beside what is true."""
     facts: Sequence[tuple[str, str]] = ()
     """Model, data, split sizes, conventions: name and value, the same in every honest run."""
     findings: Sequence[str] = ()

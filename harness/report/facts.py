@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterable
 
+from harness.contracts import BINARY
+from harness.contracts.data import TOKEN
 from harness.execution.run import Run
 from harness.maths.association import association
 from harness.prompts.examples import source_of
-from harness.spec import Condition
+from harness.spec import Activations, Condition, StatesFolder
 from harness.subjects import elicited
 
 Fact = tuple[str, str]
+OfCondition = tuple[str, str, str]
+"""What it is about, the condition, what is said."""
+
+_POSITIONS = {
+    "last": "last token",
+    "answer": "last token of the answer",
+    "mean": "mean over all tokens",
+    "max": "maximum over all tokens",
+}
 
 LAYERS = (
     "layer 0 is the embedding output, layer i the residual stream after block i; the last one is before the final norm"
@@ -19,13 +30,31 @@ LAYERS = (
 
 def model_facts(run: Run) -> list[Fact]:
     """One line for each group of conditions that is forwarded together, and the convention of layers."""
-    position = {"last": "last token", "answer": "last token of the answer", "mean": "mean over all tokens"}
     facts = []
     for stage in run.plan.of("activations"):
-        token = position[stage.conditions[0].activations.token]
-        text = "; ".join((run.plan.subjects[stage.place[0]].about, token, *stage.notes(run)))
+        read: dict[str, list[str]] = {}
+        for condition in stage.conditions:
+            read.setdefault(where_read(condition.activations), []).append(condition.name)
+        # What is said of all of them need not say of whom.
+        said = [where if len(read) == 1 else f"{', '.join(names)}: {where}" for where, names in read.items()]
+        text = "; ".join((run.plan.subjects[stage.place[0]].about, *said, *stage.notes(run)))
         facts.append((f"network of {', '.join(stage.place)}", text))
     return [*facts, *_trainings(run), ("layers", LAYERS)]
+
+
+def where_read(activations: Activations) -> str:
+    """The position and the site of a condition's states, in words."""
+    position = activations.position
+    if isinstance(position, str):
+        token = _POSITIONS[position]
+    else:
+        pool = {"mean": "mean over", "max": "maximum over", "last": "last token of", "each": "each token of"}[
+            position.pool
+        ]
+        token = f"{pool} {position.what}"
+        token += f" without the last {position.drop_last} tokens" if position.drop_last else ""
+    site = activations.site_name
+    return token if site == "residual" else f"{token}, at {site.replace('_', ' ').replace(':', ' ')}"
 
 
 def _trainings(run: Run) -> list[Fact]:
@@ -50,23 +79,27 @@ def _trainings(run: Run) -> list[Fact]:
 
 def data_facts(run: Run) -> list[Fact]:
     """Rows of each part of the split, and how far truth and distractors go together."""
-    facts = []
+    said = []
     for condition in run.plan.spec.conditions:
         table = run.conditions.table(condition.name)
-        pairs = table.frame.filter(answer=0)
+        pairs, noun = table.frame.filter(answer=0), "contrast pairs" if table.views == 2 else "statements"
+        noun = "tokens of statements" if TOKEN in table.frame.columns else noun
         counts = dict(pairs["split"].value_counts().iter_rows())
         parts = ", ".join(f"{counts[part]} {part}" for part in ("train", "validation", "test") if counts.get(part))
-        name = (condition.own_rows or source_of(condition.data)).kind()
-        text = f"{name}: {pairs.height} contrast pairs ({parts}) in {pairs['group'].n_unique()} groups"
+        if isinstance(condition.model, StatesFolder):
+            name = condition.model.states
+        else:
+            name = (condition.own_rows or source_of(condition.data)).kind()
+        text = f"{name}: {pairs.height} {noun} ({parts}) in {pairs['group'].n_unique()} groups"
         if condition.distractors:
             text += f"; {', '.join(condition.distractors)} in the prompt"
-        facts.append((f"data of {condition.name}", text))
-        facts += _planted(run, condition)
-        facts += _associations(run, condition.name)
-    return _once(facts)
+        said.append(("data of", condition.name, text))
+        said += _planted(run, condition)
+        said += _associations(run, condition.name)
+    return _joined(said)
 
 
-def _planted(run: Run, condition: Condition) -> list[Fact]:
+def _planted(run: Run, condition: Condition) -> list[OfCondition]:
     """What was added to the states, in the spec's unit and in that of the states."""
     plant = condition.plant
     if plant is None or not plant.strength:
@@ -81,26 +114,30 @@ def _planted(run: Run, condition: Condition) -> list[Fact]:
         f"{plant.of}, ± {plant.strength:g} standard deviations of the training states along a random direction ({sizes}), {form}; "
         "the network's own answer does not see it"
     )
-    return [(f"planted in the states of {condition.name}", text)]
+    return [("planted in the states of", condition.name, text)]
 
 
-def _associations(run: Run, condition: str) -> list[Fact]:
+def _associations(run: Run, condition: str) -> list[OfCondition]:
     table = run.conditions.table(condition)
     pairs = table.frame.filter(answer=0)
     facts = []
     for factor in table.factors[1:]:
-        if factor.kind != "class":
+        if factor.target is not BINARY or table.factors[0].target is not BINARY:
             continue
         found = association(pairs["truth"].to_list(), pairs[factor.name].to_list())
         facts.append(
             (
-                f"truth and {factor.name} in {condition}",
+                f"truth and {factor.name} in",
+                condition,
                 f"association {found.phi:.3f} (p = {found.p_value:.2g}, n = {found.n})",
             )
         )
     return facts
 
 
-def _once(facts: list[Fact]) -> list[Fact]:
-    """The lines, neighbours that are equal once."""
-    return [next(same) for _, same in groupby(facts)]
+def _joined(said: Iterable[OfCondition]) -> list[Fact]:
+    """One line for all conditions of which the same is said."""
+    conditions: dict[tuple[str, str], dict[str, None]] = {}
+    for what, condition, text in said:
+        conditions.setdefault((what, text), {})[condition] = None
+    return [(f"{what} {', '.join(names)}", text) for (what, text), names in conditions.items()]

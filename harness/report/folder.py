@@ -68,7 +68,7 @@ def _lines(value: Any, depth: int = 1) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def place_page(path: Path, content: bytes) -> Path:

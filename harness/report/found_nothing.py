@@ -8,20 +8,22 @@ from harness.report.wording import listed
 from harness.scoring.score import Scored
 
 _WHY = (
-    "answers 0 for all, because what it could go by is no larger than rounding, or the fit no better than a constant; its scores "
-    "there are those of chance"
+    "because what could be gone by is no larger than rounding, or the fit no better than a constant, and score chance"
 )
 
 
 def sentences(scored: Iterable[Scored]) -> list[str]:
-    """One for each condition, set of layers and share of seeds, with the probes that share them."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    """One for each set of layers, share of seeds and set of probes, with the conditions that share them."""
+    probes: dict[tuple[str, str], list[str]] = {}
     for one in {(one.fit_on, one.probe): one for one in scored}.values():
         for where in _where(one):
-            alike.setdefault((one.fit_on, where), []).append(one.probe)
+            probes.setdefault((one.fit_on, where), []).append(one.probe)
+    conditions: dict[tuple[str, str], list[str]] = {}
+    for (fit_on, where), own in probes.items():
+        conditions.setdefault((listed(own), where), []).append(fit_on)
     return [
-        f"Fitted on {fit_on}, {listed(probes)} found nothing {where}: {'each' if len(probes) > 1 else 'it'} {_WHY}."
-        for (fit_on, where), probes in alike.items()
+        f"Fitted on {listed(fit_on)}, {names} found nothing {where}: there they answer 0 for all, {_WHY}."
+        for (names, where), fit_on in conditions.items()
     ]
 
 

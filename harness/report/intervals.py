@@ -23,6 +23,10 @@ class Score(msgspec.Struct, frozen=True):
         finite = math.isfinite(self.value) and math.isfinite(self.low) and math.isfinite(self.high)
         return finite and self.low - _ROUNDING <= self.value <= self.high + _ROUNDING
 
+    def less(self, much: float) -> Score:
+        """The value and its interval, moved down."""
+        return Score(self.value - much, self.low - much, self.high - much)
+
 
 def apart(a: Score, b: Score) -> bool:
     """Whether the interval of a − b excludes zero; never where an interval is missing.

@@ -22,7 +22,7 @@ from harness.execution.record import Took
 from harness.execution.run import Run
 from harness.machine.resources import cores
 from harness.plan.stage import Stage
-from harness.report.asked import asked
+from harness.report.asked import asked, model_as_now
 from harness.spec.plain import spec_content
 from harness.store import content_key
 from harness.untrusted import git
@@ -41,7 +41,7 @@ class RunOf(msgspec.Struct, frozen=True):
 
     id: str
     started: str
-    """In UTC, to the second."""
+    """In UTC, to the microsecond: two runs within a second are told apart by it."""
     spec_file: str
     git: Mapping[str, str | bool] | None
     """Commit and whether anything tracked was changed; None outside of a repository."""
@@ -55,7 +55,7 @@ def new_run(started: float, spec_file: Path) -> RunOf:
 
     return RunOf(
         id=uuid4().hex[:12],
-        started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        started=datetime.fromtimestamp(started, UTC).isoformat(timespec="microseconds"),
         spec_file=spec_file.as_posix(),
         git=git_state(spec_file.resolve().parent),
         hardware={},
@@ -79,30 +79,73 @@ def manifest_of(run: Run) -> dict[str, Any]:
     runs = _runs([maker for maker in makers if maker is not None])
     newest = runs[-1].id if runs else None
     lines = [
-        {
-            "kind": stage.kind,
-            "key": stage.key,
-            "cached": by is None or by.id != newest,
-            **(_converted(made.get("took"), Took) or Took(seconds=0.0)).plain(),
-            "run": None if by is None else by.id,
-        }
+        _Line(
+            stage.kind,
+            stage.key,
+            None if by is None else by.id,
+            _converted(made.get("took"), Took) or Took(seconds=0.0),
+        )
         for (stage, made), by in zip(stages, makers, strict=True)
     ]
     return {
         "spec_hash": content_key(spec_content(plan.spec)),
         "asked": asked(plan.spec),
         "code": _code(plan.stages),
-        "stages": lines,
-        "models": msgspec.to_builtins({name: one.provenance() for name, one in run.conditions.subjects().items()}),
-        "data": {stage.place[0]: stage.ingredients["data"] for stage in plan.of("prompts")},
+        "stages": _by_kind(lines, newest),
+        "conditions": [one.name for one in plan.spec.conditions],
+        "models": _together({name: model_as_now(one.provenance()) for name, one in run.conditions.subjects().items()}),
+        "data": _together({stage.place[0]: stage.ingredients["data"] for stage in plan.of("prompts")}),
         "runs": msgspec.to_builtins(runs),
         "counts": {
             "stages": len(lines),
-            "cached": sum(line["cached"] for line in lines),
-            **{name: sum(line[name] for line in lines) for name in ("tokens", "tokens_unshared")},
-            "seconds": round(sum(line["seconds"] for line in lines), 3),
+            "cached": sum(line.run is None or line.run != newest for line in lines),
+            "tokens": 0,
+            "tokens_unshared": 0,
+            **_sums(lines),
         },
     }
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """What the store says of a stage."""
+
+    kind: str
+    key: str
+    run: str | None
+    took: Took
+
+
+def _by_kind(lines: Sequence[_Line], newest: str | None) -> list[dict[str, Any]]:
+    """What one run made of one kind, in the order of the plan. The key of several stages is a hash of theirs."""
+    together: dict[tuple[str, str | None], list[_Line]] = {}
+    for line in lines:
+        together.setdefault((line.kind, line.run), []).append(line)
+    return [
+        {
+            "kind": kind,
+            "stages": len(own),
+            "key": own[0].key if len(own) == 1 else content_key([line.key for line in own]),
+            "cached": run is None or run != newest,
+            "run": run,
+            "rows": sum(line.took.rows for line in own),
+            **_sums(own),
+        }
+        for (kind, run), own in together.items()
+    ]
+
+
+def _sums(lines: Sequence[_Line]) -> dict[str, Any]:
+    counted = {name: sum(getattr(line.took, name) for line in lines) for name in ("tokens", "tokens_unshared")}
+    forwarded = counted if any(counted.values()) else {}
+    return forwarded | {"seconds": round(sum(line.took.seconds for line in lines), 3)}
+
+
+def _together(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of conditions, by the names of all of which the same is said (`harness.report.compare.why` takes them apart)."""
+    names: dict[bytes, list[str]] = {}
+    for name, one in said.items():
+        names.setdefault(msgspec.json.encode(one), []).append(name)
+    return {", ".join(own): msgspec.to_builtins(said[own[0]]) for own in names.values()}
 
 
 def _code(stages: Sequence[Stage[Any]]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from harness.maths.estimate import CONFIDENCE, share_of_seeds
 from harness.report import coverage, leaderboard, noise
 from harness.report.intervals import Score
 from harness.report.markup import table as _table
-from harness.report.outline import Outline
+from harness.report.outline import TRUTH, Outline
 from harness.report.scores import NEITHER, UNCLEAR, Scores, Summary, Transfer
 from harness.report.verdicts import AS_EXPECTED, UNEXPECTED, Verdict, headline, verdicts
 from harness.report.wording import evidence, listed, number
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from harness.report.summary_rows import SummaryRows
 
 MOST_LINES = 250
-_MOST_CHECKS, _MOST_REASONS, _MOST_SENTENCES, _MOST_SUMMARIES = 40, 14, 24, 48
+_MOST_CHECKS, _MOST_REASONS, _MOST_SENTENCES, _MOST_SUMMARIES = 40, 12, 24, 48
 _MOST_FACTS, _MOST_FINDINGS, _MOST_OF_ANALYSES = 16, 6, 36
 _MOST_FIGURES = 3
+_MOST_OUTCOMES = 4
 
 _MARK = {AS_EXPECTED: "✅ as expected", UNEXPECTED: "❌ **unexpected**"}
 
@@ -39,7 +40,8 @@ def render(report: Report, scores: Scores, figures: Mapping[str, Picture], kept:
         *_head(report, scores),
         *_checks(report, judged),
         *_found(scores),
-        *noise.section(scores),
+        *_outcomes(report),
+        *noise.section(scores, pairs=report.example is None or report.example.pair),
         *_figures(figures),
         *_looks(report, scores),
         *_example(report),
@@ -131,7 +133,7 @@ def _found(scores: Scores) -> Iterable[str]:
     if board := list(leaderboard.section(scores)):
         yield from board[1:]
         return
-    chance = "" if scores.chance is None else f"; an uninformed answer scores {number(scores.chance)}"
+    chance = _uninformed(scores)
     what = f"The {plain.code(scores.headline)} of each method's answers on the test rows at its summary layer"
     if sum(map(len, found.values())) <= _MOST_SUMMARIES:
         yield f"{what}, against the truth and every other factor{chance}. Values in bold are clear of chance."
@@ -142,6 +144,19 @@ def _found(scores: Scores) -> Iterable[str]:
             f"{what}, against the truth{chance}. Values in bold are clear of chance; intervals and other factors are in `results.csv`."
         )
         yield _matrix(scores, found)
+
+
+def _uninformed(scores: Scores) -> str:
+    """What an uninformed answer scores: one number, or where that depends on the target, several."""
+    if not scores.outline.chances:
+        return "" if scores.chance is None else f"; an uninformed answer scores {number(scores.chance)}"
+    every: dict[str, list[str]] = {}
+    for target in scores.targets:
+        own = {chance for one in scores.transfers for chance in scores.chances(one.tested_on, (target,))}
+        said = " or ".join(dict.fromkeys(number(chance) for chance in sorted(own)))
+        every.setdefault(said, []).append(plain.markdown(target))
+    told = [f"{said} on {listed(targets)}" for said, targets in every.items() if said]
+    return f"; an uninformed answer scores {listed(told)}" if told else ""
 
 
 def found_sentence(summaries: Sequence[Summary]) -> str:
@@ -171,7 +186,7 @@ def _summary_table(scores: Scores, found: Mapping[Transfer, Sequence[Summary]]) 
     head = ["conditions", "method", "learns from", "layer", *map(plain.markdown, targets), "follows"]
     rows = []
     for transfer, s in every:
-        cells = [_emphasised(scores, s.scores.get(target)) for target in targets]
+        cells = [_emphasised(scores.chance_of(transfer.tested_on, target), s.scores.get(target)) for target in targets]
         row = [
             plain.markdown(transfer.title),
             plain.code(s.probe),
@@ -193,15 +208,17 @@ def _matrix(scores: Scores, found: Mapping[Transfer, Sequence[Summary]]) -> str:
         summaries = [by_place.get((transfer, probe)) for transfer in transfers]
         if any(summaries):
             truths = [None if one is None else one.scores.get("truth") for one in summaries]
-            rows.append([plain.code(probe), *(_emphasised(scores, score, alone=True) for score in truths)])
+            chances = [scores.chance_of(transfer.tested_on, TRUTH) for transfer in transfers]
+            shown = (_emphasised(*one, alone=True) for one in zip(chances, truths, strict=True))
+            rows.append([plain.code(probe), *shown])
     return _table(["method", *(plain.markdown(transfer.title) for transfer in transfers)], rows, numbers=len(transfers))
 
 
-def _emphasised(scores: Scores, score: Score | None, *, alone: bool = False) -> str:
+def _emphasised(chance: float | None, score: Score | None, *, alone: bool = False) -> str:
     """A score, in bold where it is clear of chance; without its interval if `alone`."""
     if score is None:
         return "–"
-    clear = scores.chance is not None and (score.low > scores.chance or score.high < scores.chance)
+    clear = chance is not None and (score.low > chance or score.high < chance)
     shown = number(score.value)
     text = shown if alone else evidence(score)
     return text.replace(shown, f"**{shown}**", 1) if clear else text
@@ -227,6 +244,21 @@ def _rules(summaries: Iterable[Summary]) -> Iterable[str]:
     ]
     if rules:
         yield f"Layer: {'; '.join(rules)}."
+
+
+def _outcomes(report: Report) -> Iterable[str]:
+    """The first tables of what is said beside what is true."""
+    if not report.outcomes:
+        return
+    yield "## What was said, beside what is true"
+    for one in report.outcomes[:_MOST_OUTCOMES]:
+        fit_on, tested_on, probe = one.place
+        where = plain.markdown(fit_on if fit_on == tested_on else f"{fit_on} → {tested_on}")
+        yield f"{plain.code(probe)} in {where} at layer {one.layer}, {plain.markdown(one.target)}: {one.what}."
+        cells = [[plain.markdown(cell) for cell in row] for row in (one.head, *one.rows)]
+        yield _table(cells[0], cells[1:], numbers=len(one.head) - 1)
+    if (more := len(report.outcomes) - _MOST_OUTCOMES) > 0:
+        yield f"There are {more} more; every row, with what is said of it, stands beside the report."
 
 
 def _looks(report: Report, scores: Scores) -> Iterable[str]:
@@ -265,11 +297,12 @@ def _example(report: Report) -> Iterable[str]:
     if example is None:
         return
     yield "## A prompt"
-    said = [f"the right answer is “{plain.markdown(example.right)}”" if example.right else ""]
+    is_right = "the right answer is" if example.pair else "it is"
+    said = [f"{is_right} “{plain.markdown(example.right)}”" if example.right else ""]
     said += [f"{plain.markdown(name)} is “{plain.markdown(value)}”" for name, value in example.factors.items()]
     told = "; ".join(filter(None, said))
     yield (
-        f"The first test row of {plain.code(example.condition)}, where the two members of the pair differ as [one/other]"
+        f"The first test row of {plain.code(example.condition)}{', where the two members of the pair differ as [one/other]' if example.pair else ''}"
         f"{': ' if told else ''}{told}."
     )
     yield plain.fenced(example.text, "text")

@@ -11,16 +11,17 @@ from harness.scoring.noise_floor import BOUND, percent
 from harness.untrusted import text as plain
 
 
-def section(scores: Scores) -> Iterable[str]:
-    """One sentence; and a table of the layers shown above, where there is noise to be seen."""
+def section(scores: Scores, *, pairs: bool = True) -> Iterable[str]:
+    """One sentence; and a table of the layers shown above, where there is noise to be seen. Without `pairs`, rows are statements."""
     floor = scores.noise
     if not floor.by_place:
         return
     (condition, layer), worst = max(floor.by_place.items(), key=lambda item: item[1])
     where = f" at most, at layer {layer} of {plain.markdown(condition)}" if floor.shows else " at every layer"
     yield "## Noise floor"
+    what, rows_read = ("x⁺ − x⁻", "pairs") if pairs else ("one statement less another", "statements")
     yield (
-        f"Arithmetic moves x⁺ − x⁻ by {percent(worst)}{where}: a few pairs as they are stored, against the same prompts forwarded one at "
+        f"Arithmetic moves {what} by {percent(worst)}{where}: a few {rows_read} as they are stored, against the same prompts forwarded one at "
         f"a time in float32. A check at a layer where it is more than {percent(BOUND)} is inconclusive."
     )
     if floor.shows:

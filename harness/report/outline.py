@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import msgspec
 
-from harness.contracts import Check, Metric, Probe, kind
+from harness.contracts import Claim, Metric, Probe, kind
 from harness.errors import UsageError
 from harness.report import read
 from harness.report.content import Report
@@ -52,7 +52,7 @@ class ProbeOutline(msgspec.Struct, frozen=True):
         return self.role if self.target == TRUTH else f"{self.role} of {self.target}"
 
 
-class ChosenLayer(msgspec.Struct, frozen=True):
+class ChosenLayer(msgspec.Struct, frozen=True, array_like=True):
     fit_on: str
     probe: str
     layer: str
@@ -77,6 +77,9 @@ class Outline(msgspec.Struct, frozen=True):
     facts: tuple[tuple[str, str], ...]
     findings: tuple[str, ...]
     leaderboard: bool = False
+    chances: tuple[tuple[str, str, float], ...] = ()
+    """(tested_on, target, what an uninformed answer scores there on the first metric), where that is not the metric's chance: of several classes it
+    is the share of the commonest."""
     standing: Mapping[str, tuple[str, ...]] = {}
     """By condition: the distractors that stand in its prompts, save those that go together with the truth on purpose."""
 
@@ -111,6 +114,7 @@ def of(report: Report) -> Outline:
         facts=tuple(report.facts),
         findings=tuple(report.findings),
         leaderboard=spec.leaderboard,
+        chances=() if report.chances is None else tuple(report.chances.rows()),
         standing={condition.name: rivals for condition in spec.conditions if (rivals := _rivals(spec, condition))},
     )
 
@@ -118,7 +122,7 @@ def of(report: Report) -> Outline:
 def from_manifest(manifest: Mapping[str, Any], name: str) -> Outline:
     """The outline that a former run left. Raises UsageError if there is none or it is not one."""
     try:
-        found = msgspec.convert(manifest["report"], Outline)
+        found = msgspec.convert(_as_now(manifest["report"]), Outline)
     except (KeyError, msgspec.ValidationError) as error:
         raise UsageError(f"{name} does not describe a report ({error}); make it again with harness run") from error
     cells = math.prod(map(len, (found.transfers, found.probes, found.targets, found.metrics)))
@@ -127,7 +131,18 @@ def from_manifest(manifest: Mapping[str, Any], name: str) -> Outline:
     return found
 
 
-def claim(check: Check) -> str:
+def _as_now(report: Any) -> Any:
+    """A former version wrote the fields of each layer with their names."""
+    if not isinstance(report, Mapping) or not isinstance(layers := report.get("layers"), list):
+        return report
+    fields = ChosenLayer.__struct_fields__
+    return {
+        **report,
+        "layers": [[one.get(name) for name in fields] if isinstance(one, Mapping) else one for one in layers],
+    }
+
+
+def claim(check: Claim) -> str:
     """The claim in words, its options filled in; the check's name where its kind has none."""
     options = {name: getattr(check, name) for name in check.__struct_fields__}
     words = {name: ", ".join(map(str, v)) or "none" if isinstance(v, tuple) else v for name, v in options.items()}
@@ -143,16 +158,30 @@ def _file(text: str) -> str:
     return f"specs/{path.name}" if path.parent.name == "specs" else path.name
 
 
-def _claims(rows: pl.DataFrame, checks: Sequence[Check]) -> Iterable[str]:
+def _claims(rows: pl.DataFrame, checks: Sequence[Claim]) -> Iterable[str]:
+    """What each row claims; checks that would claim the same in words say by which options they differ."""
     unused = list(checks)
+    found: list[tuple[str, Claim | None]] = []
     for row in rows.iter_rows(named=True):
         check = next((c for c in unused if _is(c, row)), None)
         if check is not None:
             unused.remove(check)
-        yield str(row["check"]) if check is None else claim(check)
+        found.append((str(row["check"]) if check is None else claim(check), check))
+    for words, check in found:
+        alike = [other for said, other in found if said == words and other is not None]
+        yield words if check is None or len(alike) == 1 else words + _apart(check, alike)
 
 
-def _is(check: Check, row: Mapping[str, Any]) -> bool:
+def _apart(check: Claim, alike: Sequence[Claim]) -> str:
+    """The options in which a check is not as all of those that claim the same; its name where it has them all in common."""
+    names = [name for name in check.__struct_fields__ if name not in ("name", "expect")]
+    own = [name for name in names if any(getattr(other, name, None) != getattr(check, name) for other in alike)]
+    if not own:
+        return f" ({check.name})" if check.name else ""
+    return f" ({', '.join(f'{name}: {getattr(check, name)}' for name in own)})"
+
+
+def _is(check: Claim, row: Mapping[str, Any]) -> bool:
     return (check.name or check.kind(), check.probe, check.condition) == (row["check"], row["probe"], row["condition"])
 
 

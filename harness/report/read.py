@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from harness.contracts import ALL_LAYERS
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.untrusted import text as plain
 from harness.untrusted.bounded import Limits
 from harness.untrusted.paths import is_below
@@ -29,10 +29,15 @@ LARGEST_BYTES = 256 * 2**20
 """A larger file is no report of ours: 50 seeds × 31 layers × 9 methods are about 20 MB."""
 
 LARGEST_EXTRA_BYTES = 16 * 2**20
-"""Of manifest.json and of each table besides results, seeds and checks; ours have a hundredth of that."""
+"""Of manifest.json, checks.csv and the tables that only a page shows; ours have a hundredth of that."""
+_REMEDY = "make it again with harness report --full"
+_SMALL = {"manifest.json", "checks.csv"}
 
 MOST_ROWS = 1_000_000
 """More rows are no report of ours either, and would take minutes to compare."""
+
+MOST_COMPARED = 100_000
+"""Of a results.csv that is compared; ours have some hundreds. A row takes a kilobyte there, and a tenth of a millisecond."""
 
 MOST_COLUMNS = 1_000
 """Of a table; so many conditions has no page of ours either."""
@@ -58,8 +63,14 @@ class Missing(UsageError):
     """There is no such file in the report."""
 
 
-def file_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
+def largest_of(name: str) -> int:
+    """Bytes that a report's file may have."""
+    return LARGEST_EXTRA_BYTES if name in _SMALL else LARGEST_BYTES
+
+
+def file_bytes(path: Path, largest: int | None = None) -> bytes:
     """The content of an ordinary file that is not too large, in its folder and nowhere else. Raises UsageError."""
+    largest = largest_of(path.name) if largest is None else largest
     try:
         if path.is_symlink() and not is_below(path, path.parent):
             raise UsageError(f"{_shown(path)} is a link that leads out of its folder; put the file itself there")
@@ -82,8 +93,10 @@ def within(content: bytes, name: str, largest: int = LARGEST_BYTES) -> bytes:
     return content
 
 
-def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[str | float, ...]]:
-    """The rows of a CSV in the order of `columns`; an empty number is NaN. Raises UsageError with the line.
+def rows(
+    content: bytes, columns: Sequence[str], name: str, most: int | None = None
+) -> Iterator[tuple[str | float, ...]]:
+    """The rows of a CSV in the order of `columns`, at most so many; an empty number is NaN. Raises UsageError with the line.
 
     Further columns are passed over, so that a later version's report can still be compared.
     """
@@ -95,8 +108,8 @@ def rows(content: bytes, columns: Sequence[str], name: str) -> Iterator[tuple[st
         places = [_place(head, column, columns, name) for column in columns]
         for number, cells in enumerate(reader):
             line = reader.line_num
-            if number >= MOST_ROWS:
-                raise UsageError(f"{name} has more than {MOST_ROWS:,} rows; that is no report of this program")
+            if number >= (most or MOST_ROWS):
+                raise UsageError(f"{name} has more than {most or MOST_ROWS:,} rows; that is no report of this program")
             if not cells:
                 continue
             if len(cells) != len(head):
@@ -160,22 +173,22 @@ def _number(cell: str, column: str, name: str, line: int) -> float:
 
 def _text(cell: str) -> str:
     """Without the apostrophe that keeps a spreadsheet from executing the cell (see `harness.scoring.tables.to_csv`)."""
-    return cell[1:] if re.match(r"'(?:[\s\0]*[=+\-@＝＋－＠]|[\t\r])", cell) else cell
+    return cell[1:] if cell[:1] == "'" and re.match(r"'(?:[\s\0]*[=+\-@＝＋－＠]|[\t\r])", cell) else cell
 
 
 def _shown(path: Path) -> str:
     return plain.line(str(path))
 
 
-def table_of(content: bytes, columns: tuple[str, ...], name: str) -> pl.DataFrame:
-    """A table of a report that a stranger may have written. Raises UsageError."""
+def table_of(content: bytes, columns: tuple[str, ...], name: str, most: int | None = None) -> pl.DataFrame:
+    """A table of a report that a stranger may have written, with at most so many rows. Raises UsageError."""
     import polars as pl
 
     # One object for each text and eight bytes for each number: a million rows of Python's own would take a gigabyte.
     texts: dict[str, str] = {}
     numbers = NUMBERS - {"layer"}
     found: list[Any] = [array("d") if name in numbers else [] for name in columns]
-    for row in rows(content, columns, name):
+    for row in rows(content, columns, name, most):
         for cells, cell in zip(found, row, strict=True):
             cells.append(texts.setdefault(cell, cell) if isinstance(cell, str) and len(texts) < _MOST_TEXTS else cell)
     return pl.DataFrame(
@@ -195,15 +208,14 @@ def full_table(content: bytes, name: str, columns: Iterable[str] = (), *, deep: 
 
     from harness.scoring.tables import untyped
 
-    remedy = "make it again with harness report --full"
     try:
         count = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
         check_count(count, MOST_ROWS, "rows", name)
         frame = pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UsageError(f"{name} is no parquet table ({plain.line(str(error), 120)}); {remedy}") from error
+        raise UsageError(f"{name} is no parquet table ({plain.line(str(error), 120)}); {_REMEDY}") from error
     if lacking := sorted(set(columns) - set(frame.columns)):
-        raise UsageError(f"{name} lacks the column {lacking[0]}; {remedy}")
+        raise UsageError(f"{name} lacks the column {lacking[0]}; {_REMEDY}")
     return untyped(frame) if deep else frame
 
 
@@ -215,7 +227,7 @@ def strangers_table(content: bytes, name: str, columns: Iterable[str] = ()) -> p
     limits = Limits(seconds=10, mebibytes=1024, answer_bytes=LARGEST_BYTES)
     packed = worker.call(
         bytes, _packed, content, name, tuple(columns),
-        what=name, remedy="make it again with harness report --full", error=UsageError, limits=limits, needs=("polars",),
+        what=name, remedy=_REMEDY, error=UsageError, limits=limits, needs=("polars",),
     )  # fmt: skip
     return unpacked(packed)
 
@@ -224,7 +236,10 @@ def _packed(content: bytes, name: str, columns: tuple[str, ...]) -> bytes:
     """The table as bytes that take no more memory than their number. Runs in the bounded worker."""
     from harness.untrusted.frames import packed
 
-    return packed(full_table(content, name, columns))
+    try:
+        return packed(full_table(content, name, columns))
+    except DataError as error:
+        raise UsageError(f"{name}: {error}; {_REMEDY}") from error
 
 
 def decoded_manifest(content: bytes, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from harness.report import figures, markdown, outline
 from harness.report.content import Report
 from harness.report.folder import CHECKS, FIGURES, IGNORE, IGNORED, RESULTS, SPEC, TEXT
 from harness.report.scores import Scores
-from harness.report.summary_rows import summary_rows
+from harness.report.summary_rows import asked_for, summary_rows
 from harness.scoring.noise_floor import floor_of
 
 
@@ -20,10 +20,11 @@ def render(report: Report, pictures: Mapping[str, figures.Picture] | None = None
     from harness.scoring.tables import to_csv, to_parquet
 
     floor = None if report.noise is None else floor_of(report.noise)
-    scores = Scores(outline.of(report), report.results, report.seeds, report.headline, floor)
+    scores = Scores(outline.of(report), report.results, report.seeds, report.headline, floor, report.outcomes)
     pictures = figures.render(scores, report.looks) if pictures is None else pictures
     pictures = figures.shown(pictures)
-    kept = summary_rows(scores, report.results if report.headline is None else report.headline)
+    rows = report.results if report.headline is None else report.headline
+    kept = summary_rows(scores, rows, asked_for(report.spec))
     beside = {
         "results.parquet": report.results,
         "headline.parquet": report.headline,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 _FACTOR = "factor_"
+_LINES = 5_000
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +55,10 @@ def chosen(rows: pl.DataFrame, asked: Asked) -> pl.DataFrame:
     return rows.sort(asked.sort, descending=asked.sort != "example", nulls_last=True, maintain_order=True)
 
 
-def as_lines(rows: pl.DataFrame) -> str:
-    """JSON, an object a line."""
-    return rows.write_ndjson()
+def as_lines(rows: pl.DataFrame) -> Iterator[str]:
+    """JSON, an object a line; some thousand lines at a time."""
+    for part in rows.iter_slices(_LINES):
+        yield plain.printable_json(part.write_ndjson())
 
 
 def as_table(rows: pl.DataFrame, most: int) -> Group:
@@ -70,15 +72,16 @@ def as_table(rows: pl.DataFrame, most: int) -> Group:
         place = row["tested_on"] if row["fit_on"] == row["tested_on"] else f"{row['fit_on']} → {row['tested_on']}"
         layer = "" if row["layer"] == "all" else f", layer {row['layer']}"
         said = f"answers {row['answer'] or 'neither'}" + (
-            "" if row["right"] in (0, 1) else f" ({_share(row['right'])} of seeds right)"
+            "" if row["right"] in (0, 1, None) else f" ({_share(row['right'])} of seeds right)"
         )
         sure = "" if row["confidence"] is None else f", confidence {number(row['confidence'])}"
         labels = ", ".join(f"{name.removeprefix(_FACTOR)} {row[name]}" for name in factors if row[name])
         own = f"; the network itself says {row['own_answer']}" if row["own_answer"] else ""
+        scored = "" if row["score"] is None else f"; score {row['score']:.4g}"
         wrong = row["right"] is not None and row["right"] < 0.5
         head = f"{row['probe']} on {place}{layer}: {said}{sure}"
         parts.append(Text(plain.line(head), style="red" if wrong else "bold"))
-        parts.append(Text(plain.line(f"  {labels}{own}; score {row['score']:.4g}; {row['example']}"), style="dim"))
+        parts.append(Text(plain.line(f"  {labels}{own}{scored}; {row['example']}"), style="dim"))
         parts += [Text(f"  {plain.line(row['text'])}"), Text()]
     shown = min(most, rows.height)
     parts.append(
@@ -94,5 +97,7 @@ def _share(value: float) -> str:
 def _must_be(name: str, there: Sequence[str], what: str) -> None:
     if name not in there:
         hint = did_you_mean(name, list(map(plain.line, there)))
+        # All of them stand in the message already.
+        hint = hint if "did you mean" in hint else ""
         known = plain.line(", ".join(there), 200)
         raise UsageError(f'no {plain.line(what)} "{plain.line(name)}" in these rows{hint}; there are {known}')

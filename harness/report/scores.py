@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ import msgspec
 from harness.report.intervals import Score, apart
 from harness.report.outline import Outline, Role
 from harness.scoring.noise_floor import NoiseFloor
+from harness.scoring.said_and_true import Outcome
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,12 +64,15 @@ class Scores:
         seeds: pl.DataFrame,
         headline: pl.DataFrame | None = None,
         noise: NoiseFloor | None = None,
+        outcomes: Sequence[Outcome] = (),
     ):
         """The columns of `headline` are those of results.csv; without it, intervals at the summary layers are those of
         `results`, in which the training sample is none that varies."""
         self.outline = outline
         self.noise = noise or NoiseFloor()
         """How far arithmetic moves what the methods read."""
+        self.outcomes = outcomes
+        """What probes of classes, numbers or vectors say beside what is true."""
         self.metrics = [metric.name for metric in outline.metrics]
         self.transfers = [Transfer(*pair) for pair in outline.transfers]
         self.targets = list(outline.targets)
@@ -96,6 +100,19 @@ class Scores:
     def chance(self) -> float | None:
         """Value of an uninformed answer on the headline metric."""
         return self.outline.metrics[0].chance if self.metrics else None
+
+    @cached_property
+    def _chances(self) -> Mapping[tuple[str, str], float]:
+        return {(tested_on, target): chance for tested_on, target, chance in self.outline.chances}
+
+    def chance_of(self, tested_on: str, target: str) -> float | None:
+        """Value of an uninformed answer about one target of one condition."""
+        return self._chances.get((tested_on, target), self.chance)
+
+    def chances(self, tested_on: str, targets: Iterable[str]) -> list[float]:
+        """Values of uninformed answers about some targets, each once, rising."""
+        found = {self.chance_of(tested_on, target) for target in targets}
+        return sorted(chance for chance in found if chance is not None)
 
     @property
     def higher_is_better(self) -> bool:
@@ -159,22 +176,25 @@ class Scores:
         if probe in self.seeded:
             by_target = {t: self.seeds_by_layer(transfer, probe, t).get(layer, []) for t in known}
             for values in zip(*by_target.values(), strict=False):
-                seeds[self.follows(dict(zip(by_target, values, strict=True)))] += 1
+                seeds[self.follows(dict(zip(by_target, values, strict=True)), transfer.tested_on)] += 1
         return Summary(
             probe,
             layer,
             "" if chosen is None else chosen.rule,
             known,
-            self.follows(known),
+            self.follows(known, transfer.tested_on),
             dict(sorted(seeds.items(), key=_frequent)),
         )
 
-    def follows(self, scores: Mapping[str, Score]) -> str:
+    def follows(self, scores: Mapping[str, Score], tested_on: str = "") -> str:
         """`word`, `truth and word`, `none` …; see the module's text. Empty when nothing can be said."""
-        if self.chance is None or not all(score.bounded for score in scores.values()):
+        chance = self.chance
+        if chance is None or not all(score.bounded for score in scores.values()):
             return ""
         sign = 1 if self.higher_is_better else -1
-        informed = [t for t, s in scores.items() if (s.low if sign > 0 else -s.high) > sign * self.chance]
+        # Where chance differs between targets, what counts is how far each score is above its own.
+        scores = {t: s.less(self._chances.get((tested_on, t), chance) - chance) for t, s in scores.items()}
+        informed = [t for t, s in scores.items() if (s.low if sign > 0 else -s.high) > sign * chance]
         if not informed:
             return NEITHER
         best = max(scores, key=lambda target: sign * scores[target].value)

@@ -9,14 +9,36 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Check, Erasure, Fits, Judgement, LayerChoice, Metric, Probe, Steered
+from harness.contracts import (
+    BINARY,
+    Answers,
+    Claim,
+    Erasure,
+    Fits,
+    Judgement,
+    LayerChoice,
+    Metric,
+    Probe,
+    Steered,
+    Watch,
+)
 from harness.errors import CheckError
 from harness.maths.axes import joined
 from harness.maths.depth import Curve
 from harness.maths.estimate import Measured, few_seeds
 from harness.scoring.layer_choice import choose_layer
 from harness.scoring.noise_floor import NoiseFloor, Place
-from harness.scoring.score import TRUTH, RunLabels, Scored, fits, measure, metric_named, resolved, training_sign
+from harness.scoring.score import (
+    TRUTH,
+    RunLabels,
+    Scored,
+    comparable,
+    fits,
+    for_target,
+    measure,
+    metric_named,
+    resolved,
+)
 from harness.spec import Spec
 
 
@@ -34,8 +56,8 @@ class Refit(Protocol):
 class Erase(Protocol):
     """Fits a probe again without a factor; supplied by the pipeline like `Refit`."""
 
-    def __call__(self, probe: str, fit_on: str, tested_on: str, layer: int, erase: Erasure) -> Scored:
-        """The probe fitted at one layer (its number) on states that the factor was taken out of, with its own seeds."""
+    def __call__(self, probe: str, fit_on: str, tested_on: str, layer: int | None, erase: Erasure) -> Scored:
+        """The probe fitted at one layer (its number; None for one of several layers together) on states that the factor was taken out of, with its own seeds."""
 
 
 class Redraw(Protocol):
@@ -56,11 +78,12 @@ class Evidence:
         refit: Refit,
         erase: Erase,
         redraw: Redraw,
-        steered: Callable[[Check], Steered] | None = None,
+        steered: Callable[[Claim], Steered] | None = None,
         noise: NoiseFloor | None = None,
+        watches: Mapping[str, Watch] | None = None,
     ):
         """`scored` is by (fit_on, tested_on, probe). `steered` tells what came of interventions, where there are any; `noise` how far
-        arithmetic moves what is read, where a network computes it."""
+        arithmetic moves what is read, where a network computes it; `watches` are the measurements of conditions whose networks are watched."""
         self.spec = spec
         self.labels = labels
         self.erase = erase
@@ -69,6 +92,7 @@ class Evidence:
         self._refit = refit
         self._steered = steered
         self._noise = noise or NoiseFloor()
+        self._watches = watches or {}
         self._looked_at: set[Place] = set()
         """Conditions and layers of the answers that the check at hand has asked for."""
         self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
@@ -76,7 +100,7 @@ class Evidence:
         self._metrics: dict[str, Metric] = {metric.title: metric for metric in spec.metrics}
         self._probes: dict[str, Probe] = {probe.title: probe for probe in spec.probes}
 
-    def judge(self, check: Check) -> Judgement:
+    def judge(self, check: Claim) -> Judgement:
         """The decision of a check; inconclusive where what it looks at is mostly rounding."""
         self._looked_at.clear()
         return self._noise.weighed(check.decide(self), self._looked_at)
@@ -99,11 +123,19 @@ class Evidence:
         """Whether the condition's network has random weights; a test bed is always trained."""
         return self.spec.condition(condition).untrained
 
-    def steered(self, check: Check) -> Steered:
-        """What came of the intervention that the check asks for; see `Check.intervention`."""
+    def steered(self, check: Claim) -> Steered:
+        """What came of the intervention that the check asks for; see `Claim.intervention`."""
         if self._steered is None:
             raise CheckError(f"{check.kind()}: nothing was steered in this run; add it to the spec's interventions")
         return self._steered(check)
+
+    def watch(self, condition: str) -> Watch:
+        """The measurements of a condition's networks. Raises CheckError where there are none."""
+        if condition not in self._watches:
+            raise CheckError(
+                f'the networks of "{condition}" are not measured; name a condition whose model is a test bed that trains its networks'
+            )
+        return self._watches[condition]
 
     def metric(self, name: str) -> Metric:
         """The spec's own metric of that name, or the one with default options."""
@@ -167,7 +199,7 @@ class ProbeEvidence:
     def layer(self) -> LayerChoice:
         """The layer that is judged."""
         choice = self._evidence.layer_of(self._scored, self._rule)
-        self._evidence.look(self._scored, [] if choice.layer is None else [choice.layer])
+        self._evidence.look(self._scored, self._scored.together if choice.layer is None else [choice.layer])
         return choice
 
     @property
@@ -197,8 +229,20 @@ class ProbeEvidence:
         return self._test.row
 
     def labels(self, target: str = TRUTH) -> np.ndarray:
-        """Labels of the test rows, 0 or 1, (row,)."""
+        """Labels of the test rows, (row,), 0 or 1 of a binary target."""
         return self._test.targets[target]
+
+    def chance(self, metric: str, target: str) -> float:
+        """Value of an uninformed answer on the metric, to the test rows. Raises CheckError for a metric that has none."""
+        self._refuse_missing(target)
+        found = self._evidence.metric(metric).chance_on(self._test.targets[target], self._test.kind_of(target))
+        if found is None:
+            raise CheckError(f"{metric} has no value that an uninformed answer scores; name another metric")
+        return found
+
+    def chance_is_best(self, metric: str, target: str) -> bool:
+        """Whether an uninformed answer may score less than chance on the metric: what says the commonest of several classes scores most."""
+        return self._evidence.metric(metric).chance_is_best and self._test.kind_of(target) is not BINARY
 
     def beside(self, probe: str) -> ProbeEvidence:
         """Another probe that is fitted and tested where this one is, at this one's layer."""
@@ -232,7 +276,9 @@ class ProbeEvidence:
         """
         at_layer = self._at_layer(shuffles, erase, redrawn)
         self._refuse_missing(target)
-        found = measure(at_layer, self._train, self._test, target, self._evidence.metric(metric))
+        measures = self._evidence.metric(metric)
+        self._refuse_metric(at_layer, measures, target)
+        found = measure(at_layer, self._train, self._test, target, measures)
         if found is None:
             return _undefined(at_layer.test.score.shape, self.groups)
         return found if shuffles else self.of_seeds(found)
@@ -242,7 +288,8 @@ class ProbeEvidence:
         labels that mean nothing."""
         again = self._evidence.fitted_again(self._scored, self.layer.layer, shuffles)
         measures, group = self._evidence.metric(metric), self._train.group
-        turned = again.train.flipped(training_sign(again, self._train, self.target))
+        self._refuse_metric(again, measures, self.target)
+        turned = for_target(again, again.train, self._train, self.target)
         assert again.train_labels is not None
         each = [measures.measure(turned.at(seed=number), own, group) for number, own in enumerate(again.train_labels)]
         found = [one for one in each if one is not None]
@@ -250,9 +297,26 @@ class ProbeEvidence:
         return joined(found, "seed")
 
     def answers(self, *, signed: bool = True) -> Answers:
-        """Answers on the test rows, (seed, 1, row), sign resolved; as they were fitted without `signed`."""
+        """Answers on the test rows, (seed, 1, row), for the truth; as they were fitted without `signed`, or where they say nothing of it."""
         at_layer = self._scored.at(layer=self.layer.index)
-        return resolved(at_layer, self._train, TRUTH) if signed else at_layer.test
+        return resolved(at_layer, self._train, TRUTH) if signed and self.about_truth else at_layer.test
+
+    @property
+    def about_truth(self) -> bool:
+        """Whether its answers say something of the truth of the test rows; see `comparable`."""
+        return TRUTH in self._train.targets and comparable(self._scored, self._train, self._test, TRUTH)
+
+    def sides(self) -> np.ndarray:
+        """Which of two answers each test row gets, (seed, row): −1, 1, or 0 for none. Raises CheckError where the truth has no two values, or
+        the probe answers by classes or numbers: the size of such an answer is no side."""
+        answers, kind = self.answers(), self._test.kind_of(TRUTH)
+        if kind is not BINARY or answers.outputs is not None:
+            why = f"the truth is {kind.words}" if kind is not BINARY else f"it was fitted on {self.target}"
+            raise CheckError(
+                f"{self._scored.probe} on {self._scored.tested_on} says none of two, since {why}; agreement is of answers of two: name a "
+                "condition and a probe that have them"
+            )
+        return np.sign(answers.score[:, 0])
 
     def fits(self, *, target: str = TRUTH) -> Fits | None:
         """Every restart of every seed; None for a probe without a loss."""
@@ -266,6 +330,7 @@ class ProbeEvidence:
                 f'the probe "{scored.probe}" has no layers, so that there is no depth to compare; name another one'
             )
         self._refuse_missing(target)
+        self._refuse_metric(scored, metric_named("auroc"), target)
         self._evidence.look(scored, scored.layers)
         found = measure(scored, self._train, self._test, target, metric_named("auroc"))
         return Curve(scored.layers, _undefined(scored.test.score.shape, self.groups) if found is None else found)
@@ -273,9 +338,9 @@ class ProbeEvidence:
     def _at_layer(self, shuffles: int, erase: Erasure | None, redrawn: int) -> Scored:
         """The probe at its layer, fitted again where a control asks for it."""
         scored, layer = self._scored, self.layer
-        if erase is not None and layer.layer is None:
+        if erase is not None and layer.layer is None and not scored.together:
             raise CheckError(f"nothing can be erased for {scored.probe}, which reads no states; name another probe")
-        if erase is not None and layer.layer is not None:
+        if erase is not None:
             return self._evidence.erase(scored.probe, scored.fit_on, scored.tested_on, layer.layer, erase)
         if len(scored.test.score) < redrawn and layer.layer is not None and self._evidence.unfitted(scored.probe):
             return self._evidence.redraw(scored.probe, scored.fit_on, scored.tested_on, layer.layer, redrawn)
@@ -286,6 +351,18 @@ class ProbeEvidence:
         test = self._test.targets
         if target not in test or (target not in self._train.targets and not self._scored.detects):
             raise CheckError(f'no "{target}" among the targets of {self._scored.tested_on}: {", ".join(sorted(test))}')
+
+    def _refuse_metric(self, scored: Scored, metric: Metric, target: str) -> None:
+        """Raises CheckError for a metric that does not measure such a target, and for answers that say nothing of it."""
+        kind = self._test.kind_of(target)
+        if kind.name not in metric.targets:
+            raise CheckError(
+                f"{metric.title} does not measure {target}, which is {kind.words}; write `metric: {kind.metric}`, or name another target"
+            )
+        if not comparable(scored, self._train, self._test, target):
+            raise CheckError(
+                f"{scored.probe} says nothing of {target}: it was fitted on {scored.target}, and answers in its terms; name another target"
+            )
 
 
 def _undefined(shape: tuple[int, ...], group: np.ndarray) -> Measured:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import get_args
 
 import numpy as np
 
-from harness.contracts import Answers, LayerChoice
+from harness.contracts import Answers, LayerChoice, Metric
 from harness.errors import UsageError
 from harness.maths.depth import first_informative
 from harness.maths.estimate import CONFIDENCE, over_seeds
 from harness.metrics.auroc import Auroc
-from harness.scoring.score import TRUTH, Labels, Scored, training_sign
+from harness.metrics.r2 import DeterminationCoefficient
+from harness.scoring.score import TRUTH, Labels, Scored, for_target
 from harness.spec import LayerRule
+
+METRICS: Mapping[str, Metric] = {"auroc": Auroc(), "r2": DeterminationCoefficient()}
+"""What layers are chosen by; a kind of target says by which (`TargetKind.metric`)."""
 
 
 def choose_layer(scored: Scored, rule: LayerRule | int | str, train: Labels, validation: Labels | None) -> LayerChoice:
@@ -22,7 +27,8 @@ def choose_layer(scored: Scored, rule: LayerRule | int | str, train: Labels, val
     kept, and for `validation` without validation rows.
     """
     if not scored.layers:
-        return LayerChoice(0, None, "it has no layers")
+        together = f"layers {_ranges(scored.together)} together" if scored.together else "it has no layers"
+        return LayerChoice(0, None, together)
     if isinstance(rule, int):
         return _numbered(scored, rule)
     if rule == "middle":
@@ -70,13 +76,27 @@ def _best_on_validation(scored: Scored, train: Labels, validation: Labels | None
             f"layer: validation needs validation rows, and {scored.fit_on} has none; give data.split a share such as "
             "{train: 0.5, validation: 0.1, test: 0.4}, or choose another rule"
         )
-    found = _auroc(scored, train, scored.validation, validation)
+    found = on_validation(scored, train, validation)
     if found is None:
         raise UsageError(
             f"layer: the validation rows of {scored.fit_on} have one label only, so that no layer can be chosen by them; "
             "raise data.limit or data.split.validation"
         )
-    return _at(scored, int(np.argmax(np.nan_to_num(found[0], nan=-1.0))), f"best validation AUROC{_of(scored)}")
+    if not np.isfinite(found).any():
+        raise UsageError(
+            f"layer: {scored.probe} has no score on the validation rows of {scored.fit_on} at any layer, because not all of its answers are "
+            "numbers; choose another rule, or leave the probe out"
+        )
+    name = {"auroc": "AUROC", "r2": "R²"}[train.kind_of(scored.target).metric]
+    return _at(scored, int(np.argmax(found)), f"best validation {name}{_of(scored)}")
+
+
+def on_validation(scored: Scored, train: Labels, validation: Labels) -> np.ndarray | None:
+    """How well a probe does on validation rows at each layer, (layer,): what layers are chosen by, larger is better, −inf at one without a
+    number. None where the rows have one label only."""
+    assert scored.validation is not None, "there are validation rows"
+    found = _found(scored, train, scored.validation, validation)
+    return None if found is None else _or_worst(found[0])
 
 
 def _earliest_informative(scored: Scored, train: Labels, validation: Labels | None) -> LayerChoice:
@@ -84,26 +104,34 @@ def _earliest_informative(scored: Scored, train: Labels, validation: Labels | No
     if scored.validation is not None and validation is not None:
         answers, labels, rows = scored.validation, validation, "validation"
     middle = len(scored.layers) // 2
-    found = _auroc(scored, train, answers, labels)
+    found = _found(scored, train, answers, labels)
     if found is None:
         return _at(scored, middle, f"the middle layer, because the {rows} rows have one label only")
-    value, low = np.nan_to_num(found, nan=-1.0)
+    value, low = (_or_worst(each) for each in found)
     if not low.max() > 0.5:
         return _at(scored, middle, f"the middle layer, because none is informative on {rows} rows")
     return _at(scored, int(first_informative(value)), f"earliest informative{_of(scored)} on {rows} rows")
 
 
-def _auroc(scored: Scored, train: Labels, answers: Answers, labels: Labels) -> tuple[np.ndarray, np.ndarray] | None:
-    """AUROC on what the probe was fitted on, as a rule the truth, and the lower end of its interval, each (layer,), mean over seeds.
+def _found(scored: Scored, train: Labels, answers: Answers, labels: Labels) -> tuple[np.ndarray, np.ndarray] | None:
+    """AUROC on what the probe was fitted on, as a rule the truth, and the lower end of its interval, each (layer,), mean over seeds; of a
+    number or a vector R² + ½, so that ½ is chance.
 
     The interval is corrected for the number of layers (Bonferroni), so that one of many is not informative by luck.
     """
-    turned = answers.flipped(training_sign(scored, train, scored.target))
-    found = Auroc().measure(turned, labels.targets[scored.target], labels.group)
+    metric = METRICS[train.kind_of(scored.target).metric]
+    turned = for_target(scored, answers, train, scored.target)
+    found = metric.measure(turned, labels.targets[scored.target], labels.group)
     if found is None:
         return None
     mean = over_seeds(found, confidence=1 - (1 - CONFIDENCE) / len(scored.layers))
-    return mean.value, mean.low
+    above = 0.5 - (metric.chance or 0.0)
+    return mean.value + above, mean.low + above
+
+
+def _or_worst(value: np.ndarray) -> np.ndarray:
+    """The values, −inf where one is no number: R² is below any finite one."""
+    return np.where(np.isfinite(value), value, -np.inf)
 
 
 def _of(scored: Scored) -> str:

@@ -7,6 +7,9 @@ was fitted on, as a rule the truth; against all else it is resolved like any oth
 against everything: that a row of the factor's second value is the more unusual one is what is tested. Where the spec says so
 (`data.sign_on`), only some of the training rows resolve signs. Test rows have no say, also where they are those of
 another condition.
+
+What is not binary has no sign. A probe that was fitted on classes, numbers or vectors says by itself which, how many or where; the score
+of any other is put on the target's scale by training rows (`TargetKind.guessed`), as its sign is for a binary one.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ from typing import ClassVar, Literal
 import msgspec
 import numpy as np
 
-from harness.contracts import Answers, Fits, LawMetric, Metric
+from harness.contracts import BINARY, Answers, Factor, Fits, LawMetric, Metric, TargetKind
 from harness.contracts.kind import named
 from harness.errors import DataError
-from harness.maths.axes import WithAxes
+from harness.maths.axes import WithAxes, joined
 from harness.maths.depth import Curve, Depth, earliest
 from harness.maths.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.maths.right import right
@@ -36,17 +39,19 @@ class Labels(WithAxes, frozen=True):
     """The labels of the rows of one split of one condition, in the order of the rows of its answers."""
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "targets": ("row",),
+        "targets": ("row", "…"),
         "group": ("row",),
         "sign_rows": ("row",),
         "example": ("row",),
         "relations": ("relation", "member"),
         "row": ("row",),
+        "factors": (),
     }
     numbered: ClassVar[Mapping[str, str]] = {"relations": "row"}
 
     targets: Mapping[str, np.ndarray]
-    """0 or 1 for each row, (row,), by the name of the factor: `truth`, every distractor, every XOR of two of them."""
+    """By the name of the factor (`truth`, every distractor, every XOR of two binary ones): an index of its classes for each row, (row,), or
+    its numbers, (row, component). See `harness.contracts.targets`."""
     group: np.ndarray
     """Cluster ids, int64, (row,); see `group_ids`. Equal ids are one group in all conditions of a run."""
     sign_rows: np.ndarray | None = None
@@ -57,6 +62,21 @@ class Labels(WithAxes, frozen=True):
     """Rows that laws of probability tie together."""
     row: np.ndarray | None = None
     """Ids of (example, template), int64, (row,), the same in all conditions; None where nobody compares conditions by row."""
+    factors: Mapping[str, Factor] = {}
+    """By name, what each target is; one that is not here is binary."""
+
+    def kind_of(self, target: str) -> TargetKind:
+        """What kind of target it is."""
+        return self.factors[target].target if target in self.factors else BINARY
+
+    def strata(self, target: str) -> np.ndarray:
+        """A number for each row, int64, (row,): rows of one number are alike in this target."""
+        return self.kind_of(target).strata(self.targets[target])
+
+    @property
+    def binary(self) -> Mapping[str, np.ndarray]:
+        """The targets with two values: those that have a sign and an XOR, and can be erased or planted."""
+        return {name: values for name, values in self.targets.items() if self.kind_of(name) is BINARY}
 
 
 RunLabels = Mapping[tuple[str, SplitName], Labels]
@@ -71,6 +91,7 @@ class Scored(WithAxes, frozen=True, kw_only=True):
         "tested_on": (),
         "probe": (),
         "layers": ("layer",),
+        "together": (),
         "train": ("seed", "layer"),
         "test": ("seed", "layer"),
         "validation": ("seed", "layer"),
@@ -78,7 +99,7 @@ class Scored(WithAxes, frozen=True, kw_only=True):
         "signed": (),
         "detects": (),
         "loss": ("seed", "layer"),
-        "train_labels": ("seed", "training_row"),
+        "train_labels": ("seed", "training_row", "…"),
         "restart_loss": ("seed", "restart", "layer"),
         "restart_targets": ("target",),
         "restart_train": ("target", "seed", "restart", "layer"),
@@ -91,6 +112,8 @@ class Scored(WithAxes, frozen=True, kw_only=True):
     """Its name in the report."""
     layers: tuple[int, ...]
     """Numbers of the layers on the layer axis; empty for a probe that has none, whose layer axis has length one."""
+    together: tuple[int, ...] = ()
+    """Numbers of the layers that it was fitted on together, ascending; empty for a probe of single layers, and of none."""
     train: Answers
     """On the training rows of `fit_on`: they resolve the sign."""
     test: Answers
@@ -152,7 +175,7 @@ def with_xors(targets: Mapping[str, np.ndarray], xors: Iterable[Sequence[str]]) 
 
 
 def training_sign(scored: Scored, labels: Labels, target: str) -> np.ndarray:
-    """1 or −1 for each seed and layer, float32, by the rule above; `labels` are the training rows' of `fit_on`."""
+    """1 or −1 for each seed and layer, float32, by the rule above; `labels` are the training rows' of `fit_on`, `target` is binary."""
     score = scored.train.score
     if scored.detects or (target == scored.target and scored.signed):
         return np.ones(score.shape[:2], dtype=np.float32)
@@ -167,14 +190,54 @@ def training_sign(scored: Scored, labels: Labels, target: str) -> np.ndarray:
 
 
 def resolved(scored: Scored, labels_train: Labels, target: str) -> Answers:
-    """The answers on the test rows, sign resolved for `target`."""
-    return _turned(scored.test, training_sign(scored, labels_train, target))
+    """The answers on the test rows, for `target`: their sign resolved or, where it is not binary, on its scale."""
+    return for_target(scored, scored.test, labels_train, target)
+
+
+def for_target(scored: Scored, answers: Answers, labels_train: Labels, target: str) -> Answers:
+    """Answers of a probe to any rows, for `target`; see `resolved`."""
+    kind = labels_train.kind_of(target)
+    if kind is BINARY:
+        return _turned(answers, training_sign(scored, labels_train, target))
+    if answers.outputs is not None:
+        return answers
+    classes = len(labels_train.factors[target].values)
+    train, score = scored.train.score, answers.score
+    if target == scored.target and scored.train_labels is not None:
+        numbered = range(len(train))
+        each = [kind.guessed(train[[k]], scored.train_labels[k], score[[k]], classes) for k in numbered]
+        return msgspec.structs.replace(answers, outputs=np.concatenate(each))
+    guessed = kind.guessed(train, labels_train.targets[target], score, classes)
+    return msgspec.structs.replace(answers, outputs=guessed)
 
 
 def measure(scored: Scored, labels_train: Labels, labels_test: Labels, target: str, metric: Metric) -> Measured | None:
     """The metric on the test rows, sign resolved on the training rows where the metric depends on it."""
     answers = resolved(scored, labels_train, target) if metric.labelled else scored.test
     return _measured(metric, answers, labels_test, target)
+
+
+class SideBySide:
+    """Fits of one layer each, every one on rows of its own, that are tested on the same rows: measured as if they were layers."""
+
+    def __init__(self, fits: Sequence[tuple[Scored, Labels]], labels_test: Labels):
+        """Each with the labels of the rows that it was fitted on."""
+        self._fits = fits
+        self._labels = labels_test
+        self._resolved: dict[str, Answers] = {}
+
+    def measure(self, target: str, metric: Metric) -> Measured | None:
+        """The metric on the test rows, as `measure` has it for one of them, fits on the layer axis; None where there are no fits."""
+        if not self._fits:
+            return None
+        if not metric.labelled:
+            answers = joined([scored.test for scored, _ in self._fits], "layer")
+        else:
+            if target not in self._resolved:
+                parts = [resolved(scored, own, target) for scored, own in self._fits]
+                self._resolved[target] = joined(parts, "layer")
+            answers = self._resolved[target]
+        return _measured(metric, answers, self._labels, target)
 
 
 def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]) -> list[Score]:
@@ -207,9 +270,24 @@ def measurable(
 ) -> Iterator[tuple[str, list[Metric]]]:
     """Every target that a probe can be scored against, with the metrics that it can be scored by."""
     for target in test.targets:
+        kind = test.kind_of(target)
         # What a detector was fitted on has nothing unusual, so that the column has one value there.
-        if target in train.targets or one.detects:
-            yield target, [metric for metric in metrics if metric.labelled or target == TRUTH]
+        if not (target in train.targets or one.detects) or not comparable(one, train, test, target):
+            continue
+        asked = [metric for metric in metrics if kind.name in metric.targets and (metric.labelled or target == TRUTH)]
+        if asked:
+            yield target, asked
+
+
+def comparable(one: Scored, train: Labels, test: Labels, target: str) -> bool:
+    """Whether a probe's answers say something of a target. One that was fitted on classes, numbers or vectors answers in their terms, and
+    of nothing else; what is not binary must be the same, by the same names, where a probe is fitted and where it is tested."""
+    if test.kind_of(target) is BINARY:
+        return one.test.outputs is None and train.kind_of(target) is BINARY
+    if one.detects or (one.test.outputs is not None and target != one.target):
+        return False
+    learnt, tested = train.factors.get(target), test.factors[target]
+    return learnt is not None and (learnt.kind, learnt.values) == (tested.kind, tested.values)
 
 
 def _measured(metric: Metric, answers: Answers, labels: Labels, target: str) -> Measured | None:
@@ -257,7 +335,7 @@ def restart_accuracy(scored: Scored, target: str) -> np.ndarray | None:
 
 def fits(scored: Scored, layer: int, train: Labels, test: Labels, target: str) -> Fits | None:
     """Loss and test accuracy of every restart of every seed at one layer (its place); None without a loss."""
-    if scored.loss is None or target not in test.targets or target not in train.targets:
+    if scored.loss is None or target not in test.binary or target not in train.binary:
         return None
     accuracy = restart_accuracy(scored, target)
     if scored.restart_loss is not None and accuracy is not None:
@@ -278,21 +356,20 @@ def group_ids(groups: Iterable[str], data: str = "") -> np.ndarray:
 
 
 def shuffled_labels(labels: np.ndarray, group: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
-    """`shuffles` random permutations of the labels of one split, int64, (shuffle, row).
+    """`shuffles` random permutations of the labels of one split, (shuffle, row, …): indices of classes, or numbers.
 
     The groups' labels are laid end to end in a random order, so that rows of a group keep having the same label where
     they had. Labels of a group that has both are mixed within it too: with one right and one wrong statement in every
     group, changing places alone would change nothing. Raises DataError when there is nothing to permute.
     """
-    labels = np.asarray(labels, dtype=np.int64)
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.r_[True, group[order][1:] != group[order][:-1]])
     blocks = np.split(labels[order], starts[1:])
-    if len(blocks) < 2 or len(np.unique(labels)) < 2:
+    if len(blocks) < 2 or len(np.unique(labels, axis=0)) < 2:
         raise DataError(
             "training labels cannot be shuffled: there must be two groups and two different labels at least"
         )
-    shuffled = np.empty((shuffles, len(labels)), dtype=np.int64)
+    shuffled = np.empty((shuffles, *labels.shape), dtype=labels.dtype)
     for number, line in enumerate(shuffled):
         generator = np.random.default_rng([0x5AF1E, seed, number])
         line[order] = np.concatenate([generator.permutation(blocks[k]) for k in generator.permutation(len(blocks))])

@@ -41,7 +41,7 @@ def load_scored(artifact: Artifact, place: tuple[str, str, str]) -> Scored:
     from safetensors.numpy import load_file
 
     fields: dict[str, Any] = {**artifact.meta["scored"], **dict(zip(_NAMES, place, strict=True))}
-    fields["layers"] = tuple(fields["layers"])
+    fields["layers"], fields["together"] = tuple(fields["layers"]), tuple(fields["together"])
     fields["restart_targets"] = tuple(fields["restart_targets"])
     answers: dict[str, dict[str, np.ndarray]] = {}
     for name, mapped in load_file(artifact / SCORED).items():

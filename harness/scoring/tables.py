@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from harness.contracts import ALL_LAYERS, Check, Finding, Judgement
+from harness.contracts import ALL_LAYERS, Claim, Finding, Judgement, Metric
 from harness.maths.estimate import Estimates
 from harness.scoring.score import RunLabels, Score, Scored, restart_accuracy
 
@@ -47,6 +47,7 @@ HEADLINE = {
     "covers": pl.String,
     "sample": pl.String,
 }
+CHANCES = {"tested_on": pl.String, "target": pl.String, "chance": pl.Float64}
 NOISE = {"condition": pl.String, "layer": pl.Int64, "noise": pl.Float64}
 
 SAMPLES = {
@@ -70,7 +71,7 @@ def seeds_table(scores: Sequence[Score]) -> pl.DataFrame:
     return _sorted([_of_scores(scores, [score.each for score in scores], SEEDS)] if scores else [], SEEDS)
 
 
-def checks_table(judged: Iterable[tuple[Check, Judgement]]) -> pl.DataFrame:
+def checks_table(judged: Iterable[tuple[Claim, Judgement]]) -> pl.DataFrame:
     """checks.csv: one row for each check, in the order of the spec."""
     rows = [
         {
@@ -104,6 +105,21 @@ def noise_table(noise: Mapping[str, Mapping[int, float]]) -> pl.DataFrame:
     return _rounded(pl.DataFrame(rows, schema=NOISE, orient="row"))
 
 
+def chances_table(metric: Metric, labels: RunLabels) -> pl.DataFrame | None:
+    """What an uninformed answer scores on each target of each condition, where that is not the metric's own chance; None if it is everywhere."""
+    rows = []
+    for (condition, part), own in labels.items():
+        for target, values in own.targets.items() if part == "test" else ():
+            chance = (
+                metric.chance_on(values, own.kind_of(target))
+                if own.kind_of(target).name in metric.targets
+                else metric.chance
+            )
+            if chance is not None and chance != metric.chance:
+                rows.append((condition, target, chance))
+    return _rounded(pl.DataFrame(rows, schema=CHANCES, orient="row")) if rows else None
+
+
 def restarts_table(scored: Iterable[Scored], labels: RunLabels) -> pl.DataFrame | None:
     """restarts.parquet: how the restarts of all seeds spread, by layer and target; None if no probe has more than one.
 
@@ -114,7 +130,7 @@ def restarts_table(scored: Iterable[Scored], labels: RunLabels) -> pl.DataFrame 
     for one in scored:
         if one.restart_loss is None or one.restart_loss.shape[1] < 2:
             continue
-        for target in labels[one.tested_on, "test"].targets:
+        for target in labels[one.tested_on, "test"].binary:
             accuracy = restart_accuracy(one, target)
             if accuracy is not None:
                 frames.append(_restarts(one, target, accuracy, one.restart_loss))

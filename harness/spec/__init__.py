@@ -17,6 +17,9 @@ from harness.spec.condition import (
     Prompt,
     Slug,
     Split,
+    StatesFolder,
+    Stretch,
+    Target,
     Value,
 )
 from harness.spec.experiment import Spec, Transfer
@@ -38,6 +41,9 @@ __all__ = [
     "Slug",
     "Spec",
     "Split",
+    "StatesFolder",
+    "Stretch",
+    "Target",
     "Transfer",
     "Value",
 ]

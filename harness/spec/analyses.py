@@ -54,6 +54,9 @@ class Intervention(Part, frozen=True, kw_only=True):
     """Condition whose test rows are forwarded again; every one that the probe is tested on if empty."""
     fit_on: str | None = None
     """Condition that the probe was fitted on; every one of `transfer` if empty."""
+    asked_in: str | None = None
+    """Condition of contrast pairs whose prompts are forwarded, altered along the direction that was found elsewhere; `condition` itself if
+    empty. For probes of statements, of which nobody asks anything: this one asks about them."""
     by: Literal["steer", "erase"] = "steer"
     """`steer` adds the direction to the states and takes it away; `erase` puts every state's component along it to the mean of
     training rows in the same place, so that it tells nothing any more."""
@@ -89,11 +92,14 @@ class Intervention(Part, frozen=True, kw_only=True):
     def title(self) -> str:
         """What is done, short: `steer`, `erase at all tokens, layer 3`."""
         tokens = " at all tokens" if self.token == "all" else ""
+        tokens += "" if self.asked_in is None else f" in {self.asked_in}"
         return f"{self.by}{tokens}" + ("" if self.layer is None else f", layer {self.layer}")
 
     def alike(self, other: Intervention) -> bool:
         """Whether both do the same thing in the same way, wherever that is."""
-        return all(getattr(self, name) == getattr(other, name) for name in ("probe", "by", "token", "layer"))
+        return all(
+            getattr(self, name) == getattr(other, name) for name in ("probe", "asked_in", "by", "token", "layer")
+        )
 
 
 class SampleEfficiency(Part, frozen=True, kw_only=True):

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from harness.contracts import Bed, Distractor, Source
+from harness.contracts import Bed, Distractor, Factor, Source
+from harness.contracts.targets import TargetKindName
 
 # The lookahead keeps out a last line break, which Python's `$` lets pass.
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$(?!\n)")]
@@ -38,8 +39,9 @@ class Model(Part, frozen=True, kw_only=True):
     weights_seed: int = 0
     """Seed of `weights: random`."""
     precision: Literal["exact", "fast"] = "exact"
-    """`exact` computes in float32, with weights held as their checkpoint stores them. `fast` rounds what is multiplied; that moves x⁺ − x⁻,
-    on which the methods live, far more than the states. Its noise is measured on some rows and stands in the report."""
+    """`exact` computes in float32, with weights held as their checkpoint stores them, or in float32 if they are few. `fast` rounds what is
+    multiplied; that moves x⁺ − x⁻, on which the methods live, far more than the states. Its noise is measured on some rows and stands in
+    the report."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Number format of products; one below float32 needs `precision: fast`. If empty float32, or with `fast` bfloat16 where the processor or
     GPU multiplies it fast: other numbers on other machines."""
@@ -61,6 +63,14 @@ class Model(Part, frozen=True, kw_only=True):
             raise ValueError("products in float32 are exact; take one of `precision` and `dtype` out")
 
 
+class StatesFolder(Part, frozen=True, kw_only=True):
+    """States that somebody else made, in the place of a network: rows, labels and splits are those of the folder."""
+
+    states: str
+    """A folder with an array (safetensors, npy or Zarr v3), a table of its rows (parquet or csv) and a card, `states.json`, that says what is
+    what: `harness export` writes one. Relative to the spec."""
+
+
 class Split(Part, frozen=True, kw_only=True):
     """Shares of the groups in each part; they must sum to one."""
 
@@ -72,6 +82,35 @@ class Split(Part, frozen=True, kw_only=True):
     """Rows that are scored."""
 
 
+class Target(Part, frozen=True, kw_only=True):
+    """What is true of a statement, where it is not one of the answers: a class, a number or a vector in a column of the data."""
+
+    column: str | None = None
+    """The column: a known factor of the data set, or any column of a file; that of the labels if empty. Numbers of a vector stand in one
+    cell, as in `0.5 1 -2`."""
+    kind: TargetKindName
+    """`binary` and `classes` are names in cells; `number` is one number, `vector` as many in every row."""
+    values: tuple[str, ...] = ()
+    """Names of the classes, index = label, or of a vector's components; those of the data, by alphabet, if empty."""
+    unit: str = ""
+    """Unit of the numbers, for axes."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "number" and self.values:
+            raise ValueError("a number has no values to name; take `values` out, or write kind: classes")
+        if self.kind == "binary" and len(set(self.values)) not in (0, 2):
+            raise ValueError("a binary target has two different values; name two, or write kind: classes")
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("each of the values must be named once")
+
+    @property
+    def factor(self) -> Factor:
+        """What it is, as far as the spec says."""
+        if self.kind == "binary" or self.kind == "classes":
+            return Factor("truth", self.values)
+        return Factor("truth", self.values, self.kind, self.unit)
+
+
 class Data(Part, frozen=True, kw_only=True):
     """Which examples, how many, and how they are split."""
 
@@ -80,8 +119,11 @@ class Data(Part, frozen=True, kw_only=True):
     where: dict[str, Value | tuple[Value, ...]] | None = None
     """Only rows whose columns have these values, as in `{who: Bob, difficulty: [easy, medium]}`; `{}` keeps all. The split is
     then made of all groups of the data set, before rows are chosen: a probe fitted on some rows of a group is never tested on
-    others of it, whatever the two conditions keep. Rows are chosen before labels are read, so that those whose label is no answer
-    can be left out: `{label: ["yes", "no"]}`."""
+    others of it, whatever the two conditions keep. Rows are chosen before labels are read, so that those whose label is no answer,
+    or whose `target` is none, can be left out: `{label: ["yes", "no"]}`."""
+    target: Target | None = None
+    """What is true of each row, as in `{column: population, kind: number}`; the label if empty. Only statements have one: of a pair, the
+    truth is which answer is right, and what else is true of it is a factor."""
     limit: Annotated[int, Meta(ge=4)] | None = 1000
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True
@@ -143,6 +185,31 @@ class Prompt(Part, frozen=True, kw_only=True):
         return {name: value for name, value in self.chat.items() if name not in ("tools", "documents")}
 
 
+class Stretch(Part, frozen=True, kw_only=True):
+    """Some tokens of a prompt, and what is made of their states."""
+
+    span: Slug | None = None
+    """What stands between `{% span NAME %}` and `{% endspan %}` in the template."""
+    of: Literal["system", "user", "assistant"] | None = None
+    """What somebody says in a chat: the assistant's words are the answer and what follows it."""
+    pool: Literal["mean", "max", "last", "each"] = "mean"
+    """The mean, the largest number of each dimension, or the last token; `each` makes every token a row with the label of its statement. Rows
+    of a statement are of one group. Fitted there and tested on a condition with `mean`, a linear probe scores the mean of its tokens. What
+    `data.balance` balances are statements: a long one has more rows and weighs more, in the fit and in the scores, so that where one class has
+    the longer statements, half is no chance level of accuracy; `balanced_accuracy` minds that, and the report says it."""
+    drop_last: Annotated[int, Meta(ge=0)] = 0
+    """So many tokens at the end are left out, as those that only say that somebody has finished."""
+
+    def __post_init__(self) -> None:
+        if (self.span is None) == (self.of is None):
+            raise ValueError("say which tokens: one of `span` and `of`")
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        return f"the span {self.span}" if self.span is not None else f"what the {self.of} says"
+
+
 class Activations(Part, frozen=True, kw_only=True):
     """Which states of the network to keep."""
 
@@ -150,8 +217,37 @@ class Activations(Part, frozen=True, kw_only=True):
     """`all`, a list, or `{from: 0, to: 30, step: 2}`. Layer 0 is the embeddings; negative numbers count from the last."""
     token: Literal["last", "answer", "mean"] = "last"
     """The prompt's last token, the answer's last token, or the mean over all tokens of the prompt."""
-    site: Literal["residual"] = "residual"
-    """The residual stream after each block, before the final norm."""
+    read: Literal["last", "answer", "mean", "max"] | Stretch | None = None
+    """The same with more to choose from, in the place of `token`: `max` is the largest number of each dimension over all tokens; a mapping
+    names some tokens, as in `{span: statement}` or `{of: assistant, pool: max, drop_last: 5}`."""
+    site: (
+        Literal["residual", "before_block", "after_attention", "attention", "mlp", "neurons"]
+        | dict[Literal["head"], int]
+    ) = "residual"
+    """Where in a block. `residual`: the residual stream after it; `before_block` and `after_attention`: the stream there; `attention` and
+    `mlp`: what the last linear map of either gives; `neurons`: what goes into that of the MLP; `{head: 3}`: what one head, counted from 0,
+    gives before they are mixed. Layer 0 has the residual stream only."""
+
+    def __post_init__(self) -> None:
+        if self.read is not None and self.token != "last":
+            raise ValueError("`token` and `read` both say which tokens; take `token` out")
+        if isinstance(self.site, dict) and (len(self.site) != 1 or next(iter(self.site.values())) < 0):
+            raise ValueError("site: give one head by its number, counted from 0, as in {head: 3}")
+
+    @property
+    def position(self) -> Literal["last", "answer", "mean", "max"] | Stretch:
+        """Which tokens are read."""
+        return self.token if self.read is None else self.read
+
+    @property
+    def position_key(self) -> str:
+        """The key of the spec that says so."""
+        return "token" if self.read is None else "read"
+
+    @property
+    def site_name(self) -> str:
+        """The site in one word; `head:3` for one head."""
+        return self.site if isinstance(self.site, str) else f"head:{self.site['head']}"
 
 
 class Planting(Part, frozen=True, kw_only=True):
@@ -226,7 +322,7 @@ class Condition(Part, frozen=True, kw_only=True):
     """One resolved set of circumstances: everything that is forwarded under one name."""
 
     name: str
-    model: Model | Bed
+    model: Model | Bed | StatesFolder
     data: Data
     prompt: Prompt
     distractors: tuple[str, ...]
@@ -252,6 +348,13 @@ class Condition(Part, frozen=True, kw_only=True):
         return self.model if isinstance(self.model, Bed) else None
 
     @property
+    def has_rows(self) -> bool:
+        """Whether its model makes its rows, or has them with its states; `data` then only samples and splits them."""
+        return isinstance(self.model, Bed | StatesFolder)
+
+    @property
     def untrained(self) -> bool:
         """Whether its network has random weights; a formula has none."""
+        if isinstance(self.model, Bed):
+            return self.model.untrained
         return isinstance(self.model, Model) and self.model.weights == "random"

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from harness.contracts import Check, Distractor, Metric, Probe
+from harness.contracts import Claim, Distractor, Measurement, Metric, Probe
 from harness.contracts.analysis import Analysis
 from harness.spec.analyses import Autopsy, Intervention, LayerRule, SampleEfficiency
 from harness.spec.condition import Condition, Part, Slug
@@ -53,7 +53,7 @@ class Spec(Part, frozen=True, kw_only=True):
     layer: LayerRule | int = "middle"
     """Rule for the layer that summaries and checks look at."""
     metrics: tuple[Metric, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[Claim, ...]
     autopsy: tuple[Autopsy, ...] = ()
     """Probes to be looked into."""
     interventions: tuple[Intervention, ...] = ()
@@ -62,6 +62,8 @@ class Spec(Part, frozen=True, kw_only=True):
     """Conditions whose directions and states are drawn: all that are fitted on, some, or none."""
     sample_efficiency: SampleEfficiency | None = None
     """Curves of score against training pairs; none if empty."""
+    measurements: tuple[Measurement, ...] = ()
+    """What is measured of networks that are trained for a test bed, at each of their steps."""
     analyses: tuple[Analysis, ...] = ()
     """Further analyses, those that have no key of their own."""
     leaderboard: bool = False
@@ -83,8 +85,8 @@ class Spec(Part, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             self,
             conditions=tuple(condition.redrawn(number) for condition in self.conditions),
-            repeats=1, checks=(), autopsy=(), interventions=(), geometry=False, sample_efficiency=None, analyses=(),
-            leaderboard=False,
+            repeats=1, checks=(), autopsy=(), interventions=(), geometry=False, sample_efficiency=None, measurements=(),
+            analyses=(), leaderboard=False,
         )  # fmt: skip
 
     def seeds_of(self, probe: Probe) -> range:

@@ -30,13 +30,16 @@ def spec_content(spec: Spec) -> Any:
     content = plain(spec)
     del content["file"]
     # Left out where nothing is asked, so that a spec from before they were there stays the same spec.
-    for name in ("autopsy", "geometry", "interventions", "sample_efficiency", "analyses"):
+    for name in ("autopsy", "geometry", "interventions", "sample_efficiency", "measurements", "analyses"):
         if not content[name]:
             del content[name]
     if content["rows"]:
         del content["rows"]
     if content["repeats"] == 1:
         del content["repeats"]
+    for probe in content["probes"]:
+        if probe["layers"] is None:
+            del probe["layers"]
     for transfer in content["transfer"]:
         if transfer["probes"] is None:
             del transfer["probes"]
@@ -46,11 +49,21 @@ def spec_content(spec: Spec) -> Any:
                 del condition[name]
         if "bed" in condition:
             del condition["bed"]["folder"]
-        for part, name in (("model", "adapter"), ("data", "where"), ("prompt", "shots")):
+        unasked = (
+            ("model", "adapter"),
+            ("data", "where"),
+            ("data", "target"),
+            ("prompt", "shots"),
+            ("activations", "read"),
+        )
+        for part, name in unasked:
             if condition[part].get(name) is None:
                 condition[part].pop(name, None)
         if condition["prompt"]["control_tokens"] == "as_text":
             del condition["prompt"]["control_tokens"]
+    for asked in (*content.get("interventions", ()), *content["checks"]):
+        if asked.get("asked_in", ()) is None:
+            del asked["asked_in"]
     return content
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.analyses.interventions.intervention_stage import Outcomes
+from harness.analyses.measurements.measurement_stage import Measured
 from harness.code.entries import erasing, every, kinds_of
 from harness.execution.controls import Refitted, evidence_of, refits_of
+from harness.networks.trained_bed import TrainedBed
 from harness.plan.stage import Stage
 from harness.scoring import tables
 from harness.scoring.noise_floor import floor_of
@@ -33,6 +35,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     scores: tuple[Stage[Any], ...]
     interventions: Sequence[Stage[Any]]
     noise: Noise
+    measured: Sequence[Measured] = ()
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -40,14 +43,20 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.scores, *self.interventions, self.noise)
+        return (*self.scores, *self.interventions, *self.measured, self.noise)
 
     def made_from(self) -> Mapping[str, str]:
         return {
             "checks": content_key([plain(check) for check in self.spec.checks]),
             "layer rule": str(self.spec.layer),
             **{stage.title: stage.key for stage in self.inputs},
+            **({"read until": content_key(self._read)} if self.measured else {}),
         }
+
+    @property
+    def _read(self) -> dict[str, int]:
+        """The step that each condition with networks of its own reads: what comes after it is none of its business."""
+        return {one.name: one.model.read_step for one in self.spec.conditions if isinstance(one.model, TrainedBed)}
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
@@ -66,7 +75,10 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     def make(self, run: Run, work: Work) -> pl.DataFrame:
         evidence = evidence_of(
-            run, Outcomes(run).steered if self.interventions else None, floor_of(run.get(self.noise))
+            run,
+            Outcomes(run).steered if self.interventions else None,
+            floor_of(run.get(self.noise)),
+            {name: one.watch(run).until(self._read[name]) for one in self.measured for name in one.place},
         )
         judged = [(check, evidence.judge(check)) for check in self.spec.checks]
         work.counts["rows"] = len(judged)

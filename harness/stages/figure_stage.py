@@ -24,6 +24,7 @@ from harness.spec.plain import spec_content
 from harness.stages.layer_stage import Layers
 from harness.stages.noise_stage import Noise
 from harness.stages.repeat_stage import Headlined
+from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
 
@@ -52,6 +53,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     """Of the summary layers; None for a figure that shows all layers alike."""
     noise: Noise | None
     """None for a figure that does not show it."""
+    summary: Summarised | None
+    """None for a figure that does not show what was said beside what is true."""
     draws: Drawing | Look
 
     @property
@@ -61,7 +64,11 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = () if isinstance(self.draws, Drawing) else self.draws[1]
-        return (self.tables, *(one for one in (self.layers, self.headline, self.noise) if one is not None), *looked)
+        return (
+            self.tables,
+            *(one for one in (self.layers, self.headline, self.noise, self.summary) if one is not None),
+            *looked,
+        )
 
     def made_from(self) -> Mapping[str, str]:
         return {"content": self.content, **{stage.title: stage.key for stage in self.inputs}}
@@ -105,10 +112,12 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
             seeds=tables.seeds,
             checks=pl.DataFrame(),
             summary_layers=chosen,
+            chances=tables.chances,
         )
         headline = None if self.headline is None else headline_table([run.get(self.headline)])
         noise = None if self.noise is None else floor_of(run.get(self.noise))
-        return Scores(outline.of(report), report.results, report.seeds, headline, noise)
+        outcomes = () if self.summary is None else run.get(self.summary).outcomes
+        return Scores(outline.of(report), report.results, report.seeds, headline, noise, outcomes)
 
     def save(self, made: dict[str, Picture], folder: Path) -> Mapping[str, Any]:
         for name, picture in made.items():
@@ -128,7 +137,13 @@ def shown_of(spec: Spec) -> Spec:
 
 
 def figures_asked(
-    spec: Spec, tables: Tables, layers: Layers, headline: Headlined, noise: Noise, looks: Sequence[Look]
+    spec: Spec,
+    tables: Tables,
+    layers: Layers,
+    headline: Headlined,
+    noise: Noise,
+    summary: Summarised,
+    looks: Sequence[Look],
 ) -> Iterator[Pictured]:
     """In the order of the report."""
     spec = shown_of(spec)
@@ -137,7 +152,8 @@ def figures_asked(
         chosen = layers if drawing.layers else None
         yield Pictured(
             name=drawing.name, spec=spec, content=content, tables=tables, layers=chosen,
-            headline=headline if drawing.headline else None, noise=noise if drawing.noise else None, draws=drawing,
+            headline=headline if drawing.headline else None, noise=noise if drawing.noise else None,
+            summary=summary if drawing.outcomes else None, draws=drawing,
         )  # fmt: skip
     for look in looks:
         if type(look[0]).figures is not Analysis.figures:
@@ -149,5 +165,6 @@ def figures_asked(
                 layers=layers,
                 headline=None,
                 noise=None,
+                summary=None,
                 draws=look,
             )

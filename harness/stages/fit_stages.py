@@ -59,10 +59,15 @@ class Fit(Stage[tuple[Readout, Normaliser | None]], frozen=True, kw_only=True):
     def made_from(self) -> Mapping[str, str]:
         # The name is left out: a renamed probe is answered by what was stored under its old name.
         options = {name: value for name, value in plain(self.probe).items() if name != "name"}
+        if options["layers"] is None:
+            del options["layers"]
+        # Layers together are chosen by validation scores, whose sign is that of the rows which may resolve it.
+        together = {} if self.probe.layers is None else {"sign": self.states.condition(self.fit_on).data.sign_on or ""}
         return {
             "probe": content_key(options),
             "seeds": str(len(self.seeds)),
             "states": self.states.key_of(self.fit_on),
+            **together,
         }
 
     @property
@@ -218,13 +223,17 @@ def _check_spoken(run: Run, asked: Score) -> None:
 
 
 def _check_apart(run: Run, fit_on: str, tested_on: str) -> None:
-    """Raises DataError where rows were chosen so that a group is learnt from in one condition and tested in another."""
+    """Raises DataError where rows are chosen or divided so that a group is learnt from in one condition and tested in another."""
     conditions = run.conditions
-    if [conditions.of(name).data.where for name in (fit_on, tested_on)] == [None, None]:
+    if fit_on == tested_on:
         return
     learnt, tested = conditions.labels(fit_on, "train").group, conditions.labels(tested_on, "test").group
     if shared := len(np.intersect1d(learnt, tested)):
-        raise DataError(
-            f"transfer: {shared} groups of rows are fitted in {fit_on} and tested in {tested_on}; give both conditions "
-            "the same data.seed and data.split, and both a data.where ({} keeps all rows)"
+        targets = [conditions.of(name).data.target for name in (fit_on, tested_on)]
+        remedy = (
+            "give both conditions the same data.seed and data.split, and both a data.where ({} keeps all rows)"
+            if targets[0] == targets[1]
+            else "rows are divided by their target, so that two targets of the same rows are two splits: make the other one a factor of the data, and "
+            "fit a probe with that `target` in the same condition"
         )
+        raise DataError(f"transfer: {shared} groups of rows are fitted in {fit_on} and tested in {tested_on}; {remedy}")

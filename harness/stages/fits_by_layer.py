@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.contracts import Normaliser, Pairs, Probe, Readout, kind
+from harness.contracts import Normaliser, Pairs, Probe, Readout
 from harness.errors import ConstantStates
 from harness.execution.record import Took
-from harness.fitting.fit import Fitting, score, training_pairs
+from harness.fitting.fit import Fitting, divisible, score, training_pairs
+from harness.fitting.together import best
 from harness.machine.jobs import Job
 from harness.machine.resources import give_back_freed
 from harness.maths.axes import joined
 from harness.plan.stage import Stage
+from harness.readouts.normalisers import Chain, LayersTogether
 from harness.readouts.stored_readouts import fit_about, load_fit, save_fit
 from harness.scoring.score import Scored, SplitName
 from harness.scoring.stored_scores import SCORED, load_scored, save_scored
@@ -29,6 +31,8 @@ from harness.spec.plain import probe_name
 from harness.store import Artifact, Store, content_key, reading
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from harness.execution.run import Run
     from harness.stages.fit_stages import Fit, Score
 
@@ -77,19 +81,19 @@ class LayerWork:
     def items(self, processes: int) -> list[Item]:
         """Runs of layers, for the memory there is and so that every process has some; probes that cannot be divided."""
         items: list[Item] = []
-        divisible = []
+        apart = []
         for one in self.wanted.values():
             if one.probe.reads == "log_odds":
                 # It has no layers, but states come as pairs of some.
                 items.append(Item(self.layers[:1], (one.name,)))
-            elif _divisible(one.probe):
-                divisible.append(one.name)
+            elif divisible(one.probe):
+                apart.append(one.name)
             else:
                 items.append(Item(self.layers, (one.name,)))
-        if divisible:
+        if apart:
             count = min(self._fit_into_memory(), -(-len(self.layers) // processes))
             runs = (self.layers[start : start + count] for start in range(0, len(self.layers), count))
-            items += [Item(layers, tuple(divisible)) for layers in runs]
+            items += [Item(layers, tuple(apart)) for layers in runs]
         return items
 
     def do(self, job: Job, items: Sequence[Item], tell: Callable[[int], None]) -> list[dict[str, Any]]:
@@ -98,7 +102,7 @@ class LayerWork:
         seconds: dict[str, list[float]] = {}
         for number in job.claims(len(items)):
             item = items[number]
-            states = _States(self, item)
+            states = _States(self, item.layers)
             for name in item.probes:
                 took = self._do(self.wanted[name], item, states)
                 give_back_freed()
@@ -135,6 +139,8 @@ class LayerWork:
         if not whole and self.store.open(_PARTS, key) is not None:
             return 0.0, 0.0
         start = time.perf_counter()
+        if one.probe.layers is not None and (chosen := self._chosen(one)) is not None:
+            states = _States(self, tuple(item.layers[place] for place in chosen.tolist()), chosen)
         readout, still = self._fitted(one, item, states)
         between = time.perf_counter()
         scored = [
@@ -176,13 +182,33 @@ class LayerWork:
             with self.store.write(stage.kind, stage.key, about, took) as folder:
                 about |= save_scored(answers, folder)
 
+    def _chosen(self, one: Wanted) -> np.ndarray | None:
+        """Places of the layers that a probe takes together: those of the stored fit, or told by some layers at a time. None where they can only be
+        told by all at once, or all are taken."""
+        import numpy as np
+
+        each = msgspec.structs.replace(one.probe, layers=None)
+        assert one.probe.layers is not None
+        if len(self.layers) <= one.probe.layers.together or not divisible(each):
+            return None
+        if stored := reading.read(self.store, one.fit.kind, one.fit.key, load_fit):
+            *_, last = Chain.of(*filter(None, stored[1:])).parts
+            assert isinstance(last, LayersTogether), "stored with the map of its layers"
+            return last.chosen.numpy()
+        count = self._fit_into_memory()
+        runs = (self.layers[start : start + count] for start in range(0, len(self.layers), count))
+        return best(one.probe, np.concatenate([_States(self, run).fitting.on_each(one.probe) for run in runs]))
+
     def _took(self, seconds: float, condition: str, part: SplitName) -> dict[str, Any]:
         return Took(seconds=seconds, rows=len(self.conditions.labels(condition, part).group)).plain()
 
     def _fitted(self, one: Wanted, item: Item, states: _States) -> tuple[Readout, str]:
         """The probe at some layers, and why it found nothing to fit there, if that is so."""
         if stored := reading.read(self.store, one.fit.kind, one.fit.key, load_fit):
-            readout = stored[0]
+            readout, normaliser = stored
+            if one.probe.layers is not None and normaliser is not None:
+                # A readout of layers together is one of the layers that its own map chose.
+                states.fitting.keep(one.probe, normaliser)
             if self._whole(one, item):
                 return readout, ""
             return readout.at(layer=[self.layers.index(layer) for layer in item.layers]), ""
@@ -238,30 +264,26 @@ def _wanted(fits: Sequence[Fit], scores: Sequence[Score]) -> list[Wanted]:
 class _States:
     """The states of a run of layers, read when they are first asked for."""
 
-    def __init__(self, work: LayerWork, item: Item):
+    def __init__(self, work: LayerWork, layers: tuple[int, ...], chosen: np.ndarray | None = None):
+        """`chosen` as in `Fitting`."""
         self._work = work
-        self._item = item
+        self._layers = layers
+        self._chosen = chosen
         self._fitting: Fitting | None = None
         self._tests: dict[str, Pairs] | None = None
 
     @property
     def fitting(self) -> Fitting:
         if self._fitting is None:
-            self._fitting = self._work.conditions.fitting(self._work.fit_on, self._item.layers)
+            self._fitting = self._work.conditions.fitting(self._work.fit_on, self._layers, self._chosen)
         return self._fitting
 
     @property
     def tests(self) -> dict[str, Pairs]:
         if self._tests is None:
             pairs = self._work.conditions.pairs
-            self._tests = {name: pairs(name, "test", self._item.layers) for name in self._work.tested_on}
+            self._tests = {name: pairs(name, "test", self._layers) for name in self._work.tested_on}
         return self._tests
 
     def normaliser(self, probe: Probe) -> Normaliser | None:
         return None if probe.reads == "log_odds" else self.fitting.normaliser(probe)
-
-
-def _divisible(probe: Probe) -> bool:
-    """Whether layers may be fitted apart: probe and normalisation look at one at a time, and nothing is erased."""
-    normalisation = kind.find("normalisations", probe.normalise)
-    return probe.by_layer and probe.erase is None and normalisation.by_layer  # type: ignore[attr-defined]

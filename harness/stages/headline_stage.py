@@ -21,7 +21,7 @@ from harness.fitting.refit import Refitting, spread_of
 from harness.maths.estimate import Measured, Spread, cluster_sums, over_seeds, seed_mean, seed_variance
 from harness.maths.estimate import clustered_variance as variance_of_rows
 from harness.plan.stage import Stage
-from harness.scoring.score import TRUTH, Labels, measurable, measure, with_beside
+from harness.scoring.score import TRUTH, Labels, SideBySide, measurable, measure, with_beside
 from harness.spec import Condition, Spec
 from harness.spec.plain import plain
 from harness.stages.fit_stages import Fit, Score
@@ -82,15 +82,19 @@ class Headline(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         return pl.DataFrame(rows, schema=stored_columns())
 
     def save(self, made: pl.DataFrame, folder: Path) -> Mapping[str, Any]:
-        return reading.save_frames({_TABLE: made}, folder)
+        import polars as pl
+
+        numbers = {name: str(number) for number, name in enumerate(self.scores)}
+        return reading.save_frames({_TABLE: made.with_columns(pl.col("tested_on").replace_strict(numbers))}, folder)
 
     def load(self, artifact: Artifact) -> pl.DataFrame:
         import polars as pl
 
         columns = list(stored_columns())
-        # Keys leave names out, as those of fits do.
+        # Keys leave names out, as those of fits do: in another spec the same rows have others.
         fit_on, probe = self.place
-        named = {"fit_on": pl.lit(fit_on), "probe": pl.lit(probe)}
+        tested_on = pl.col("tested_on").replace_strict({str(number): name for number, name in enumerate(self.scores)})
+        named = {"fit_on": pl.lit(fit_on), "probe": pl.lit(probe), "tested_on": tested_on}
         return reading.load_frames(artifact, {_TABLE: columns})[_TABLE].with_columns(**named).select(columns)
 
 
@@ -126,7 +130,7 @@ class _Halves:
         self.metrics = with_beside(spec.metrics)
         self.sample = sample_of(self.labels, spec.condition(fit_on))
         at = conditions.layers(fit_on)
-        layers = at[:1] if choice.layer is None else (choice.layer,)
+        layers = conditions.read_at(fit_on, next(iter(stage.scores)), probe, choice.layer)
         again = Refitting(
             probe=stage.fit.probe,
             fit_on=fit_on,
@@ -145,12 +149,12 @@ class _Halves:
 
     def rows(self, tested: str) -> Iterator[dict[str, Any]]:
         one, test = self.scored[tested], self.test_labels[tested]
+        again = SideBySide([(half.scored[tested], half.labels) for half in self.refits], test)
         for target, metrics in measurable(one, self.labels, test, self.metrics):
             for metric in metrics:
                 found = measure(one, self.labels, test, target, metric)
                 if found is None:
                     continue
-                again = [measure(half.scored[tested], half.labels, test, target, metric) for half in self.refits]
                 yield {
                     "fit_on": self.fit_on,
                     "tested_on": tested,
@@ -159,7 +163,7 @@ class _Halves:
                     "target": target,
                     "metric": metric.title,
                     "sample": self.sample,
-                    **self._evidence(found, spread_of(found, again)),
+                    **self._evidence(found, spread_of(found, again.measure(target, metric))),
                 }
 
     def _evidence(self, found: Measured, training: Spread | None) -> dict[str, Any]:
@@ -183,5 +187,12 @@ def sample_of(labels: Labels, condition: Condition) -> str:
     """A hash of the training rows: which they are, what is true of them and what was drawn for them."""
     assert labels.row is not None, "the labels of a run say which rows they are of"
     order = np.argsort(labels.row)
-    drawn = [labels.targets[name] for name in (TRUTH, *condition.distractors) if name in labels.targets]
-    return hashlib.blake2b(np.stack([labels.row, *drawn])[:, order].tobytes(), digest_size=6).hexdigest()
+    drawn = []
+    for name in (TRUTH, *condition.distractors):
+        if name in labels.targets:
+            values = labels.targets[name]
+            # Of numbers, their bits.
+            drawn += (
+                [values] if values.ndim == 1 else list(np.ascontiguousarray(values.T).view(np.int32).astype(np.int64))
+            )
+    return hashlib.blake2b(np.stack([labels.row, *drawn])[:, order].tobytes(), digest_size=4).hexdigest()

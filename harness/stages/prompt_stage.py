@@ -12,10 +12,10 @@ from harness.contracts import PromptTable
 from harness.contracts.subject import Subject
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
-from harness.prompts.contrast_pairs import build
+from harness.prompts.building import build
 from harness.prompts.encoding import longest_of
 from harness.prompts.stored_prompts import load_table, save_table, table_about
-from harness.spec import Condition, Spec
+from harness.spec import Condition, Spec, Stretch
 from harness.spec.plain import home_of, plain
 from harness.store import Artifact, content_key
 from harness.untrusted import worker
@@ -44,7 +44,7 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
         from harness.prompts.examples import data_set, fingerprint
 
         condition, data, prompt = self.condition, self.condition.data, self.condition.prompt
-        distractors = self.spec.distractors_of(condition)
+        distractors, position = self.spec.distractors_of(condition), condition.activations.position
         return {
             "data": fingerprint(data, self.home) if data.source is not None else "",
             "data set": data_set(condition, self.home),
@@ -58,6 +58,8 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
                 [[name, plain(kind)] for name, kind in distractors.items()], condition.distractors
             ),
             "tokenizer": self.subject.tokenizer or "",
+            **({} if data.target is None else {"target": content_key(plain(data.target))}),
+            **({} if not isinstance(position, Stretch) else {"tokens to read": _tokens_key(position)}),
             **({} if prompt.shots is None else {"shots": f"{prompt.shots} {code_of(*PARTS['worked examples'])}"}),
         }
 
@@ -70,7 +72,7 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
     def make(self, run: Run, work: Work) -> PromptTable:
         distractors = self.spec.distractors_of(self.condition)
         subject = self.subject
-        if self.condition.own_rows is None:
+        if not self.condition.has_rows:
             # It imports while this process does.
             worker.ready("harness.untrusted.template", "harness.models.backend", "tokenizers")
         table = build(self.condition, distractors, self.home, subject.load_tokenizer(), subject.context)
@@ -86,6 +88,12 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
 
     def cost(self, run: Run) -> Cost:
         return Cost(rows=run.get(self).frame.height, where="cpu")
+
+
+def _tokens_key(stretch: Stretch) -> str:
+    """What of a stretch prompts depend on: its tokens and, where each is a row, which of them are."""
+    rows = [stretch.drop_last] if stretch.pool == "each" else []
+    return content_key(stretch.span, stretch.of, *rows)
 
 
 def prompts_asked(plan: Plan) -> Iterator[Prompts]:

@@ -7,19 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
+from harness.activations.layers import resolve
+from harness.activations.read_in_place import Imported
 from harness.activations.references import REFERENCES, reference_key
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS
 from harness.contracts import PromptTable
 from harness.contracts.subject import Subject
+from harness.errors import KeyFault
+from harness.execution.network_stage import Networks
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
+from harness.prompts.building import views_of
 from harness.spec import Activations, Condition
 from harness.spec.plain import plain
 from harness.stages.prompt_stage import Prompts
 from harness.stages.training_stage import Training
 from harness.store import Store, content_key
+from harness.subjects.imported import ImportedStates
+from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from harness.execution.record import Work
@@ -39,23 +46,35 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
     """As it is read; of a network that is still to be trained, all but what the training will make of it."""
     prompts: tuple[Prompts, ...]
     training: Training | None
+    network: Networks | None = None
+    """What trains the networks of a test bed."""
 
     @property
     def place(self) -> tuple[str, ...]:
         return tuple(condition.name for condition in self.conditions)
 
+    def condition(self, name: str) -> Condition:
+        """One of its conditions."""
+        return next(one for one in self.conditions if one.name == name)
+
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.prompts, *([] if self.training is None else [self.training]))
+        return (*self.prompts, *(one for one in (self.training, self.network) if one is not None))
 
     def made_from(self) -> Mapping[str, str]:
         prompts = {f"prompts of {one.condition.name}": one.key for one in self.prompts}
-        return read_from(self.conditions[0], self.subject, self.training) | prompts
+        first = read_from(self.conditions[0], self.subject, self.training)
+        others: dict[str, str] = {}
+        for condition in self.conditions[1:]:
+            own = read_from(condition, self.subject, self.training)
+            others |= {f"{name} of {condition.name}": value for name, value in own.items() if value != first[name]}
+        return first | others | prompts
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
         own = type(self)
-        return (own.make, own.save, Extracted, assist, *self.subject.code)
+        imported = (Imported,) if isinstance(self.subject, ImportedStates) else ()
+        return (own.make, own.save, Extracted, assist, *imported, *self.subject.code)
 
     @property
     def uses(self) -> Sequence[str]:
@@ -89,9 +108,11 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         return found.reason if 0 < found.stored < found.rows else ""
 
     def make(self, run: Run, work: Work) -> Extracted:
-        subject, activations, tables = self._read(run)
+        subject, wanted, tables = self._read(run)
+        if isinstance(subject, ImportedStates):
+            return Imported(subject, tables)
         if not run.leads:
-            return reading(subject, tables, activations, run.store)
+            return reading(subject, tables, wanted, run.store)
 
         def tell(done: int, total: int) -> None:
             work.total(total)
@@ -101,7 +122,7 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
             return run.share(self, orders)
 
         extracted = extract(
-            subject, tables, activations, run.store, tell, resources=run.resources,
+            subject, tables, wanted, run.store, tell, resources=run.resources,
             begin=None if run.team is None else begin,
         )  # fmt: skip
         work.counts |= {
@@ -114,10 +135,15 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
             run.reporter.say(remark)
         return extracted
 
-    def _read(self, run: Run) -> tuple[Subject, Activations, list[PromptTable]]:
+    def _read(self, run: Run) -> tuple[Subject, list[Activations], list[PromptTable]]:
         subjects = [run.conditions.subject(name) for name in self.place]
         # Trained for all of them, and known of each to be tested on nothing that it was taught.
-        return subjects[0], self.conditions[0].activations, [run.get(one) for one in self.prompts]
+        return subjects[0], self.wanted, [run.get(one) for one in self.prompts]
+
+    @property
+    def wanted(self) -> list[Activations]:
+        """What is read of each condition's prompts."""
+        return [condition.activations for condition in self.conditions]
 
     def save(self, made: Extracted, folder: Path) -> Mapping[str, Any]:
         return {"notes": list(made.notes)}
@@ -128,15 +154,27 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         notes = meta.get("notes") if meta else None
         return notes if isinstance(notes, list) else list(run.get(self).notes)
 
+    @property
+    def at_first(self) -> str:
+        return "loading the network, checking how to forward" if isinstance(self.subject, LanguageModel) else ""
+
     def assist(self, run: Run, job: SharedJob) -> None:
-        subject, activations, tables = self._read(run)
-        assist(subject, tables, activations, run.store, job, job.about["orders"], run.resources)
+        subject, wanted, tables = self._read(run)
+        assist(subject, tables, wanted, run.store, job, job.about["orders"], run.resources)
 
     def cost(self, run: Run) -> Cost:
         tables = [run.get(one) for one in self.prompts]
         rows = sum(table.frame.height for table in tables)
         subject = self.subject
-        found = plan_extraction(subject, tables, self.conditions[0].activations, run.store)
+        if isinstance(subject, ImportedStates):
+            layers = resolve(self.wanted[0].layers, subject.layers, only=subject.only_layers)
+            size = rows * len(layers) * subject.d_model * 4 / 2**20
+            return Cost(
+                rows=rows,
+                where="cpu",
+                note=f"{size:,.1f} MiB of states are read from {subject.name}, a layer at a time",
+            )
+        found = plan_extraction(subject, tables, self.wanted, run.store)
         todo = found.todo
         if todo is None or found.whole is None:
             return Cost(rows=rows, where="cpu", note="states given by the test bed")
@@ -162,21 +200,40 @@ def _unknown(sizes: Sequence[str]) -> str:
 
 
 def read_from(condition: Condition, subject: Subject, training: Training | None) -> dict[str, str]:
-    """The ingredients of states besides prompts and code. Conditions for which it is the same are forwarded together."""
+    """The ingredients of states besides prompts and code. Conditions for which it is the same but for token and site are forwarded together."""
+    position = condition.activations.position
     own = subject.ingredients() if training is None else training.base.ingredients() | {"elicited": training.key}
     return {
         **own,
         "layers": content_key(condition.activations.layers),
-        "token": condition.activations.token,
-        "site": condition.activations.site,
+        "token": position if isinstance(position, str) else content_key(plain(position)),
+        "site": condition.activations.site_name,
     }
 
 
-def states_read(plan: Plan, prompts: Mapping[str, Prompts], taught: Mapping[str, Training]) -> Iterator[States]:
-    """One stage for all conditions that read the same states of the same subject."""
+def states_read(
+    plan: Plan, prompts: Mapping[str, Prompts], taught: Mapping[str, Training], networks: Mapping[str, Networks]
+) -> Iterator[States]:
+    """One stage for all conditions that read the same layers of the same subject: whatever is read of a prompt, it is forwarded once."""
     groups: dict[str, list[Condition]] = {}
     for condition in plan.spec.conditions:
-        same = read_from(condition, plan.subjects[condition.name], taught.get(condition.name))
+        subject = plan.subjects[condition.name]
+        same = read_from(condition, subject, taught.get(condition.name))
+        same = {name: value for name, value in same.items() if name not in ("token", "site")}
+        # What a network says is asked of pairs only.
+        views = subject.views or views_of(condition, plan.folder)
+        same |= {"views": str(views)}
+        if (
+            views == 1
+            and isinstance(subject, LanguageModel)
+            and subject.says
+            and subject.card.stacks == "encoder-decoder"
+        ):
+            raise KeyFault(
+                f"conditions.{condition.name}.model.side",
+                f"{subject.name} reads a question with its encoder and an answer with its decoder, and a statement is neither; write model.side: "
+                "encoder, or let {{ answer }} stand in the template",
+            )
         groups.setdefault(content_key(same), []).append(condition)
     for together in groups.values():
         names = [condition.name for condition in together]
@@ -185,4 +242,5 @@ def states_read(plan: Plan, prompts: Mapping[str, Prompts], taught: Mapping[str,
             subject=plan.subjects[names[0]],
             prompts=tuple(prompts[name] for name in names),
             training=taught.get(names[0]),
+            network=networks.get(names[0]),
         )

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from harness.code.entries import kinds_of
+from harness.contracts import BINARY, Factor
 from harness.plan.stage import Stage
 from harness.prompts.pair_text import line_of
 from harness.report import found_nothing
 from harness.report.content import Example
 from harness.report.facts import data_facts, model_facts
+from harness.report.wording import listed
+from harness.scoring.said_and_true import Outcome, outcome_of
+from harness.scoring.score import comparable
 from harness.spec import Spec
 from harness.stages.fit_stages import Score
+from harness.stages.layer_stage import Layers
 from harness.stages.prompt_stage import Prompts
 from harness.stages.states_stage import States
 from harness.store import Artifact, content_key
@@ -37,6 +42,8 @@ class Summary(msgspec.Struct, frozen=True):
     """What linting the prompts found, and which fits found nothing, one sentence each."""
     example: Example | None = None
     """A test prompt of the first condition; None where the spec keeps no rows."""
+    outcomes: tuple[Outcome, ...] = ()
+    """What probes of classes, numbers or vectors say beside what is true."""
 
 
 class Summarised(Stage[Summary], frozen=True, kw_only=True):
@@ -49,6 +56,7 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
     """By condition; so are the states."""
     states: Mapping[str, States]
     scores: tuple[Score, ...]
+    layers: Layers
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -56,7 +64,7 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.prompts.values(), *dict.fromkeys(self.states.values()), *self.scores)
+        return (*self.prompts.values(), *dict.fromkeys(self.states.values()), *self.scores, self.layers)
 
     def made_from(self) -> Mapping[str, str]:
         states = {name: stage.key_of(name) for name, stage in self.states.items()}
@@ -73,29 +81,77 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
         return (*super().runs, *kinds_of(one.subject for one in self.states.values()))
 
     def make(self, run: Run, work: Work) -> Summary:
-        linted = [finding for one in self.prompts.values() for finding in run.get(one).findings]
         return Summary(
             facts=tuple(model_facts(run) + data_facts(run)),
-            findings=(*linted, *found_nothing.sentences(run.conditions.all_scored().values())),
+            findings=(
+                *self._linted(run),
+                *self._unscored(run),
+                *found_nothing.sentences(run.conditions.all_scored().values()),
+            ),
             example=self._example(run) if self.spec.rows else None,
+            outcomes=tuple(self._outcomes(run)),
         )
+
+    def _outcomes(self, run: Run) -> Iterator[Outcome]:
+        chosen = {(one.fit_on, one.probe): one.layer.layer for one in run.get(self.layers)}
+        for stage in self.scores:
+            fit_on, tested_on, probe = stage.place
+            scored, labels = run.conditions.scored(fit_on, tested_on, probe), run.conditions.labels(tested_on, "test")
+            factor = labels.factors.get(scored.target)
+            if factor is None or factor.target is BINARY:
+                continue
+            if not comparable(scored, run.conditions.labels(fit_on, "train"), labels, scored.target):
+                continue
+            true = labels.targets[factor.name]
+            found = outcome_of(stage.place, scored, chosen[fit_on, probe], true, factor)
+            if found is not None:
+                yield found
+
+    def _unscored(self, run: Run) -> Iterator[str]:
+        """Transfers between truths that are not the same, by the same names, each once: their scores are in no table."""
+        for fit_on, tested_on in self.spec.transfers():
+            learnt, tested = (run.conditions.table(name).factors[0] for name in (fit_on, tested_on))
+            if (learnt.kind, learnt.values) != (tested.kind, tested.values) and BINARY not in (
+                learnt.target,
+                tested.target,
+            ):
+                yield (
+                    f"What is fitted on {fit_on} has no score for the truth of {tested_on}, which is {_values(tested)} there and {_values(learnt)} "
+                    f"in {fit_on}; name the same `values` under data.target in both."
+                )
+
+    def _linted(self, run: Run) -> Iterator[str]:
+        """What is odd about the prompts, each once, with the conditions of which it is said if they are not all."""
+        conditions: dict[str, list[str]] = {}
+        for name, stage in self.prompts.items():
+            for finding in dict.fromkeys(run.get(stage).findings):
+                conditions.setdefault(finding, []).append(name)
+        for finding, names in conditions.items():
+            yield finding if len(names) == len(self.prompts) else f"In {listed(names)}: {finding}"
 
     def _example(self, run: Run) -> Example | None:
         """The first test prompt of the first condition with distractors, or of the first."""
         conditions = sorted(self.spec.conditions, key=lambda one: not one.distractors)
         table = run.get(self.prompts[conditions[0].name])
-        first, second = (table.frame.filter(answer=answer, split="test") for answer in (0, 1))
-        if first.is_empty():
+        views = [table.frame.filter(answer=view, split="test") for view in range(table.views)]
+        if views[0].is_empty():
             return None
-        said = {one.name: one.values[int(first[one.name][0])] for one in table.factors if one.values}
-        text = line_of(first["text"][0], second["text"][0], _ENDS)
-        return Example(conditions[0].name, text, said.pop("truth", ""), said)
+        row = views[0].row(0, named=True)
+        said = {
+            one.name: one.told(row[one.name]) for one in table.factors if one.name == "truth" or one.target is BINARY
+        }
+        text = line_of([view["text"][0] for view in views], _ENDS)
+        return Example(conditions[0].name, text, said.pop("truth", ""), said, table.views == 2)
 
     def save(self, made: Summary, folder: Path) -> Mapping[str, Any]:
         return {"summary": msgspec.to_builtins(made)}
 
     def load(self, artifact: Artifact) -> Summary:
         return msgspec.convert(artifact.meta["summary"], Summary)
+
+
+def _values(factor: Factor) -> str:
+    return f"{factor.target.words} ({', '.join(factor.values)})" if factor.values else factor.target.words
 
 
 def _named(states: States) -> list[str]:

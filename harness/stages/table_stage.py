@@ -33,9 +33,17 @@ class ScoreTables(msgspec.Struct, frozen=True):
     """None if no probe has restarts."""
     depth: pl.DataFrame | None
     """None if there are no layers."""
+    chances: pl.DataFrame | None
+    """None if an uninformed answer scores the same on all targets."""
 
 
-_COLUMNS = {"results": tables.RESULTS, "seeds": tables.SEEDS, "restarts": tables.RESTARTS, "depth": tables.DEPTH}
+_COLUMNS = {
+    "results": tables.RESULTS,
+    "seeds": tables.SEEDS,
+    "restarts": tables.RESTARTS,
+    "depth": tables.DEPTH,
+    "chances": tables.CHANCES,
+}
 
 
 class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
@@ -73,6 +81,7 @@ class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
             seeds=tables.seeds_table(scores),
             restarts=tables.restarts_table(scored.values(), labels),
             depth=tables.depth_table(scores),
+            chances=tables.chances_table(self.spec.metrics[0], labels) if self.spec.metrics else None,
         )
 
     def save(self, made: ScoreTables, folder: Path) -> Mapping[str, Any]:
@@ -81,4 +90,4 @@ class Tables(Stage[ScoreTables], frozen=True, kw_only=True):
 
     def load(self, artifact: Artifact) -> ScoreTables:
         found = reading.load_frames(artifact, {name: _COLUMNS[name] for name in artifact.meta["tables"]})
-        return ScoreTables(found["results"], found["seeds"], found.get("restarts"), found.get("depth"))
+        return ScoreTables(**{name: found.get(name) for name in _COLUMNS})  # type: ignore[arg-type]

@@ -69,7 +69,7 @@ class Training(Stage[LanguageModel], frozen=True, kw_only=True):
 
     def questions(self, run: Run) -> list[Question]:
         """The questions that the network may be taught. Raises DataError where its rows have no such labels."""
-        right = run.conditions.labels(self.on, "train").targets
+        right = run.conditions.labels(self.on, "train").binary
         if self.elicit.target not in right:
             raise DataError(
                 f'elicit.target: {self.on} has no "{self.elicit.target}"; it has {", ".join(sorted(right))}'

@@ -19,6 +19,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.store import last_runs, leases
 from harness.store.store import FORMAT, Store, description, format_of
+from harness.untrusted.text import line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 DRAFT_AGE_S = 24 * 3600.0
 """Drafts (NAME~…) of killed runs are removed after a day; a younger one may be in the making."""
 
+_LATEST = 2.0**36
+"""Seconds since the epoch, in a thousand years: what claims to be younger says nothing."""
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _NOT_ARTIFACTS = {last_runs.FOLDER, leases.FOLDER}
 
@@ -78,7 +81,7 @@ def entries(store: Store) -> Iterator[Entry]:
                 kind=kind,
                 key=key,
                 bytes=_size(place),
-                made=about.get("made") if isinstance(about.get("made"), int | float) else None,
+                made=about.get("made"),
                 used=used,
                 format=about.get("format"),
                 used_by=tuple(run.name for run in runs if run.refers_to(name)),
@@ -199,7 +202,11 @@ def _description(store: Store, kind: str, key: str) -> dict[str, Any]:
     except OSError:
         return {}
     number = format_of(raw)
-    return {} if number is None else {"made": json.loads(raw).get("made"), "format": number}
+    if number is None:
+        return {}
+    made = json.loads(raw).get("made")
+    # A stranger's may be any number, of any size.
+    return {"made": made if isinstance(made, float) and 0 < made < _LATEST else None, "format": number}
 
 
 def _size(place: Path) -> int:
@@ -220,7 +227,7 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(line(title)), title_justify="left")
     for name in columns:
         table.add_column(name, justify="right" if name in ("artifacts", "MiB") else "left", overflow="fold")
     return table
@@ -237,7 +244,8 @@ def _row(table: Table, title: str, found: list[Entry]) -> None:
 def _add(table: Table, *cells: str) -> None:
     from rich.text import Text
 
-    table.add_row(*map(Text, cells))
+    # Whatever lies in a store is shown by its name, and a stranger may have made it.
+    table.add_row(*(Text(line(cell)) for cell in cells))
 
 
 def _mib(count: int) -> str:

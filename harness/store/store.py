@@ -35,6 +35,8 @@ from harness.untrusted.paths import is_plain
 FORMAT = 2
 """Raised when the layout changes; artifacts of another format are not read but made again. 2 put the seal into meta.json."""
 
+_MOST_FORMATS = 1_000_000
+
 LARGEST_META = 16 * 2**20
 """A larger description is none of ours: the longest lists the rows of a shard, a few hundred."""
 
@@ -295,7 +297,8 @@ def format_of(raw: bytes) -> int | None:
     """The format that a description claims, whatever it is worth."""
     content = _json(raw)
     found = content.get("format") if isinstance(content, dict) and isinstance(content.get("files"), dict) else None
-    return found if isinstance(found, int) else None
+    # Of thousands of digits, too, there are whole numbers.
+    return found if type(found) is int and 0 < found < _MOST_FORMATS else None
 
 
 def _json(raw: bytes) -> Any:

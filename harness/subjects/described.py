@@ -9,10 +9,14 @@ import msgspec
 
 from harness.assets.bed_folder import find_bed
 from harness.contracts.subject import Subject
+from harness.imported.states_card import open_folder
 from harness.models.card import ModelCard, Progress, describe
-from harness.spec import Condition, Model
+from harness.networks.trained_bed import TrainedBed
+from harness.spec import Condition, Model, StatesFolder
 from harness.subjects.formula import Formula
+from harness.subjects.imported import ImportedStates
 from harness.subjects.language_model import LanguageModel
+from harness.subjects.small_networks import SmallNetworks
 
 
 def subject_of(condition: Condition, folder: Path, bring: bool = True, progress: Progress | None = None) -> Subject:
@@ -21,8 +25,10 @@ def subject_of(condition: Condition, folder: Path, bring: bool = True, progress:
     Raises UsageError for a model that cannot be found, or cannot be used as it is.
     """
     model = condition.model
+    if isinstance(model, StatesFolder):
+        return ImportedStates(open_folder(model.states, folder))
     if not isinstance(model, Model):
-        return Formula(model)
+        return SmallNetworks(model) if isinstance(model, TrainedBed) else Formula(model)
     bed = condition.bed
     if bed is None:
         return LanguageModel(describe(model, folder, bring=bring, progress=progress))

@@ -18,7 +18,7 @@ class LanguageModel(Subject, frozen=True):
     bed: str | None = None
     """Name of the test bed that it comes from, if it does."""
 
-    positions: ClassVar[tuple[str, ...]] = ("last", "answer", "mean")
+    positions: ClassVar[tuple[str, ...]] = ("last", "answer", "mean", "max", "stretch")
 
     def with_card(self, card: ModelCard) -> LanguageModel:
         """The same one trained further, known by another card."""

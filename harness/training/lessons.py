@@ -15,7 +15,7 @@ from harness.contracts.network_bed import FromScratch, NetworkBed, Recipe
 from harness.errors import HarnessError
 from harness.models.card import ModelCard
 from harness.models.tokenizer import load_tokenizer
-from harness.prompts.contrast_pairs import build
+from harness.prompts.building import build
 from harness.spec import Activations, Condition, Data, Model, Prompt
 
 

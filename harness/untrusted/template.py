@@ -23,7 +23,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import LoopContext, Macro
 
 from harness.errors import DataError, did_you_mean
-from harness.untrusted import worker
+from harness.untrusted import spans, worker
 from harness.untrusted.control_tokens import ControlTokens
 from harness.untrusted.jinja import (
     AT_ONCE,
@@ -63,7 +63,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """A prompt, and the characters of the answer in it, end exclusive."""
+    """A prompt, and the characters of the answer in it, end exclusive; of a statement, those of all of it."""
 
     text: str
     start: int
@@ -71,11 +71,11 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 class Wanted(NamedTuple):
-    """What one contrast pair is rendered from."""
+    """What one contrast pair or statement is rendered from."""
 
     fields: Mapping[str, Any]
     choices: Sequence[str]
-    """What the answer is in each of the two."""
+    """What the answer is in each of the two; for a statement, nothing."""
     example: str = ""
 
 
@@ -97,9 +97,17 @@ class Template:
             # Blocks or brackets that are nested deeper than Python compiles, numbers of thousands of digits.
             remedy = "" if isinstance(error, SecurityError) else "; write it more simply"
             raise DataError(f"{self._place()}: {error}{remedy}") from error
-        if not self._compiled.takes & {"answer", "answer_number"}:
-            raise DataError(f"{self._place()}: the answer is nowhere in it; add {{{{ answer }}}} where it belongs")
         self._source = source
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """Names of its spans. Their marks stand in what it makes: see `harness.untrusted.spans`."""
+        return spans.names_of(self._source)
+
+    @property
+    def views(self) -> int:
+        """Prompts that it makes of an example: a contrast pair where it shows the answer, else a statement."""
+        return 2 if self._compiled.takes & {"answer", "answer_number"} else 1
 
     @cached_property
     def _template(self) -> jinja2.Template:
@@ -107,17 +115,17 @@ class Template:
 
     def pair(
         self, fields: Mapping[str, Any], choices: Sequence[str], label_names: Sequence[str], example: str = ""
-    ) -> tuple[Rendered, Rendered]:
-        """The contrast pair: the example with each of the two choices. Raises DataError."""
+    ) -> tuple[Rendered, ...]:
+        """The contrast pair, the example with each of the two choices, or the statement. Raises DataError."""
         return self.pairs([Wanted(fields, choices, example)], label_names)[0]
 
-    def pairs(self, wanted: Sequence[Wanted], label_names: Sequence[str]) -> list[tuple[Rendered, Rendered]]:
-        """Contrast pairs of some examples, rendered in the worker. Raises DataError."""
+    def pairs(self, wanted: Sequence[Wanted], label_names: Sequence[str]) -> list[tuple[Rendered, ...]]:
+        """Contrast pairs, or statements, of some examples, rendered in the worker. Raises DataError."""
         found = []
         budget = budget_of(len(wanted))
         for start in range(0, len(wanted), AT_ONCE):
             found += worker.call(
-                list[tuple[Rendered, Rendered]],
+                list[tuple[Rendered, ...]],
                 rendered,
                 (self.name, self._source, self._control),
                 list(wanted[start : start + AT_ONCE]),
@@ -131,8 +139,8 @@ class Template:
 
     def rendered(
         self, fields: Mapping[str, Any], choices: Sequence[str], label_names: Sequence[str], example: str
-    ) -> tuple[Rendered, Rendered]:
-        """A contrast pair, rendered in this process. Raises DataError."""
+    ) -> tuple[Rendered, ...]:
+        """A contrast pair or statement, rendered in this process. Raises DataError."""
         # An empty cell is as good as missing; printed, it would read "None".
         given = {name: value for name, value in fields.items() if value is not None}
         given |= {"choices": tuple(choices), "label_names": tuple(label_names)}
@@ -144,6 +152,15 @@ class Template:
                 + f": the text has the private-use character U+{ord(OWN):04X}, which marks the template's own control "
                 "tokens here; take it out of the data"
             )
+        if any(spans.MARKS.search(value) for value in texts_given if isinstance(value, str)):
+            raise DataError(
+                f"{self._place()}"
+                + (f', example "{example}"' if example else "")
+                + ": the text has a private-use character that marks spans here; take it out of the data"
+            )
+        if self.views == 1:
+            text = self._render(given, fields, example)
+            return (Rendered(text, 0, len(text)),)
         marks = self._marks(texts_given)
         texts = []
         for index, choice in enumerate(choices):
@@ -211,8 +228,8 @@ class Template:
 
 def rendered(
     template: tuple[str, str, tuple[str, ...]], wanted: Sequence[Wanted], label_names: Sequence[str]
-) -> list[tuple[Rendered, Rendered]]:
-    """What the worker does: contrast pairs of the template of that name, source and control tokens. Raises DataError."""
+) -> list[tuple[Rendered, ...]]:
+    """What the worker does: contrast pairs or statements of the template of that name, source and control tokens. Raises DataError."""
     made = _made(*template)
     return [made.rendered(one.fields, one.choices, label_names, one.example) for one in wanted]
 
@@ -311,8 +328,8 @@ class _Sandbox(Sandbox):
         self.globals.clear()
         self.filters = {name: function for name, function in self.filters.items() if name in FILTERS}
 
-    def parse(self, *args: Any, **kwargs: Any) -> nodes.Template:
-        tree = super().parse(*args, **kwargs)
+    def parse(self, source: str, *args: Any, **kwargs: Any) -> nodes.Template:
+        tree = super().parse(spans.marked(source), *args, **kwargs)
         for output in tree.find_all(nodes.Output):
             for node in output.nodes:
                 self._mark(node)

@@ -17,6 +17,7 @@ _ESCAPES = re.compile(
     r"|\x9b[0-?]*[ -/]*[@-~]"
 )
 _BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNSAFE_IN_JSON = re.compile(f"[\x7f-\x9f{''.join(sorted(_BIDIRECTIONAL))}]")
 _ELLIPSIS = "…"
 
 
@@ -41,6 +42,11 @@ def printable(text: str) -> str:
     if text.replace("\n", "").isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def printable_json(content: str) -> str:
+    """JSON in which what would steer the terminal, and JSON itself lets stand, is written as an escape; it says the same."""
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", content)
 
 
 def markdown(text: str) -> str:

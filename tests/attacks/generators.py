@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -431,6 +433,61 @@ def report(chance: random.Random, scene: Scene) -> Attack:
     return chance.choice((["report", "r"], ["report", "r"], ["diff", "r", "r"], ["compare", "r"]))
 
 
+def table(chance: random.Random, scene: Scene) -> Attack:
+    """Any column of any table beside a report, with anything in it."""
+    import polars as pl
+
+    folder = scene.inside / "r"
+    shutil.copytree(honest(scene) / "reports" / "x", folder)
+    path = chance.choice((folder / "rows.parquet", *sorted(folder.glob("*.parquet"))))
+    frame = pl.read_parquet(path)
+    values = (
+        *(None, "", 7, -1, 10**18, 0.5, 1e308, float("inf"), float("nan"), True, b"\xff", "x" * 9_999, chance.choice(STRANGE)),
+        *(pl.concat_list(pl.lit(1)), pl.struct(pl.lit("x").alias("x")), pl.lit([]), pl.lit("x" * 99).cast(pl.Categorical)),
+    )  # fmt: skip
+    value = chance.choice(values)
+    name = chance.choice((*frame.columns, *frame.columns, f"factor_{chance.choice(STRANGE)}", chance.choice(STRANGE)))
+    how = chance.randrange(4)
+    if how < 3:
+        frame = frame.with_columns((value if isinstance(value, pl.Expr) else pl.lit(value)).alias(name))
+    elif chance.random() < 0.5 and frame.height:
+        frame = pl.concat([frame] * (chance.choice((2, 99_999, 1_100_000)) // frame.height + 1))
+    else:
+        frame = frame.with_columns(pl.lit("x").alias(f"factor_{n}") for n in range(chance.choice((99, 3_000))))
+    frame.write_parquet(path)
+    shown = (["rows", "r"], ["rows", "r", "--json"], ["rows", "r", "--wrong", "--sort", "score"])
+    return chance.choice((*shown, ["report", "r"], ["diff", "r", "r"], ["report", "--all", "--out", "."]))
+
+
+def repository(chance: random.Random, scene: Scene) -> Attack:
+    """Anything in the place of a file that `init --ci` reads or writes, or that `run --since` asks git about."""
+    subprocess.run(["git", "init", "-q", str(scene.inside)], check=True, capture_output=True)
+    scene.write("x.yaml", PLANTED)
+    names = (".gitattributes", ".github", ".githooks", ".githooks/pre-commit", "spec.schema.json", "pyproject.toml")
+    path = scene.inside / chance.choice((*names, ".github/workflows", "y.yaml", "z/y.yaml", ".git/info/attributes"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    how = chance.randrange(5)
+    if how == 0:
+        path.symlink_to(
+            chance.choice((scene.outside, scene.outside / "secret.yaml", scene.outside / "new", "/dev/zero"))
+        )
+    elif how == 1:
+        os.mkfifo(path)
+    elif how == 2:
+        path.mkdir()
+    else:
+        path.write_bytes(
+            chance.choice(
+                (b"\xff", b"[" * 99_999, PLANTED.encode(), *(one.encode("utf-8", "replace") for one in STRANGE))
+            )
+        )
+        if chance.random() < 0.3:
+            os.truncate(path, 10**10)
+    if chance.random() < 0.7:
+        return ["init", "--ci", *chance.choice(([], ["--install", "elk-harness"]))]
+    return ["run", f"--since={chance.choice(PATHS)}".replace("\0", ""), "x.yaml", "--no-page", "-q"]
+
+
 def store(chance: random.Random, scene: Scene) -> Attack:
     import msgspec
 
@@ -475,5 +532,7 @@ GENERATORS: dict[str, Callable[[random.Random, Scene], Attack]] = {
     "model": model,
     "name": name,
     "report": report,
+    "table": table,
+    "repository": repository,
     "store": store,
 }

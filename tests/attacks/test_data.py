@@ -36,11 +36,15 @@ def data(name: str, content: str | bytes | None = None, link: str | None = None)
     return prepare
 
 
-def dataset(card: str = "", link: str | None = None, name: str = "README.md") -> Callable[[Scene], Sequence[str]]:
+def dataset(
+    card: str = "", link: str | None = None, name: str = "README.md", files: int = 0
+) -> Callable[[Scene], Sequence[str]]:
     def prepare(scene: Scene) -> Sequence[str]:
         scene.write("set/train.csv", "text,label\nred,0\nblue,1\n" * 40)
         if card:
             scene.write(f"set/{name}", card)
+        for number in range(files):
+            (scene.inside / "set" / f"{number}.csv").touch()
         if link is not None:
             (scene.inside / "set" / "test.csv").symlink_to(link)
         text = TEXT.replace("MODEL", "model").replace("file: colours.csv", "hub: set").replace("colour", "text")
@@ -210,6 +214,7 @@ DATA: list[Attack] = [
     ("an escape in a line of JSON", data("x.jsonl", '{"text": "a", "label": "\\u001b[2J"}\n'), "\\x1b[2J"),
     ("a line of JSON in brackets", data("x.jsonl", "[" * 100_000 + "\n"), "x.jsonl"),
     ("ten million characters in a cell", data("x.csv", "text,label\n" + "x" * 10_000_000 + ",1\n"), "longer than"),
+    ("files by the thousand", dataset(files=5_000), "more than 5,000 files"),
     ("a link in a data set", dataset(link="../../outside/secret.csv"), "is a link out of the folder"),
     ("a card that climbs", dataset(card("../../outside/secret.csv")), "not in the folder"),
     ("a card with an absolute path", dataset(card("/etc/passwd")), "not in the folder"),

@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from harness.report import read
+from harness.page import report_index
+from harness.report.folder import COMMITTED
 from tests.attacks.scene import Scene
 from tests.attacks.table import PLANTED, Attack, names, refused, soon
 from tests.test_diff import CHECKS_HEAD, FAILED, RESULTS_HEAD, make
@@ -110,7 +111,7 @@ REPORTS: list[Attack] = [
 
 @pytest.mark.parametrize("attack", REPORTS, ids=names(REPORTS))
 def test_reports_from_strangers(scene: Scene, attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "MOST_ROWS", 10_000)
+    monkeypatch.setattr("harness.report.read.MOST_COMPARED", 10_000)
     refused(scene, attack)
 
 
@@ -242,6 +243,78 @@ def test_classes_by_the_hundred_thousand_are_shown(scene: Scene, written: Path) 
         said = scene.run("report", "r")
     scene.assert_unharmed(said)
     assert said.code == 0 or "takes more than" in said.err, said.err
+
+
+LIVE = "\x1b]0;owned\x07\x9b31m\u202e"
+
+ROWS: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = [
+    *(
+        (f"a column of {what}", lambda rows, value=value: rows.with_columns(probe=value), "r/rows.parquet: ")
+        for what, value in (("numbers", pl.lit(7)), ("lists", pl.concat_list(pl.lit("a"))), ("bytes", pl.lit(b"\xff")))
+    ),
+    ("a factor of numbers", lambda rows: rows.with_columns(factor_truth=pl.lit(1.0)), "the column factor_truth holds"),
+    ("scores of text", lambda rows: rows.with_columns(score=pl.lit("\x1b[2J")), "the column score holds"),
+    ("rows of no example", lambda rows: rows.with_columns(example=pl.lit(None, pl.String)), "is empty in some rows"),
+    ("columns by the thousand", lambda rows: rows.with_columns(**{f"factor_{n}": pl.lit("x") for n in range(2000)}), "columns"),
+    ("a text a million times", lambda rows: pl.concat([rows[:1]] * 1000).with_columns(text=pl.lit("x" * 1_000_000)), "r/rows.parquet: "),
+    ("numbers that are none", lambda rows: rows.with_columns(score=pl.lit(None, pl.Float64), right=pl.lit(None, pl.Float64)), ""),
+    ("numbers without end", lambda rows: rows.with_columns(pl.lit(math.inf).alias(name) for name in ("score", "right", "confidence")), ""),
+    ("texts that steer", lambda rows: rows.with_columns(pl.lit(LIVE).alias(name) for name in ("text", "probe", "example")), ""),
+    ("a factor that steers", lambda rows: rows.with_columns(pl.lit(LIVE).alias(f"factor_{LIVE}")), ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ROWS, ids=[one[0] for one in ROWS])
+def test_rows_of_strangers_reports(
+    scene: Scene, written: Path, kind: tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]
+) -> None:
+    """They are shown, or refused with the place."""
+    _, change, says = kind
+    shutil.copytree(written, scene.inside / "r")
+    change(pl.read_parquet(written / "rows.parquet")).write_parquet(scene.inside / "r" / "rows.parquet")
+    for options in [()] if says else [(), ("--json",), ("--wrong", "--sort", "score", "-n", "3")]:
+        with soon():
+            said = scene.run("rows", "r", *options)
+        scene.assert_unharmed(said)
+        assert said.code == (2 if says else 0), said.err
+        assert says in said.err
+        assert says or said.out
+
+
+def test_an_index_is_not_larger_than_people_can_open(
+    scene: Scene, written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit is left out, with a sentence, and so is what takes too much to read. The control: without the limit, it fits."""
+    for name in "abcd":
+        shutil.copytree(written, scene.inside / "reports" / name)
+    dict(PAGES)["names times names times names"](scene.inside / "reports" / "a")
+    said = scene.run("report", "--all")
+    assert said.out.count("left out: ") == 1 and "over 3 reports" in said.out
+    one = len(report_index.entry({name: (written / name).read_bytes() for name in COMMITTED}, "b", "b"))
+    monkeypatch.setattr(report_index, "_MOST_BYTES", 2 * one + 10)
+    said = scene.run("report", "--all")
+    scene.assert_unharmed(said)
+    assert said.out.count("left out: ") == 2 and "would make the index larger" in said.out
+    assert "over 2 reports" in said.out
+
+
+def test_an_index_does_not_try_hostile_reports_one_by_one_for_ever(
+    scene: Scene, written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has more rows than a report of ours, which is seen before they are looked at; together they may take no longer than one."""
+    for name in "abc":
+        shutil.copytree(written, folder := scene.inside / "reports" / name)
+        head, first, *_ = (folder / "results.csv").read_text().splitlines()
+        (folder / "results.csv").write_text("\n".join([head, *[first] * 100_001]) + "\n")
+    with soon():
+        said = scene.run("report", "--all")
+    scene.assert_unharmed(said)
+    assert said.code == 2 and "more than 100,000 rows" in said.err
+    shutil.copytree(written, scene.inside / "reports" / "d")
+    assert "over 1 report" in scene.run("report", "--all").out
+    monkeypatch.setattr(report_index, "_MOST_IN_VAIN_S", 0.0)
+    said = scene.run("report", "--all")
+    assert said.code == 2 and "finding that out takes too long" in said.err
 
 
 @pytest.mark.parametrize("name", ["results.csv", "checks.csv", "seeds.parquet", "geometry.parquet", "states.parquet"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -178,6 +179,40 @@ def test_stores_from_strangers(
     for name in ("results.csv", "checks.csv", "seeds.parquet"):
         new = scene.inside / "reports" / "x" / name
         assert new.read_bytes() == (honest / "reports" / "x" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "made", [10**400, 1e308, -1e308, math.nan, "\x1b[2J", True, None], ids=lambda made: str(made)[:9]
+)
+@pytest.mark.parametrize("name", ["made", "format"])
+def test_ages_and_formats_of_strangers_artifacts(scene: Scene, honest: Path, name: str, made: object) -> None:
+    """Any number may stand there, and the table of artifacts is one that people can read."""
+    root = stored(scene, honest)
+    for folder in sorted(path.parent for path in root.glob("*/*/meta.json")):
+        resealed(folder, lambda meta: meta.update({name: made}))
+    for arguments in (("store", "ls"), ("store", "ls", "report"), ("store", "ls", "--json"), ("store", "prune")):
+        said = scene.run(*arguments)
+        scene.assert_unharmed(said)
+        assert said.code == 0, said.err
+        assert max(map(len, said.out.splitlines())) < 300
+    json.loads(scene.run("store", "ls", "--json").out)
+
+
+def test_names_of_strangers_artifacts_steer_no_terminal(scene: Scene, honest: Path) -> None:
+    root = stored(scene, honest)
+    for kind in ("report", "\x1b]0;mine\x07\x1b[31m\u202e"):
+        (root / kind / "\x1b[2J\x9b\u2066").mkdir(parents=True)
+    for arguments in (
+        ("ls",),
+        ("ls", "report"),
+        ("ls", "--json"),
+        ("verify",),
+        ("prune", "--dry-run"),
+        ("ls", "\x1b[2J"),
+    ):
+        said = scene.run("store", *arguments)
+        scene.assert_unharmed(said)
+        assert said.code in (0, 1) or (said.code == 2 and "the store has no" in said.err)
 
 
 NOTES: list[tuple[str, Callable[[Path], Any]]] = [

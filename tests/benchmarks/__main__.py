@@ -9,17 +9,33 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from tests.benchmarks import ccs, commands, extraction, gpu, growth, logistic, out_of_core
+from tests.benchmarks import (
+    ccs,
+    commands,
+    extraction,
+    gpu,
+    growth,
+    imported,
+    logistic,
+    multinomial,
+    out_of_core,
+    positions,
+    small_networks,
+)
 from tests.benchmarks.table import Line, markdown, show
 
 PARTS: dict[str, tuple[str, Callable[[], Iterator[Line]]]] = {
     "extraction": ("Extraction", extraction.lines),
     "ccs": ("Contrast-consistent search", ccs.lines),
     "logistic": ("Logistic regression", logistic.lines),
+    "multinomial": ("Classes", multinomial.lines),
+    "positions": ("Positions and sites", positions.lines),
+    "imported": ("Imported states", imported.lines),
     "runs": ("Whole runs", commands.runs),
     "startup": ("Start-up", commands.start_up),
     "growth": ("Growth", growth.lines),
     "out_of_core": ("Out of core", out_of_core.lines),
+    "networks": ("Small networks", small_networks.lines),
     "gpu": ("GPU", gpu.lines),
 }
 

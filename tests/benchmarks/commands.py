@@ -40,9 +40,9 @@ def runs() -> Iterator[Line]:
             manifest = json.loads((folder / "banana-shed" / "manifest.json").read_text())
             # A run that computes nothing leaves the manifest of the run before.
             stages, (*_, newest) = manifest["stages"], manifest["runs"]
-            made = 0 if newest["id"] == before else sum(not stage["cached"] for stage in stages)
+            made = 0 if newest["id"] == before else sum(stage["stages"] for stage in stages if not stage["cached"])
             before = newest["id"]
-            title = f"`harness run {SPEC}` {what}: {made} of {len(stages)} stages made, {taken.cpu_s:.2f} s of processor time"
+            title = f"`harness run {SPEC}` {what}: {made} of {manifest['counts']['stages']} stages made, {taken.cpu_s:.2f} s of processor time"
             yield at_most(title, taken.wall_s, limit, "s")
             spent: Counter[str] = Counter()
             for stage in (one for one in stages if one["run"] == newest["id"]):

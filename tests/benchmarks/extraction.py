@@ -12,8 +12,9 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from harness.activations.extract import extract, plan_extraction
+from harness.activations.extract import Extracted, extract, plan_extraction
 from harness.activations.forwarding import ModelForwarding
+from harness.activations.rows import Wanted
 from harness.activations.selfcheck import Verdict
 from harness.contracts import PromptTable
 from harness.models.card import ModelCard
@@ -65,11 +66,20 @@ class Ours:
 
     def __call__(self, tables: Sequence[PromptTable]) -> list[Tensor]:
         """States of every pair of each table, (layer, pair, answer, d_model)."""
-        with _store() as store, patch("harness.models.load.load", lambda _: self.network):
-            found = extract(LanguageModel(self.card), tables, Activations(), store)
+        with self._forwarded(tables, Activations()) as found:
             numbers = [table.frame["pair"].unique().sort().to_numpy() for table in tables]
             layers = range(self.card.layers)
             return [found.pairs(table, of, layers).states for table, of in zip(tables, numbers, strict=True)]
+
+    def forward(self, tables: Sequence[PromptTable], wanted: Sequence[Activations]) -> None:
+        """Reads what is wanted of each table, and stores it."""
+        with self._forwarded(tables, wanted):
+            pass
+
+    @contextmanager
+    def _forwarded(self, tables: Sequence[PromptTable], wanted: Wanted) -> Iterator[Extracted]:
+        with _store() as store, patch("harness.models.load.load", lambda _: self.network):
+            yield extract(LanguageModel(self.card), tables, wanted, store)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from harness import language
 from harness.contracts import Normalisation, Pairs, PromptTable, kind
 from harness.models.card import ModelCard, describe
 from harness.models.tokenizer import load_tokenizer
-from harness.prompts import contrast_pairs
+from harness.prompts import building
 from harness.spec import Model, Spec
 from harness.store import Store
 from harness.subjects.language_model import LanguageModel
@@ -40,7 +40,7 @@ def card(precision: str = "fast") -> ModelCard:
 def table(limit: int, condition: str = "plain", path: Path = SPEC) -> PromptTable:
     """The prompts of a condition."""
     chosen = spec(limit, path)
-    return contrast_pairs.build(
+    return building.build(
         chosen.condition(condition), chosen.distractors, path.parent, load_tokenizer(card()), card().context
     )
 

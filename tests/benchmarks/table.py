@@ -43,6 +43,13 @@ def versus(what: str, ours: Taken, plain: Taken, at_least: float | None = None, 
     )
 
 
+def costs(what: str, ours: Taken, plain: Taken, at_most: float) -> Line:
+    """How many times as long ours may take: it does more."""
+    ratio = ours.wall_s / plain.wall_s
+    shown = f"{ratio:.3g}×", f"{ours.cpu_s / plain.cpu_s:.3g}×"
+    return Line(what, seconds(ours.wall_s), seconds(plain.wall_s), *shown, f"≤ {at_most:g}×", ratio <= at_most)
+
+
 def at_most(what: str, value: float, limit: float | None, unit: str = "") -> Line:
     """A figure of ours alone."""
     shown = seconds(value) if unit == "s" else f"{value:.3g}{unit}"

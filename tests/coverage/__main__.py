@@ -1,4 +1,4 @@
-"""Simulates how often intervals cover and how often checks pass: `python -m tests.coverage`, or with some of rows, seeds,
+"""Simulates how often intervals cover and how often checks pass: `python -m tests.coverage`, or with some of rows, targets, seeds,
 procedure, looks, checks named; `--check NAME` for one check. With `--write`, the tables of specs/INTERVALS.md and what
 `harness list checks NAME` says are made anew.
 """
@@ -18,11 +18,13 @@ from tests.coverage import procedure
 from tests.coverage.cases import CASES
 from tests.coverage.intervals import SHAPES, VALUES, Coverage, of_rows, of_seeds
 from tests.coverage.rates import rates, runs_of
+from tests.coverage.targets import CORRELATIONS, covered
+from tests.coverage.targets import SHAPES as SHAPES_OF_TARGETS
 
 HOUSE = Path(__file__).parents[2]
 PAGE = HOUSE / "specs" / "INTERVALS.md"
 RATES = HOUSE / "harness" / "checks" / "error_rates.csv"
-PARTS = ("rows", "seeds", "procedure", "looks", "checks")
+PARTS = ("rows", "targets", "seeds", "procedure", "looks", "checks")
 
 
 def main() -> None:
@@ -41,6 +43,8 @@ def main() -> None:
         start = time.monotonic()
         if part == "rows":
             lines = list(_rows(given.trials, given.processes))
+        elif part == "targets":
+            lines = list(_targets(given.trials, given.processes))
         elif part == "seeds":
             lines = list(_seeds(of_seeds(given.trials)))
         elif part == "procedure":
@@ -80,10 +84,32 @@ def _rows(trials: int, processes: int) -> Iterator[str]:
                     if (one.statistic, one.rows, one.size, one.truth) == (statistic, rows, size, value)
                     and not math.isnan(one.width)
                 ]
-                low, high = round(min(own)), round(max(own))
-                cells.append(f"{low}" if low == high else f"{low}–{high}")
+                cells.append(_span(own))
             groups = "" if size == 1 else f" in groups of {size}"
             yield f"| {statistic}, {rows} rows{groups} | {' | '.join(cells)} |"
+
+
+def _targets(trials: int, processes: int) -> Iterator[str]:
+    cases = [(*shape, rho) for shape in SHAPES_OF_TARGETS for rho in (CORRELATIONS if shape[1] > 1 else (0.0,))]
+    with ProcessPoolExecutor(processes) as pool:
+        found = dict(zip(cases, pool.map(covered, [trials] * len(cases), *zip(*cases, strict=True)), strict=True))
+    heads = [f"{rows} rows" + (f" in groups of {size}" if size > 1 else "") for rows, size in SHAPES_OF_TARGETS]
+    yield f"| nominal 95 % is, in % | {' | '.join(heads)} |"
+    yield "| --- |" + " --- |" * len(heads)
+    for statistic in found[cases[0]]:
+        cells = [
+            _span([100 * share[statistic] for case, share in found.items() if case[:2] == shape])
+            for shape in SHAPES_OF_TARGETS
+        ]
+        yield f"| {statistic} | {' | '.join(cells)} |"
+
+
+def _span(shares: list[float]) -> str:
+    """The lowest and the highest; where there is no interval, why."""
+    if all(math.isnan(share) for share in shares):
+        return "too few"
+    low, high = round(min(shares)), round(max(shares))
+    return f"{low}" if low == high else f"{low}–{high}"
 
 
 def _seeds(found: Iterable[Coverage]) -> Iterator[str]:

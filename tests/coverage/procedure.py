@@ -22,7 +22,7 @@ from harness.maths.estimate import Estimate, over_seeds
 from harness.metrics.accuracy import Accuracy
 from harness.metrics.auroc import Auroc
 from harness.report.intervals import Score, apart, reach
-from harness.scoring.score import TRUTH, Labels, measure
+from harness.scoring.score import TRUTH, Labels, SideBySide, measure
 
 PROBES = ("mean_difference", "logistic_regression", "crc_tpc", "lda", "kmeans", "ccs")
 COSTLY = ("ccs",)
@@ -80,14 +80,13 @@ def drawn(probe: Probe, seed: int) -> Mapping[Row, Run]:
     seeds = range(6 if probe.seeded else 1)
     fit = again.on(np.arange(TRAIN), seeds, partial=False)
     halves = again.on_halves((TRUTH,), seed, seeds, partial=False)
+    others = SideBySide([(half.scored["main"], half.labels) for half in halves], labels["test"])
     rows = {}
     for target in labels["test"].targets:
         for metric in METRICS:
-            one, *others = (
-                measure(each.scored["main"], each.labels, labels["test"], target, metric) for each in (fit, *halves)
-            )
+            one = measure(fit.scored["main"], fit.labels, labels["test"], target, metric)
             assert one is not None
-            whole = over_seeds(one, training=spread_of(one, others)).one(0)
+            whole = over_seeds(one, training=spread_of(one, others.measure(target, metric))).one(0)
             rows[target, metric.title] = Run(over_seeds(one).one(0), whole)
     return rows
 

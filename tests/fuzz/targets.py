@@ -84,13 +84,15 @@ def template(content: bytes) -> None:
     from harness.untrusted.template import Template
 
     try:
-        first, second = Template("main", content.decode("utf-8", "replace")).pair(
+        template = Template("main", content.decode("utf-8", "replace"))
+        made = template.pair(
             {"text": "some words " * 20, "number": 7, "empty": None}, ["no", "yes"], ["no", "yes"], "a"
         )
     except HarnessError as error:
         _check_said(error)
         return
-    for rendered in (first, second):
+    assert len(made) == template.views
+    for rendered in made:
         assert 0 <= rendered.start <= rendered.end <= len(rendered.text)
 
 

@@ -121,7 +121,7 @@ def _body(run: Run, evidence: Evidence, stage: Autopsied) -> Body:
     }
     features = library(
         table.factors,
-        labels.targets,
+        labels.binary,
         own,
         list(zip(first["text"], second["text"], strict=True)) if is_text else [],
         first["tokens"].list.len().to_list(),
@@ -133,5 +133,5 @@ def _body(run: Run, evidence: Evidence, stage: Autopsied) -> Body:
         group=labels.group,
         features=features,
         answer_names=(names[0], names[1]),
-        texts=[line_of(*pair, ENDS) for pair in zip(first["text"], second["text"], strict=True)],
+        texts=[line_of(pair, ENDS) for pair in zip(first["text"], second["text"], strict=True)],
     )

@@ -13,6 +13,7 @@ import numpy as np
 from harness.analyses.geometry.components import components
 from harness.analyses.geometry.raw_directions import cosines, mean_difference, raw_directions
 from harness.analyses.geometry.variance import Split, split
+from harness.contracts import ALL_LAYERS
 from harness.execution.controls import evidence_of
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
@@ -146,7 +147,7 @@ def _measures(run: Run, condition: str) -> Iterator[dict[str, object]]:
     fitted = {
         probe_name(probe): run.conditions.fitted(condition, probe_name(probe))
         for probe in run.plan.spec.probes
-        if probe.reads == "states" and run.plan.has("fit", condition, probe_name(probe))
+        if probe.layered and run.plan.has("fit", condition, probe_name(probe))
     }
     # One layer after another: the states of all need not fit into memory together.
     apart = [_at_layer(run, condition, fitted, place) for place in range(len(layers))]
@@ -181,7 +182,7 @@ def _at_layer(run: Run, condition: str, fitted: Mapping[str, tuple[Readout, Norm
         normaliser = None if of_all is None else of_all.at(layer=[place])
         found.directions[name] = raw_directions(weight, normaliser, train)
         found.splits[name] = split(weight, (test if normaliser is None else normaliser(test)).states)
-    for factor, labels in run.conditions.labels(condition, "train").targets.items():
+    for factor, labels in run.conditions.labels(condition, "train").binary.items():
         found.directions[f"mean of {factor}"] = mean_difference(train, labels)
     return found
 
@@ -195,7 +196,7 @@ def _losses(run: Run, condition: str) -> Iterator[dict[str, object]]:
     for (fit_on, tested, name), scored in run.conditions.all_scored().items():
         if (fit_on, tested) != (condition, condition):
             continue
-        for target in test.targets:
+        for target in test.binary:
             for place, layer in enumerate(scored.layers):
                 found = fits(scored, place, train, test, target)
                 if found is None or found.loss.size < 3:
@@ -222,7 +223,7 @@ def _states(run: Run, evidence: Evidence, condition: str) -> pl.DataFrame:
     named = {factor.name: factor.values for factor in run.conditions.table(condition).factors}
     classes = {
         f"{FACTOR}{name}": [named.get(name, _XOR)[label] for label in labels]
-        for name, labels in run.conditions.labels(condition, "test").targets.items()
+        for name, labels in run.conditions.labels(condition, "test").binary.items()
     }
     columns = dict(zip(COORDINATES, found.coordinates.T, strict=True))
     made = pl.DataFrame({"layer": [str(layer)] * len(found.coordinates), **columns, **classes})
@@ -241,14 +242,14 @@ def _fits(run: Run, evidence: Evidence, condition: str) -> pl.DataFrame:
         if scored is None or scored.loss is None:
             continue
         layer = evidence.of(name, condition).layer.layer
-        for target in run.conditions.labels(condition, "test").targets:
+        for target in run.conditions.labels(condition, "test").binary:
             found = evidence.of(name, condition).fits(target=target)
             if found is None:
                 continue
             seeds, restarts = found.loss.shape
             columns = {
                 "probe": [name] * found.loss.size,
-                "layer": [str(layer)] * found.loss.size,
+                "layer": [ALL_LAYERS if layer is None else str(layer)] * found.loss.size,
                 "target": [target] * found.loss.size,
                 "seed": np.repeat(np.arange(seeds), restarts),
                 "restart": np.tile(np.arange(restarts), seeds),

@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROWS = 32
-"""So many training pairs, evenly spaced, stand for all: a normalisation may differ by template."""
+"""So many training rows, evenly spaced, stand for all: a normalisation may differ by template."""
 
 
 def raw_directions(weight: Tensor, normaliser: Normaliser | None, pairs: Pairs) -> np.ndarray:
-    """Unit directions on raw x⁺ − x⁻, (seed, layer, d_model), from weights (seed, layer, 2, d_model); 0 where there are none."""
+    """Unit directions on raw x⁺ − x⁻, or on statements, (seed, layer, d_model), from weights (seed, layer, view, d_model); 0 where there are
+    none."""
     pulled = weight if normaliser is None else _pulled_back(weight, normaliser, _some(pairs))
-    direction = ((pulled[:, :, 1] - pulled[:, :, 0]) / 2).double().numpy()
-    return unit(direction)
+    direction = pulled[:, :, 0] if pulled.shape[2] == 1 else (pulled[:, :, 1] - pulled[:, :, 0]) / 2
+    return unit(direction.double().numpy())
 
 
 def _pulled_back(weight: Tensor, normaliser: Normaliser, pairs: Pairs) -> Tensor:
-    """Gradient of the score by the raw states, mean over the pairs, (seed, layer, 2, d_model)."""
+    """Gradient of the score by the raw states, mean over the rows, (seed, layer, view, d_model)."""
     import torch
 
     states = pairs.states.detach().clone().requires_grad_(True)

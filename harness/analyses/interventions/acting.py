@@ -244,7 +244,7 @@ class Acting:
     def _class_difference(self, conditions: Conditions, target: str) -> np.ndarray | None:
         """Where the states that are altered hold what the probe was fitted on, by labels of training rows."""
         labels = conditions.labels(self.condition, "train")
-        if target not in labels.targets or not self.training:
+        if target not in labels.binary or not self.training:
             return None
         chosen = drawn(np.arange(len(labels.group)), self.intervention.rows, self.intervention.seed)
         return class_difference(self._answering, labels.targets[target][chosen])

@@ -46,10 +46,10 @@ def draw(frame: pl.DataFrame | None) -> canvas.Surface | None:
         limits = (min([0, *values]) - air, max([0, *values]) + air)
         place = (left + column * wide, top + line * (_HEIGHT + _GAP), wide - 34, _HEIGHT)
         panel = canvas.Panel(surface, *place, (min([0, *strengths]), max([0, *strengths])), limits)
-        tokens = "" if token == "question" else ", all tokens"
+        where = f", layer {layer}" + ("" if token == "question" else ", all tokens")
         room = int((wide - 6) / canvas.LETTER)
         surface.text(panel.left, panel.top - 18, canvas.heading(Transfer(fit_on, tested_on), wide - 6), "b s")
-        surface.text(panel.left, panel.top - 5, canvas.label(f"{probe}, layer {layer}{tokens}", room), "s q")
+        surface.text(panel.left, panel.top - 5, canvas.label(probe, room - len(where)) + where, "s q")
         panel.scale_left(canvas.ticks(*limits, 3), "log-odds" if column == 0 else "")
         last = i + columns >= len(panels)
         panel.scale_below(canvas.ticks(*panel.xs), "standard deviations" if last else "")

@@ -24,8 +24,8 @@ from harness.analyses.interventions.acting import (
 )
 from harness.analyses.interventions.effect import Outcome, both_ways, rows, slopes
 from harness.analyses.interventions.steps import PROBE, THERE, chosen_layer, directions
-from harness.contracts import Check, LayerChoice, Steered
-from harness.errors import CheckError, UsageError
+from harness.contracts import Claim, LayerChoice, Steered
+from harness.errors import CheckError, KeyFault
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
@@ -74,6 +74,11 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
         return self.score.place[0], self.score.place[1]
 
     @property
+    def asked_in(self) -> str:
+        """The condition whose prompts are forwarded."""
+        return self.intervention.asked_in or self.where[1]
+
+    @property
     def place(self) -> tuple[str, ...]:
         return *self.where, self.intervention.probe, str(self.number)
 
@@ -94,7 +99,11 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
             "prompts": self.prompts.key,
             "states": self.states_key,
             "options": content_key(
-                {name: value for name, value in options.items() if name not in ("condition", "fit_on", "probe")}
+                {
+                    name: value
+                    for name, value in options.items()
+                    if name not in ("condition", "fit_on", "probe", "asked_in")
+                }
             ),
             "layer rule": str(self.spec.layer if self.intervention.layer is None else self.intervention.layer),
         }
@@ -111,7 +120,7 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
     def make(self, run: Run, work: Work) -> Acted:
         choice = self.choice(run)
         found = directions(run.conditions, self.where, self.intervention, choice)
-        acting = Acting(run, self.where[1], self.intervention, found, run.get(self.score).target)
+        acting = Acting(run, self.asked_in, self.intervention, found, run.get(self.score).target)
         work.total(acting.total())
         acted = acting.go(self.key, work.to)
         work.counts |= {"rows": acted.log_odds.shape[1], "tokens": acting.total()}
@@ -126,8 +135,8 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
 
     def outcome(self, run: Run) -> Outcome:
         """The outcome, with the labels of the rows."""
-        acted, labels = run.get(self), run.conditions.labels(self.where[1], "test")
-        chosen = test_rows(run.conditions, self.where[1], self.intervention)
+        acted, labels = run.get(self), run.conditions.labels(self.asked_in, "test")
+        chosen = test_rows(run.conditions, self.asked_in, self.intervention)
         steers = self.intervention.by == "steer"
         return Outcome(
             names=acted.names,
@@ -139,10 +148,9 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
         )
 
     def cost(self, run: Run) -> Cost:
-        tested_on = self.where[1]
-        pairs = asked(run.conditions, tested_on, "test", self.intervention)
+        pairs = asked(run.conditions, self.asked_in, "test", self.intervention)
         count = alteration_count(self.intervention)
-        subject = run.plan.subjects[tested_on]
+        subject = run.plan.subjects[self.asked_in]
         assert isinstance(subject, LanguageModel), "the plan refuses what cannot be altered"
         tokens = tokens_of(possible(subject.card, self.intervention, pairs)[0], pairs, count)
         whole = tokens_of("whole", pairs, count)
@@ -156,24 +164,26 @@ class Intervened(Stage[Acted], frozen=True, kw_only=True):
 
 
 def stages(plan: Plan) -> Iterator[Intervened]:
-    """Those that a spec asks for. Raises UsageError where a network has no answer to be altered."""
+    """Those that a spec asks for. Raises KeyFault where a network has no answer to be altered."""
     spec = plan.spec
     for number, intervention in enumerate(spec.interventions):
         for fit_on, tested_on in intervention.places(spec.transfers(intervention.probe)):
-            if not plan.subjects[tested_on].alterable:
-                raise UsageError(
-                    f"interventions: the network of condition {tested_on} does not say its answer token by token, left to right, so "
-                    "there is no state that its answer comes from; name a condition with a causal language model"
+            acted_on = intervention.asked_in or tested_on
+            if not plan.subjects[acted_on].alterable:
+                raise KeyFault(
+                    f"interventions[{number}]",
+                    f"the network of condition {acted_on} does not say its answer token by token, left to right, so "
+                    "there is no state that its answer comes from; name a condition with a causal language model",
                 )
-            states = plan.of_condition("activations", tested_on)
+            states = plan.of_condition("activations", acted_on)
             yield Intervened(
                 spec=spec,
                 number=number,
                 fit=plan.find("fit", fit_on, intervention.probe),
                 score=plan.find("score", fit_on, tested_on, intervention.probe),
                 states=states,
-                prompts=plan.find("prompts", tested_on),
-                states_key=states.key_of(tested_on),
+                prompts=plan.find("prompts", acted_on),
+                states_key=states.key_of(acted_on),
             )
 
 
@@ -192,13 +202,13 @@ class Outcomes:
 
         frames = []
         for stage, outcome in self._done.items():
-            (fit_on, tested_on), asked = stage.where, stage.intervention
-            same = {"fit_on": fit_on, "tested_on": tested_on, "probe": asked.probe}
+            asked = stage.intervention
+            same = {"fit_on": stage.where[0], "tested_on": stage.asked_in, "probe": asked.probe}
             same |= {"layer": str(stage.choice(self._run).layer), "by": asked.by, "token": asked.token}
             frames.append(framed([{**same, **row} for row in rows(outcome)]))
         return assembled(frames)
 
-    def steered(self, check: Check) -> Steered:
+    def steered(self, check: Claim) -> Steered:
         """What came of the one that a check asks for. Raises CheckError where the spec has none."""
         wanted = check.intervention()
         assert wanted is not None, "a check that asks for an intervention says which"
@@ -214,6 +224,7 @@ class Outcomes:
                 )
                 chance = [place for name, place in number.items() if name not in (PROBE, THERE)]
                 where = f"layer {stage.choice(self._run)}, {TOKENS[asked.token]}"
+                where += "" if asked.asked_in is None else f" in {asked.asked_in}"
                 return Steered(along, every.value[chance, 0], at if THERE in number else None, where)
         raise CheckError(f"{check.kind()}: nobody steered along {asked.probe} on {asked.condition}, fitted on {fit_on}")
 

@@ -20,7 +20,7 @@ HOW_TO_READ = (
     "tokens before it), and the network was asked again. Steered: the change of the log-odds of the second answer per standard "
     "deviation of the training states, beside the lowest and the highest of random directions of the same length. Erased: what is left of "
     "the network's own answers. As a control, the same along the difference of the class means, by what the method was fitted on, of the "
-    "very states that are altered: with labels of training rows, what is known at that place. A direction is read at the answer's own "
+    "very states that are altered: with labels of training rows, what is known at that place. A direction of contrast pairs is read at the answer's own "
     "token, where it is too late to change the answer; one that decodes there and does nothing here is not what the network answers from."
 )
 

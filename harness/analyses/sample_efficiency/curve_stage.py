@@ -26,7 +26,7 @@ from harness.maths.axes import joined
 from harness.maths.estimate import Measured, over_seeds
 from harness.plan.plan import Plan
 from harness.plan.stage import Stage
-from harness.scoring.score import TRUTH, measure
+from harness.scoring.score import TRUTH, measurable, measure
 from harness.spec import SampleEfficiency, Spec
 from harness.spec.plain import plain
 from harness.store import Artifact, content_key, reading
@@ -41,20 +41,25 @@ _TABLE = "samples"
 
 
 class Draw:
-    """A random order of the training rows, by label, of which subsets of any size are the beginning."""
+    """A random order of the training rows, by label, of which subsets of any size are the beginning. Of numbers, a tenth is a label."""
 
     def __init__(self, labels: np.ndarray, group: np.ndarray, seed: int, number: int):
         generator = np.random.default_rng([0x5B5E7, seed, number])
         _, of = np.unique(group, return_inverse=True)
         place = generator.permutation(of.max() + 1)[of]
         order = np.lexsort((generator.permutation(len(group)), place))
-        self._queues = [order[labels[order] == label] for label in (0, 1)]
-        self._first = int(generator.integers(2))
-        """The label that has one more in a subset of odd size."""
+        # Tenths of numbers with ties have gaps in their numbering, and a class may have no training row.
+        self._queues = [order[labels[order] == label] for label in np.unique(labels)]
+        if len(self._queues) < 2:
+            self._queues.append(order[:0])
+        self._first = int(generator.integers(len(self._queues)))
+        """The first label that has one more in a subset whose size is not divided evenly."""
 
     def rows(self, size: int) -> np.ndarray | None:
         """Which rows are in the subset of that size, in order; None where a label has too few."""
-        counts = [(size + (label == self._first)) // 2 for label in (0, 1)]
+        count = len(self._queues)
+        rest = {(self._first + more) % count for more in range(size % count)}
+        counts = [size // count + (label in rest) for label in range(count)]
         if any(len(queue) < count for queue, count in zip(self._queues, counts, strict=True)):
             return None
         return np.sort(np.concatenate([queue[:count] for queue, count in zip(self._queues, counts, strict=True)]))
@@ -163,12 +168,13 @@ class _Curves:
         self.probe: Probe = spec.probe(stage.probe)
         self.tested_on = list(stage.scores)
         self.layer = self.evidence.of(self.name, self.tested_on[0], fit_on=fit_on).layer.layer
-        self.at = self.conditions.layers(fit_on)[:1] if self.layer is None else (self.layer,)
+        self.at = self.conditions.read_at(fit_on, self.tested_on[0], self.name, self.layer)
         self.labels = self.conditions.labels(fit_on, "train")
         self.metrics: Sequence[Metric] = [metric for metric in spec.metrics if metric.labelled]
         own = self.probe.target if self.probe.supervised else TRUTH
         self.targets = [name for name in dict.fromkeys((TRUTH, own)) if name in self.labels.targets]
-        balanced = self.labels.targets.get(own, np.zeros(len(self.labels.group), dtype=np.int64))
+        there = own in self.labels.targets
+        balanced = self.labels.strata(own) if there else np.zeros(len(self.labels.group), dtype=np.int64)
         seed = spec.condition(fit_on).data.seed
         draws = [Draw(balanced, self.labels.group, seed, number) for number in range(asked.draws)]
         self.subsets = [
@@ -228,8 +234,9 @@ class _Curves:
         return found
 
     def _asked(self, tested: str) -> list[tuple[str, Metric]]:
-        there = self.conditions.labels(tested, "test").targets
-        return [(target, metric) for target in self.targets if target in there for metric in self.metrics]
+        one, test = self.conditions.scored(self.fit_on, tested, self.name), self.conditions.labels(tested, "test")
+        there = dict(measurable(one, self.labels, test, self.metrics))
+        return [(target, metric) for target in self.targets for metric in there.get(target, ())]
 
     def _row(self, tested: str, target: str, metric: Metric, size: int, found: Measured, draws: int) -> dict[str, Any]:
         estimate = over_seeds(found).one(0)

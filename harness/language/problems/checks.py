@@ -8,10 +8,11 @@ from typing import get_args
 
 import msgspec
 
-from harness.contracts import Check, kind
+from harness.contracts import Claim, kind
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.names import renamed
 from harness.language.resolving import Resolved
+from harness.language.row_forms import may_validate
 from harness.language.syntax.document import shorten
 from harness.language.syntax.nodes import Node, Scalar, Table, problem_at, scalars
 from harness.spec import LayerRule
@@ -52,7 +53,7 @@ def _layer_problems(resolved: Resolved, layer: Node | None, fitted: Sequence[str
         condition = resolved.conditions.get(name)
         if condition is None:
             continue
-        if layer.value == "validation" and not condition.data.split.validation:
+        if layer.value == "validation" and not may_validate(condition, resolved.folder):
             message = (
                 f"condition {name} has no validation rows to choose a layer by; "
                 "write data.split: {train: 0.5, validation: 0.2, test: 0.3}, or choose another rule"
@@ -65,7 +66,7 @@ def _layer_problems(resolved: Resolved, layer: Node | None, fitted: Sequence[str
             yield problem_at(layer, message)
 
 
-def _name_problems(resolved: Resolved, node: Table, check: Check, known: dict[str, Sequence[str]]) -> Iterator[Problem]:
+def _name_problems(resolved: Resolved, node: Table, check: Claim, known: dict[str, Sequence[str]]) -> Iterator[Problem]:
     for what, names in check.refers().items():
         for name in names:
             if name not in known[what]:
@@ -76,7 +77,7 @@ def _name_problems(resolved: Resolved, node: Table, check: Check, known: dict[st
                 yield problem_at(_where_named(node, name), reason)
 
 
-def _transfer_problems(resolved: Resolved, node: Table, check: Check) -> Iterator[Problem]:
+def _transfer_problems(resolved: Resolved, node: Table, check: Claim) -> Iterator[Problem]:
     """A check needs probes that are fitted and tested where it looks."""
     fitted, run = resolved.fitted_on(check), resolved.transfers()
     for pair in check.runs(fitted):
@@ -106,6 +107,7 @@ def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
     return {
         "probe": list(dict.fromkeys([*probes, *meant])),
         "condition": list(resolved.conditions),
+        "measurement": [one.title for _, one in resolved.measurements if one is not None],
         "target": [*resolved.factors(), *map("^".join, resolved.xors())],
     }
 

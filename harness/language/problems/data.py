@@ -5,6 +5,7 @@ Files are read as far as that takes a moment (`Source.head`); what only loading 
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,11 @@ import msgspec
 
 from harness.contracts import Distractor, Head, Source
 from harness.errors import ColumnsMissing, DataError, Problem, did_you_mean
+from harness.language.problems.labels import is_of_label, label_faults
 from harness.language.problems.templates import line_inside
 from harness.language.resolving import Resolved
 from harness.language.syntax.document import shorten
-from harness.language.syntax.nodes import Node, Scalar, Table, items_of, problem_at, text_of
+from harness.language.syntax.nodes import Node, Scalar, Table, items_of, nearest, problem_at, text_of
 from harness.spec import Condition
 from harness.spec.plain import home_of
 
@@ -40,21 +42,23 @@ class Found(msgspec.Struct, frozen=True):
 
 def data_problems(resolved: Resolved, folder: Path) -> Iterator[Problem]:
     """Problems of every condition that could be decoded; relative paths start at `folder`. Reads no more than the heads of files."""
+    from harness.prompts.examples import source_of
+
     opened: dict[tuple[bytes, Path], Found] = {}
     for name, setting in resolved.settings.items():
         condition = resolved.conditions[name]
         if condition is None or condition.data.source is None:
             continue
-        source, home = condition.data.source, home_of(condition, folder)
+        source, home = source_of(condition.data), home_of(condition, folder)
         key = (msgspec.json.encode([source.kind(), source, condition.data.seed]), home)
         if key not in opened:
             opened[key] = _opened(source, condition.data.seed, home)
         found = opened[key]
         if found.error is not None:
-            yield from _placed(setting, found.error)
+            yield from _data_problems(setting, condition, found.error, home)
             continue
         # A bed that makes its own rows has a source only where the spec is wrong, which is said elsewhere.
-        if condition.own_rows is None:
+        if not condition.has_rows:
             yield from _condition_problems(resolved, setting, condition, found.head, home)
 
 
@@ -72,13 +76,13 @@ def _condition_problems(
     assert source is not None
     answers = condition.prompt.answers or source.answers
     rows: pl.DataFrame | None = None
-    if not answers:
+    if not answers and condition.data.target is None:
         yield _without_answers(setting, source, head)
     elif head is not None:
         try:
             rows = _rows(condition, answers, head, home)
         except DataError as error:
-            yield from _placed(setting, error)
+            yield from _data_problems(setting, condition, error, home)
     offered = _offered(source, head)
     if offered is not None:
         example = _example(source, head)
@@ -94,14 +98,15 @@ def _condition_problems(
 
 def _rows(condition: Condition, answers: tuple[str, ...], head: Head, home: Path) -> pl.DataFrame | None:
     """Examples that the condition asks about; None where the head does not tell which. Raises DataError, for labels above all."""
-    from harness.prompts.examples import decode, sample, with_text
+    from harness.prompts.examples import aimed, decode, sampled, source_of, with_text
 
-    source = condition.data.source
-    assert source is not None
+    source = source_of(condition.data)
     if head.whole:
-        return sample(condition.data, answers, home)
+        return sampled(condition.data, answers, home).examples
     if condition.data.where is not None:
         return None
+    if condition.data.target is not None:
+        return aimed(with_text(head.table, source), condition.data, source, whole=False)[0]
     return with_text(decode(head.table, answers, source.title, source.labels_as_written), source)
 
 
@@ -133,7 +138,7 @@ def _example(source: Source, head: Head | None) -> dict[str, Any]:
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    from harness.prompts.contrast_pairs import NOT_FIELDS
+    from harness.prompts.texts import NOT_FIELDS
 
     return {name: value for name, value in row.items() if name not in NOT_FIELDS}
 
@@ -226,7 +231,18 @@ def _rendering_problems(
                 break
 
 
-def _placed(setting: Table, error: DataError) -> Iterator[Problem]:
+def _data_problems(setting: Table, condition: Condition, error: DataError, home: Path) -> Iterator[Problem]:
+    """An error of a data set, and what else is wrong with its labels."""
+    source = condition.data.source
+    assert source is not None
+    faults = label_faults(condition, condition.prompt.answers or source.answers, home)
+    for one in faults:
+        yield from _placed(setting, one, home)
+    if not (faults and is_of_label(error, source)):
+        yield from _placed(setting, error, home)
+
+
+def _placed(setting: Table, error: DataError, home: Path) -> Iterator[Problem]:
     """The problem of a data set, at the option that it is about."""
     data = setting.table("data")
     source = data.table("source") if data is not None else None
@@ -237,8 +253,27 @@ def _placed(setting: Table, error: DataError) -> Iterator[Problem]:
     message, key = str(error), error.about
     if (found := _KEY.match(message)) and found["key"] != "data.source":
         key, message = found["key"], message[found.end() :]
-    message = message.removeprefix("data.source: ")
-    yield problem_at(_at(setting, key) or (source.get("file") if source else None) or where, message)
+    message = message.removeprefix("data.source: ") + ("" if source is None else _elsewhere(source, message, home))
+    at = nearest(setting, key)
+    if at is setting:
+        at = (source.get("file") if source else None) or where
+    yield problem_at(at, message)
+
+
+def _elsewhere(source: Table, message: str, home: Path) -> str:
+    """For a file that is not there: where paths start, and a path at which one of that name is."""
+    file = text_of(source.get("file"))
+    if file is None or f"{file}: there is no such file" not in message:
+        return ""
+    name = Path(file).name
+    # Not further down: a home folder may be large.
+    found = next((path for below in ("", "*/", "*/*/") for path in sorted(home.glob(below + glob.escape(name)))), None)
+    said = "; paths start at the folder of the spec"
+    if found is not None:
+        return f"{said}: write {found.relative_to(home).as_posix()}"
+    if (above := home.absolute().parent / name).is_file():
+        return f"{said}, and lead nowhere above it: copy {above} there"
+    return said
 
 
 def _column_problems(source: Table, error: ColumnsMissing) -> Iterator[Problem]:
@@ -266,13 +301,3 @@ def _option(source: Table, option: str, name: str) -> Node | None:
     if isinstance(node, Table) and name in node.entries:
         return node.entries[name].node
     return next((item for item in (() if node is None else items_of(node)) if text_of(item) == name), node)
-
-
-def _at(setting: Table, key: str) -> Node | None:
-    """The node of `prompt.answers` in a condition's setting; of what it stands in, where it does not."""
-    node: Node | None = None
-    within: Node | None = setting
-    for step in filter(None, key.split(".")):
-        within = within.get(step) if isinstance(within, Table) else None
-        node = within or node
-    return node

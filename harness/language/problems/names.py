@@ -8,18 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.contracts import kind
+from harness.contracts.data import TAKEN
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.interventions import intervention_problems
 from harness.language.resolving import Resolved, probe_name
 from harness.language.syntax.document import shorten
 from harness.language.syntax.nodes import Node, Table, child_path, problem_at, text_of
 from harness.spec import Transfer
-
-RESERVED = (
-    *("truth", "label", "pair", "example", "group", "split", "template"),
-    *("answer", "text", "tokens", "answer_start", "answer_end"),
-)
-"""Columns of the table of prompts; a distractor's name becomes one more beside them."""
 
 MOST_SCORES = 20_000
 """Probes × pairs of conditions in one spec. Planning takes some seconds for so many; without a limit a page of YAML asks for billions."""
@@ -41,7 +36,7 @@ def reference_problems(resolved: Resolved) -> Iterator[Problem]:
 
 def _distractor_problems(resolved: Resolved) -> Iterator[Problem]:
     declared = list(resolved.distractors)
-    taken = {*RESERVED, *resolved.own_factors()}
+    taken = {*TAKEN, *resolved.own_factors()}
     for name, entry in resolved.entries("distractors"):
         if name in taken:
             message = f'a distractor cannot be called "{name}": the data have a column of that name; choose another'
@@ -82,7 +77,7 @@ def _sign_problems(resolved: Resolved) -> Iterator[Problem]:
 
 def _bed_problems(resolved: Resolved) -> Iterator[Problem]:
     """A bed has token ids of its own: data and prompts that only beds would see are a misunderstanding."""
-    beds = {name for name, c in resolved.conditions.items() if c is not None and c.own_rows is not None}
+    beds = {name for name, c in resolved.conditions.items() if c is not None and c.has_rows}
     for name in sorted(beds):
         condition = resolved.conditions[name]
         if condition is not None and condition.distractors:

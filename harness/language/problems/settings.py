@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from harness.contracts import kind
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.templates import template_problems
+from harness.language.row_forms import views_told
 from harness.language.syntax.document import shorten
-from harness.language.syntax.nodes import Array, Node, Scalar, Table, child_path, plain, problem_at, text_of
+from harness.language.syntax.nodes import Array, Node, Scalar, Table, child_path, nearest, plain, problem_at, text_of
 from harness.spec import Condition
 
 _SHARES = {"train": 0.6, "validation": 0.0, "test": 0.4}
 
 
-def setting_problems(setting: Table, condition: Condition | None) -> Iterator[Problem]:
-    """`setting` is the condition's tree, its overrides merged in; `condition` the same decoded, if it could be."""
+def setting_problems(setting: Table, condition: Condition | None, folder: Path) -> Iterator[Problem]:
+    """`setting` is the condition's tree, its overrides merged in; `condition` the same decoded, if it could be; `folder` the spec's."""
     if (model := setting.table("model")) is not None:
         yield from _model_problems(model)
     if (data := setting.table("data")) is not None and (split := data.table("split")) is not None:
@@ -32,6 +34,8 @@ def setting_problems(setting: Table, condition: Condition | None) -> Iterator[Pr
         yield from _layers_problems(activations.get("layers"))
     if condition is not None:
         yield from _source_problems(setting, condition)
+        yield from _prompt_problems(setting, condition, folder)
+        yield from _site_problems(setting, condition)
 
 
 def _model_problems(model: Table) -> Iterator[Problem]:
@@ -103,6 +107,32 @@ def _repeated(array: Array, what: str) -> Iterator[Problem]:
         seen.append(value)
 
 
+def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iterator[Problem]:
+    """What the condition's prompts cannot have, whatever its data are."""
+    asked = (condition.data.target, condition.prompt.shots, condition.activations.read)
+    if all(one is None for one in asked) or (views := views_told(condition, folder)) is None:
+        return
+    # Jinja is slow to import.
+    from harness.prompts.building import templates_of
+    from harness.prompts.contradictions import contradictions
+    from harness.prompts.examples import source_of
+
+    templates = [] if condition.has_rows else templates_of(condition.prompt, source_of(condition.data))
+    for fault in contradictions(condition, templates, views):
+        yield problem_at(nearest(setting, fault.key), fault.message)
+
+
+def _site_problems(setting: Table, condition: Condition) -> Iterator[Problem]:
+    wanted = condition.activations
+    layers = wanted.layers
+    first_alone = set(layers) == {0} if isinstance(layers, tuple) else layers != "all" and layers.get("to") == 0
+    if wanted.site_name != "residual" and first_alone:
+        yield problem_at(
+            nearest(setting, "activations.layers"),
+            f"layer 0 is the embeddings, in which there is no {wanted.site_name}; name a block, from 1 on",
+        )
+
+
 def _half_problems(setting: Table, condition: Condition, answers: tuple[str, ...]) -> Iterator[Problem]:
     half, data = condition.data.half, setting.table("data")
     if half is None or data is None:
@@ -117,14 +147,15 @@ def _half_problems(setting: Table, condition: Condition, answers: tuple[str, ...
 def _source_problems(setting: Table, condition: Condition) -> Iterator[Problem]:
     source = condition.data.source
     if source is None:
-        if condition.own_rows is None:
+        if not condition.has_rows:
             where = setting.get("data") or setting
             message = f"condition {condition.name} has no data; give data.source: `harness list data`"
             yield where.place.problem(child_path(setting.path, "data"), message)
+        yield from _half_problems(setting, condition, () if condition.own_rows is None else condition.own_rows.answers)
         return
     prompt = setting.get("prompt") or setting
     yield from _half_problems(setting, condition, condition.prompt.answers or source.answers)
-    if not (condition.prompt.template or condition.prompt.templates or source.template or condition.own_rows):
+    if not (condition.prompt.template or condition.prompt.templates or source.template or condition.has_rows):
         example = "{{ text }} True or false? {{ answer }}"
         message = f"the data set {source.kind()} has no template of its own; give prompt.template, such as '{example}'"
         yield prompt.place.problem(child_path(setting.path, "prompt"), message)

@@ -59,7 +59,7 @@ def _fit_problems(resolved: Resolved, node: Table, kind: str, target: str, *, su
         message = f"{kind} is never handed labels, so that it cannot be fitted on a target; leave `target` out: its answers are scored against every factor"
         yield problem_at(where, message)
     else:
-        yield from target_name_problems(resolved, where, target)
+        yield from target_name_problems(resolved, where, target, binary=False)
 
 
 def _erasure_problems(resolved: Resolved, node: Table, probe: Probe) -> Iterator[Problem]:
@@ -78,11 +78,11 @@ def _planting_problems(resolved: Resolved, plant: Node | None) -> Iterator[Probl
         yield from target_name_problems(resolved, of, name)
 
 
-def target_name_problems(resolved: Resolved, where: Node, target: str) -> Iterator[Problem]:
-    """A factor or an XOR that the spec declares, and that has two values."""
+def target_name_problems(resolved: Resolved, where: Node, target: str, *, binary: bool = True) -> Iterator[Problem]:
+    """A factor or an XOR that the spec declares, and that has two values if it must be `binary`."""
     xors = ["^".join(pair) for pair in resolved.xors()]
     if target in resolved.factors():
-        yield from _factor_problems(resolved, where, target)
+        yield from _factor_problems(resolved, where, target) if binary else ()
     elif target not in xors:
         factors = target.split("^")
         if len(factors) == 2 and all(name in resolved.factors() for name in factors):

@@ -8,9 +8,10 @@ from harness.contracts import Bed
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.targets import target_name_problems
 from harness.language.resolving import Resolved
+from harness.language.row_forms import views_told
 from harness.language.syntax.document import shorten
 from harness.language.syntax.nodes import Node, Table, problem_at
-from harness.spec import Condition, Elicit
+from harness.spec import Condition, Elicit, StatesFolder
 
 
 def elicit_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -26,7 +27,12 @@ def elicit_problems(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _network_problems(condition: Condition, node: Node) -> Iterator[Problem]:
-    if isinstance(condition.model, Bed):
+    if isinstance(condition.model, StatesFolder):
+        yield problem_at(
+            node,
+            "states that somebody made have no network that could be trained; take `elicit` out, or name the network",
+        )
+    elif isinstance(condition.model, Bed):
         message = (
             f"the states of the test bed {condition.model.kind()} are given by a formula, so that nothing can be trained; "
             "take `elicit` out, or use a bed that is a network"
@@ -56,7 +62,15 @@ def _row_problems(resolved: Resolved, condition: Condition, elicit: Elicit, node
         )
         message = f"{on} is elicited itself, and one training is not built upon another; {hint}"
         yield problem_at(where, message)
-    if isinstance(other.model, Bed):
+    if other.has_rows:
+        whose = (
+            f"token ids of the test bed {other.model.kind()}"
+            if isinstance(other.model, Bed)
+            else "states that somebody made"
+        )
+        yield problem_at(where, f"the rows of {on} are {whose}; name rows of text")
+    elif views_told(other, resolved.folder) == 1:
         yield problem_at(
-            where, f"the rows of {on} are token ids of the test bed {other.model.kind()}; name rows of text"
+            where,
+            f"a network is trained to answer, and the rows of {on} are statements; name a condition whose template shows {{{{ answer }}}}",
         )

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from harness.contracts import Bed, Check, Metric, Probe
+from harness.contracts import Bed, Claim, Metric, Probe
 from harness.language.syntax.nodes import Node
-from harness.spec import Activations, Data, LayerRule, Model, Origin, Part, Prompt, Slug, Transfer
+from harness.spec import Activations, Data, LayerRule, Model, Origin, Part, Prompt, Slug, StatesFolder, Transfer
 
 
 class OwnBed(Part, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class BedParts(msgspec.Struct, frozen=True):
 class Setting(Part, frozen=True, kw_only=True):
     """One of a bed's conditions: overrides that are merged over the card's keys of the same name."""
 
-    model: Model | Bed
+    model: Model | Bed | StatesFolder
     """Merged over the card's `model`, such as another adapter."""
     data: Data
     """Merged over the card's `data`, such as `where`."""
@@ -58,7 +58,7 @@ class Claims(Part, frozen=True, kw_only=True):
 
     probes: Annotated[tuple[Probe, ...], Meta(min_length=1)]
     """Methods that the checks name: `harness list probes`. Baselines are added, as in a spec."""
-    checks: Annotated[tuple[Check, ...], Meta(min_length=1)]
+    checks: Annotated[tuple[Claim, ...], Meta(min_length=1)]
     """Each is expected to pass unless it says `expect: fail`."""
     transfer: Annotated[tuple[Transfer, ...], Meta(min_length=1)] = ()
     """Where probes are fitted and where they are tested; each condition on itself if left out."""
@@ -85,7 +85,7 @@ class Card(Part, frozen=True, kw_only=True):
     """A slug, for the report of its claims."""
     about: Annotated[str, Meta(min_length=1)]
     """What it is and how it was made, in a few sentences."""
-    model: Model | Bed
+    model: Model | Bed | StatesFolder
     """A base and an adapter in this folder, or `id: .` for a network of its own."""
     data: Data
     """A file in this folder, with its columns and the factors that are known of each row; or any built-in set."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from harness.contracts import Analysis, Bed, Check, Distractor, Metric, Probe
+from harness.contracts import Analysis, Bed, Claim, Distractor, Measurement, Metric, Probe
 from harness.spec import (
     Activations,
     Autopsy,
@@ -24,6 +24,7 @@ from harness.spec import (
     Prompt,
     SampleEfficiency,
     Slug,
+    StatesFolder,
     Transfer,
 )
 
@@ -45,7 +46,7 @@ SETTING = ("model", "data", "prompt", "activations", "plant")
 class Override(Part, frozen=True, kw_only=True):
     """A named set of circumstances: overrides that are merged over the keys of the same name above it."""
 
-    model: Model | Bed
+    model: Model | Bed | StatesFolder
     """Merged over the spec's `model`."""
     data: Data
     """Merged over the spec's `data`."""
@@ -73,7 +74,7 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     """What is asked, for the head of the report."""
     include: str | tuple[str, ...] = ()
     """Other .yaml files, relative to this one, that are merged under it: mappings key by key, all else replaced."""
-    model: Model | Bed
+    model: Model | Bed | StatesFolder
     """The network: an asset's name, a Hub id, a folder, a .gguf file, options of these, or `{bed: NAME, …}`."""
     data: Data = Data()
     """Which examples, how many, and how they are split. A test bed needs none."""
@@ -106,7 +107,7 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     """Scores of every probe against the truth and each distractor: `harness list metrics`."""
     leaderboard: bool | None = None
     """One table of which method survives which distractor; empty for one where at least three conditions have distractors."""
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Claim, ...] = ()
     """Claims about the numbers, and what you expect of each: `harness list checks`."""
     autopsy: tuple[Autopsy, ...] = ()
     """Probes to look into, by name or with options: what do their answers go with, and how many solutions do seeds find?"""
@@ -117,6 +118,8 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     conditions that are fitted on."""
     sample_efficiency: SampleEfficiency | None = None
     """Curves of score against the number of training pairs, as in `{probes: [logistic_regression], rows: [8, 32, 128]}`."""
+    measurements: tuple[Measurement, ...] = ()
+    """Numbers about the networks that a test bed trains, at every stored step: `harness list measurements`. Two of a kind need names."""
     rows: bool = True
     """Keep every scored row (its text, its labels, what each probe answers) beside the report. `false` for data that must not be
     shown: then no file has a row's text."""

@@ -20,7 +20,7 @@ from harness.contracts.analysis import asked_by
 from harness.language.schema.card_grammar import Card, OwnBed, Setting
 from harness.language.schema.grammar import Override, SpecKeys
 from harness.language.schema.shorthand import own_option
-from harness.spec import Autopsy, Data, Intervention, Model
+from harness.spec import Autopsy, Data, Intervention, Model, StatesFolder
 
 Schema = dict[str, Any]
 
@@ -95,8 +95,8 @@ class _Builder:
         if origin in (Union, types.UnionType):
             if Model in arguments:
                 return self.network(partial)
-            (only,) = (argument for argument in arguments if argument is not type(None))
-            return self.of(only, partial)
+            some = [argument for argument in arguments if argument is not type(None)]
+            return self.of(some[0], partial) if len(some) == 1 else {"anyOf": [self.of(one, partial) for one in some]}
         if origin is tuple:
             return {"type": "array", "items": self.of(arguments[0], partial)}
         if origin is dict:
@@ -157,14 +157,17 @@ class _Builder:
             of_beds |= {option.name for option in kind.options(OwnBed)}
             own = {key: {} if key in of_beds else one for key, one in model["properties"].items()}
             named = {"title": beds["title"], "anyOf": [{"enum": beds["enum"]}, _OWN_BED]}
-            made["properties"] = {**own, "bed": {**named, "description": "A test bed's name."}}
+            states = self.struct(StatesFolder)["properties"]
+            made["properties"] = {**own, **states, "bed": {**named, "description": "A test bed's name."}}
         else:
             self.defs["Model"] = model
             self.defs["own_bed"] = {**self.struct(OwnBed), "title": "test bed with a card"}
             theirs = {"if": {"properties": {"bed": _OWN_BED}}, "then": {"$ref": "#/$defs/own_bed"}}
             made["if"] = {"type": "object", "required": ["bed"]}
             made["then"] = {**theirs, "else": self.any_kind("beds", "bed")}
-            made["else"] = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/Model"}}
+            self.defs["StatesFolder"] = self.struct(StatesFolder)
+            imported = {"if": {"type": "object", "required": ["states"]}, "then": {"$ref": "#/$defs/StatesFolder"}}
+            made["else"] = {**imported, "else": {"if": {"type": "object"}, "then": {"$ref": "#/$defs/Model"}}}
         self.defs[name] = made
         return {"$ref": f"#/$defs/{name}"}
 
@@ -224,10 +227,10 @@ def _spelled(names: tuple[str, ...] | list[str]) -> list[str]:
     return [spelling for name in names for spelling in spellings(name)]
 
 
-def _holds_struct(hint: Any) -> bool:
-    if isinstance(hint, type) and issubclass(hint, Struct):
+def _holds_struct(hint: Any, of: type[Struct] = Struct) -> bool:
+    if isinstance(hint, type) and issubclass(hint, of):
         return True
-    return any(_holds_struct(argument) for argument in get_args(hint))
+    return any(_holds_struct(argument, of) for argument in get_args(hint))
 
 
 def _has_fixed_keys(hint: Any) -> bool:
@@ -235,7 +238,7 @@ def _has_fixed_keys(hint: Any) -> bool:
 
 
 def _holds_kind(struct: type[Struct]) -> bool:
-    return any(_holds_struct(option.type) for option in kind.options(struct))
+    return any(_holds_struct(option.type, kind.Kind) for option in kind.options(struct))
 
 
 def _limits(hint: Any) -> Schema:

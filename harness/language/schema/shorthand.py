@@ -16,7 +16,7 @@ from harness.language.syntax.nodes import Array, Entry, Node, Scalar, Table, chi
 def written_out(root: Table) -> Table:
     """The document with every short form replaced by its long one. Doing it twice changes nothing."""
     root = _setting(root)
-    for folder in ("probes", "metrics", "checks", "analyses"):
+    for folder in ("probes", "metrics", "measurements", "checks", "analyses"):
         root = _changed(root, folder, _each(folder))
     for key in ("autopsy", "interventions"):
         root = _changed(root, key, _items(lambda node: node if text_of(node) is None else _short("probe", node)))

@@ -109,11 +109,21 @@ def _problems(fault: _Fault) -> Iterator[Problem]:
         yield node.entries[fault.value].place.problem(child_path(node.path, fault.value), _bad_key(fault))
     elif fault.rule == "required":
         # One error per missing key comes from jsonschema, each without its name: all are named each time, once kept.
+        slips = _meant(fault.schema, node)
         for key in fault.bound:
-            if key not in fault.value:
+            # What is written otherwise is told as an unknown key.
+            if key not in fault.value and key not in slips:
                 yield node.place.problem(node.path, _missing(key, fault.schema, node))
     else:
         yield node.place.problem(node.path, _sentence(fault))
+
+
+def _meant(owner: Schema, node: Node) -> set[str]:
+    """The keys that are near to unknown ones of a table."""
+    known = list(owner.get("properties", ()))
+    unknown = [key for key in node.entries if key not in known][:_HINTED] if isinstance(node, Table) else []
+    hints = [did_you_mean(key, known) for key in unknown if known]
+    return {key for key in known if any(f'did you mean "{key}"?' in hint for hint in hints)}
 
 
 def _unknown_keys(owner: Schema, table: Table) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ an error found after merging still points to the line that somebody wrote.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,6 +120,20 @@ def node_of(value: Any, place: Place, path: str) -> Node:
         items = tuple(node_of(each, place, child_path(path, number)) for number, each in enumerate(value))
         return Array(items, place, path)
     return Scalar(value, place, path, str(value))
+
+
+def nearest(node: Node, key: str) -> Node:
+    """The node under a key such as `data.split` or `transfer[0]`; of what it would stand in, where it is not written."""
+    for step in re.findall(r"[^.\[\]]+", key):
+        items = items_of(node)
+        if isinstance(node, Table):
+            below = node.get(step)
+        else:
+            below = items[int(step)] if step.isdecimal() and int(step) < len(items) else None
+        if below is None:
+            break
+        node = below
+    return node
 
 
 def descend(node: Node, steps: Sequence[str | int]) -> Node:

@@ -8,6 +8,7 @@ else as if the two were independent, which is cautious.
 
 Two runs that learn from the same training rows are compared beyond test rows and seeds. Where they learn from others, only rows whose
 intervals cover the training sample can be judged, which are those at summary layers; and no check is, because its interval does not.
+A row whose summary layer is another has moved only if it has at one of the two: other rows chose it, and no interval covers that choice.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import msgspec
 from harness.errors import EXIT_EXPECTED, EXIT_UNEXPECTED
 from harness.maths import discoveries
 from harness.maths.pairing import covariance
+from harness.maths.student import t_quantile
 from harness.report.compare.paired_rows import Key
 from harness.report.compare.source import CheckRow, ReportFolder
 from harness.report.compare.summary_layers import LayerMoved, Place, layers_moved
@@ -30,7 +32,7 @@ from harness.report.verdicts import UNEXPECTED
 _ROUNDING = 1e-4
 """Tables have four decimals: a change of one is none."""
 
-Way = Literal["paired", "unpaired", "no interval", "other training rows"]
+Way = Literal["paired", "unpaired", "no interval", "other training rows", "a layer that other rows chose"]
 """How a row is judged, or why it is not."""
 
 
@@ -193,6 +195,9 @@ def _judged(place: Place, old: ReportFolder, new: ReportFolder, resampled: bool)
     """How a row is judged, by its place in both reports, and the probability of such a change where there is none; NaN where it
     cannot be judged."""
     was, is_now = old.score(place[0]), new.score(place[1])
+    if resampled and place[0] != place[1]:
+        chance = _at_either_layer(place, old, new)
+        return ("a layer that other rows chose" if math.isnan(chance) else "unpaired"), chance
     if resampled:
         heads = old.headline.get(place[0]), new.headline.get(place[1])
         if heads[0] is None or heads[1] is None or math.isnan(heads[0].se_training + heads[1].se_training):
@@ -203,6 +208,28 @@ def _judged(place: Place, old: ReportFolder, new: ReportFolder, resampled: bool)
     correlation = _correlation(place[0], old, new, resampled) if place[0] == place[1] else None
     half = math.hypot(reach(was, is_now, correlation or 0.0), _ROUNDING)
     return ("unpaired" if correlation is None else "paired"), discoveries.chance(is_now.value - was.value, half)
+
+
+def _at_either_layer(place: Place, old: ReportFolder, new: ReportFolder) -> float:
+    """The probability of such a change at the old summary layer or at the new one, whichever is surer (Bonferroni); NaN where neither report has
+    a score at the other's layer. Scores there have no training sample in their intervals: it is taken to move them as it moves the one beside."""
+    chances = []
+    for key, own, other in ((place[0], old, new), (place[1], new, old)):
+        head = own.headline.get(key)
+        if head is None or math.isnan(head.se_training) or not other.has(key):
+            continue
+        there = _widened(other.score(key), head.se_training)
+        if head.score.bounded and there.bounded:
+            half = math.hypot(reach(head.score, there, 0.0), _ROUNDING)
+            chances.append(discoveries.chance(there.value - head.score.value, half))
+    return min(1.0, len(chances) * min(chances)) if chances else math.nan
+
+
+def _widened(score: Score, error: float) -> Score:
+    """The score with a further standard error in its interval."""
+    reached = t_quantile(math.inf, 0.95) * error
+    low, high = (math.hypot(side, reached) for side in (score.value - score.low, score.high - score.value))
+    return Score(score.value, score.value - low, score.value + high)
 
 
 def _correlation(key: Key, old: ReportFolder, new: ReportFolder, resampled: bool) -> float | None:

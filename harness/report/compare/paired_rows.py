@@ -5,44 +5,37 @@ Two runs on the same test rows are then compared row by row: what makes a row ha
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 
+from harness.errors import UsageError
 from harness.maths.pairing import Rows
+from harness.report.beside import key_of
 from harness.report.read import KEY, decoded_manifest
 from harness.store import Artifact, Store, reading
 
 Key = tuple[str, ...]
 """fit_on, tested_on, probe, layer, target, metric of a result; check, probe, condition, ordinal of a check."""
 
-_KIND = "headline"
-_COLUMNS = (*KEY, "value", "group", "influence")
-_HASH = re.compile(r"[0-9a-f]{8,64}")
+_KIND = "draws"
+_COLUMNS = (*KEY, "value", "group", "influence", "sd_draws")
 
 
 def stored_rows(manifest: bytes, name: str, store: Store) -> dict[Key, Rows]:
     """What the store has of a report's rows; its manifest, which a stranger may have written, says where. Raises UsageError."""
-    stages = decoded_manifest(manifest, f"{name}/manifest.json").get("stages")
-    found: dict[Key, Rows] = {}
-    for key in _keys(stages if isinstance(stages, list) else []):
-        found |= reading.read(store, _KIND, key, _rows) or {}
-    return found
-
-
-def _keys(stages: list[Any]) -> Iterator[str]:
-    for stage in stages:
-        if isinstance(stage, dict) and stage.get("kind") == _KIND:
-            key = stage.get("key")
-            if isinstance(key, str) and _HASH.fullmatch(key):
-                yield key
+    made_of = decoded_manifest(manifest, f"{name}/manifest.json")
+    try:
+        key = key_of(made_of, _KIND, name)
+    except UsageError:
+        # Of a former version, or of no run: nothing is said of single rows.
+        return {}
+    return reading.read(store, _KIND, key, _rows) or {}
 
 
 def _rows(artifact: Artifact) -> dict[Key, Rows]:
     frame = reading.load_frames(artifact, {_KIND: _COLUMNS})[_KIND]
+    # The mean over several draws is of other rows in each.
+    alone = frame.filter(frame["sd_draws"].is_null()).select(_COLUMNS[:-1])
     return {
         tuple(key): Rows(value, np.asarray(group, dtype=np.int64), np.asarray(influence, dtype=np.float64))
-        for *key, value, group, influence in frame.select(_COLUMNS).iter_rows()
+        for *key, value, group, influence in alone.iter_rows()
     }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 40
 """Rows of results, and of checks, unless all are asked for."""
+MOST_ROWS = 5_000
+"""Where all are asked for: more are nobody's to read, and setting them out takes minutes."""
 WIDE = 110
 """Columns of a terminal from which on intervals stand beside values."""
 MOST_CHARACTERS = 60_000
@@ -83,7 +85,7 @@ def as_text(difference: Difference, *, width: int = 80, every: bool = False, onl
     parts.append(Text(f"{'made otherwise' if difference.nothing else 'why'}: {'; '.join(difference.why)}"))
     if difference.nothing:
         return Group(*parts)
-    most = None if every else SHOWN_ROWS
+    most = MOST_ROWS if every else SHOWN_ROWS
     for title, checks in _check_parts(difference):
         parts += [Text(), Text(title, style="bold")]
         for check in checks[:most]:
@@ -121,7 +123,7 @@ def as_markdown(difference: Difference, *, every: bool = False, only_checks: boo
     parts.append(f"{word}: {'; '.join(map(plain.markdown, difference.why))}.")
     if difference.nothing:
         return _within(parts)
-    most = None if every else SHOWN_ROWS
+    most = MOST_ROWS if every else SHOWN_ROWS
     for title, checks in _check_parts(difference):
         rows = [
             (_named(check, plain.markdown), _side(check.old, plain.markdown), _side(check.new, plain.markdown))
@@ -157,7 +159,7 @@ def _layers_moved(difference: Difference) -> str:
     return f"the summary layer of {_count(methods, 'method')} moved ({shown}){far}"
 
 
-def _at_both(difference: Difference, clean: Clean, most: int | None) -> Iterator[str]:
+def _at_both(difference: Difference, clean: Clean, most: int) -> Iterator[str]:
     """A line for each row: its score at the old summary layer of the old report, and at the new one of the new report."""
     lines = [
         f"{clean(one.probe)} on {clean(Transfer(one.fit_on, one.tested_on).title)}, {clean(row.target)} {clean(row.metric)}: "
@@ -200,7 +202,7 @@ def _side(row: CheckRow | None, clean: Clean) -> str:
     return f"{clean(row.finding)}{expected}: {clean(row.verdict).replace('_', ' ')}, {evidence(row.score)}"
 
 
-def _by_method(moved: Sequence[Moved], most: int | None) -> list[tuple[str, list[Moved]]]:
+def _by_method(moved: Sequence[Moved], most: int) -> list[tuple[str, list[Moved]]]:
     """The first rows, put together by method: those with what is most important first."""
     groups: dict[str, list[Moved]] = {}
     for row in moved[:most]:
@@ -220,7 +222,7 @@ def _cells(row: Moved, clean: Clean, *, bounds: bool) -> tuple[str, ...]:
     return (place, f"{clean(target)} {clean(metric)}", f"{was} → {is_now}", f"{sign}{number(row.change)}", beyond)
 
 
-def _deeper(difference: Difference, clean: Clean, most: int | None) -> Iterator[str]:
+def _deeper(difference: Difference, clean: Clean, most: int) -> Iterator[str]:
     """A line for each method on each factor: how many rows moved at other layers, and where most."""
     groups: dict[tuple[str, str], list[Moved]] = {}
     for row in difference.deeper:
@@ -234,8 +236,8 @@ def _deeper(difference: Difference, clean: Clean, most: int | None) -> Iterator[
             f"{clean(probe)} on {clean(target)}: {_count(len(rows), 'row')} moved, {beyond:,} beyond; "
             f"most at {place}: {number(worst.old.value)} → {number(worst.new.value)} ({sign}{number(worst.change)})"
         )
-    if most is not None and len(groups) > most:
-        yield f"and {len(groups) - most:,} more; --all shows them"
+    if len(groups) > most:
+        yield f"and {len(groups) - most:,} more; {_elsewhere(most)}"
 
 
 def _rules(difference: Difference, clean: Clean) -> Iterable[str]:
@@ -250,15 +252,19 @@ def _rules(difference: Difference, clean: Clean) -> Iterable[str]:
     if difference.resampled:
         yield (
             f"Fitted on other training rows in the two runs: {listed([clean(name) for name in difference.resampled])}. Only rows whose "
-            "intervals cover the training sample are judged there, those at summary layers; checks are shown and not judged, because "
-            "their intervals leave it out."
+            "intervals cover the training sample are judged there, those at summary layers; where other rows chose another layer, the score must "
+            "have moved at one of the two. Checks are shown and not judged, because their intervals leave the training sample out."
         )
     elif difference.unknown:
         yield "One of the two does not say which rows it was fitted on; they are taken for the same."
 
 
-def _left(count: int, most: int | None, thing: str) -> list[str]:
-    return [] if most is None or count <= most else [f"{_count(count - most, f'further {thing}')}; --all shows them."]
+def _left(count: int, most: int, thing: str) -> list[str]:
+    return [] if count <= most else [f"{_count(count - most, f'further {thing}')}; {_elsewhere(most)}."]
+
+
+def _elsewhere(most: int) -> str:
+    return "--json has them" if most == MOST_ROWS else "--all shows them"
 
 
 def _coming_and_going(difference: Difference, clean: Clean) -> Iterable[tuple[str, str]]:

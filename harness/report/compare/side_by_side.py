@@ -16,7 +16,7 @@ from harness.errors import UsageError, did_you_mean
 from harness.report.compare.source import CheckRow, check_rows, reader
 from harness.report.markup import table
 from harness.report.outline import from_manifest
-from harness.report.read import HEADLINE, columns_of, decoded_manifest, table_of
+from harness.report.read import HEADLINE, MOST_COMPARED, columns_of, decoded_manifest, table_of
 from harness.report.scores import Scores, Transfer
 from harness.report.wording import evidence
 from harness.untrusted import text as plain
@@ -70,7 +70,7 @@ class Compared(msgspec.Struct, frozen=True):
         outline = from_manifest(decoded_manifest(read("manifest.json"), f"{where}/manifest.json"), where)
         content = read("results.csv")
         columns = columns_of(content, f"{where}/results.csv")
-        results = table_of(content, columns, f"{where}/results.csv")
+        results = table_of(content, columns, f"{where}/results.csv", MOST_COMPARED)
         checks = {
             name if ordinal == "1" else f"{name} ({ordinal})": row
             for (name, _, _, ordinal), row in check_rows(read("checks.csv"), f"{where}/checks.csv").items()

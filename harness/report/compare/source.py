@@ -21,6 +21,8 @@ from harness.untrusted import git
 from harness.untrusted import text as plain
 from harness.untrusted.paths import own_path
 
+_MOST_AT_ALL_LAYERS = 200_000
+
 
 class CheckRow(msgspec.Struct, frozen=True):
     """One row of checks.csv, without its sentence."""
@@ -82,11 +84,12 @@ class ReportFolder(msgspec.Struct, frozen=True):
         results, where = read_file("results.csv"), f"{name}/results.csv"
         manifest = optional(read_file, "manifest.json")
         whole = optional(read_file, "results.parquet")
+        headline = _headline(results, where) if read.columns_of(results, where) == read.HEADLINE else {}
         return cls(
             name,
-            _results(results, where),
+            {key: one.score for key, one in headline.items()} if headline else _results(results, where),
             check_rows(read_file("checks.csv"), f"{name}/checks.csv"),
-            _headline(results, where) if read.columns_of(results, where) == read.HEADLINE else {},
+            headline,
             {} if store is None or manifest is None else stored_rows(manifest, name, store),
             {} if whole is None else _deeper(whole, f"{name}/results.parquet"),
             Made() if manifest is None else made_of(read.decoded_manifest(manifest, f"{name}/manifest.json")),
@@ -145,8 +148,8 @@ def _git_reader(revision: str, inside: str) -> Callable[[str], bytes]:
             raise read.Missing(
                 f"{shown}/{name} is missing in that revision; is {plain.line(inside)} a report's folder?"
             )
-        if int(size.stdout) > read.LARGEST_BYTES:
-            raise UsageError(f"{shown}/{name} is larger than {read.LARGEST_BYTES / 2**20:.0f} MiB; that is no report")
+        if int(size.stdout) > (largest := read.largest_of(name)):
+            raise UsageError(f"{shown}/{name} is larger than {largest / 2**20:.0f} MiB; that is no report")
         content = _git("cat-file", "blob", blob)
         if content.returncode != 0:
             raise UsageError(f"{shown}/{name} is no file in that revision")
@@ -170,7 +173,7 @@ def _is_hash(text: str) -> bool:
 
 def _results(content: bytes, name: str) -> dict[Key, Score]:
     found: dict[Key, Score] = {}
-    for row in read.rows(content, (*read.KEY, "value", "low", "high"), name):
+    for row in read.rows(content, (*read.KEY, "value", "low", "high"), name, read.MOST_COMPARED):
         key = tuple(str(cell) for cell in row[:6])
         if key in found:
             raise UsageError(f"{name}: two rows for {plain.line(', '.join(key), 120)}")
@@ -180,6 +183,10 @@ def _results(content: bytes, name: str) -> dict[Key, Score]:
 
 def _deeper(content: bytes, name: str) -> dict[Key, Score]:
     frame = read.strangers_table(content, name, (*read.KEY, "value", "low", "high"))
+    if frame.height > _MOST_AT_ALL_LAYERS:
+        raise UsageError(
+            f"{name} has {frame.height:,} rows, and {_MOST_AT_ALL_LAYERS:,} can be compared; take it away to compare summary layers alone"
+        )
     rows = frame.select(*read.KEY, "value", "low", "high").iter_rows()
     try:
         return {
@@ -193,7 +200,7 @@ def _deeper(content: bytes, name: str) -> dict[Key, Score]:
 def _headline(content: bytes, name: str) -> dict[Key, Headline]:
     columns = (*read.KEY, "value", "low", "high", "se_rows", "se_seeds", "se_training", "sample")
     found: dict[Key, Headline] = {}
-    for row in read.rows(content, columns, name):
+    for row in read.rows(content, columns, name, read.MOST_COMPARED):
         value, low, high, rows, seeds, training = (float(cell) for cell in row[6:12])
         key = tuple(str(cell) for cell in row[:6])
         if key in found:

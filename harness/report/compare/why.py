@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from harness.report.asked import EVERYWHERE
+from harness.report.asked import EVERYWHERE, as_now, model_as_now
 from harness.report.wording import listed
 from harness.untrusted import text as plain
+
+T = TypeVar("T")
 
 _SHOWN = 6
 """Changed entries of the spec that are named; of more, the rest are counted."""
@@ -30,7 +32,9 @@ class Made(msgspec.Struct, frozen=True):
 
     spec_hash: str = ""
     asked: Mapping[str, str] = {}
+    conditions: Sequence[str] = ()
     models: Mapping[str, Mapping[str, Any]] = {}
+    """By condition; so are the data."""
     data: Mapping[str, str] = {}
     code: Mapping[str, str] = {}
     """By the kind of stage."""
@@ -41,9 +45,19 @@ class Made(msgspec.Struct, frozen=True):
 def made_of(manifest: Mapping[str, Any]) -> Made:
     """As far as it is what this program writes; a stranger may have written it."""
     try:
-        return msgspec.convert({name: manifest[name] for name in Made.__struct_fields__ if name in manifest}, Made)
+        made = msgspec.convert({name: manifest[name] for name in Made.__struct_fields__ if name in manifest}, Made)
     except msgspec.ValidationError:
         return Made()
+    models = {name: model_as_now(one) for name, one in _of_each(made.models).items()}
+    # A former version wrote a line for each condition, in their order.
+    conditions = made.conditions or tuple(models)
+    asked = as_now(made.asked)
+    return msgspec.structs.replace(made, asked=asked, models=models, data=_of_each(made.data), conditions=conditions)
+
+
+def _of_each(said: Mapping[str, T]) -> dict[str, T]:
+    """What is said of several conditions, by each."""
+    return {name: one for names, one in said.items() for name in names.split(", ")}
 
 
 def causes(old: Made, new: Made) -> list[str]:
@@ -83,8 +97,8 @@ def _models(old: Made, new: Made) -> Iterator[str]:
 
 def _asked(old: Made, new: Made) -> Iterator[str]:
     # A renamed condition of which all is asked everywhere stands in no path.
-    if list(old.models) != list(new.models) and old.models and new.models:
-        yield f"conditions ({_cut(', '.join(old.models))} → {_cut(', '.join(new.models))})"
+    if list(old.conditions) != list(new.conditions) and old.conditions and new.conditions:
+        yield f"conditions ({_cut(', '.join(old.conditions))} → {_cut(', '.join(new.conditions))})"
     paths = dict.fromkeys([*old.asked, *new.asked])
     changed = [path for path in paths if old.asked.get(path) != new.asked.get(path)]
     # Conditions that come or go are one change each, not one for each of their entries.
@@ -96,7 +110,7 @@ def _asked(old: Made, new: Made) -> Iterator[str]:
         yield f"{len(changed) - _SHOWN} more entries of the spec"
     if old.report.about != new.report.about:
         yield f"about ({_cut(old.report.about)} → {_cut(new.report.about)})"
-    elif old.asked and not changed and list(old.models) == list(new.models) and old.spec_hash != new.spec_hash:
+    elif old.asked and not changed and list(old.conditions) == list(new.conditions) and old.spec_hash != new.spec_hash:
         yield "the order of entries of the spec, or their type"
 
 

@@ -10,7 +10,7 @@ import msgspec
 from harness.contracts.analysis import Drawn
 from harness.errors import UsageError
 from harness.report.content import Look
-from harness.report.figures import by_layer, canvas, overview, seeds
+from harness.report.figures import beside_true, by_layer, canvas, overview, seeds
 from harness.report.folder import MOST_FIGURES
 from harness.report.scores import Scores
 
@@ -37,6 +37,8 @@ class Drawing(msgspec.Struct, frozen=True):
     """Whether it shows the scores there, with intervals of all that varies."""
     noise: bool = False
     """Whether it shows the noise floor."""
+    outcomes: bool = False
+    """Whether it shows what was said beside what is true."""
 
     def drawn(self, scores: Scores) -> Iterator[Drawn]:
         if (figure := self.draw(scores)) is not None:
@@ -47,6 +49,7 @@ DRAWINGS = (
     Drawing("overview", overview.draw, overview.caption, layers=True, headline=True),
     Drawing("layers", by_layer.draw, by_layer.caption, layers=False, noise=True),
     Drawing("seeds", seeds.draw, seeds.caption, layers=True),
+    Drawing("said", beside_true.draw, beside_true.caption, layers=False, outcomes=True),
 )
 """In the order of the report; those of the analyses follow."""
 

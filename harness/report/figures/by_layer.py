@@ -39,7 +39,7 @@ def draw(scores: Scores) -> canvas.Surface | None:
     }
     if not panels:
         return None
-    follows = {place: finding.counted(_followed(scores, lines)) for place, lines in panels.items()}
+    follows = {place: finding.counted(_followed(scores, place[1], lines)) for place, lines in panels.items()}
     leading = finding.counted(max(sorted(counts), key=lambda name: counts[name]) for counts in follows.values())
     return grid.draw(
         scores,
@@ -82,6 +82,9 @@ def _lines(scores: Scores, transfer: Transfer, probe: str, targets: Sequence[str
     return found
 
 
-def _followed(scores: Scores, lines: Mapping[str, Mapping[float, Score]]) -> list[str]:
+def _followed(scores: Scores, transfer: Transfer, lines: Mapping[str, Mapping[float, Score]]) -> list[str]:
     layers = sorted({layer for line in lines.values() for layer in line})
-    return [scores.follows({t: line[layer] for t, line in lines.items() if layer in line}) for layer in layers]
+    return [
+        scores.follows({t: line[layer] for t, line in lines.items() if layer in line}, transfer.tested_on)
+        for layer in layers
+    ]

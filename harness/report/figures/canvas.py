@@ -196,7 +196,7 @@ def axis_label(metric: str) -> str:
 
 def value_range(scores: Scores, values: Iterable[float]) -> tuple[float, float]:
     """The axis that holds the values, chance included, with a little air; the same for all panels of a figure."""
-    finite = [v for v in values if math.isfinite(v)]
+    finite = [v for v in (*values, *(chance for _, _, chance in scores.outline.chances)) if math.isfinite(v)]
     if scores.chance is not None:
         finite.append(scores.chance)
     low, high = min(finite, default=0.0), max(finite, default=1.0)

@@ -70,7 +70,7 @@ def draw(scores: Scores, grid: Grid) -> canvas.Surface:
                 continue
             panel = canvas.Panel(surface, left, top + i * (grid.height + _GAP), wide - 22, grid.height, ends, limits)
             first = all((probe, one) not in grid.panels for one in transfers[:j])
-            _panel(panel, scores, lines, grid, first=first)
+            _panel(panel, scores, transfer, lines, grid, first=first)
             told = grid.told[probe, transfer]
             room = int((wide - 6) / (canvas.LETTER - 0.4)) - len(told) - 2
             surface.text(left, panel.top - 5, f"{canvas.label(probe, max(8, room))}: {told}", "s q")
@@ -86,10 +86,12 @@ def draw(scores: Scores, grid: Grid) -> canvas.Surface:
     return surface
 
 
-def _panel(panel: canvas.Panel, scores: Scores, lines: Mapping[str, Line], grid: Grid, *, first: bool) -> None:
+def _panel(
+    panel: canvas.Panel, scores: Scores, transfer: Transfer, lines: Mapping[str, Line], grid: Grid, *, first: bool
+) -> None:
     panel.scale_left(canvas.ticks(*panel.ys, 3), named=first)
-    if scores.chance is not None:
-        panel.across(scores.chance)
+    for chance in scores.chances(transfer.tested_on, lines):
+        panel.across(chance)
     for target, line in lines.items():
         look = canvas.look_of(canvas.factor_of(scores, target))
         if grid.bands and all(score.bounded for score in line.values()):

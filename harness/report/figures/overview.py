@@ -54,7 +54,7 @@ def draw(scores: Scores) -> canvas.Surface:
         line, column = divmod(i, columns)
         place = (left + column * wide, top + line * (body + _GAP), wide - 18, body)
         panel = canvas.Panel(surface, *place, limits, (len(methods), 0))
-        _panel(panel, scores, found[transfer], methods, factors[transfer])
+        _panel(panel, scores, transfer, found[transfer], methods, factors[transfer])
         surface.text(panel.left, panel.top - 18, canvas.heading(transfer, panel.width), "b s")
         told = finding.told(
             finding.counted(s.follows for s in found[transfer].values() if scores.role(s.probe) != "baseline"), most=2
@@ -89,10 +89,15 @@ def _title(scores: Scores, found: dict[Transfer, dict[str, Summary]]) -> str:
 
 
 def _panel(
-    panel: canvas.Panel, scores: Scores, found: dict[str, Summary], methods: Sequence[str], factors: Sequence[str]
+    panel: canvas.Panel,
+    scores: Scores,
+    transfer: Transfer,
+    found: dict[str, Summary],
+    methods: Sequence[str],
+    factors: Sequence[str],
 ) -> None:
-    if scores.chance is not None:
-        panel.upright(scores.chance)
+    for chance in scores.chances(transfer.tested_on, factors):
+        panel.upright(chance)
     steps = "".join(
         f"M{round(panel.left * 2)} {round(panel.y(y) * 2)}h{round(panel.width * 2)}" for y in range(len(methods))
     )

@@ -21,7 +21,7 @@ FACTORS: tuple[tuple[str, str], ...] = (
     ("#7a5a3c", "#c9a27e"),
 )
 MARKS: tuple[str, ...] = (
-    "m-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0z",
+    "m0 6a6 6 0 1 1 .1 0z",
     "m-5-5h10v10h-10z",
     "m-6 5h12l-6-11z",
     "m0-7l7 7l-7 7l-7-7z",

@@ -49,8 +49,8 @@ def draw(scores: Scores) -> canvas.Surface | None:
             if (summary := found.get((transfer, probe))) is None:
                 continue
             told = finding.told(_counts(summary), most=2)
-            if scores.chance is not None:
-                panel.upright(scores.chance, (i + 20 / row, i + 1))
+            for chance in scores.chances(transfer.tested_on, factors[transfer]):
+                panel.upright(chance, (i + 20 / row, i + 1))
             surface.text(
                 panel.left, top + row * i + 14, canvas.label(told, int(panel.width / (canvas.LETTER - 0.7))), "s q"
             )

@@ -1,0 +1,1 @@
+"""Measurements of networks. A file is a kind."""

@@ -1,0 +1,1 @@
+"""Worlds: tasks whose every question and answer are known, for small networks to learn."""
