@@ -37,6 +37,7 @@ from harness.stages.prompt_stage import prompts_asked
 from harness.stages.repeat_stage import headline_asked
 from harness.stages.report_stage import Rendered
 from harness.stages.rows_stage import Rows
+from harness.stages.said_stage import Said
 from harness.stages.states_stage import states_read
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
@@ -68,14 +69,15 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     tables = plan.add(Tables(spec=spec, scores=scores))
     layers = plan.add(Layers(spec=spec, scores=scores))
     headline = headline_asked(plan, scores, lambda other: planned(other, folder, store, bring=bring, progress=progress))
-    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores, layers=layers))
+    summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
+    said = plan.add(Said(spec=spec, scores=scores, layers=layers))
     noise = plan.add(Noise(spec=spec, states=states))
     interventions, measured = plan.of("intervention"), plan.of("measurement")
     verdicts = plan.add(Verdicts(spec=spec, scores=scores, interventions=interventions, noise=noise, measured=measured))
     rows = plan.add(Rows(spec=spec, prompts=prompts, scores=scores, layers=layers))
-    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, noise, summary, looks))
+    figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, noise, said, looks))
     plan.add(Rendered(
-        spec=spec, tables=tables, layers=layers, headline=headline, summary=summary, verdicts=verdicts, noise=noise, rows=rows,
+        spec=spec, tables=tables, layers=layers, headline=headline, summary=summary, said=said, verdicts=verdicts, noise=noise, rows=rows,
         figures=figures, looks=looks, claims=[*left_out, *bed_claims.sentences(plan, store)],
     ))  # fmt: skip
     return plan

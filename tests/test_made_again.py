@@ -129,7 +129,7 @@ def test_another_layer_makes_what_shows_it(
     changed = SPEC.replace("layer: middle", "layer: last")
     made = bench.made(changed)
     assert sorted(set(made)) == sorted(
-        ["autopsy", "components", "layers", "headline", "draws", "summary", "checks", "rows", "report"]
+        ["autopsy", "components", "layers", "headline", "draws", "said", "checks", "rows", "report"]
         + [f"figures {name}" for name in FIGURES if name != "layers"]
     )
     # Of geometry, both figures: the states at the judged layer, and the losses there if any probe has one.

@@ -185,7 +185,7 @@ def test_stages_are_shown_one_after_another_and_noted_in_the_order_of_the_plan(t
     path.write_text(path.read_text() + "autopsy: [{probe: ccs}]\ngeometry: true\n")
     outcome = pipeline.run(path, out=tmp_path / "reports", page=False, reporter=shown)
     before, looks = ["prompts", "activations", "fit"], ["autopsy", "geometry", "components"]
-    after = ["tables", "layers", "headline", "draws", "summary", "noise", "checks"]
+    after = ["tables", "layers", "headline", "draws", "summary", "said", "noise", "checks"]
     assert list(dict.fromkeys(shown.kinds)) == [*before, *after, "refit", "rows", *looks, "figures", "report"]
     noted = [stage["kind"] for stage in json.loads((outcome.folder / "manifest.json").read_text())["stages"]]
     assert list(dict.fromkeys(noted)) == [*before, "score", *looks, *after, "rows", "figures", "report"]
@@ -292,6 +292,7 @@ def test_signs_on_rows_where_a_factor_agrees_are_a_matter_of_scores_only(tmp_pat
         "headline",
         "draws",
         "summary",
+        "said",
         "checks",
         "rows",
         "figures",

@@ -139,8 +139,20 @@ def plan_extraction(
         whole=whole,
         keys=tuple(_table_key(rows, number, banks) for number in range(len(tables))),
         packed=way.packs,
-        reason=f"{len(stored):,} of {len(rows.rows):,} rows are stored",
+        reason=said_of(len(stored), len(rows.rows)),
     )
+
+
+def said_of(stored: int, rows: int) -> str:
+    """What the store has of so many rows, in words."""
+    return f"{stored:,} of {rows:,} rows are stored"
+
+
+def stored_rows(subject: Subject, tables: Sequence[PromptTable], wanted: Wanted, store: Store) -> tuple[int, int]:
+    """How many of the distinct rows of all tables the store has, and how many there are: what `plan_extraction` says of them, without the
+    cost."""
+    rows, banks = _prepare(subject, tables, wanted, store, True)
+    return len(banks.stored()), len(rows.rows)
 
 
 def extract(

@@ -30,19 +30,21 @@ class _Beside:
     def __init__(self) -> None:
         self.allowed = False
         self._line: Connection | None = None
+        self._calls: SimpleQueue[bytes] = SimpleQueue()
         self._sent = 0
         self._received = 0
         self._answers: dict[int, bytes] = {}
 
     def send(self, work: bytes) -> int:
-        """Sends a pickled function with what it is given; returns the number of the call. Raises OSError if nobody hears."""
+        """Sends a pickled function with what it is given; returns the number of the call. It does not wait until somebody listens."""
         if self._line is None:
             # Not forked: libraries that are loaded here have threads, which a fork would leave in the middle of something.
             context = multiprocessing.get_context("spawn")
             self._line, theirs = context.Pipe()
             context.Process(target=_answer, args=(theirs,), name="harness aside", daemon=True).start()
             theirs.close()
-        self._line.send_bytes(work)
+            threading.Thread(target=_tell, args=(self._line, self._calls), daemon=True).start()
+        self._calls.put(work)
         self._sent += 1
         return self._sent
 
@@ -92,6 +94,17 @@ def call(gives: type[T], function: Callable[..., T], *given: Any) -> Callable[[]
         return msgspec.msgpack.decode(answer, type=gives) if answer else function(*given)
 
     return result
+
+
+def _tell(line: Connection, calls: SimpleQueue[bytes]) -> None:
+    """Sends calls one after the other. A line holds little: who writes more waits until it is read, and another process takes a second to
+    begin."""
+    try:
+        while True:
+            line.send_bytes(calls.get())
+    except OSError:
+        # Nobody hears. Who waits for an answer will find that out.
+        return
 
 
 def _answer(line: Connection) -> None:

@@ -24,7 +24,7 @@ from harness.spec.plain import spec_content
 from harness.stages.layer_stage import Layers
 from harness.stages.noise_stage import Noise
 from harness.stages.repeat_stage import Headlined
-from harness.stages.summary_stage import Summarised
+from harness.stages.said_stage import Said
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
 
@@ -53,7 +53,7 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     """Of the summary layers; None for a figure that shows all layers alike."""
     noise: Noise | None
     """None for a figure that does not show it."""
-    summary: Summarised | None
+    said: Said | None
     """None for a figure that does not show what was said beside what is true."""
     draws: Drawing | Look
 
@@ -66,7 +66,7 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
         looked = () if isinstance(self.draws, Drawing) else self.draws[1]
         return (
             self.tables,
-            *(one for one in (self.layers, self.headline, self.noise, self.summary) if one is not None),
+            *(one for one in (self.layers, self.headline, self.noise, self.said) if one is not None),
             *looked,
         )
 
@@ -94,6 +94,8 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
     def _drawn(self, run: Run) -> Callable[[], dict[str, Picture]]:
         """Waits for the figures."""
         if isinstance(self.draws, Drawing):
+            if self.said is not None and not run.get(self.said):
+                return dict
             return aside.call(dict[str, Picture], pictured, self._scores(run), self.draws.drawn)
         analysis, stages = self.draws
         draw = partial(analysis.figures, analysis.tables(run, stages))
@@ -116,7 +118,7 @@ class Pictured(Stage[dict[str, Picture]], frozen=True, kw_only=True):
         )
         headline = None if self.headline is None else headline_table([run.get(self.headline)])
         noise = None if self.noise is None else floor_of(run.get(self.noise))
-        outcomes = () if self.summary is None else run.get(self.summary).outcomes
+        outcomes = () if self.said is None else run.get(self.said)
         return Scores(outline.of(report), report.results, report.seeds, headline, noise, outcomes)
 
     def save(self, made: dict[str, Picture], folder: Path) -> Mapping[str, Any]:
@@ -142,7 +144,7 @@ def figures_asked(
     layers: Layers,
     headline: Headlined,
     noise: Noise,
-    summary: Summarised,
+    said: Said,
     looks: Sequence[Look],
 ) -> Iterator[Pictured]:
     """In the order of the report."""
@@ -153,7 +155,7 @@ def figures_asked(
         yield Pictured(
             name=drawing.name, spec=spec, content=content, tables=tables, layers=chosen,
             headline=headline if drawing.headline else None, noise=noise if drawing.noise else None,
-            summary=summary if drawing.outcomes else None, draws=drawing,
+            said=said if drawing.outcomes else None, draws=drawing,
         )  # fmt: skip
     for look in looks:
         if type(look[0]).figures is not Analysis.figures:
@@ -165,6 +167,6 @@ def figures_asked(
                 layers=layers,
                 headline=None,
                 noise=None,
-                summary=None,
+                said=None,
                 draws=look,
             )

@@ -22,6 +22,7 @@ from harness.stages.layer_stage import Layers
 from harness.stages.noise_stage import Noise
 from harness.stages.repeat_stage import Headlined
 from harness.stages.rows_stage import Rows
+from harness.stages.said_stage import Said
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
 from harness.store import Artifact, content_key
@@ -45,6 +46,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     layers: Layers
     headline: Headlined
     summary: Summarised
+    said: Said
     verdicts: Verdicts
     noise: Noise
     rows: Rows
@@ -61,7 +63,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         looked = [stage for _, stages in self.looks for stage in stages]
-        own = (self.tables, self.layers, self.headline, self.summary, self.verdicts, self.noise, self.rows)
+        own = (self.tables, self.layers, self.headline, self.summary, self.said, self.verdicts, self.noise, self.rows)
         return (*own, *looked, *self.figures)
 
     def made_from(self) -> Mapping[str, str]:
@@ -104,7 +106,7 @@ class Rendered(Stage[Written], frozen=True, kw_only=True):
             rows=scored if self.spec.rows else None,
             example=summary.example,
             summary_layers={(one.fit_on, one.probe): one.layer for one in run.get(self.layers)},
-            outcomes=summary.outcomes,
+            outcomes=run.get(self.said),
             facts=summary.facts,
             findings=[*self.claims, *summary.findings],
             looks=[Look(analysis, analysis.tables(run, stages)) for analysis, stages in self.looks],

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.activations.extract import Extracted, assist, bank_key, extract, plan_extraction, reading
+from harness.activations.extract import (
+    Extracted,
+    assist,
+    bank_key,
+    extract,
+    plan_extraction,
+    reading,
+    said_of,
+    stored_rows,
+)
 from harness.activations.layers import resolve
 from harness.activations.read_in_place import Imported
 from harness.activations.references import REFERENCES, reference_key
@@ -104,8 +113,8 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         if not run.leads or not run.store.keys(kind, prefix):
             return ""
         subject, activations, tables = self._read(run)
-        found = plan_extraction(subject, tables, activations, run.store)
-        return found.reason if 0 < found.stored < found.rows else ""
+        stored, rows = stored_rows(subject, tables, activations, run.store)
+        return said_of(stored, rows) if 0 < stored < rows else ""
 
     def make(self, run: Run, work: Work) -> Extracted:
         subject, wanted, tables = self._read(run)

@@ -1,4 +1,4 @@
-"""What a summary of the run needs besides tables and layers: facts about model and data."""
+"""What a summary of the run says of model and data: facts, findings, and an example. No layer rule changes it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ from harness.report import found_nothing
 from harness.report.content import Example
 from harness.report.facts import data_facts, model_facts
 from harness.report.wording import listed
-from harness.scoring.said_and_true import Outcome, outcome_of
-from harness.scoring.score import comparable
 from harness.spec import Spec
 from harness.stages.fit_stages import Score
-from harness.stages.layer_stage import Layers
 from harness.stages.prompt_stage import Prompts
 from harness.stages.states_stage import States
 from harness.store import Artifact, content_key
@@ -34,7 +31,7 @@ _ENDS = 700, 300
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """The layers, facts and findings that stand beside the tables."""
+    """The facts and findings that stand beside the tables."""
 
     facts: tuple[tuple[str, str], ...]
     """Model, data, split sizes, conventions: name and value."""
@@ -42,8 +39,6 @@ class Summary(msgspec.Struct, frozen=True):
     """What linting the prompts found, and which fits found nothing, one sentence each."""
     example: Example | None = None
     """A test prompt of the first condition; None where the spec keeps no rows."""
-    outcomes: tuple[Outcome, ...] = ()
-    """What probes of classes, numbers or vectors say beside what is true."""
 
 
 class Summarised(Stage[Summary], frozen=True, kw_only=True):
@@ -56,7 +51,6 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
     """By condition; so are the states."""
     states: Mapping[str, States]
     scores: tuple[Score, ...]
-    layers: Layers
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -64,7 +58,7 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.prompts.values(), *dict.fromkeys(self.states.values()), *self.scores, self.layers)
+        return (*self.prompts.values(), *dict.fromkeys(self.states.values()), *self.scores)
 
     def made_from(self) -> Mapping[str, str]:
         states = {name: stage.key_of(name) for name, stage in self.states.items()}
@@ -89,23 +83,7 @@ class Summarised(Stage[Summary], frozen=True, kw_only=True):
                 *found_nothing.sentences(run.conditions.all_scored().values()),
             ),
             example=self._example(run) if self.spec.rows else None,
-            outcomes=tuple(self._outcomes(run)),
         )
-
-    def _outcomes(self, run: Run) -> Iterator[Outcome]:
-        chosen = {(one.fit_on, one.probe): one.layer.layer for one in run.get(self.layers)}
-        for stage in self.scores:
-            fit_on, tested_on, probe = stage.place
-            scored, labels = run.conditions.scored(fit_on, tested_on, probe), run.conditions.labels(tested_on, "test")
-            factor = labels.factors.get(scored.target)
-            if factor is None or factor.target is BINARY:
-                continue
-            if not comparable(scored, run.conditions.labels(fit_on, "train"), labels, scored.target):
-                continue
-            true = labels.targets[factor.name]
-            found = outcome_of(stage.place, scored, chosen[fit_on, probe], true, factor)
-            if found is not None:
-                yield found
 
     def _unscored(self, run: Run) -> Iterator[str]:
         """Transfers between truths that are not the same, by the same names, each once: their scores are in no table."""
