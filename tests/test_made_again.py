@@ -16,6 +16,7 @@ from harness.activations.trie import shared
 from harness.code.closure import Closure
 from harness.code.code_version import tree
 from harness.code.entries import WITHOUT
+from harness.contracts import Erasure
 from harness.execution import controls
 from harness.execution.controls import Refitted
 from harness.language.schema import json_schema
@@ -115,11 +116,14 @@ def test_one_changed_check_is_decided_again_and_nothing_is_fitted(
     bench: Bench, counted: Callable[[Any, str], list[int]]
 ) -> None:
     drawn, refits = counted(canvas, "to_svg"), counted(controls, "score_shuffled")
+    directions = counted(controls, "score")
     assert bench.made(SPEC.replace("expect: pass", "expect: fail")) == ["checks", "report"]
-    assert (drawn, refits) == ([0], [0])
-    # The control: other shuffles are another refit.
+    assert (drawn, refits, directions) == ([0], [0], [0])
+    # The controls: other shuffles are another refit, and at another layer lie other directions.
     assert bench.made(SPEC.replace("shuffles: 5", "shuffles: 6")) == ["checks", "report"]
-    assert (drawn, refits) == ([0], [1])
+    assert (drawn, refits, directions) == ([0], [1], [0])
+    assert bench.made(SPEC.replace("expect: pass", "layer: last, expect: pass")) == ["checks", "report"]
+    assert (drawn, refits, directions) == ([0], [1], [1])
 
 
 def test_another_layer_makes_what_shows_it(
@@ -190,7 +194,8 @@ def reached_by(stage: Pictured) -> set[tuple[str, str]]:
 
 def test_refits_are_kept_as_long_as_the_plan_that_asked_for_them(bench: Bench) -> None:
     refits = bench.store.keys("refit")
-    assert len(refits) == 1
+    # On shuffled labels, and random directions of which there are more than the spec has seeds.
+    assert len(refits) == 2
     uses = bench.plan(SPEC).uses
     assert all(last_runs.refers(uses, f"refit/{key}") for key in refits)
     assert not last_runs.refers(uses, "refit/of-another-plan")
@@ -200,12 +205,13 @@ def test_the_key_of_a_refit_has_all_that_it_is_made_from(bench: Bench) -> None:
     plan = bench.plan(SPEC)
     score = plan.find("score", "main", "main", "logistic_regression")
 
-    def key(layer: int = 1, shuffles: int = 5, spec: Any = plan.spec) -> str:
-        return Refitted(spec=spec, score=score, layers=(layer,), shuffles=shuffles).key
+    def key(layer: int = 1, spec: Any = plan.spec, **how: Any) -> str:
+        return Refitted(spec=spec, score=score, layers=(layer,), **(how or {"shuffles": 5})).key
 
     other = bench.plan(SPEC.replace("limit: 200", "limit: 200, seed: 1"))
-    keys = {key(), key(layer=2), key(shuffles=6), key(spec=other.spec)}
-    assert len(keys) == 4
+    keys = {key(), key(layer=2), key(spec=other.spec)} | {key(shuffles=6), key(seeds=5), key(seeds=6)}
+    keys |= {key(erase=Erasure()), key(erase=Erasure(of="word")), key(erase=Erasure(by="lda", times=2))}
+    assert len(keys) == 9
     assert all(one.startswith(f"{score.key}-") for one in keys)
 
 

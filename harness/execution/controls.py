@@ -1,4 +1,4 @@
-"""Controls: a probe fitted again at one layer, on shuffled labels or on states without a factor, for the checks."""
+"""Controls: a probe fitted again at one layer for the checks: on shuffled labels, on states without a factor, or with other seeds."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from harness.scoring.noise_floor import NoiseFloor
 from harness.scoring.score import Scored
 from harness.scoring.stored_scores import load_scored, save_scored
 from harness.spec import Spec
+from harness.spec.plain import plain
 from harness.store import Artifact, content_key
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Refitted(Stage[Scored], frozen=True, kw_only=True):
-    """A probe fitted at one layer on shuffled training labels. Checks ask for it while they decide, so that no plan lists it."""
+    """A probe fitted again at one layer, in one of three ways. Checks ask for it while they decide, so that no plan lists it."""
 
     kind: ClassVar[str] = "refit"
 
@@ -36,50 +37,71 @@ class Refitted(Stage[Scored], frozen=True, kw_only=True):
     """The same probe's answers as it was fitted on the labels as they are."""
     layers: tuple[int, ...]
     """The one layer, or those that it is fitted on together."""
-    shuffles: int
+    shuffles: int = 0
+    """Permutations of the training labels that it is fitted on."""
+    erase: Erasure | None = None
+    """What is taken out of the states first."""
+    seeds: int = 0
+    """Seeds that it is drawn with, where others are asked for than the spec's."""
 
     @property
     def place(self) -> tuple[str, ...]:
-        return (*self.score.place, *map(str, self.layers), str(self.shuffles))
+        return (*self.score.place, *map(str, self.layers), self.said)
 
     @property
     def label(self) -> str:
-        return f"{self.score.label}, {self.shuffles} shuffles"
+        return f"{self.score.label}, {self.said}"
+
+    @property
+    def said(self) -> str:
+        """How it is fitted again, in words."""
+        if self.erase is not None:
+            own = self.erase
+            times = f", {own.times} times" if own.times > 1 else ""
+            return f"without {own.of} by {own.by}{times}"
+        return f"{self.shuffles} shuffles" if self.shuffles else f"{self.seeds} seeds"
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
         return (self.score,)
+
+    @property
+    def probe(self) -> Probe:
+        """The probe that is fitted."""
+        probe = self.spec.probe(self.score.place[2])
+        return probe if self.erase is None else msgspec.structs.replace(probe, erase=self.erase)
 
     def made_from(self) -> Mapping[str, str]:
         fit_on = self.score.place[0]
         return {
             "score": self.score.key,
             "layers": content_key(self.layers),
-            "shuffles": str(self.shuffles),
+            **({"shuffles": str(self.shuffles)} if self.shuffles else {}),
+            **({} if self.erase is None else {"erase": content_key(plain(self.erase))}),
+            **({"seeds": str(self.seeds)} if self.seeds else {}),
             "seed": str(self.spec.condition(fit_on).data.seed),
         }
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        return (*super().runs, *probe_code(self.spec.probe(self.score.place[2])))
+        return (*super().runs, *probe_code(self.probe))
 
     @cached_property
     def key(self) -> str:
         return f"{refits_of(self.score)}{content_key(self.kind, self.ingredients)}"
 
     def make(self, run: Run, work: Work) -> Scored:
-        fit_on, tested_on, probe = self.score.place
-        conditions = run.conditions
-        return score_shuffled(
-            self.spec.probe(probe),
-            _some_layers(conditions, fit_on, self.layers),
-            conditions.pairs(tested_on, "test", self.layers),
-            self.shuffles,
-            self.spec.condition(fit_on).data.seed,
-            fit_on=fit_on,
-            tested_on=tested_on,
-            layers=self.layers,
-        )
+        fit_on, tested_on, _ = self.score.place
+        conditions, probe = run.conditions, self.probe
+        fitting = _some_layers(conditions, fit_on, self.layers)
+        test = conditions.pairs(tested_on, "test", self.layers)
+        named = {"fit_on": fit_on, "tested_on": tested_on}
+        if self.shuffles:
+            seed = self.spec.condition(fit_on).data.seed
+            return score_shuffled(probe, fitting, test, self.shuffles, seed, **named, layers=self.layers)
+        seeds = range(self.seeds) if self.seeds else self.spec.seeds_of(probe)
+        readout, labels = probe.fit(training_pairs(probe, fitting), seeds), conditions.labels(tested_on, "test")
+        return score(readout, probe, fitting, test, labels, **named, layers=self.layers)
 
     def save(self, made: Scored, folder: Path) -> Mapping[str, Any]:
         return save_scored(made, folder)
@@ -107,38 +129,23 @@ class Controls:
 
     def __init__(self, run: Run):
         self._run = run
-        self._conditions = run.conditions
 
     def shuffled(self, probe: str, fit_on: str, tested_on: str, layer: int | None, shuffles: int) -> Scored:
         """The probe fitted at one layer on shuffled training labels."""
-        at = self._conditions.read_at(fit_on, tested_on, probe, layer)
-        answers = self._run.plan.find("score", fit_on, tested_on, probe)
-        return self._run.get(Refitted(spec=self._run.plan.spec, score=answers, layers=at, shuffles=shuffles))
+        return self._again(probe, fit_on, tested_on, layer, shuffles=shuffles)
 
     def erased(self, probe: str, fit_on: str, tested_on: str, layer: int | None, erase: Erasure) -> Scored:
         """The probe fitted at one layer on states without a factor."""
-        spec = self._run.plan.spec
-        without = msgspec.structs.replace(spec.probe(probe), erase=erase)
-        return self._fitted(without, fit_on, tested_on, layer, spec.seeds_of(without))
+        return self._again(probe, fit_on, tested_on, layer, erase=erase)
 
     def redrawn(self, probe: str, fit_on: str, tested_on: str, layer: int, seeds: int) -> Scored:
         """The probe drawn at one layer with other seeds than the spec's."""
-        return self._fitted(self._run.plan.spec.probe(probe), fit_on, tested_on, layer, range(seeds))
+        return self._again(probe, fit_on, tested_on, layer, seeds=seeds)
 
-    def _fitted(self, probe: Probe, fit_on: str, tested_on: str, layer: int | None, seeds: range) -> Scored:
-        conditions = self._conditions
-        at = conditions.read_at(fit_on, tested_on, probe.title, layer)
-        fitting = _some_layers(conditions, fit_on, at)
-        return score(
-            probe.fit(training_pairs(probe, fitting), seeds),
-            probe,
-            fitting,
-            conditions.pairs(tested_on, "test", at),
-            conditions.labels(tested_on, "test"),
-            fit_on=fit_on,
-            tested_on=tested_on,
-            layers=at,
-        )
+    def _again(self, probe: str, fit_on: str, tested_on: str, layer: int | None, **how: Any) -> Scored:
+        at = self._run.conditions.read_at(fit_on, tested_on, probe, layer)
+        answers = self._run.plan.find("score", fit_on, tested_on, probe)
+        return self._run.get(Refitted(spec=self._run.plan.spec, score=answers, layers=at, **how))
 
 
 def evidence_of(
