@@ -21,6 +21,7 @@ from harness.code import code_version
 from harness.code.closure import Closure, Tree
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS, WITHOUT
+from harness.contracts import Erasure
 from harness.contracts.kind import FOLDERS, find, names
 from harness.execution.controls import Refitted
 from harness.plan.plan import Plan
@@ -295,7 +296,8 @@ def missed(plan: Plan, ran: Ran) -> set[tuple[str, str, str]]:
     """What ran while stages of a kind were made, kept and read, and is neither in their code nor in that of what they are made from."""
     allowed: dict[str, set[tuple[str, str]]] = {}
     # Checks ask for refits, which no plan lists.
-    refits = (Refitted(spec=plan.spec, score=score, layers=(0,), shuffles=1) for score in plan.of("score"))
+    ways: tuple[dict[str, Any], ...] = ({"shuffles": 1}, {"seeds": 1}, {"erase": Erasure()})
+    refits = [Refitted(spec=plan.spec, score=one, layers=(0,), **way) for one in plan.of("score") for way in ways]
     stages = (*plan.stages, *refits)
     for stage in stages:
         allowed.setdefault(stage.kind, set()).update(_names(stage.ingredients["code"]))
@@ -323,7 +325,8 @@ def test_what_runs_on_a_planted_bed_is_in_the_keys(tmp_path: Path) -> None:
 
 def test_what_runs_on_a_language_model_is_in_the_keys(tmp_path: Path, tiny_llama: Path) -> None:
     plan, ran = ran_in(language_spec(tmp_path, tiny_llama), tmp_path)
-    assert {stage for stage, _, _ in ran} == {stage.kind for stage in plan.stages} >= {"elicit", "intervention"}
+    kinds = {stage.kind for stage in plan.stages}
+    assert {stage for stage, _, _ in ran} == {*kinds, "refit"} and kinds >= {"elicit", "intervention"}
     assert missed(plan, ran) == set()
 
 
