@@ -98,8 +98,7 @@ def test_every_check_is_simulated_and_says_its_rates() -> None:
         (name, fits, seeds) for name, fits, seeds, _ in settings()
     }
     for row in rows:
-        runs = int(row["runs"])
-        assert float(row["false_pass"]) <= binom.ppf(0.9999, runs, ALLOWED) / runs, row
+        assert float(row["false_pass"]) <= ALLOWED, row
         assert row["effect"] == CASES[row["check"]].effect
     for name in CASES:
         said = " ".join(error_rates(name))

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.coverage import procedure
 from tests.coverage.cases import CASES
 from tests.coverage.intervals import SHAPES, VALUES, Coverage, of_rows, of_seeds
-from tests.coverage.rates import rates, runs_of
+from tests.coverage.rates import rates
 from tests.coverage.targets import CORRELATIONS, covered
 from tests.coverage.targets import SHAPES as SHAPES_OF_TARGETS
 
@@ -128,11 +128,11 @@ def _rates(names: list[str], runs: int, processes: int) -> list[dict[str, str]]:
             "fits": fits,
             "seeds": f"{seeds}",
             "false_pass": f"{rate:.4f}",
-            "power": "" if (power := found.get((name, fits, seeds, True))) is None else f"{power:.4f}",
+            "power": "" if (power := found.get((name, fits, seeds, True))) is None else f"{power[0]:.4f}",
             "effect": CASES[name].effect,
-            "runs": f"{runs_of((name, fits, seeds, effect), runs)}",
+            "runs": f"{count}",
         }
-        for (name, fits, seeds, effect), rate in found.items()
+        for (name, fits, seeds, effect), (rate, count) in found.items()
         if not effect
     ]
 
