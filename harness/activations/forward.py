@@ -26,6 +26,9 @@ from harness.models.tapping import Gather
 
 Way = Literal["grafted", "packed", "whole", "equal", "single"]
 
+_PIECE = 8
+"""Tokens of which the largest numbers are found together."""
+
 
 class Forwarded(msgspec.Struct, frozen=True):
     """States and log-probabilities of some rows, in the order of the groups. On the network's device."""
@@ -44,6 +47,8 @@ class Forwarded(msgspec.Struct, frozen=True):
     @staticmethod
     def joined(parts: Sequence[Forwarded]) -> Forwarded:
         """The rows of all parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         by_site: dict[str, list[Tensor]] = {}
         for part in parts:
             for site, states in part.by_site.items():
@@ -51,6 +56,30 @@ class Forwarded(msgspec.Struct, frozen=True):
         chances = [part.log_prob for part in parts if part.log_prob is not None]
         together = {site: torch.cat(states, dim=1) for site, states in by_site.items()}
         return Forwarded(together, torch.cat(chances) if chances else None)
+
+    def apart(self, rows: Sequence[Row]) -> list[Forwarded]:
+        """Each row by itself; these are `rows`."""
+        found = []
+        before: dict[str, int] = {}
+        for number, row in enumerate(rows):
+            own = before.get(row.site, 0)
+            before[row.site] = own + 1
+            chance = None if self.log_prob is None else self.log_prob[number : number + 1]
+            found.append(Forwarded({row.site: self.by_site[row.site][:, own : own + 1]}, chance))
+        return found
+
+    def ordered(self, rows: Sequence[Row], order: Sequence[int]) -> Forwarded:
+        """The same in the order of `rows`; `order` says which of them each one here is."""
+        if list(order) == list(range(len(rows))):
+            return self
+        by_site = {}
+        for site, states in self.by_site.items():
+            own = np.argsort([number for number in order if rows[number].site == site])
+            by_site[site] = states.index_select(1, torch.from_numpy(own).to(states.device))
+        chances = self.log_prob
+        if chances is not None:
+            chances = chances.index_select(0, torch.from_numpy(np.argsort(order)).to(chances.device))
+        return Forwarded(by_site, chances)
 
 
 class Forward(Protocol):
@@ -102,7 +131,9 @@ class Packed:
     def __call__(
         self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
     ) -> Forwarded:
-        packs = [trie.pack([row.tokens[stem:] for row in group]) for group in groups]
+        # Rows of one text that differ in what is wanted of it have one path.
+        texts = [list(dict.fromkeys(row.tokens for row in group)) for group in groups]
+        packs = [trie.pack([text[stem:] for text in own]) for own in texts]
         length = max(len(pack.tokens) for pack in packs)
         tokens, positions = (np.zeros((len(packs), length), dtype=np.int64) for _ in range(2))
         # A padding node sees itself: a row of the mask without any place would give NaN, and NaN spreads.
@@ -113,7 +144,8 @@ class Packed:
             tokens[number, :size] = pack.tokens
             positions[number, :size] = pack.positions + stem
             last[number, :size] = pack.last
-            placed += [Placed(row, number, path, stem, None) for row, path in zip(group, pack.paths, strict=True)]
+            paths = dict(zip(texts[number], pack.paths, strict=True))
+            placed += [Placed(row, number, paths[row.tokens], stem, None) for row in group]
         network = self.network
         inputs: dict[str, Any] = {
             "input_ids": _send(tokens, network),
@@ -152,12 +184,13 @@ class Whole:
         if network.takes_positions and not network.bidirectional:
             # Encoders number their positions themselves, some from the padding index on.
             inputs["position_ids"] = _send(np.tile(np.arange(tokens.shape[1]), (len(tokens), 1)), network)
-        placed = [_plain(row, number_of[row.sequence]) for row in rows]
+        paths = _paths(rows)
+        placed = [_plain(row, number_of[row.sequence], paths) for row in rows]
         return _read(network, inputs, placed, tokens.shape[1], layers, log_prob)
 
 
 class Single:
-    """One prompt at a time, without padding, mask or positions."""
+    """One prompt at a time, without padding, mask or positions; all that is wanted of it in one pass."""
 
     def __init__(self, network: Network):
         self.network = network
@@ -165,14 +198,22 @@ class Single:
     def __call__(
         self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
     ) -> Forwarded:
-        return Forwarded.joined([self._one(row, layers, log_prob) for group in groups for row in group])
+        rows = [row for group in groups for row in group]
+        texts: dict[tuple[object, ...], list[int]] = {}
+        for number, row in enumerate(rows):
+            texts.setdefault(row.sequence, []).append(number)
+        parts = [self._one([rows[number] for number in own], layers, log_prob) for own in texts.values()]
+        found = Forwarded.joined(parts)
+        return found.ordered(rows, [number for own in texts.values() for number in own])
 
-    def _one(self, row: Row, layers: Sequence[int], log_prob: bool) -> Forwarded:
+    def _one(self, rows: Sequence[Row], layers: Sequence[int], log_prob: bool) -> Forwarded:
         network = self.network
         if network.two_stacks:
-            return _two_stacks(network, [row], layers, log_prob)
-        inputs = {"input_ids": _send(np.asarray([row.tokens], dtype=np.int64), network)}
-        return _read(network, inputs, [_plain(row, 0)], len(row.tokens), layers, log_prob)
+            return _two_stacks(network, rows, layers, log_prob)
+        inputs = {"input_ids": _send(np.asarray([rows[0].tokens], dtype=np.int64), network)}
+        paths = _paths(rows)
+        placed = [_plain(row, 0, paths) for row in rows]
+        return _read(network, inputs, placed, len(rows[0].tokens), layers, log_prob)
 
 
 WAYS: dict[Way, type[Packed] | type[Whole] | type[Single]] = {
@@ -184,8 +225,13 @@ WAYS: dict[Way, type[Packed] | type[Whole] | type[Single]] = {
 }
 
 
-def _plain(row: Row, sequence: int) -> Placed:
-    return Placed(row, sequence, np.arange(len(row.tokens)), 0, None)
+def _paths(rows: Sequence[Row]) -> dict[int, np.ndarray]:
+    """By its length, the places of a text that stands by itself."""
+    return {length: np.arange(length) for length in {len(row.tokens) for row in rows}}
+
+
+def _plain(row: Row, sequence: int, paths: Mapping[int, np.ndarray]) -> Placed:
+    return Placed(row, sequence, paths[len(row.tokens)], 0, None)
 
 
 def _two_stacks(network: Network, rows: Sequence[Row], layers: Sequence[int], log_prob: bool) -> Forwarded:
@@ -193,6 +239,7 @@ def _two_stacks(network: Network, rows: Sequence[Row], layers: Sequence[int], lo
     asked: list[tuple[int, ...]] = []
     answered, placed = [], []
     number_of: dict[tuple[object, ...], int] = {}
+    paths: dict[int, np.ndarray] = {}
     for row in rows:
         if row.start == 0:
             raise DataError("a prompt has nothing before its answer, so there is nothing for the encoder to read")
@@ -203,7 +250,8 @@ def _two_stacks(network: Network, rows: Sequence[Row], layers: Sequence[int], lo
             )
         number = number_of.setdefault(row.sequence, len(number_of))
         text, answer = row.tokens[: row.start], row.tokens[row.start :]
-        placed.append(Placed(row, number, np.arange(1, len(answer) + 1), row.start, 0))
+        path = paths.setdefault(number, np.arange(1, len(answer) + 1))
+        placed.append(Placed(row, number, path, row.start, 0))
         if number < len(asked):
             continue
         # The encoder was trained on texts that end with the end-of-text token, if the tokenizer adds one.
@@ -250,7 +298,12 @@ def _read(
     by_site: dict[str, list[Placed]] = {}
     for one in placed:
         by_site.setdefault(one.row.site, []).append(one)
-    gathers = {site: _gather(own, network) for site, own in by_site.items()}
+    # What is wanted at one site often is what is wanted at another.
+    made: dict[tuple[object, ...], Gather] = {}
+    gathers = {}
+    for site, own in by_site.items():
+        same = tuple((one.sequence, id(one.path), one.row.rule, one.row.among) for one in own)
+        gathers[site] = made[same] if same in made else made.setdefault(same, _gather(own, network))
     residual = gathers.pop("residual", None)
     heads_at, spoken = _predictions(placed, length, network) if log_prob else (None, None)
     out = network.read(inputs, layers, residual, heads_at, gathers)
@@ -270,8 +323,20 @@ def _gather(placed: Sequence[Placed], network: Network) -> Gather:
     parts = [ways.get(rule, _one)([placed[number] for number in own], network) for rule, own in by_rule.items()]
     if len(parts) == 1:
         return parts[0]
-    order = _send(np.argsort(np.concatenate([*by_rule.values()])), network)
-    return lambda states: torch.cat([take(states) for take in parts]).index_select(0, order)
+    places = [_send(np.asarray(own), network) for own in by_rule.values()]
+
+    def take(states: Tensor) -> Tensor:
+        found: Tensor | None = None
+        for part, place in zip(parts, places, strict=True):
+            values = part(states)
+            if found is None:
+                # Means and largest numbers are float32 whatever the states are.
+                found = torch.empty((len(placed), values.shape[-1]), dtype=torch.float32, device=network.device)
+            found.index_copy_(0, place, values.float())
+        assert found is not None
+        return found
+
+    return take
 
 
 def _one(placed: Sequence[Placed], network: Network) -> Gather:
@@ -288,19 +353,40 @@ def _one(placed: Sequence[Placed], network: Network) -> Gather:
 
 
 def _max(placed: Sequence[Placed], network: Network) -> Gather:
-    """The largest number of each dimension over a row's tokens."""
-    counts = [len(one.nodes) for one in placed]
-    row = _send(np.repeat(np.arange(len(placed)), counts), network)
-    sequences = _send(np.repeat([one.sequence for one in placed], counts), network)
-    places = _send(np.concatenate([one.nodes for one in placed]), network)
+    """The largest number of each dimension over a row's tokens: over pieces of a few tokens, each once for all rows of a sequence that
+    have it, and then over the pieces of a row."""
+    number_of: dict[tuple[int, bytes], int] = {}
+    pieces: list[np.ndarray] = []
+    parts: list[list[int]] = []
+    for one in placed:
+        nodes, own = one.nodes, []
+        for start in range(0, len(nodes), _PIECE):
+            piece = nodes[start : start + _PIECE]
+            same = one.sequence, piece.tobytes()
+            if same not in number_of:
+                number_of[same] = len(pieces)
+                pieces.append(piece)
+            own.append(number_of[same])
+        parts.append(own)
+    sequences = _send(np.repeat([sequence for sequence, _ in number_of], _PIECE), network)
+    places = _send(_filled_up(pieces, _PIECE).reshape(-1), network)
+    part = _send(_filled_up(parts, max(map(len, parts))), network)
 
     def take(states: Tensor) -> Tensor:
         flat = (sequences * states.shape[1] + places).to(states.device)
         tokens = states.reshape(-1, states.shape[-1]).index_select(0, flat).to(network.device).float()
-        found = torch.full((len(placed), tokens.shape[-1]), -torch.inf, device=network.device)
-        return found.index_reduce_(0, row, tokens, "amax")
+        largest = tokens.view(len(pieces), _PIECE, -1).amax(1)
+        return largest.index_select(0, part.reshape(-1)).view(*part.shape, -1).amax(1)
 
     return take
+
+
+def _filled_up(rows: Sequence[Sequence[int] | np.ndarray], length: int) -> np.ndarray:
+    """Rows of one length, those that are shorter with their first number again."""
+    found = np.repeat(np.asarray([row[0] for row in rows])[:, None], length, axis=1)
+    for own, row in zip(found, rows, strict=True):
+        own[: len(row)] = row
+    return found
 
 
 def _mean(placed: Sequence[Placed], network: Network) -> Gather:
@@ -327,11 +413,20 @@ def _mean(placed: Sequence[Placed], network: Network) -> Gather:
 
 def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tuple[Tensor, Spoken]:
     """The places that the head reads, and where among them the answers are predicted."""
-    longest = max(one.row.end - one.row.start for one in placed)
-    token = np.zeros((len(placed), longest), dtype=np.int64)
-    flat = np.zeros((len(placed), longest), dtype=np.int64)
-    counts = np.zeros((len(placed), longest), dtype=np.float32)
-    for number, one in enumerate(placed):
+    texts: dict[tuple[object, ...], int] = {}
+    different = []
+    of = []
+    for one in placed:
+        same = one.sequence, id(one.path), one.row.start, one.row.end
+        if same not in texts:
+            texts[same] = len(different)
+            different.append(one)
+        of.append(texts[same])
+    longest = max(one.row.end - one.row.start for one in different)
+    token = np.zeros((len(different), longest), dtype=np.int64)
+    flat = np.zeros((len(different), longest), dtype=np.int64)
+    counts = np.zeros((len(different), longest), dtype=np.float32)
+    for number, one in enumerate(different):
         for slot, index in enumerate(range(one.row.start, one.row.end)):
             predictor = one.predicts(index)
             token[number, slot] = one.row.tokens[index]
@@ -339,7 +434,5 @@ def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tup
             # The very first token of a text has no probability.
             counts[number, slot] = np.nan if predictor is None else 1
     places, place = np.unique(flat, return_inverse=True)
-    spoken = Spoken(
-        _send(place.reshape(flat.shape).astype(np.int64), network), _send(token, network), _send(counts, network)
-    )
-    return _send(places, network), spoken
+    place = place.reshape(flat.shape).astype(np.int64)
+    return _send(places, network), Spoken(*(_send(field[of], network) for field in (place, token, counts)))

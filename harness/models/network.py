@@ -254,7 +254,7 @@ class Network:
             if self.tokens_first:
                 states = states.transpose(-3, -2)
             if gather is not None:
-                out.found[layer] = gather(self._stream(states, grid))
+                out.keep("residual", layer, gather(self._stream(states, grid)))
             if layer == deepest:
                 raise _Deep
 
