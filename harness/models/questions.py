@@ -12,9 +12,16 @@ import numpy as np
 from harness.errors import DataError
 
 if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
+
     import polars as pl
 
 Rule = Literal["last", "answer", "mean", "max", "at"]
+
+
+def digest_of(tokens: Sequence[int]) -> Digest:
+    """What the keys of all rows with these tokens begin with."""
+    return hashlib.sha256(np.asarray(tokens, dtype="<u4").tobytes())
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -59,7 +66,11 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """A hash of all that the row's state and answer probability depend on, the subject aside."""
-        digest = hashlib.sha256(np.asarray(self.tokens, dtype="<u4").tobytes())
+        return self.key_by(digest_of(self.tokens))
+
+    def key_by(self, digest: Digest) -> str:
+        """The key, where the digest of the tokens is known."""
+        digest = digest.copy()
         digest.update(f"|{self.start}|{self.end}|{self.rule}".encode())
         if self.among or self.site != "residual":
             digest.update(f"|{self.among}|{self.site}".encode())
