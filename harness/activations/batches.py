@@ -263,10 +263,13 @@ def _stem_of_each_row(table: RowTable) -> list[int]:
 
 
 def _graft(groups: Sequence[Group], table: RowTable) -> list[Group]:
-    """The groups with their stems. What is wanted of a row stays out of them: a mean over all of its tokens leaves none."""
+    """The groups with their stems. Tokens whose own states are wanted stay out of them; a mean over all tokens is one of parts."""
     members = [[table.rows[row] for row in group.rows] for group in groups]
     # What predicts the answer's first token stays in the tree.
-    reach = [max(min(min(row.start - 1, row.places[0]) for row in rows), 0) for rows in members]
+    reach = [
+        max(min(row.start - 1 if row.pools_all else min(row.start - 1, row.places[0]) for row in rows), 0)
+        for rows in members
+    ]
     beginnings = []
     for rows, end in zip(members, reach, strict=True):
         texts = dict.fromkeys(row.tokens for row in rows)

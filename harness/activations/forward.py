@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -90,6 +90,16 @@ class Forward(Protocol):
     ) -> Forwarded: ...
 
 
+class Stem(msgspec.Struct, frozen=True):
+    """What many rows begin with, forwarded once for all of them."""
+
+    tokens: tuple[int, ...]
+    past: Past
+    pooled: Mapping[str, Tensor]
+    """By site, the sum and the largest numbers over its tokens, (layer, 2, width), where means or largest numbers over whole texts
+    are wanted."""
+
+
 class Placed(msgspec.Struct, frozen=True):
     """Where a row's tokens stand in the flattened (batch, token) grid."""
 
@@ -102,6 +112,8 @@ class Placed(msgspec.Struct, frozen=True):
     """Which token of the row `path[0]` is."""
     before: int | None
     """Place of what stands before `path[0]` and predicts it, if anything does."""
+    stem: bool = False
+    """Whether the tokens before `path[0]` have states, which are found apart."""
 
     def at(self, token: int) -> int:
         """Place of the state of a token."""
@@ -115,6 +127,11 @@ class Placed(msgspec.Struct, frozen=True):
         wanted = np.asarray(self.row.among) - self.first
         return self.path[wanted[wanted >= 0]]
 
+    @property
+    def tokens(self) -> int:
+        """How many states are pooled, those of a stem included."""
+        return self.first + len(self.path) if self.stem and self.row.pools_all else len(self.nodes)
+
     def predicts(self, token: int) -> int | None:
         """Place of the state that predicts a token."""
         return self.before if token == self.first else self.at(token - 1)
@@ -125,8 +142,7 @@ class Packed:
 
     def __init__(self, network: Network):
         self.network = network
-        self._stem: tuple[int, ...] = ()
-        self._past: Past = []
+        self._stem: Stem | None = None
 
     def __call__(
         self, groups: Sequence[Sequence[Row]], layers: Sequence[int], log_prob: bool, stem: int = 0
@@ -145,24 +161,35 @@ class Packed:
             positions[number, :size] = pack.positions + stem
             last[number, :size] = pack.last
             paths = dict(zip(texts[number], pack.paths, strict=True))
-            placed += [Placed(row, number, paths[row.tokens], stem, None) for row in group]
+            placed += [Placed(row, number, paths[row.tokens], stem, None, stem > 0) for row in group]
         network = self.network
         inputs: dict[str, Any] = {
             "input_ids": _send(tokens, network),
             "position_ids": _send(positions, network),
         }
-        past = self._remembered(groups[0][0].tokens[:stem]) if stem else []
+        begun = None
+        if stem:
+            sites = {row.site for group in groups for row in group if row.pools_all}
+            begun = self._remembered(groups[0][0].tokens[:stem], layers, sites)
         before = torch.ones(len(packs), stem, dtype=torch.bool, device=network.device)
+        past = [] if begun is None else begun.past
         inputs |= network.recalling(past, len(packs), tree_mask(_send(last, network), before))
-        return _read(network, inputs, placed, length, layers, log_prob)
+        return _read(network, inputs, placed, length, layers, log_prob, begun)
 
-    def _remembered(self, stem: tuple[int, ...]) -> Past:
-        """Keys and values of a stem. Batches come in the order of their stems, so that one is kept at a time."""
-        if stem != self._stem:
-            tokens = _send(np.asarray([stem], dtype=np.int64), self.network)
-            self._past, _ = self.network.remember({"input_ids": tokens})
-            self._stem = stem
-        return self._past
+    def _remembered(self, tokens: tuple[int, ...], layers: Sequence[int], sites: Collection[str]) -> Stem:
+        """A stem with what is pooled of it at some sites. Batches come in the order of their stems, so that one is kept at a time."""
+        kept = self._stem
+        if kept is None or kept.tokens != tokens or not set(sites) <= set(kept.pooled):
+            taken = dict.fromkeys(sites, self._sum_and_largest)
+            residual = taken.pop("residual", None)
+            inputs = {"input_ids": _send(np.asarray([tokens], dtype=np.int64), self.network)}
+            past, out = self.network.remember(inputs, layers, residual, taken)
+            kept = self._stem = Stem(tokens, past, {site: out.at(site) for site in sites})
+        return kept
+
+    def _sum_and_largest(self, states: Tensor) -> Tensor:
+        own = states[0].to(self.network.device).float()
+        return torch.stack([own.sum(0), own.amax(0)])
 
 
 class Whole:
@@ -294,6 +321,7 @@ def _read(
     length: int,
     layers: Sequence[int],
     log_prob: bool,
+    stem: Stem | None = None,
 ) -> Forwarded:
     by_site: dict[str, list[Placed]] = {}
     for one in placed:
@@ -307,7 +335,9 @@ def _read(
     residual = gathers.pop("residual", None)
     heads_at, spoken = _predictions(placed, length, network) if log_prob else (None, None)
     out = network.read(inputs, layers, residual, heads_at, gathers)
-    found = {site: out.states if site == "residual" else out.at(site) for site in by_site}
+    found = {site: out.at(site) for site in by_site}
+    for site, pooled in {} if stem is None else stem.pooled.items():
+        _pool(found[site], pooled, by_site[site])
     if spoken is None:
         return Forwarded(found, None)
     assert out.logits is not None
@@ -337,6 +367,23 @@ def _gather(placed: Sequence[Placed], network: Network) -> Gather:
         return found
 
     return take
+
+
+@torch.inference_mode()
+def _pool(states: Tensor, pooled: Tensor, placed: Sequence[Placed]) -> None:
+    """Adds what is pooled of a stem to means and largest numbers over whole texts. `pooled` as in `Stem`."""
+    whole = [(number, one.row.rule, one.tokens) for number, one in enumerate(placed) if one.row.pools_all]
+    means, largest = (
+        torch.tensor([number for number, own, _ in whole if own == rule], device=states.device)
+        for rule in ("mean", "max")
+    )
+    share = 1 / torch.tensor([tokens for _, rule, tokens in whole if rule == "mean"], device=states.device)
+    # One layer after the other, so that what lies between stays in the cache of a core.
+    for own, (total, most) in zip(states, pooled, strict=True):
+        if len(means):
+            own.index_add_(0, means, share[:, None] * total)
+        if len(largest):
+            own.index_copy_(0, largest, own.index_select(0, largest).maximum(most))
 
 
 def _one(placed: Sequence[Placed], network: Network) -> Gather:
@@ -400,7 +447,7 @@ def _mean(placed: Sequence[Placed], network: Network) -> Gather:
         slots[one.sequence] += 1
     weights = np.zeros((sequences, max(slots), length), dtype=np.float32)
     for one, (sequence, slot) in zip(placed, spots, strict=True):
-        weights[sequence, slot, one.nodes] = 1 / len(one.nodes)
+        weights[sequence, slot, one.nodes] = 1 / one.tokens
     weight = _send(weights, network)
     flat = _send(np.asarray([sequence * max(slots) + slot for sequence, slot in spots]), network)
 

@@ -49,6 +49,11 @@ class Row(msgspec.Struct, frozen=True):
         return self.among or range(len(self.tokens))
 
     @property
+    def pools_all(self) -> bool:
+        """Whether a state of all tokens is wanted, which parts of the text can contribute to one after the other."""
+        return self.rule in ("mean", "max") and not self.among
+
+    @property
     def sequence(self) -> tuple[tuple[int, ...], int, int]:
         """What is forwarded: rows of one sequence differ in nothing but what is wanted of it."""
         return self.tokens, self.start, self.end
