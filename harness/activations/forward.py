@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from harness.activations import trie
+from harness.activations.gathers import Placed, gather_of, pool, send
 from harness.activations.tree_mask import tree_mask
 from harness.errors import DataError
 from harness.models.log_odds import Spoken
@@ -25,9 +26,6 @@ from harness.models.questions import Row
 from harness.models.tapping import Gather
 
 Way = Literal["grafted", "packed", "whole", "equal", "single"]
-
-_PIECE = 8
-"""Tokens of which the largest numbers are found together."""
 
 
 class Forwarded(msgspec.Struct, frozen=True):
@@ -100,43 +98,6 @@ class Stem(msgspec.Struct, frozen=True):
     are wanted."""
 
 
-class Placed(msgspec.Struct, frozen=True):
-    """Where a row's tokens stand in the flattened (batch, token) grid."""
-
-    row: Row
-    sequence: int
-    """Which sequence of the batch."""
-    path: np.ndarray
-    """Place in the sequence of each token that has a state."""
-    first: int
-    """Which token of the row `path[0]` is."""
-    before: int | None
-    """Place of what stands before `path[0]` and predicts it, if anything does."""
-    stem: bool = False
-    """Whether the tokens before `path[0]` have states, which are found apart."""
-
-    def at(self, token: int) -> int:
-        """Place of the state of a token."""
-        return int(self.path[token - self.first])
-
-    @property
-    def nodes(self) -> np.ndarray:
-        """Places of the states that are wanted, of those that there are: a decoder has none of what the encoder reads."""
-        if not self.row.among:
-            return self.path
-        wanted = np.asarray(self.row.among) - self.first
-        return self.path[wanted[wanted >= 0]]
-
-    @property
-    def tokens(self) -> int:
-        """How many states are pooled, those of a stem included."""
-        return self.first + len(self.path) if self.stem and self.row.pools_all else len(self.nodes)
-
-    def predicts(self, token: int) -> int | None:
-        """Place of the state that predicts a token."""
-        return self.before if token == self.first else self.at(token - 1)
-
-
 class Packed:
     """An example's rows as one tree of tokens: every shared token once."""
 
@@ -164,8 +125,8 @@ class Packed:
             placed += [Placed(row, number, paths[row.tokens], stem, None, stem > 0) for row in group]
         network = self.network
         inputs: dict[str, Any] = {
-            "input_ids": _send(tokens, network),
-            "position_ids": _send(positions, network),
+            "input_ids": send(tokens, network),
+            "position_ids": send(positions, network),
         }
         begun = None
         if stem:
@@ -173,7 +134,7 @@ class Packed:
             begun = self._remembered(groups[0][0].tokens[:stem], layers, sites)
         before = torch.ones(len(packs), stem, dtype=torch.bool, device=network.device)
         past = [] if begun is None else begun.past
-        inputs |= network.recalling(past, len(packs), tree_mask(_send(last, network), before))
+        inputs |= network.recalling(past, len(packs), tree_mask(send(last, network), before))
         return _read(network, inputs, placed, length, layers, log_prob, begun)
 
     def _remembered(self, tokens: tuple[int, ...], layers: Sequence[int], sites: Collection[str]) -> Stem:
@@ -182,7 +143,7 @@ class Packed:
         if kept is None or kept.tokens != tokens or not set(sites) <= set(kept.pooled):
             taken = dict.fromkeys(sites, self._sum_and_largest)
             residual = taken.pop("residual", None)
-            inputs = {"input_ids": _send(np.asarray([tokens], dtype=np.int64), self.network)}
+            inputs = {"input_ids": send(np.asarray([tokens], dtype=np.int64), self.network)}
             past, out = self.network.remember(inputs, layers, residual, taken)
             kept = self._stem = Stem(tokens, past, {site: out.at(site) for site in sites})
         return kept
@@ -207,10 +168,10 @@ class Whole:
         if network.two_stacks:
             return _two_stacks(network, rows, layers, log_prob)
         tokens, mask = _padded([own for own, _, _ in number_of], network.pad_token)
-        inputs = {"input_ids": _send(tokens, network), "attention_mask": _send(mask, network)}
+        inputs = {"input_ids": send(tokens, network), "attention_mask": send(mask, network)}
         if network.takes_positions and not network.bidirectional:
             # Encoders number their positions themselves, some from the padding index on.
-            inputs["position_ids"] = _send(np.tile(np.arange(tokens.shape[1]), (len(tokens), 1)), network)
+            inputs["position_ids"] = send(np.tile(np.arange(tokens.shape[1]), (len(tokens), 1)), network)
         paths = _paths(rows)
         placed = [_plain(row, number_of[row.sequence], paths) for row in rows]
         return _read(network, inputs, placed, tokens.shape[1], layers, log_prob)
@@ -237,7 +198,7 @@ class Single:
         network = self.network
         if network.two_stacks:
             return _two_stacks(network, rows, layers, log_prob)
-        inputs = {"input_ids": _send(np.asarray([rows[0].tokens], dtype=np.int64), network)}
+        inputs = {"input_ids": send(np.asarray([rows[0].tokens], dtype=np.int64), network)}
         paths = _paths(rows)
         placed = [_plain(row, 0, paths) for row in rows]
         return _read(network, inputs, placed, len(rows[0].tokens), layers, log_prob)
@@ -288,10 +249,10 @@ def _two_stacks(network: Network, rows: Sequence[Row], layers: Sequence[int], lo
     tokens, mask = _padded(asked, network.pad_token)
     decoder_tokens, decoder_mask = _padded(answered, network.pad_token)
     inputs = {
-        "input_ids": _send(tokens, network),
-        "attention_mask": _send(mask, network),
-        "decoder_input_ids": _send(decoder_tokens, network),
-        "decoder_attention_mask": _send(decoder_mask, network),
+        "input_ids": send(tokens, network),
+        "attention_mask": send(mask, network),
+        "decoder_input_ids": send(decoder_tokens, network),
+        "decoder_attention_mask": send(decoder_mask, network),
     }
     return _read(network, inputs, placed, decoder_tokens.shape[1], layers, log_prob)
 
@@ -305,13 +266,6 @@ def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.nda
         tokens[number, : len(row)] = row
         mask[number, : len(row)] = 1
     return tokens, mask
-
-
-def _send(array: np.ndarray, network: Network) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if network.device.type == "cuda":
-        return tensor.pin_memory().to(network.device, non_blocking=True)
-    return tensor.to(network.device)
 
 
 def _read(
@@ -331,137 +285,23 @@ def _read(
     gathers = {}
     for site, own in by_site.items():
         same = tuple((one.sequence, id(one.path), one.row.rule, one.row.among) for one in own)
-        gathers[site] = made[same] if same in made else made.setdefault(same, _gather(own, network))
+        gathers[site] = made[same] if same in made else made.setdefault(same, gather_of(own, network))
     residual = gathers.pop("residual", None)
     heads_at, spoken = _predictions(placed, length, network) if log_prob else (None, None)
     out = network.read(inputs, layers, residual, heads_at, gathers)
     found = {site: out.at(site) for site in by_site}
     for site, pooled in {} if stem is None else stem.pooled.items():
-        _pool(found[site], pooled, by_site[site])
+        pool(found[site], pooled, by_site[site])
     if spoken is None:
         return Forwarded(found, None)
     assert out.logits is not None
     return Forwarded(found, spoken.log_prob(out.logits))
 
 
-def _gather(placed: Sequence[Placed], network: Network) -> Gather:
-    """Takes each row's state out of a layer."""
-    ways = {"mean": _mean, "max": _max}
-    by_rule: dict[str, list[int]] = {}
-    for number, one in enumerate(placed):
-        by_rule.setdefault(one.row.rule if one.row.rule in ways else "one", []).append(number)
-    parts = [ways.get(rule, _one)([placed[number] for number in own], network) for rule, own in by_rule.items()]
-    if len(parts) == 1:
-        return parts[0]
-    places = [_send(np.asarray(own), network) for own in by_rule.values()]
-
-    def take(states: Tensor) -> Tensor:
-        found: Tensor | None = None
-        for part, place in zip(parts, places, strict=True):
-            values = part(states)
-            if found is None:
-                # Means and largest numbers are float32 whatever the states are.
-                found = torch.empty((len(placed), values.shape[-1]), dtype=torch.float32, device=network.device)
-            found.index_copy_(0, place, values.float())
-        assert found is not None
-        return found
-
-    return take
-
-
-@torch.inference_mode()
-def _pool(states: Tensor, pooled: Tensor, placed: Sequence[Placed]) -> None:
-    """Adds what is pooled of a stem to means and largest numbers over whole texts. `pooled` as in `Stem`."""
-    whole = [(number, one.row.rule, one.tokens) for number, one in enumerate(placed) if one.row.pools_all]
-    means, largest = (
-        torch.tensor([number for number, own, _ in whole if own == rule], device=states.device)
-        for rule in ("mean", "max")
-    )
-    share = 1 / torch.tensor([tokens for _, rule, tokens in whole if rule == "mean"], device=states.device)
-    # One layer after the other, so that what lies between stays in the cache of a core.
-    for own, (total, most) in zip(states, pooled, strict=True):
-        if len(means):
-            own.index_add_(0, means, share[:, None] * total)
-        if len(largest):
-            own.index_copy_(0, largest, own.index_select(0, largest).maximum(most))
-
-
-def _one(placed: Sequence[Placed], network: Network) -> Gather:
-    """The state of one token of each row."""
-    sequences = _send(np.asarray([one.sequence for one in placed]), network)
-    places = _send(np.asarray([one.at(one.row.places[0]) for one in placed]), network)
-
-    def take(states: Tensor) -> Tensor:
-        # Networks that look at blocks of tokens pad texts to whole ones by themselves: their states are of more tokens.
-        flat = (sequences * states.shape[1] + places).to(states.device)
-        return states.reshape(-1, states.shape[-1]).index_select(0, flat).to(network.device)
-
-    return take
-
-
-def _max(placed: Sequence[Placed], network: Network) -> Gather:
-    """The largest number of each dimension over a row's tokens: over pieces of a few tokens, each once for all rows of a sequence that
-    have it, and then over the pieces of a row."""
-    number_of: dict[tuple[int, bytes], int] = {}
-    pieces: list[np.ndarray] = []
-    parts: list[list[int]] = []
-    for one in placed:
-        nodes, own = one.nodes, []
-        for start in range(0, len(nodes), _PIECE):
-            piece = nodes[start : start + _PIECE]
-            same = one.sequence, piece.tobytes()
-            if same not in number_of:
-                number_of[same] = len(pieces)
-                pieces.append(piece)
-            own.append(number_of[same])
-        parts.append(own)
-    sequences = _send(np.repeat([sequence for sequence, _ in number_of], _PIECE), network)
-    places = _send(_filled_up(pieces, _PIECE).reshape(-1), network)
-    part = _send(_filled_up(parts, max(map(len, parts))), network)
-
-    def take(states: Tensor) -> Tensor:
-        flat = (sequences * states.shape[1] + places).to(states.device)
-        tokens = states.reshape(-1, states.shape[-1]).index_select(0, flat).to(network.device).float()
-        largest = tokens.view(len(pieces), _PIECE, -1).amax(1)
-        return largest.index_select(0, part.reshape(-1)).view(*part.shape, -1).amax(1)
-
-    return take
-
-
-def _filled_up(rows: Sequence[Sequence[int] | np.ndarray], length: int) -> np.ndarray:
-    """Rows of one length, those that are shorter with their first number again."""
-    found = np.repeat(np.asarray([row[0] for row in rows])[:, None], length, axis=1)
-    for own, row in zip(found, rows, strict=True):
-        own[: len(row)] = row
-    return found
-
-
-def _mean(placed: Sequence[Placed], network: Network) -> Gather:
-    """Means as one matrix product per layer, in float32: the sum of many half-precision numbers loses its digits."""
-    sequences = max(one.sequence for one in placed) + 1
-    length = max(int(one.path.max()) for one in placed) + 1
-    slots: list[int] = [0] * sequences
-    spots = []
-    for one in placed:
-        spots.append((one.sequence, slots[one.sequence]))
-        slots[one.sequence] += 1
-    weights = np.zeros((sequences, max(slots), length), dtype=np.float32)
-    for one, (sequence, slot) in zip(placed, spots, strict=True):
-        weights[sequence, slot, one.nodes] = 1 / one.tokens
-    weight = _send(weights, network)
-    flat = _send(np.asarray([sequence * max(slots) + slot for sequence, slot in spots]), network)
-
-    def take(states: Tensor) -> Tensor:
-        means = torch.bmm(weight, states[:, :length].to(network.device).float())
-        return means.reshape(-1, means.shape[-1]).index_select(0, flat)
-
-    return take
-
-
 def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tuple[Tensor, Spoken]:
     """The places that the head reads, and where among them the answers are predicted."""
     texts: dict[tuple[object, ...], int] = {}
-    different = []
+    different: list[Placed] = []
     of = []
     for one in placed:
         same = one.sequence, id(one.path), one.row.start, one.row.end
@@ -482,4 +322,4 @@ def _predictions(placed: Sequence[Placed], length: int, network: Network) -> tup
             counts[number, slot] = np.nan if predictor is None else 1
     places, place = np.unique(flat, return_inverse=True)
     place = place.reshape(flat.shape).astype(np.int64)
-    return _send(places, network), Spoken(*(_send(field[of], network) for field in (place, token, counts)))
+    return send(places, network), Spoken(*(send(field[of], network) for field in (place, token, counts)))
