@@ -193,12 +193,12 @@ def test_marks_in_the_words_of_a_distractor_are_refused(mark: str, tmp_path: Pat
             f"distractors.word: it adds the private-use character U.{ord(mark):04X}" if at == "end" else "marks spans"
         )
         with pytest.raises(DataError, match=said):
-            build(condition, {"word": word}, tmp_path, Words())  # type: ignore[dict-item]
+            build(condition, {"word": word}, tmp_path, Words())  # type: ignore[dict-item, arg-type]
     # What only looks like a tag is text.
     made, _ = prompts(tmp_path, Stretch(span="claim"), ("word",))
     told = find("distractors", "random_word")(words=("{% span claim %}", "{% endspan %}"), at="end")
     condition = msgspec.structs.replace(condition, activations=Activations(read=Stretch(span="claim")))
-    table = build(condition, {"word": told}, tmp_path, Words())  # type: ignore[dict-item]
+    table = build(condition, {"word": told}, tmp_path, Words())  # type: ignore[dict-item, arg-type]
     assert table.frame[STRETCH].to_list() == made.frame[STRETCH].to_list()
     assert "{% span claim %}" in "".join(table.frame["text"])
 

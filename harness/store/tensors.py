@@ -51,4 +51,4 @@ def _parts(tensors: Mapping[str, Tensor]) -> Iterator[memoryview]:
     yield memoryview(len(text).to_bytes(8, "little") + text)
     for name in sorted(tensors):
         if tensors[name].numel():
-            yield memoryview(tensors[name].contiguous().numpy()).cast("B")
+            yield memoryview(tensors[name].contiguous().numpy()).cast("B")  # type: ignore[arg-type]

@@ -127,8 +127,12 @@ def check_printed(tree: nodes.Template) -> None:
                 f"{name.name} has a span in it, and may only be printed; put the span around what is printed of it",
                 name.lineno,
             )
-    for block in tree.find_all((nodes.FilterBlock, nodes.AssignBlock)):
-        step = block.filter if _carries(block.body, carriers) else None
+    filtered: list[nodes.FilterBlock | nodes.AssignBlock] = [
+        *tree.find_all(nodes.FilterBlock),
+        *tree.find_all(nodes.AssignBlock),
+    ]
+    for block in filtered:
+        step: nodes.Node | None = block.filter if _carries(block.body, carriers) else None
         while isinstance(step, nodes.Filter):
             if step.name not in _KEEPING:
                 raise TemplateSyntaxError(
@@ -141,10 +145,13 @@ def check_printed(tree: nodes.Template) -> None:
 def _carriers(tree: nodes.Template, known: set[str]) -> set[str]:
     """Names of texts, or of macros that make them, which have marks in them."""
     found = set(known)
-    for block in tree.find_all((nodes.AssignBlock, nodes.Macro, nodes.CallBlock)):
-        if _carries(block.body, known):
-            name = block.target if isinstance(block, nodes.AssignBlock) else None
-            found.add(name.name if isinstance(name, nodes.Name) else getattr(block, "name", "caller"))
+    found |= {
+        block.target.name
+        for block in tree.find_all(nodes.AssignBlock)
+        if isinstance(block.target, nodes.Name) and _carries(block.body, known)
+    }
+    found |= {macro.name for macro in tree.find_all(nodes.Macro) if _carries(macro.body, known)}
+    found |= {"caller" for block in tree.find_all(nodes.CallBlock) if _carries(block.body, known)}
     for assigned in tree.find_all(nodes.Assign):
         if isinstance(assigned.target, nodes.Name) and (_kept(assigned.node, known) or _is_mark(assigned.node)):
             found.add(assigned.target.name)
