@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import msgspec
 import pytest
 from jinja2 import TemplateSyntaxError
 
-from harness import language
+from harness import language, pipeline
 from harness.contracts import PromptTable
 from harness.contracts.data import STRETCH
 from harness.contracts.kind import find
 from harness.errors import DataError, SpecError
 from harness.prompts.building import build
 from harness.spec import Activations, Condition, Data, Model, Prompt, Stretch
+from harness.store import Store
 from harness.untrusted.spans import marked, names_of, without_marks
 from harness.untrusted.template import Template
 from tests.test_prompts import Words, reviews, rows_file
@@ -266,3 +268,46 @@ def test_what_prompts_have_is_not_complained_about(activations: str, prompt: str
     path = tmp_path / "spec.yaml"
     path.write_text(SPEC.replace("ACTIVATIONS", activations).replace("PROMPT", prompt))
     assert language.read(path).name == "positions"
+
+
+LATE = """\
+harness: 1
+name: late
+model: MODEL
+data:
+  source: {file: rows.csv, text: text, label: label, fields: [more]}
+  split: {train: 0.5, test: 0.5}
+prompt:
+  answers: [bad, good]
+  max_tokens: 100
+  template: |
+    Now{% if more == "zero" %} {{ 1 // (more | int) }}{% endif %}:
+    {% span claim %}{% if more != "-" %}{{ more }}{% endif %}{% endspan %} {{ text }} is {{ answer }}
+conditions:
+  plain: {}
+  named: {activations: {read: {span: claim}}}
+probes: [mean_difference]
+baselines: false
+"""
+FAULTS = {
+    "a number": ("zero", '11:1: prompt.template: example "HASH": integer division or modulo by zero'),
+    "a span": (
+        "-",
+        '15:31: conditions.named.activations.read: the span claim has no token in a prompt of example "HASH"; name another',
+    ),
+    "a length": ("x" * 200, "8:3: prompt: 2 of 2000 prompts are longer than 100 tokens"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_shows_only_in_a_run_stands_at_its_line(case: str, tmp_path: Path, tiny_llama: Path) -> None:
+    """What is wrong is in a row beyond those that are looked at before."""
+    cell, said = FAULTS[case]
+    rows = [f"review {number},{number % 2},{cell if number == 501 else 'so'}" for number in range(1000)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,more", *rows]))
+    path = tmp_path / "late.yaml"
+    path.write_text(LATE.replace("MODEL", str(tiny_llama)))
+    with pytest.raises(DataError) as caught:
+        pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"), page=False)
+    assert f"{path}:{said}" in re.sub(r'example "\w+"', 'example "HASH"', str(caught.value))
+    assert isinstance(caught.value, SpecError)
