@@ -39,7 +39,10 @@ class Read:
         # Copied while they are in the cache of a core; and memory of small tensors is used again for the next layer's.
         together = self._together.get(site)
         if together is None:
-            together = self._together[site] = states.new_empty((len(layers), *states.shape))
+            # Not one of inference mode, so that callers may write into it.
+            with torch.inference_mode(mode=False):
+                together = torch.empty((len(layers), *states.shape), dtype=states.dtype, device=states.device)
+            self._together[site] = together
         if (states.shape, states.dtype, states.device) == (together.shape[1:], together.dtype, together.device):
             states = together[layers.index(layer)].copy_(states)
         kept[layer] = states
