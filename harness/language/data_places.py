@@ -41,7 +41,11 @@ def place_of(error: DataError, path: Path, sets: Sequence[str] = (), text: str |
     found = [nearest(table, about.key) for table in (setting, resolved.root) if table is not None]
     node = next((node for node in found if _is_at(node.path, about.key)), found[0])
     place = line_inside(node, about.line) if about.line and isinstance(node, Scalar) else node.place
-    return place.problem(node.path, about.message if _is_at(node.path, about.key) else f"{about.key}: {about.message}")
+    if _is_at(node.path, about.key):
+        return place.problem(node.path, about.message)
+    # It is not written, and stands where it would be.
+    key = about.key if setting is None else f"conditions.{about.condition}.{about.key}"
+    return place.problem(key, about.message)
 
 
 def _about(error: DataError, resolved: Resolved) -> _About | None:
