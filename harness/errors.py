@@ -90,6 +90,16 @@ class DataError(UsageError):
         """`about` is the key of the spec that the remedy is written at, such as `prompt.answers`; empty for the data's own."""
         super().__init__(message)
         self.about = about
+        self.within = ""
+        """The condition whose rows are meant, where one is."""
+
+
+class PlacedDataError(SpecError, DataError):
+    """A DataError that came up while something was run, at the line of the spec that names what failed (exit code 2)."""
+
+    def __init__(self, problem: Problem, about: str = ""):
+        super().__init__([problem])
+        self.about = about
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def run(
         settled, told = msgspec.to_builtins(resources.settled()), msgspec.to_builtins(this)
         team.begin({"do": "run", "plan": plan.last.key, "resources": settled, "run": told})
     execution = Run(plan, store, reporter, resources, team)
-    with Lease(store, plan.uses):
+    with language.placing(path, sets, text=text), Lease(store, plan.uses):
         report, files = execution.carry_out()
     write(msgspec.structs.replace(report, manifest=manifest_of(execution)), out / spec.name, page=page, rendered=files)
     plan.remember(store)

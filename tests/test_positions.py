@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from jinja2 import TemplateSyntaxError
 
-from harness import language
+from harness import language, pipeline
 from harness.contracts import PromptTable
 from harness.contracts.data import STRETCH
 from harness.contracts.kind import find
 from harness.errors import DataError, SpecError
 from harness.prompts.building import build
 from harness.spec import Activations, Condition, Data, Model, Prompt, Stretch
+from harness.store import Store
 from harness.untrusted.spans import marked, names_of, without_marks
+from harness.untrusted.template import Template
 from tests.test_prompts import Words, reviews, rows_file
 
 SPANNED = "Note {{ text }}: {% span claim %}it is {{ answer }}{% endspan %}, or {% span rest -%} not {%- endspan %}."
@@ -121,6 +125,86 @@ def test_marks_are_put_and_taken_out() -> None:
     assert caught.value.lineno == 2
 
 
+@pytest.mark.parametrize(
+    ("source", "text", "places"),
+    [
+        ("{% raw %}{% span x %}{% endspan %}{% endraw %}{{ text }}", "{% span x %}{% endspan %}so it is", {}),
+        ("{# {% span x %} #}{% span y %}{{ text }}{% endspan %}", "so it is", {"y": [(0, 8)]}),
+        ("{{ '{% span x %}' }}{{ text }}", "{% span x %}so it is", {}),
+        ("{{ {'a': {'b': text}}['a']['b'] }}{% span x %}!{% endspan %}", "so it is!", {"x": [(8, 9)]}),
+        ("{% set q %}a {% span x %}{{ text }}{% endspan %}{% endset %}{{ q | upper ~ '.' }}", "A SO IT IS.", {"x": [(2, 10)]}),
+        ("{% macro m(t) %}<{% span x %}{{ t }}{% endspan %}>{% endmacro %}{{ m(text) }}", "<so it is>", {"x": [(1, 9)]}),
+        ("{% span x %}{% filter truncate(5, true, '', 0) %}{{ text }}{% endfilter %}{% endspan %}", "so it", {"x": [(0, 5)]}),
+    ],
+)  # fmt: skip
+def test_a_tag_is_one_where_jinja_reads_one(source: str, text: str, places: dict[str, Any]) -> None:
+    made = Template("main", source)
+    (statement,) = made.rendered({"text": "so it is"}, (), (), "")
+    assert without_marks(statement.text, made.spans) == (text, places)
+
+
+KEPT = "{% set q %}{% span x %}{{ text }}{% endspan %}{% endset %}\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        KEPT + "{{ q | length }}",
+        KEPT + "{{ q[0] }}",
+        KEPT + "{{ q[1:] }}",
+        KEPT + "{{ q.strip() }}",
+        KEPT + "{% if q == 'so it is' %}yes{% endif %}",
+        KEPT + "{% for letter in q %}{{ letter }}{% endfor %}",
+        KEPT + "{% set r = q ~ '!' %}{{ r | title }}",
+        "{% macro m(t) %}{% span x %}{{ t }}{% endspan %}{% endmacro %}\n{{ m(text) | first }}",
+        "{% macro m() %}\n{{ caller() | length }}{% endmacro %}{% call m() %}{% span x %}{{ text }}{% endspan %}{% endcall %}",
+        "\n{% filter truncate(5) %}{% span x %}{{ text }}{% endspan %}{% endfilter %}",
+        "\n{% set q | trim %}{% span x %}{{ text }}{% endspan %}{% endset %}{{ q }}",
+        "\n\U0010fe00{{ text }}",
+    ],
+)
+def test_marks_are_neither_counted_nor_cut(source: str, tmp_path: Path) -> None:
+    """The control is the same without the span, which may be counted and cut."""
+    with pytest.raises(DataError, match=r"template main, line 2: .*span"):
+        Template("main", source)
+    plain = source.replace("{% span x %}", "").replace("{% endspan %}", "").replace("\U0010fe00", "")
+    assert Template("main", plain).rendered({"text": "so it is"}, (), (), "")
+    path = tmp_path / "spec.yaml"
+    block = "".join(f"\n    {line}" for line in source.split("\n"))
+    path.write_text(
+        SPEC.replace(", PROMPT}", "}")
+        .replace("ACTIVATIONS", "")
+        .replace("prompt: {answers: [bad, good]}", f"prompt:\n  template: |{block}")
+    )
+    if source.startswith(KEPT):
+        with pytest.raises(
+            SpecError, match=r"spec\.yaml:9:1: prompt\.template: the template cannot be used: . has a span in it"
+        ):
+            language.read(path)
+
+
+@pytest.mark.parametrize("mark", ["\U0010fe00", "\U0010fe3f"])
+def test_marks_in_the_words_of_a_distractor_are_refused(mark: str, tmp_path: Path) -> None:
+    for at in ("end", "after_text"):
+        word = find("distractors", "random_word")(words=("Banana", f"Sh{mark}ed"), at=at)
+        condition = Condition(
+            name="main", model=Model(id="any"), data=Data(source=rows_file(tmp_path, reviews())),
+            prompt=Prompt(template=SPANNED, answers=("bad", "good")), distractors=("word",), activations=Activations(),
+        )  # fmt: skip
+        said = (
+            f"distractors.word: it adds the private-use character U.{ord(mark):04X}" if at == "end" else "marks spans"
+        )
+        with pytest.raises(DataError, match=said):
+            build(condition, {"word": word}, tmp_path, Words())  # type: ignore[dict-item, arg-type]
+    # What only looks like a tag is text.
+    made, _ = prompts(tmp_path, Stretch(span="claim"), ("word",))
+    told = find("distractors", "random_word")(words=("{% span claim %}", "{% endspan %}"), at="end")
+    condition = msgspec.structs.replace(condition, activations=Activations(read=Stretch(span="claim")))
+    table = build(condition, {"word": told}, tmp_path, Words())  # type: ignore[dict-item, arg-type]
+    assert table.frame[STRETCH].to_list() == made.frame[STRETCH].to_list()
+    assert "{% span claim %}" in "".join(table.frame["text"])
+
+
 @pytest.mark.parametrize("at", ["after_text", "end"])
 @pytest.mark.parametrize("chat", [False, True])
 def test_a_statement_is_all_of_its_text_wherever_a_distractor_stands(at: str, chat: bool, tmp_path: Path) -> None:
@@ -184,3 +268,46 @@ def test_what_prompts_have_is_not_complained_about(activations: str, prompt: str
     path = tmp_path / "spec.yaml"
     path.write_text(SPEC.replace("ACTIVATIONS", activations).replace("PROMPT", prompt))
     assert language.read(path).name == "positions"
+
+
+LATE = """\
+harness: 1
+name: late
+model: MODEL
+data:
+  source: {file: rows.csv, text: text, label: label, fields: [more]}
+  split: {train: 0.5, test: 0.5}
+prompt:
+  answers: [bad, good]
+  max_tokens: 100
+  template: |
+    Now{% if more == "zero" %} {{ 1 // (more | int) }}{% endif %}:
+    {% span claim %}{% if more != "-" %}{{ more }}{% endif %}{% endspan %} {{ text }} is {{ answer }}
+conditions:
+  plain: {}
+  named: {activations: {read: {span: claim}}}
+probes: [mean_difference]
+baselines: false
+"""
+FAULTS = {
+    "a number": ("zero", '11:1: prompt.template: example "HASH": integer division or modulo by zero'),
+    "a span": (
+        "-",
+        '15:31: conditions.named.activations.read: the span claim has no token in a prompt of example "HASH"; name another',
+    ),
+    "a length": ("x" * 200, "8:3: prompt: 2 of 2000 prompts are longer than 100 tokens"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_shows_only_in_a_run_stands_at_its_line(case: str, tmp_path: Path, tiny_llama: Path) -> None:
+    """What is wrong is in a row beyond those that are looked at before."""
+    cell, said = FAULTS[case]
+    rows = [f"review {number},{number % 2},{cell if number == 501 else 'so'}" for number in range(1000)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,more", *rows]))
+    path = tmp_path / "late.yaml"
+    path.write_text(LATE.replace("MODEL", str(tiny_llama)))
+    with pytest.raises(DataError) as caught:
+        pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"), page=False)
+    assert f"{path}:{said}" in re.sub(r'example "\w+"', 'example "HASH"', str(caught.value))
+    assert isinstance(caught.value, SpecError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -12,9 +13,12 @@ import torch
 from torch import Tensor
 
 from harness.activations.extract import Extracted, extract, plan_extraction
+from harness.activations.forward import Single
+from harness.activations.rows import row_table
 from harness.contracts import PromptTable
 from harness.contracts.data import STRETCH
 from harness.errors import DataError, UsageError
+from harness.models.load import load
 from harness.spec import Activations, Stretch
 from harness.store import Store
 from harness.subjects.language_model import LanguageModel
@@ -199,6 +203,45 @@ def test_packed_and_whole_prompts_have_the_same_states_at_every_site(
         assert ("packed" in found.notes[0]) == (packing == "auto"), found.notes
         for table, own in zip(tables, wanted, strict=True):
             assert apart(found, table, own, plain, [1, 3]) < 2e-5, own
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_what_is_pooled_of_whole_texts_leaves_their_stem(
+    family: str, folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The control is a mean over some tokens of the stem, whose own states are needed."""
+    _, card = spec_of(folders(family))
+    subject, plain, prompts = LanguageModel(card), Plain(folders(family), family), table_of(20, stem=6)
+    last = plan_extraction(subject, [prompts], Activations(), Store(tmp_path)).whole
+    positions: list[Any] = ["mean", "max", "last"]
+    wanted = [Activations(read=read, site=site) for read in positions for site in ("residual", "mlp", {"head": 2})]
+    tables = [PromptTable(prompts.frame, (), ("main",)) for _ in wanted]
+    found = extract(subject, tables, wanted, Store(tmp_path / "all"))
+    assert "within and between examples" in found.notes[0]
+    assert last is not None and found.done.tokens == last.tokens < last.tokens_unshared
+    for table, own in zip(tables, wanted, strict=True):
+        assert apart(found, table, own, plain, [1, 3]) < 2e-5, own
+    # One after the other they are the same: what a stem adds is found for the sites that are asked for.
+    store = Store(tmp_path / "each")
+    for table, own in zip(tables, wanted, strict=True):
+        assert apart(extract(subject, [table], own, store), table, own, plain, [1, 3]) < 2e-5, own
+    some = stretched(prompts, lambda line: [1, 5])
+    control = plan_extraction(subject, [some], Activations(read=Stretch(span="s")), Store(tmp_path)).whole
+    assert control is not None and control.tokens > last.tokens
+
+
+def test_rows_of_one_text_are_found_by_one_pass_of_it(folders: Callable[[str], Path], tmp_path: Path) -> None:
+    """One prompt at a time, as the self-check and the noise floor have it, whatever is wanted and in whatever order."""
+    network, prompts = load(spec_of(folders("llama"))[1]), table_of(3)
+    wanted = [Activations(read=read, site=site) for read in ("max", "last", "mean") for site in ("mlp", "residual")]
+    rows = list(row_table([PromptTable(prompts.frame, (), ("main",)) for _ in wanted], wanted).rows)[::-1]
+    with patch.object(network, "read", wraps=network.read) as read:
+        together = Single(network)([rows[:7], rows[7:]], [0, 1, 3], True)
+    assert read.call_count == 6 and len(rows) == 36
+    each = [Single(network)([[row]], [0, 1, 3], True) for row in rows]
+    for row, own, other in zip(rows, together.apart(rows), each, strict=True):
+        assert torch.equal(own.by_site[row.site], other.by_site[row.site])
+        assert torch.equal(own.log_prob, other.log_prob)  # type: ignore[arg-type]
 
 
 def test_what_is_read_of_the_same_prompts_shares_their_passes(folders: Callable[[str], Path], tmp_path: Path) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import torch
+from safetensors.torch import load_file, save
 
+from harness.activations.storing import Storing
 from harness.errors import StoreError
 from harness.store import Store, cache_folder, content_key, default_root, leases, store_at
+from harness.store.tensors import write_tensors
 
 
 def put(store: Store, key: str, text: str = "hello") -> None:
@@ -143,3 +150,60 @@ def test_where_the_store_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         for nothing in ("", None):
             monkeypatch.delenv("XDG_CACHE_HOME") if nothing is None else monkeypatch.setenv("XDG_CACHE_HOME", nothing)
             assert cache_folder() == tmp_path / ".cache" / "harness"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_tensors_are_written_as_the_library_writes_them(dtype: torch.dtype, tmp_path: Path) -> None:
+    """And their checksum is that of the file: one that is given and is wrong is noticed when the artifact is opened."""
+    drawn = torch.Generator().manual_seed(0)
+    tensors = {
+        "states": torch.randn(3, 700, 200, generator=drawn).to(dtype)[:, ::2],
+        "log_prob": torch.randn(5, generator=drawn).to(dtype),
+    }
+    digest = write_tensors(tmp_path / "file", tensors)
+    raw = (tmp_path / "file").read_bytes()
+    assert raw == save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    assert digest == hashlib.sha256(raw).hexdigest()
+    write_tensors(tmp_path / "none", {"states": torch.empty(2, 0, 4, dtype=dtype)})
+    assert load_file(tmp_path / "none")["states"].shape == (2, 0, 4)
+    store = Store(tmp_path / "store")
+    for key, told in (("right", digest), ("wrong", "0" * 64)):
+        with store.write("things", key, digests={"file": told}) as folder:
+            write_tensors(folder / "file", tensors)
+    assert store.open("things", "right") is not None
+    assert store.open("things", "wrong") is None and store.damaged == ["things/wrong/file"]
+
+
+class Added:
+    """Banks that note what they are given, and have no room for more than so many."""
+
+    def __init__(self, room: int = 10):
+        self.room, self.rows = room, list[Any]()
+
+    def add(self, rows: Any, found: Any, how: str) -> None:
+        time.sleep(0.05)
+        if len(self.rows) == self.room:
+            raise StoreError("the disk is full")
+        self.rows.append(rows)
+
+
+def test_what_is_stored_beside_the_work_is_stored_when_the_work_ends() -> None:
+    banks = Added()
+    with Storing(banks) as storing:  # type: ignore[arg-type]
+        for number in range(3):
+            storing.add([number], None, "")  # type: ignore[arg-type]
+            assert len(banks.rows) >= number - 1, "no more than one waits"
+    assert banks.rows == [[0], [1], [2]]
+    for error in (KeyboardInterrupt, ValueError):
+        stopped = Added()
+        with pytest.raises(error), Storing(stopped) as storing:  # type: ignore[arg-type]
+            storing.add([0], None, "")  # type: ignore[arg-type]
+            raise error
+        assert stopped.rows == [[0]]
+    for count in (2, 5):
+        full, asked = Added(room=1), 0
+        with pytest.raises(StoreError, match="full"), Storing(full) as storing:  # type: ignore[arg-type]
+            for number in range(count):
+                storing.add([number], None, "")  # type: ignore[arg-type]
+                asked += 1
+        assert full.rows == [[0]] and asked == 2, "said at the next one, or at the end"

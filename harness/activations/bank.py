@@ -17,6 +17,7 @@ import msgspec
 from harness.errors import StoreError
 from harness.store import Store, content_key
 from harness.store.reading import SEEN_S
+from harness.store.tensors import write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,16 +92,14 @@ class Bank:
 
     def add(self, keys: Sequence[str], states: Tensor, log_prob: Tensor | None, how: str) -> None:
         """Store the states of some rows, (layer, row, d_model), on the processor, as one shard."""
-        from safetensors.torch import save
-
         name = f"{self.key}-{content_key(list(keys), self.layers, log_prob is not None)}"
         about = _Shard(list(keys), list(self.layers), log_prob is not None, how)
-        tensors = {"states": states.contiguous()}
+        tensors = {"states": states}
         if log_prob is not None:
-            tensors["log_prob"] = log_prob.float().contiguous()
-        with self.store.write(self._kind, name, msgspec.to_builtins(about)) as folder:
-            # Written by us and not by the library, so that a full disk is an OSError that the store explains.
-            (folder / _FILE).write_bytes(save(tensors))
+            tensors["log_prob"] = log_prob.float()
+        digests: dict[str, str] = {}
+        with self.store.write(self._kind, name, msgspec.to_builtins(about), digests=digests) as folder:
+            digests[_FILE] = write_tensors(folder / _FILE, tensors)
         self._add(name, about)
 
     def read(self, keys: Sequence[str], layers: Sequence[int]) -> Tensor:

@@ -246,14 +246,15 @@ def _stem_of_each_row(table: RowTable) -> list[int]:
     """
     apart: list[Group] = []
     for family in table.families:
-        tokens = [table.rows[index].tokens for index in family]
+        rows_of = _by_text(family, table)
+        tokens = list(rows_of)
         members: list[int] = []
         for number in trie.order(tokens):
             if members and 2 * trie.shared(tokens[members[-1]], tokens[number]) < len(tokens[number]):
-                apart.append(Group(tuple(family[member] for member in members), 0))
+                apart.append(Group(_rows(rows_of, tokens, members), 0))
                 members = []
             members.append(number)
-        apart.append(Group(tuple(family[member] for member in members), 0))
+        apart.append(Group(_rows(rows_of, tokens, members), 0))
     found = [0] * len(table.rows)
     for group in _graft(apart, table):
         for row in group.rows:
@@ -262,13 +263,17 @@ def _stem_of_each_row(table: RowTable) -> list[int]:
 
 
 def _graft(groups: Sequence[Group], table: RowTable) -> list[Group]:
-    """The groups with their stems. What is wanted of a row stays out of them: a mean over all of its tokens leaves none."""
+    """The groups with their stems. Tokens whose own states are wanted stay out of them; a mean over all tokens is one of parts."""
     members = [[table.rows[row] for row in group.rows] for group in groups]
     # What predicts the answer's first token stays in the tree.
-    reach = [max(min(min(row.start - 1, row.places[0]) for row in rows), 0) for rows in members]
+    reach = [
+        max(min(row.start - 1 if row.pools_all else min(row.start - 1, row.places[0]) for row in rows), 0)
+        for rows in members
+    ]
     beginnings = []
     for rows, end in zip(members, reach, strict=True):
-        shared = min(trie.shared(rows[0].tokens, row.tokens) for row in rows)
+        texts = dict.fromkeys(row.tokens for row in rows)
+        shared = min(trie.shared(rows[0].tokens, text) for text in texts)
         beginnings.append(rows[0].tokens[: min(shared, end)])
     return [Group(group.rows, group.size - stem, stem) for group, stem in zip(groups, stems(beginnings), strict=True)]
 
@@ -281,7 +286,8 @@ def _split(
     Rows that share little still look at each other's places in the attention product, for nothing. A row joins its
     predecessors if what its shared tokens save is more than that, and if the stem of its own is no other than theirs.
     """
-    tokens = [table.rows[index].tokens for index in family]
+    rows_of = _by_text(family, table)
+    tokens = list(rows_of)
     per_token = 2.0 * card.body_parameters / max(card.blocks, 1)
     # Where there are no heads there is no square of places to be saved.
     per_place = 4.0 * (card.shape.attention_width or 0)
@@ -294,11 +300,28 @@ def _split(
         fresh = len(row) - common
         # The grown square of places, against this row's own square and the tokens that it shares.
         wasted = ((size + fresh) ** 2 - size**2 - len(row) ** 2) * per_place
-        another = stem_of is not None and bool(members) and stem_of[family[members[-1]]] != stem_of[family[number]]
+        another = False
+        if stem_of is not None and members:
+            last, own = (rows_of[tokens[one]][0] for one in (members[-1], number))
+            another = stem_of[last] != stem_of[own]
         if members and (another or common * per_token <= wasted or size + fresh > max(budget, len(row))):
-            groups.append(Group(tuple(family[member] for member in members), size))
+            groups.append(Group(_rows(rows_of, tokens, members), size))
             members, size, fresh = [], 0, len(row)
         members.append(number)
         size += fresh
-    groups.append(Group(tuple(family[member] for member in members), size))
+    groups.append(Group(_rows(rows_of, tokens, members), size))
     return groups
+
+
+def _by_text(family: Sequence[int], table: RowTable) -> dict[tuple[int, ...], list[int]]:
+    """The rows of each text: several states may be wanted of one, and it is laid out once."""
+    rows_of: dict[tuple[int, ...], list[int]] = {}
+    for row in family:
+        rows_of.setdefault(table.rows[row].tokens, []).append(row)
+    return rows_of
+
+
+def _rows(
+    rows_of: dict[tuple[int, ...], list[int]], texts: Sequence[tuple[int, ...]], members: Sequence[int]
+) -> tuple[int, ...]:
+    return tuple(row for member in members for row in rows_of[texts[member]])

@@ -19,6 +19,7 @@ from harness.activations import batches, references, sample
 from harness.activations.banks import Banks
 from harness.activations.batches import Batch, Cost, Layout
 from harness.activations.rows import RowTable
+from harness.activations.storing import Storing
 from harness.contracts.subject import Subject
 from harness.errors import MemoryRanOut, NumericalError
 from harness.machine import stopping
@@ -159,17 +160,18 @@ class Forwarding:
         forward: Forward | None = None
         done = 0
         stems: set[tuple[int, ...]] = set()
-        for number in stopping.whole(job.claims(len(shards))):
-            # Not before there is something to do: loading a network takes memory and time.
-            forward = forward or self.forward(orders.way)  # type: ignore[arg-type]
-            parts = []
-            for batch in shards[number]:
-                parts += self._tried.pop(batch, []) or self._forward(forward, batch)
-                stem = batches.stem_tokens(batch.groups[0], self.table)
-                done += batch.tokens + (0 if stem in stems else len(stem))
-                stems.add(stem)
-                tell(job.progress(done))
-            self._keep(parts, shards[number], orders.how)
+        with Storing(self.banks) as storing:
+            for number in stopping.whole(job.claims(len(shards))):
+                # Not before there is something to do: loading a network takes memory and time.
+                forward = forward or self.forward(orders.way)  # type: ignore[arg-type]
+                parts = []
+                for batch in shards[number]:
+                    parts += self._tried.pop(batch, []) or self._forward(forward, batch)
+                    stem = batches.stem_tokens(batch.groups[0], self.table)
+                    done += batch.tokens + (0 if stem in stems else len(stem))
+                    stems.add(stem)
+                    tell(job.progress(done))
+                self._keep(parts, shards[number], orders.how, storing)
         return job.end({"done": done, "halved": self.halved}, tell)
 
     def _shards(self, orders: Orders) -> list[list[Batch]]:
@@ -219,18 +221,22 @@ class Forwarding:
                 f"--deterministic none is halved; set --tokens-per-pass {self.budget // 2}, in every run to be compared"
             ) from error
 
-    def _keep(self, parts: Parts, shard: Sequence[Batch], how: str) -> None:
+    def _keep(self, parts: Parts, shard: Sequence[Batch], how: str, storing: Storing) -> None:
         from harness.activations.forward import Forwarded
 
         rows = [row for batch in shard for row in batch.rows]
         # One copy off the device per shard: the only place where the loop waits for it.
         found = Forwarded.joined(parts)
-        found = Forwarded({site: states.cpu() for site, states in found.by_site.items()}, found.log_prob)
+        chances = None if found.log_prob is None else found.log_prob.cpu()
+        found = Forwarded({site: states.cpu() for site, states in found.by_site.items()}, chances)
         for site, states in found.by_site.items():
             self._check(states, [row for row in rows if self.table.rows[row].site == site])
-        self.banks.add(rows, found, how)
+        storing.add(rows, found, how)
 
     def _check(self, states: Tensor, rows: Sequence[int]) -> None:
+        # A sum is finite only of finite numbers, and found in a tenth of the time; that of large ones may be infinite all the same.
+        if bool(states.sum(-1).isfinite().all()):
+            return
         finite = states.isfinite().all(-1)
         if bool(finite.all()):
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,9 +11,12 @@ from harness.contracts import PromptTable
 from harness.contracts.data import STRETCH
 from harness.contracts.subject import Subject
 from harness.errors import UsageError
-from harness.models.questions import Row, Rule
+from harness.models.questions import Row, Rule, digest_of
 from harness.prompts.stretches import tokens_of
 from harness.spec import Activations, Stretch
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
 
 Wanted = Activations | Sequence[Activations]
 """What is read of each table's prompts, or of those of all; the layers are the same for all."""
@@ -81,18 +85,23 @@ def row_table(tables: Sequence[PromptTable], wanted: Wanted) -> RowTable:
     index: dict[str, int] = {}
     # One number object for each token of the vocabulary, not for each place where it stands.
     known: dict[int, int] = {}
+    sequences: dict[tuple[int, ...], tuple[int, ...]] = {}
+    digests: dict[tuple[int, ...], Digest] = {}
     families: dict[str, list[int]] = {}
     places: list[tuple[int, ...]] = []
     for table, asked in zip(tables, each_of(wanted, len(tables)), strict=True):
         frame = table.frame
         lines: list[int] = []
-        stretch = asked.position if isinstance(asked.position, Stretch) else None
+        stretch, site = asked.position if isinstance(asked.position, Stretch) else None, asked.site_name
         columns = ["example", "tokens", "answer_start", "answer_end", *([] if stretch is None else [STRETCH])]
         for example, tokens, start, end, *ends in zip(*(frame[name].to_list() for name in columns), strict=True):
-            sequence = tuple([known.setdefault(token, token) for token in tokens])
+            sequence = sequences.get(new := tuple(tokens))
+            if sequence is None:
+                sequence = tuple([known.setdefault(token, token) for token in new])
+                sequences[sequence], digests[sequence] = sequence, digest_of(sequence)
             rule, among = wanted_of(asked, ends[0] if ends else (), str(example))
-            row = Row(sequence, start, end, rule, among, asked.site_name)
-            key = row.key
+            row = Row(sequence, start, end, rule, among, site)
+            key = row.key_by(digests[sequence])
             number = index.get(key)
             if number is None:
                 number = index[key] = len(rows)

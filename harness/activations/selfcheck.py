@@ -17,6 +17,7 @@ import torch
 
 from harness.activations.batches import Batch
 from harness.activations.forward import WAYS, Forwarded, Way
+from harness.activations.layers import layers_at
 from harness.activations.rows import RowTable
 from harness.activations.sample import Trial
 from harness.errors import HarnessError, MemoryRanOut, NumericalError
@@ -103,7 +104,7 @@ class SelfCheck:
         dtype = self._network.card.dtype
         apart, moved = 0.0, 0.0
         for trial in attempt.trials:
-            alone = [self._by_itself(row) for row in trial.compared]
+            alone = self._by_themselves(trial.compared)
             try:
                 found = forward(attempt, trial.batch)
             except (torch.cuda.OutOfMemoryError, MemoryRanOut):
@@ -140,19 +141,23 @@ class SelfCheck:
             said += f", of an answer's log-probability {moved:.1e}"
         return said, "its answers' probabilities are others" if moved > _LOG_PROB_TOLERANCE[dtype] else ""
 
-    def _by_itself(self, row: int) -> Forwarded:
-        if row not in self._alone:
-            found = WAYS["single"](self._network)([[self._table.rows[row]]], self._layers, self._log_prob)
+    def _by_themselves(self, rows: Sequence[int]) -> list[Forwarded]:
+        new = [row for row in dict.fromkeys(rows) if row not in self._alone]
+        if new:
+            asked = [self._table.rows[row] for row in new]
+            found = WAYS["single"](self._network)([asked], self._layers, self._log_prob)
             _finite(found, self._network, self._layers)
-            self._alone[row] = found
-        return self._alone[row]
+            self._alone |= zip(new, found.apart(asked), strict=True)
+        return [self._alone[row] for row in rows]
 
 
 def _finite(found: Forwarded, network: Network, layers: Sequence[int]) -> None:
-    bad = (~found.states.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
-    if bad:
+    for site, states in found.by_site.items():
+        bad = (~states.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+        if not bad:
+            continue
         raise NumericalError(
-            f"{network.card.name}: states are not finite at layer {layers[bad[0]]}, even for a single prompt; "
+            f"{network.card.name}: states are not finite at layer {layers_at(site, layers)[bad[0]]}, even for a single prompt; "
             f"dtype is {network.card.dtype}, its weights may be damaged"
             if network.card.dtype == "float32"
             else f"dtype is {network.card.dtype}, use model.precision: exact"

@@ -14,6 +14,7 @@ import msgspec
 
 from harness.activations.batches import Batch
 from harness.activations.forwarding import Begin, ModelForwarding, Orders, Parts
+from harness.activations.storing import Storing
 from harness.errors import MemoryRanOut, UsageError
 from harness.machine.jobs import Job
 from harness.machine.resources import memory_ran_out
@@ -115,9 +116,9 @@ class TensorParallelForwarding(ModelForwarding):
                 ) from error
             raise
 
-    def _keep(self, parts: Parts, shard: Sequence[Batch], how: str) -> None:
+    def _keep(self, parts: Parts, shard: Sequence[Batch], how: str, storing: Storing) -> None:
         if self.first:
-            super()._keep(parts, shard, how)
+            super()._keep(parts, shard, how, storing)
 
 
 def _ordered(orders: Orders, verdict: Verdict) -> Orders:

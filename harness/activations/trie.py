@@ -50,7 +50,7 @@ def order(rows: Sequence[Sequence[int]]) -> list[int]:
 
 def nodes(rows: Sequence[Sequence[int]]) -> int:
     """Nodes that a pack of these rows would have: its distinct beginnings, the empty one aside."""
-    ordered = [rows[index] for index in order(rows)]
+    ordered = sorted({tuple(row) for row in rows})
     repeated = sum(shared(left, right) for left, right in pairwise(ordered))
     return sum(len(row) for row in ordered) - repeated
 

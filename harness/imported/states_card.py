@@ -152,6 +152,12 @@ def open_folder(name: str, base: Path) -> Opened:
     return Opened(name, folder, card)
 
 
+def may_validate(validation: float, opened: Opened | None) -> bool:
+    """Whether a condition may have validation rows: by their share in its split, or by the split of the folder that its rows come from, None
+    where they come from none."""
+    return validation > 0 or (opened is not None and opened.card.columns.split is not None)
+
+
 def as_json(card: Card) -> bytes:
     """A card as it is written."""
     plain: Mapping[str, object] = msgspec.to_builtins(card)

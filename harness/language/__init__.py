@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import KeyFault, SpecError, UsageError
+from harness.errors import DataError, KeyFault, PlacedDataError, SpecError, UsageError
 
 if TYPE_CHECKING:
     from harness.language.schema.json_schema import Of
@@ -38,6 +38,7 @@ def read(path: Path, sets: Sequence[str] = (), *, text: str | None = None, look:
 def placing(path: Path, sets: Sequence[str] = (), *, text: str | None = None) -> Iterator[None]:
     """A stretch in which something is made of a spec, read as `read` reads it: an error that a look at files can place, or that names a key of
     the spec, becomes a SpecError with its line."""
+    from harness.language.data_places import place_of
     from harness.language.spec_reader import placed
 
     try:
@@ -48,6 +49,9 @@ def placing(path: Path, sets: Sequence[str] = (), *, text: str | None = None) ->
         read(path, sets, text=text, look=True)
         if isinstance(error, KeyFault):
             raise SpecError([placed(error, Path(path), sets, text=text)]) from error
+        problem = place_of(error, Path(path), sets, text) if isinstance(error, DataError) else None
+        if problem is not None:
+            raise PlacedDataError(problem, error.about) from error  # type: ignore[attr-defined]
         raise
 
 

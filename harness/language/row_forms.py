@@ -21,17 +21,16 @@ def views_told(condition: Condition, folder: Path) -> int | None:
 
 
 def may_validate(condition: Condition, folder: Path) -> bool:
-    """Whether a condition may have validation rows: by its split, or by that of the folder which its rows come from. `folder` is the spec's."""
-    if condition.data.split.validation:
-        return True
-    from harness.imported.states_card import open_folder
+    """Whether a condition may have validation rows; a folder that cannot be opened, which is said elsewhere, may have all. `folder` is the
+    spec's."""
+    from harness.imported import states_card
 
     try:
-        return isinstance(condition.model, StatesFolder) and bool(
-            open_folder(condition.model.states, folder).card.columns.split
-        )
+        own = condition.model
+        opened = states_card.open_folder(own.states, folder) if isinstance(own, StatesFolder) else None
     except UsageError:
         return True
+    return states_card.may_validate(condition.data.split.validation, opened)
 
 
 def truth_of(condition: Condition, views: int | None, folder: Path) -> TargetKind | None:

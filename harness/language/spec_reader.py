@@ -38,7 +38,7 @@ def read_spec(path: Path, sets: Sequence[str] = (), *, text: str | None = None, 
 
 def placed(fault: KeyFault, path: Path, sets: Sequence[str] = (), *, text: str | None = None) -> Problem:
     """A fault of a spec, which is as `read_spec` reads it, at the line of its key, or of what that would stand in."""
-    _, resolved = _resolved(path, sets, text)
+    resolved = resolved_spec(path, sets, text)
     first, name, key = (*fault.key.split(".", 2), "", "")[:3]
     if first == "conditions" and (setting := resolved.settings.get(name)) is not None:
         # What a condition takes over from above it has its line there.
@@ -50,6 +50,11 @@ def _resolved(path: Path, sets: Sequence[str], text: str | None) -> tuple[Loader
     loader = Loader()
     root = apply(loader.load(path, text), sets, loader.problems)
     return loader, Resolved(root, path.parent, parts_of_bed)
+
+
+def resolved_spec(path: Path, sets: Sequence[str] = (), text: str | None = None) -> Resolved:
+    """The nodes of a spec, with its conditions whole."""
+    return _resolved(path, sets, text)[1]
 
 
 def keys_of(text: str, path: Path = Path("spec.yaml")) -> dict[str, Any]:

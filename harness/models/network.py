@@ -112,8 +112,15 @@ class Network:
             raise HarnessError(f"{self.card.name}: the forward pass never reached layer {missing[0]}")
         return out
 
-    def remember(self, inputs: dict[str, Any], layers: Sequence[int] = ()) -> tuple[Past, Read]:
-        """Keys and values of every block for some texts, and all states at some layers, (text, token, d_model)."""
+    def remember(
+        self,
+        inputs: dict[str, Any],
+        layers: Sequence[int] = (),
+        gather: Gather | None = lambda states: states,
+        inside: Mapping[str, Gather] | None = None,
+    ) -> tuple[Past, Read]:
+        """Keys and values of every block for some texts, and states at some layers as in `read`: all, (text, token, d_model), unless
+        `gather` takes some."""
         from transformers import DynamicCache
 
         cache, out, body = DynamicCache(), Read(layers), self._body()
@@ -121,7 +128,8 @@ class Network:
             self._passing(),
             torch.inference_mode(),
             unchanged(self.model),
-            self._listening(out, lambda states: states, None, self._grid(inputs)),
+            self._listening(out, gather, None, self._grid(inputs)),
+            tapping(out, self.blocks, self.card, inside or {}, self._grid(inputs)),
         ):
             body(**inputs, use_cache=True, **{cache_argument(body): cache})
         # The layers of a cache without a configuration are plain ones, and filled.
@@ -254,7 +262,7 @@ class Network:
             if self.tokens_first:
                 states = states.transpose(-3, -2)
             if gather is not None:
-                out.found[layer] = gather(self._stream(states, grid))
+                out.keep("residual", layer, gather(self._stream(states, grid)))
             if layer == deepest:
                 raise _Deep
 

@@ -12,9 +12,16 @@ import numpy as np
 from harness.errors import DataError
 
 if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
+
     import polars as pl
 
 Rule = Literal["last", "answer", "mean", "max", "at"]
+
+
+def digest_of(tokens: Sequence[int]) -> Digest:
+    """What the keys of all rows with these tokens begin with."""
+    return hashlib.sha256(np.asarray(tokens, dtype="<u4").tobytes())
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -42,6 +49,11 @@ class Row(msgspec.Struct, frozen=True):
         return self.among or range(len(self.tokens))
 
     @property
+    def pools_all(self) -> bool:
+        """Whether a state of all tokens is wanted, which parts of the text can contribute to one after the other."""
+        return self.rule in ("mean", "max") and not self.among
+
+    @property
     def sequence(self) -> tuple[tuple[int, ...], int, int]:
         """What is forwarded: rows of one sequence differ in nothing but what is wanted of it."""
         return self.tokens, self.start, self.end
@@ -59,7 +71,11 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """A hash of all that the row's state and answer probability depend on, the subject aside."""
-        digest = hashlib.sha256(np.asarray(self.tokens, dtype="<u4").tobytes())
+        return self.key_by(digest_of(self.tokens))
+
+    def key_by(self, digest: Digest) -> str:
+        """The key, where the digest of the tokens is known."""
+        digest = digest.copy()
         digest.update(f"|{self.start}|{self.end}|{self.rule}".encode())
         if self.among or self.site != "residual":
             digest.update(f"|{self.among}|{self.site}".encode())

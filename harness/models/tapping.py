@@ -29,15 +29,39 @@ class Read:
         """Layers after blocks that text does not pass."""
         self.logits: Tensor | None = None
         """At the places asked for, (place, vocabulary)."""
+        self._together: dict[str, Tensor] = {}
+        """By site, one tensor of which the states of the layers are parts."""
+
+    def keep(self, site: str, layer: int, states: Tensor) -> None:
+        """Takes down what is read of a layer at a site."""
+        kept = self.found if site == "residual" else self.inside.setdefault(site, {})
+        layers = self._layers_of(site)
+        # Copied while they are in the cache of a core; and memory of small tensors is used again for the next layer's.
+        together = self._together.get(site)
+        if together is None:
+            # Not one of inference mode, so that callers may write into it.
+            with torch.inference_mode(mode=False):
+                together = torch.empty((len(layers), *states.shape), dtype=states.dtype, device=states.device)
+            self._together[site] = together
+        if (states.shape, states.dtype, states.device) == (together.shape[1:], together.dtype, together.device):
+            states = together[layers.index(layer)].copy_(states)
+        kept[layer] = states
 
     @property
     def states(self) -> Tensor:
         """(layer, row, d_model), in the order of `layers`."""
-        return torch.stack([self.found[layer] for layer in self.layers])
+        return self.at("residual")
 
     def at(self, site: str) -> Tensor:
-        """(layer, row, width) at a site within blocks; layer 0 has none."""
-        return torch.stack([self.inside[site][layer] for layer in self.layers if layer])
+        """(layer, row, width) at a site; within blocks layer 0 has none."""
+        kept = self.found if site == "residual" else self.inside[site]
+        parts, together = [kept[layer] for layer in self._layers_of(site)], self._together[site]
+        if all(part.data_ptr() == own.data_ptr() for part, own in zip(parts, together, strict=True)):
+            return together
+        return torch.stack(parts)
+
+    def _layers_of(self, site: str) -> tuple[int, ...]:
+        return self.layers if site == "residual" else tuple(layer for layer in self.layers if layer)
 
 
 def numbered(blocks: Iterable[nn.Module], passes: int) -> tuple[dict[int, int], bool]:
@@ -69,7 +93,7 @@ def tapping(
 
         def keep(states: Tensor) -> None:
             if entered in out.layers:
-                out.inside.setdefault(site, {})[entered] = gather(_of_grid(states, site, entered, card, grid)).float()
+                out.keep(site, entered, gather(_of_grid(states, site, entered, card, grid)).float())
 
         if card.shape.tap(site).side == "in":
             hooks.append(module.register_forward_pre_hook(into, with_kwargs=True))

@@ -79,9 +79,9 @@ class SplitNetwork(Network):
         with self._exchanging():
             return super().read(inputs, layers, gather, heads_at)
 
-    def remember(self, inputs: dict[str, Any], layers: Sequence[int] = ()) -> tuple[Past, Read]:
+    def remember(self, *args: Any, **options: Any) -> tuple[Past, Read]:
         with self._exchanging():
-            return super().remember(inputs, layers)
+            return super().remember(*args, **options)
 
     def for_callers(self, error: Exception) -> bool:
         return is_of_exchange(error) or super().for_callers(error)

@@ -10,6 +10,7 @@ from harness.activations.extract import check_readable, width_of
 from harness.activations.layers import resolve
 from harness.contracts.subject import Subject
 from harness.errors import KeyFault
+from harness.imported.states_card import may_validate
 from harness.spec import Condition, Spec
 from harness.spec.plain import probe_name
 from harness.subjects.imported import ImportedStates
@@ -30,7 +31,11 @@ def check_states(spec: Spec, subjects: Mapping[str, Subject]) -> None:
     _check_transfers(spec, read)
     for number, probe in enumerate(spec.probes):
         for fitted in dict.fromkeys(fitted for fitted, _ in spec.transfers(probe_name(probe))):
-            if probe.layers is not None and not _may_validate(spec.condition(fitted), subjects[fitted]):
+            if probe.layers is None:
+                continue
+            subject, split = subjects[fitted], spec.condition(fitted).data.split
+            opened = subject.opened if isinstance(subject, ImportedStates) else None
+            if not may_validate(split.validation, opened):
                 _check_choice(f"probes[{number}].layers", probe.layers.together, fitted, len(read[fitted].layers))
     _check_interventions(spec, read)
 
@@ -54,12 +59,6 @@ def _check_interventions(spec: Spec, read: Mapping[str, Read]) -> None:
                 acted = tuple(layer for layer in states.layers if layer == rule) or states.layers
                 own = msgspec.structs.replace(states, layers=acted)
                 _check(f"interventions[{number}].asked_in", (fitted, one.asked_in), own, read[one.asked_in])
-
-
-def _may_validate(condition: Condition, subject: Subject) -> bool:
-    """Whether a condition may have validation rows: by its split, or by that of the folder which its rows come from."""
-    divided = isinstance(subject, ImportedStates) and subject.opened.card.columns.split is not None
-    return divided or condition.data.split.validation > 0
 
 
 def _check_choice(key: str, wanted: int, fitted: str, count: int) -> None:

@@ -11,6 +11,7 @@ from harness.errors import DataError
 from harness.prompts.control import flat, own_places, span_places
 from harness.prompts.shots import Shots
 from harness.untrusted.control_tokens import ControlTokens
+from harness.untrusted.spans import MARKS
 from harness.untrusted.template import OWN, Rendered, Template, Wanted, shared_start
 
 if TYPE_CHECKING:
@@ -101,9 +102,14 @@ def _edited(
 
 def _moved(member: Rendered, text: str, name: str, views: int) -> Rendered:
     """The edited text with the answer's new place; a statement is all of it."""
-    if text.count(OWN) > member.text.count(OWN):
+    for mark in OWN, *dict.fromkeys(MARKS.findall(text)):
+        if text.count(mark) > member.text.count(mark):
+            raise DataError(
+                f"distractors.{name}: it adds the private-use character U+{ord(mark):04X}; take it out of the words"
+            )
+    if MARKS.findall(text) != MARKS.findall(member.text):
         raise DataError(
-            f"distractors.{name}: it adds the private-use character U+{ord(OWN):04X}; take it out of the words"
+            f"distractors.{name}: it changes where spans begin and end; only what stands around them may be edited"
         )
     if views == 1:
         return Rendered(text, 0, len(text))

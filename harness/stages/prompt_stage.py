@@ -10,6 +10,7 @@ from harness.code.code_version import code_of
 from harness.code.entries import PARTS, kinds_of
 from harness.contracts import PromptTable
 from harness.contracts.subject import Subject
+from harness.errors import DataError
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.prompts.building import build
@@ -75,7 +76,11 @@ class Prompts(Stage[PromptTable], frozen=True, kw_only=True):
         if not self.condition.has_rows:
             # It imports while this process does.
             worker.ready("harness.untrusted.template", "harness.models.backend", "tokenizers")
-        table = build(self.condition, distractors, self.home, subject.load_tokenizer(), subject.context)
+        try:
+            table = build(self.condition, distractors, self.home, subject.load_tokenizer(), subject.context)
+        except DataError as error:
+            error.within = self.condition.name
+            raise
         work.counts["rows"] = table.frame.height
         return table
 

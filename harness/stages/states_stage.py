@@ -19,11 +19,12 @@ from harness.activations.extract import (
 from harness.activations.layers import resolve
 from harness.activations.read_in_place import Imported
 from harness.activations.references import REFERENCES, reference_key
+from harness.activations.rows import row_table
 from harness.code.code_version import code_of
 from harness.code.entries import PARTS
 from harness.contracts import PromptTable
 from harness.contracts.subject import Subject
-from harness.errors import KeyFault
+from harness.errors import DataError, KeyFault
 from harness.execution.network_stage import Networks
 from harness.models.precision import device
 from harness.plan.plan import Plan
@@ -130,10 +131,14 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
         def begin(orders: dict[str, Any]) -> Job:
             return run.share(self, orders)
 
-        extracted = extract(
-            subject, tables, wanted, run.store, tell, resources=run.resources,
-            begin=None if run.team is None else begin,
-        )  # fmt: skip
+        try:
+            extracted = extract(
+                subject, tables, wanted, run.store, tell, resources=run.resources,
+                begin=None if run.team is None else begin,
+            )  # fmt: skip
+        except DataError as error:
+            error.within = next(filter(None, map(_without_rows, self.conditions, tables)), self.place[0])
+            raise
         work.counts |= {
             "rows": sum(table.frame.height for table in tables),
             "tokens": extracted.done.tokens,
@@ -199,6 +204,15 @@ class States(Stage[Extracted], frozen=True, kw_only=True):
             where=device(),
             note=f"{subject.name}, {subject.dtype}{_unknown(todo.unknown)}",
         )
+
+
+def _without_rows(condition: Condition, table: PromptTable) -> str:
+    """The name of a condition in whose prompts there is not what is to be read; empty for any other."""
+    try:
+        row_table([table], condition.activations)
+    except DataError:
+        return condition.name
+    return ""
 
 
 def _unknown(sizes: Sequence[str]) -> str:

@@ -87,9 +87,14 @@ class ObjectStore(Store):
 
     @contextmanager
     def write(
-        self, kind: str, key: str, about: dict[str, Any] | None = None, took: Mapping[str, float] = MappingProxyType({})
+        self,
+        kind: str,
+        key: str,
+        about: dict[str, Any] | None = None,
+        took: Mapping[str, float] = MappingProxyType({}),
+        digests: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[Path]:
-        with super().write(kind, key, about, took) as folder:
+        with super().write(kind, key, about, took, digests) as folder:
             yield folder
         self._send(kind, key)
 

@@ -151,11 +151,17 @@ class Store:
 
     @contextmanager
     def write(
-        self, kind: str, key: str, about: dict[str, Any] | None = None, took: Mapping[str, float] = MappingProxyType({})
+        self,
+        kind: str,
+        key: str,
+        about: dict[str, Any] | None = None,
+        took: Mapping[str, float] = MappingProxyType({}),
+        digests: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[Path]:
         """Gives a new empty folder to write files into, which becomes the artifact when the block ends without an error.
 
-        `took` is what the making took: seconds, rows, tokens. Raises StoreError when the disk is full or cannot be written; nothing is left behind then.
+        `took` is what the making took: seconds, rows, tokens. `digests` has the SHA-256 of files that the block hashes while it writes
+        them, by name; it is looked at when the block has ended. Raises StoreError when the disk is full or cannot be written; nothing is left behind then.
         """
         about = {} if about is None else about
         with self._draft(kind, key) as draft:
@@ -164,7 +170,8 @@ class Store:
             for path in sorted(draft.rglob("*")):
                 if path.is_file():
                     _sync(path)
-                    files[path.relative_to(draft).as_posix()] = _sha256(path)
+                    name = path.relative_to(draft).as_posix()
+                    files[name] = digests.get(name) or _sha256(path)
             made = {"made": time.time(), "by": dict(self.maker()), "took": dict(took)}
             (draft / "meta.json").write_bytes(sealed({"format": FORMAT, **made, "files": files, "about": about}))
             self._keep(draft, kind, key)

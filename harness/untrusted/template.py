@@ -99,7 +99,7 @@ class Template:
             raise DataError(f"{self._place()}: {error}{remedy}") from error
         self._source = source
 
-    @property
+    @cached_property
     def spans(self) -> tuple[str, ...]:
         """Names of its spans. Their marks stand in what it makes: see `harness.untrusted.spans`."""
         return spans.names_of(self._source)
@@ -330,6 +330,7 @@ class _Sandbox(Sandbox):
 
     def parse(self, source: str, *args: Any, **kwargs: Any) -> nodes.Template:
         tree = super().parse(spans.marked(source), *args, **kwargs)
+        spans.check_printed(tree)
         for output in tree.find_all(nodes.Output):
             for node in output.nodes:
                 self._mark(node)

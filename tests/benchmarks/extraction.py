@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
+from uuid import uuid4
 
 import torch
 from torch import Tensor
@@ -45,6 +47,7 @@ class Ours:
     def __init__(self, card: ModelCard):
         self.card = card
         self.network = load(card)
+        self._folder = tempfile.TemporaryDirectory()
         self.verdicts: dict[tuple[str, ...], Verdict] = {}
         """By the rows that each is of."""
 
@@ -63,6 +66,7 @@ class Ours:
 
     def __exit__(self, *_: object) -> None:
         self._patched.stop()
+        self._folder.cleanup()
 
     def __call__(self, tables: Sequence[PromptTable]) -> list[Tensor]:
         """States of every pair of each table, (layer, pair, answer, d_model)."""
@@ -72,9 +76,15 @@ class Ours:
             return [found.pairs(table, of, layers).states for table, of in zip(tables, numbers, strict=True)]
 
     def forward(self, tables: Sequence[PromptTable], wanted: Sequence[Activations]) -> None:
-        """Reads what is wanted of each table, and stores it."""
-        with self._forwarded(tables, wanted):
-            pass
+        """Reads what is wanted of each table, and stores it; `tidy` takes the stores away."""
+        with patch("harness.models.load.load", lambda _: self.network):
+            store = Store(Path(self._folder.name) / uuid4().hex)
+            extract(LanguageModel(self.card), tables, wanted, store)
+
+    def tidy(self) -> None:
+        """Takes away what `forward` has stored."""
+        for folder in Path(self._folder.name).iterdir():
+            shutil.rmtree(folder)
 
     @contextmanager
     def _forwarded(self, tables: Sequence[PromptTable], wanted: Wanted) -> Iterator[Extracted]:

@@ -18,15 +18,25 @@ class Taken(msgspec.Struct, frozen=True):
     """Of all threads and of child processes that have ended."""
 
 
-def race(contenders: Mapping[str, Callable[[], object]], repeats: int, warm_up: bool = True) -> dict[str, Taken]:
-    """Runs all contenders, one after another, `repeats` times; before that once without timing, if `warm_up`."""
+def race(
+    contenders: Mapping[str, Callable[[], object]],
+    repeats: int,
+    warm_up: bool = True,
+    tidy: Callable[[], object] = lambda: None,
+) -> dict[str, Taken]:
+    """Runs all contenders, one after another, `repeats` times; before that once without timing, if `warm_up`.
+
+    `tidy` takes away what a run has left behind, and is not timed.
+    """
     if warm_up:
         for contender in contenders.values():
             contender()
+            tidy()
     taken: dict[str, list[Taken]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, contender in contenders.items():
             taken[name].append(timed(contender))
+            tidy()
     return {
         name: Taken(median(one.wall_s for one in runs), median(one.cpu_s for one in runs))
         for name, runs in taken.items()
