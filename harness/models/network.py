@@ -40,6 +40,11 @@ class _Deep(Exception):
     """Ends a forward pass early, once all wanted layers are read; raised in a hook, no error."""
 
 
+def every_state(states: Tensor) -> Tensor:
+    """A gather that takes all."""
+    return states
+
+
 class Network:
     """A model in evaluation mode."""
 
@@ -116,7 +121,7 @@ class Network:
         self,
         inputs: dict[str, Any],
         layers: Sequence[int] = (),
-        gather: Gather | None = lambda states: states,
+        gather: Gather | None = every_state,
         inside: Mapping[str, Gather] | None = None,
     ) -> tuple[Past, Read]:
         """Keys and values of every block for some texts, and states at some layers as in `read`: all, (text, token, d_model), unless
@@ -191,7 +196,7 @@ class Network:
             self._passing(),
             torch.inference_mode(),
             unchanged(self.model),
-            self._listening(out, lambda states: states, None, tokens.shape),
+            self._listening(out, every_state, None, tokens.shape),
         ):
             said = body(**inputs, **_switches(body), output_hidden_states=True)
         named = "decoder_hidden_states" if self.two_stacks else "hidden_states"
@@ -209,7 +214,7 @@ class Network:
         """Forwards a few tokens through the head too, if there is one. Raises HarnessError where transformers refuses."""
         if self.head is not None:
             place = torch.zeros(1, dtype=torch.int64, device=self.device)
-            self.read(self._few_tokens(), (0,), lambda states: states, place)
+            self.read(self._few_tokens(), (0,), every_state, place)
 
     def _few_tokens(self) -> dict[str, Tensor]:
         tokens = torch.arange(_TRIED, device=self.device)[None] % self.card.shape.vocab
