@@ -13,10 +13,14 @@ import torch
 from harness.activations.extract import extract
 from harness.contracts import Pairs, PromptTable
 from harness.models.card import describe
+from harness.networks.recipe import Recipe
+from harness.networks.training_together import train_together
+from harness.networks.transformer import Transformer
 from harness.spec import Activations, Model
 from harness.store import Store
 from harness.subjects.language_model import LanguageModel
-from tests.benchmarks import ccs, gpu, logistic, plain_ccs, plain_forward
+from harness.worlds.modular_arithmetic import ModularArithmetic
+from tests.benchmarks import ccs, gpu, logistic, plain_ccs, plain_forward, plain_transformer
 from tests.benchmarks.extraction import model_flops
 from tests.benchmarks.growth import exponent
 from tests.benchmarks.race import Taken, race
@@ -55,6 +59,20 @@ def test_plain_forwards_give_our_states_and_a_seen_neighbour_does_not(tiny_llama
     assert plain_forward.difference(states, whole) < 1e-4
     assert plain_forward.difference(states, plain_forward.cached(plain, prompts)) < 1e-4
     assert plain_forward.difference(states, whole.roll(1, dims=1)) > 1e-2
+
+
+def test_a_plain_transformer_is_trained_to_what_ours_is(tmp_path: Path) -> None:
+    made = Transformer(d_model=16, heads=2, d_mlp=32)
+    recipe = Recipe(world=ModularArithmetic(prime=7), network=made, fraction=0.5, learning_rate=5e-3, warm_up=0)
+    ours = train_together([recipe], (0, 10), tmp_path)
+    plain = plain_transformer.train(recipe, 10, ours.parameters(0)[0])
+    questions = recipe.world.questions()
+    found = {
+        step: made.logits(made.layout(recipe.sizes).views(ours.parameters(step)), questions[None])[0]
+        for step in (0, 10)
+    }
+    torch.testing.assert_close(plain(questions), found[10], atol=1e-4, rtol=0)
+    assert (found[10] - found[0]).abs().max() > 0.05
 
 
 def test_flops_count_each_distinct_token_once(tiny_llama: Path) -> None:

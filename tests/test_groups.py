@@ -60,6 +60,33 @@ def test_bits_that_do_not_count_are_ignored_by_a_network_that_generalises(tmp_pa
     assert float(first.mean(first.hits, trained=False)) < 0.7
 
 
+def bits_found(folder: Path, table: torch.Tensor, bits: str = "relevant") -> float:
+    """Of one perceptron whose first layer is `table`, (bit, token, unit)."""
+    world, network = SparseParity(bits=6, relevant=2, count=64), Perceptron(widths=(4,))
+    recipe = Recipe(world=world, network=network, fraction=0.5)
+    layout = network.layout(recipe.sizes)
+    flat = torch.zeros(1, layout.size)
+    layout.views(flat)["in"][0] = table.flatten(0, 1)
+    kept = Checkpoints(folder / bits, "by hand")
+    kept.keep(Stacked.begun(flat), checkpoint=True)
+    made = kind.find("measurements", "bits_found")(bits=bits)  # type: ignore[call-arg]
+    assert isinstance(made, Measurement)
+    return float(made.measure(Watched([recipe], kept, 0))[0])
+
+
+def test_bits_are_found_where_a_network_minds_them_more_than_others(tmp_path: Path) -> None:
+    same_for_either, minded = torch.randint(9, (6, 1, 4)).float().repeat(1, 2, 1), torch.zeros(6, 2, 4)
+    minded[:, 1, 0] = torch.tensor([3.0, -4, 1, 2, 0, -1])
+    assert bits_found(tmp_path / "first", same_for_either + minded) == 1
+    assert bits_found(tmp_path / "last", same_for_either + minded.flip(0)) == 0.5 / 8
+    assert bits_found(tmp_path / "none", same_for_either) == 0.5
+    # The control draws among those that do not count.
+    assert bits_found(tmp_path / "other", same_for_either + minded, "random") < 1
+    louder = minded.clone()
+    louder[:2] *= 100
+    assert bits_found(tmp_path / "louder", louder, "random") == bits_found(tmp_path / "quiet", minded, "random")
+
+
 class ByCharacters(SmallNetwork, frozen=True, kw_only=True):
     """Its parameters are logits for each question and class, which it answers with."""
 
@@ -127,6 +154,7 @@ checks: [{kind: keeps_above, condition: main, least: 0}]
             "representation is of representations of a group; measure it of model: {bed: group_composition}",
         ),
         ("group_composition, family: symmetric, degree: 3", "sparse_parity, relevant: 30", "30 of 20 bits cannot count"),
+        ('kind: representation, of: "(2, 1)"', "kind: bits_found", "measure it of model: {bed: sparse_parity}"),
     ],
 )  # fmt: skip
 def test_what_no_group_has_is_told_with_its_place(old: str, new: str, says: str, tmp_path: Path) -> None:
@@ -137,6 +165,22 @@ def test_what_no_group_has_is_told_with_its_place(old: str, new: str, says: str,
     )
     assert re.search(r"watched\.yaml:\d+:\d+: ", problem)
     assert says in problem
+
+
+@pytest.mark.parametrize(
+    ("network", "relevant", "bits", "says"),
+    [
+        ("transformer", 3, "relevant", "measure it of network: perceptron"),
+        ("perceptron", 20, "relevant", "of 20 bits of which 20 count none is left"),
+        ("perceptron", 10, "random", "of 20 bits of which 10 count none is left"),
+        ("perceptron", 10, "relevant", ""),
+    ],
+)
+def test_bits_are_found_among_others_in_a_first_layer_of_their_own(
+    network: str, relevant: int, bits: str, says: str
+) -> None:
+    made: Any = kind.find("measurements", "bits_found")(bits=bits)  # type: ignore[call-arg]
+    assert says in made.problem(bed("sparse_parity", network=network, relevant=relevant))
 
 
 PARTS = ("standard", "sign")

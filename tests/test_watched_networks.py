@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from harness import language, pipeline
+from harness.analyses.measurements import spectra
 from harness.analyses.measurements.curves import _looks, _title, bends
 from harness.analyses.measurements.measurement_stage import halfway
 from harness.contracts import Claim, Finding, Halfway, Judgement, Measurement, Watch, kind
@@ -788,3 +789,18 @@ def test_what_no_network_of_ours_answers_cannot_be_measured(tmp_path: Path) -> N
         + "probes: [ccs]\nmeasurements: [test_loss]\n"
     )
     assert any("no condition has networks of its own" in one for one in problems(tmp_path, text))
+
+
+def test_a_frequency_that_never_leaves_the_axis_is_not_drawn() -> None:
+    def lines(faint: float) -> int:
+        shares = {1: [0.0, 0.8], 2: [0.3, 0.0], 3: [0.0, faint]}
+        rows = [
+            {"condition": "main", "network": 0, "frequency": k, "step": step, "share": share, "key": k == 1}
+            for k, own in shares.items()
+            for step, share in zip((0, 100), own, strict=True)
+        ]
+        surface = spectra.draw(pl.DataFrame(rows))
+        assert surface is not None
+        return sum('class="l ' in part for part in surface.parts)
+
+    assert (lines(0.2), lines(0.001)) == (3, 2)

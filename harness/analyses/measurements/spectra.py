@@ -49,6 +49,9 @@ def draw(spectra: pl.DataFrame) -> canvas.Surface | None:
             "s q",
         )
         for (frequency,), line in mine.group_by("frequency", maintain_order=True):
+            # One that never leaves the axis by a pixel would not be seen, and of a large prime most do not.
+            if frequency not in used and max(line["share"].to_list()) < highest / _HIGH:
+                continue
             look = canvas.look_of(used.index(frequency)) if frequency in used else "q"
             panel.line(zip(line["step"].to_list(), line["share"].to_list(), strict=True), look)
     return surface
