@@ -137,6 +137,10 @@ def _type(chance: random.Random, depth: int = 0) -> Any:
     )()  # fmt: skip
 
 
+_MOST_MADE = 100_000
+"""Values of a column that are made one by one."""
+
+
 def _column(chance: random.Random, dtype: Any, rows: int) -> Any:
     """A column of a type: of few values that stand in it again and again, or of none."""
     import pyarrow as pa
@@ -166,7 +170,11 @@ def _column(chance: random.Random, dtype: Any, rows: int) -> Any:
         except (pa.ArrowException, TypeError, ValueError, OverflowError, KeyError, AttributeError):
             continue
     try:
-        if rows > 100_000 or len(found) < 2:
+        if rows > _MOST_MADE:
+            # One piece many times over: to make millions of nested values takes as long as the attack may.
+            piece = pa.repeat(found[0], _MOST_MADE) if found else pa.nulls(_MOST_MADE, dtype)
+            return pa.chunked_array([piece] * (rows // _MOST_MADE))
+        if len(found) < 2:
             return pa.repeat(found[0], rows) if found else pa.nulls(rows, dtype)
         two = found[:2]
         return pa.array([two[n % 2].as_py() for n in range(rows)], dtype)
@@ -179,14 +187,15 @@ def _parquet(chance: random.Random, scene: Scene) -> str:
     import pyarrow.parquet
 
     rows = chance.choice((0, 1, 2, 40, 40, 40, 999, 100_000, 3_000_000))
-    names = ["text", "label", *(f"more {n}" for n in range(chance.choice((0, 1, 1, 5, 70))))]
+    more = chance.choice((0, 1, 1, 5, 70))
+    names = ["text", "label", *(f"more {n}" for n in range(min(more, 5) if rows > _MOST_MADE else more))]
     honest = {
-        "text": pa.array([f"row {n}" for n in range(min(rows, 100_000))]),
-        "label": pa.array([n % 2 for n in range(min(rows, 100_000))]),
+        "text": pa.array([f"row {n}" for n in range(min(rows, _MOST_MADE))]),
+        "label": pa.array([n % 2 for n in range(min(rows, _MOST_MADE))]),
     }
     columns = {
         name: honest[name]
-        if name in honest and rows <= 100_000 and chance.random() < 0.7
+        if name in honest and rows <= _MOST_MADE and chance.random() < 0.7
         else _column(chance, _type(chance), rows)
         for name in names
     }
