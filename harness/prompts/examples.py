@@ -19,7 +19,7 @@ from harness.prompts.division import check_members, check_parts, split_of
 from harness.prompts.statement_labels import labelled, readable
 from harness.prompts.where import rows_where
 from harness.spec import Condition, Data, StatesFolder
-from harness.spec.plain import plain
+from harness.spec.plain import plain, source_content
 from harness.store import content_key
 from harness.untrusted.spellings import TRUTH, spelled_all
 
@@ -163,7 +163,7 @@ def data_set(condition: Condition, folder: Path) -> str:
     """
     source, bed = condition.data.source, condition.bed
     own = condition.model if isinstance(condition.model, StatesFolder) else condition.own_rows
-    named = None if source is None else {**plain(source), **source.contents(folder)}
+    named = None if source is None else {**source_content(source), **source.contents(folder)}
     # A bed's own rows are known by the bed; those of a file are the file's, wherever the bed lies.
     return content_key(named, plain(own), *([bed.name, bed.revision] if bed and source is None else []))
 
