@@ -210,7 +210,6 @@ def test_conversations_have_the_tokens_of_transformers(family: Path, system: str
         chat = by_text[text]
         whole = theirs.apply_chat_template(chat, tokenize=True, return_dict=False)
         assert tokens == whole, "no second beginning, and no part tokenised apart"
-        assert tokens.count(theirs.bos_token_id) == (theirs.bos_token_id in whole)
         assert read == [start, end]
         reply = chat[-1]["content"] if text.count(chat[-1]["content"]) else chat[-1]["content"].strip()
         before = text[: text.rindex(reply)]
@@ -256,10 +255,7 @@ def test_roles_are_read_at_what_they_say(tmp_path: Path) -> None:
             found.add("|".join(tokenizer.decode(tokens[first:last]) for first, last in runs))
         assert found == wanted
     with pytest.raises(DataError, match="what the system says has no token"):
-        from harness.prompts.stretches import each_a_row
-
-        stretch = Stretch(of="system", pool="each")
-        each_a_row(conversed(tmp_path, many(), tokenizer, Stretch(of="system")).frame, stretch)
+        conversed(tmp_path, many(), tokenizer, Stretch(of="system", pool="each"))
 
 
 def test_what_is_known_of_a_reply(tmp_path: Path) -> None:
@@ -293,7 +289,7 @@ def test_what_is_known_of_a_reply(tmp_path: Path) -> None:
         ("{{ messages[0].content }}{{ messages[-1].content }}", said("a", "b", "c", "d"), "leaves out what the assistant says in message 2"),
         ("{% for m in messages %}{{ m.content }}{% endfor %}{{ messages[-1].content }}", said("a", "b"), "writes the reply 2 times"),
         ("{% for m in messages %}{{ m.content[:9] }}\n{% endfor %}", said("a", "b" * 10), "what the assistant says in message 2 does not come out"),
-        ("{% for m in messages %}{{ m.content | upper }}\n{% endfor %}", said("a", "b"), "does not come out of the model's chat template"),
+        ("{% for m in messages %}{{ m.content | upper }}\n{% endfor %}", said("a", "b"), "leaves out what the user says in message 1"),
         ("{% for m in messages %}{{ m.content }}\n{% endfor %}{% if 'b' in messages[-1].content %}!{% endif %}", said("a", "b"), "(writes more after|does not come out)"),
     ],
 )  # fmt: skip
@@ -334,7 +330,7 @@ def test_a_token_across_the_seam_is_refused_with_the_row(tmp_path: Path) -> None
     assert len(fine.frame) == 24
     glued = Glued()
     glued.source = "{% for m in messages %}({{ m.content }}{% endfor %}end"
-    with pytest.raises(DataError, match=r'row 1 \(line 1\): the token "nineend" is of the reply and of what the chat'):
+    with pytest.raises(DataError, match=r'row 1 \(line 1\): the token " nineend" is of the reply and of what the chat'):
         conversed(tmp_path, many(said("Is it?", "It is nine")), glued)  # type: ignore[arg-type]
     # A word with the template's blank before it is the reply's.
     glued.source = "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}."
@@ -347,12 +343,12 @@ def test_long_conversations_are_refused_or_left_out(tmp_path: Path) -> None:
     tokenizer = opened(write_tokenizer(tmp_path / "model", "llama"))
     rows = many(said("Is it?", "It is. " * 200))
     with pytest.raises(
-        DataError, match=r"1 of 25 prompts are longer than 100 tokens; the longest, chats.jsonl: row 1 \(line 1\), has "
+        DataError, match=r"1 of 26 prompts are longer than 100 tokens; the longest, chats.jsonl: row 1 \(line 1\), has "
     ):
         conversed(tmp_path, rows, tokenizer, context=100)
     made = conversed(tmp_path, rows, tokenizer, context=100, too_long="drop")
-    assert len(made.frame) == 24
-    assert "1 of 25 conversations were dropped: they have more than 100 tokens." in made.findings
+    assert len(made.frame) == 25
+    assert "1 of 26 conversations were dropped: they have more than 100 tokens." in made.findings
 
 
 # What strangers write
@@ -640,7 +636,7 @@ def test_a_preview_shows_a_conversation_and_the_tokens_that_are_read(spec: Path)
 @pytest.mark.parametrize(
     ("change", "into", "says"),
     [
-        ("prompt: {", 'prompt: {template: "{{ text }}", ', "8:9: prompt.template: a conversation is the whole prompt"),
+        ("prompt: {", 'prompt: {template: "{{ text }}", ', "8:20: prompt.template: a conversation is the whole prompt"),
         ("prompt: {", "prompt: {chat: {system: Lie.}, ", "prompt.chat.system: a conversation has all that is said in it"),
         ("prompt: {", 'prompt: {chat: {opening: "x"}, ', "prompt.chat.opening: a conversation has all that is said"),
         ("{of: assistant, pool: mean}", "{span: claim}", "activations.read.span: a conversation has no spans"),

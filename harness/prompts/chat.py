@@ -78,8 +78,12 @@ class Chat:
         return found
 
     def converse_all(self, conversations: Sequence[Sequence[Message]]) -> list[Transcript | UsageError]:
-        """Whole conversations, or why there is none. Raises UsageError where the template suits no chat at all."""
-        in_parts, _ = self._skeleton
+        """Whole conversations, or why there is none. Raises UsageError where they exceed the worker's limits."""
+        try:
+            in_parts, _ = self._skeleton
+        except UsageError:
+            # What it makes of these conversations is said of each.
+            in_parts = False
         return transcripts(self._template, self._options, in_parts, conversations)
 
     def _asked(self, user: str, written: Written) -> Asked:
