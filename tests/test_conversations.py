@@ -233,9 +233,9 @@ def test_what_the_template_writes_is_all_there_is(adds: bool, name: str, tmp_pat
     tokenizer, theirs = opened(folder), AutoTokenizer.from_pretrained(folder)
     assert tokenizer.added == (int(adds), 0) and tokenizer.begins == adds
     made = conversed(tmp_path, many(), tokenizer)
-    wanted = [theirs.apply_chat_template(row["messages"], tokenize=True, return_dict=False) for row in many()]  # type: ignore[attr-defined]
+    wanted = [theirs.apply_chat_template(row["messages"], tokenize=True, return_dict=False) for row in many()]
     assert sorted(made.frame["tokens"].to_list()) == sorted(wanted)
-    assert {tokens.count(theirs.bos_token_id) for tokens in wanted} == {int(name == "llama")}  # type: ignore[attr-defined]
+    assert {tokens.count(theirs.bos_token_id) for tokens in wanted} == {int(name == "llama")}
 
 
 def test_roles_are_read_at_what_they_say(tmp_path: Path) -> None:
