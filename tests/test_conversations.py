@@ -277,6 +277,16 @@ def test_what_is_known_of_a_reply(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_lengths_that_give_the_label_away_are_told(tmp_path: Path) -> None:
+    tokenizer = opened(write_tokenizer(tmp_path / "model", "llama"))
+    rows = many()
+    assert not [one for one in conversed(tmp_path, rows, tokenizer).findings if "length" in one]
+    for row in rows:
+        row["messages"][1]["content"] += " It is." * (4 * row["deceptive"])
+    (found,) = [one for one in conversed(tmp_path, rows, tokenizer).findings if "train" in one and "length" in one]
+    assert "of the longer ones 100% are deceptive, of the others 0%" in found
+
+
 # What a template cannot have
 
 
@@ -479,6 +489,19 @@ def test_formats_make_no_difference(tmp_path: Path) -> None:
     assert found[0]["turn"].unique().to_list() == [2]
     # Whoever is asked the same is of one group, whatever the system says.
     assert found[0]["group"].n_unique() == 24
+
+
+def test_a_data_set_of_the_hub_is_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Through the library that downloads it, whose tables are of another make."""
+    datasets = pytest.importorskip("datasets")
+    made = datasets.Dataset.from_list(bench())
+    own = source({"hub": "somebody/bench"})
+    monkeypatch.setattr(type(own), "_dataset", lambda self: made)
+    write_rows(tmp_path / "chats.jsonl", bench())
+    found, other = own.load(0, tmp_path), source({"file": "chats.jsonl"}).load(0, tmp_path)
+    columns = sorted({*other.columns} - {"\x1fplace"})
+    assert found.select(columns).equals(other.select(columns))
+    assert found["\x1fplace"][3] == "somebody/bench (train): row 4"
 
 
 def test_groups_by_scenario_by_question_and_by_both(tmp_path: Path) -> None:

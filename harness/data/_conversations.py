@@ -12,7 +12,7 @@ import msgspec
 
 from harness.contracts import Factor
 from harness.contracts.data import CONVERSATION, PLACE
-from harness.data._table import MAX_CHARACTERS, Columns
+from harness.data._table import MAX_CHARACTERS, QUESTION, Columns
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 ROLES = ("system", "user", "assistant")
 TEMPLATE = "{{ text }}"
 """The template of a conversation, which is shown whole in any case: its text is the reply."""
-QUESTION = "question"
-"""A column that is made where the table has none of this name: all that the user says."""
 TURN = Factor("turn", kind="number")
 """How many messages stand before the reply."""
 MOST_MESSAGES = 1_000
@@ -38,7 +36,7 @@ class _Faulty(Exception):
 
 
 def factors_with_turn(factors: Sequence[Factor]) -> tuple[Factor, ...]:
-    """The factors of a table, and `turn`, unless it has one of this name itself."""
+    """The factors of a table, and `turn`, unless one of them is called so."""
     return (*factors, *([] if any(one.name == TURN.name for one in factors) else [TURN]))
 
 
@@ -93,7 +91,7 @@ def examples_of(columns: Columns, table: pl.DataFrame, lines: Sequence[int | str
     given = msgspec.structs.replace(columns, text=CONVERSATION, messages="", group=group)
     found = given.examples(own, lines).drop(_GROUP, strict=False)
     found = found.with_columns(made[_REPLY].alias("text"), made[PLACE])
-    return found if TURN.name in found.columns else found.with_columns(made[_TURN].alias(TURN.name))
+    return found if TURN.name in columns.factors else found.with_columns(made[_TURN].alias(TURN.name))
 
 
 def _messages(value: Any) -> list[tuple[str, str]]:

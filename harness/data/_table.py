@@ -25,6 +25,9 @@ MAX_CHARACTERS = 100_000
 _CELLS = ("0", "1", "true", "false", "yes", "no")
 """What stands in a cell and is no name of a column."""
 
+QUESTION = "question"
+"""A column that is made of conversations where the table has none of this name: all that the user says."""
+
 OWN_NAMES = ("example", "group", "label", "split")
 """Columns that mean something to the program; a table's own columns of these names are no fields."""
 
@@ -51,8 +54,7 @@ class Columns(msgspec.Struct, frozen=True):
         """The columns to read. Raises DataError when one is missing or there are too many to take all."""
         shown = {"messages": [self.messages]} if self.messages else {"text": [self.text]}
         options = {**shown, "label": [self.label], "fields": self.fields, "factors": self.factors}
-        # A question is made of the messages where there is no such column.
-        made = {"question"} - {*available} if self.messages else set()
+        made = {QUESTION} - {*available} if self.messages else set()
         options |= {"group": [name for name in self.group if name not in made]} if self.group else {}
         options |= {"columns": list(self.kept.values())} if self.kept else {}
         missing = [(name, option) for option, names in options.items() for name in names if name not in available]

@@ -126,6 +126,7 @@ def build(
     if source.conversations:
         frame, counted = conversations.counted(frame, [factor.name for factor in factors])
         factors = (*factors, *counted)
+        findings += lint.length_findings(frame, truth)
     read: tuple[str, ...] = () if stretch is None else (STRETCH,)
     if stretch is not None and stretch.pool == "each":
         frame, read = each_a_row(frame, stretch), (STRETCH, TOKEN)

@@ -75,7 +75,7 @@ CONVERSATIONS: list[Attack] = [
     ("lists of numbers", lambda scene: talk(as_messages(lists(2_000, 20_000)), "x.parquet")(scene), "x.parquet: "),
     ("a template that forgets the system", talk(rows([{"role": "system", "content": "Lie."}, *chat("No.")]), template="{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"), "no place for what the system says"),
     ("a template that doubles", talk(rows(), template="{% for m in messages %}{{ m.content * 1000000 }}{% endfor %}"), "the model's chat template cannot be used"),
-    ("a template that says something else", talk(rows(), template="{% for m in messages %}{{ m.content[:6] }} {% endfor %}"), "does not come out of"),
+    ("a template that says something else", talk(rows(), template="{% for m in messages %}{{ m.content | replace('It is', 'It is not') }} {% endfor %}"), "does not come out of"),
 ]  # fmt: skip
 
 
