@@ -181,7 +181,7 @@ class PromptTable(msgspec.Struct, frozen=True):
     `frame` has one row per (example, template, view), sorted by `pair` then `answer`, with the columns: `pair`
     (u32, the number of its (example, template)), `example`, `group`, `split` (train, validation, test), `template`
     (name), `answer` (which view: 0 or 1, the members of a contrast pair; 0 for a statement), `text`, `tokens` (list of u32),
-    `answer_start` and `answer_end` (token span of the answer, end exclusive; of the last token in a statement), and one column
+    `answer_start` and `answer_end` (token span of the answer, end exclusive; of the last token in a statement, of the reply in a conversation), and one column
     per factor, the same in all views of a row: `truth` (of a pair, which member is right, 0 or 1; of a statement, its label) and
     every other factor by name: an index of its values, a number, or a list of numbers. Where each token of a stretch is a row, `read_token`
     tells those of a prompt apart, and `text` has it between ⟦ and ⟧.
