@@ -194,11 +194,13 @@ def length_findings(frame: pl.DataFrame, truth: Factor) -> list[str]:
     findings = []
     for part in PARTS:
         rows = frame.filter(pl.col("split") == part)
+        if rows.is_empty():
+            continue
         size = rows["answer_end"] - rows["answer_start"]
         longer = size > size.median()
         found = association(rows["truth"].to_list(), longer.cast(pl.Int64).to_list())
         if found.p_value < P_VALUE:
-            shares = [rows.filter(half)["truth"].mean() for half in (longer, ~longer)]
+            shares = [int(rows.filter(half)["truth"].sum()) / int(half.sum()) for half in (longer, ~longer)]
             findings.append(
                 f"Truth goes together with the length of replies in {part} examples: of the longer ones {shares[0]:.0%} are {truth.told(1)}, "
                 f"of the others {shares[1]:.0%} (p = {found.p_value:.2g}, n = {found.n}): a probe may read the length."
