@@ -98,6 +98,16 @@ def answer_of(template: str, choices: tuple[str, str] = ("no", "yes"), **fields:
     return [(member.text, member.text[member.start : member.end]) for member in pair]
 
 
+def test_columns_keep_what_they_hold_whatever_they_are_called(tmp_path: Path) -> None:
+    """Rows are ordered by keys of our own, which are in nobody's way."""
+    rows = [row | {"key": f"k{n}", "turn": f"t{n}", "group_key": f"g{n}"} for n, row in enumerate(reviews())]
+    for data in ({}, {"balance": False, "limit": 30}, {"where": {"key": tuple(f"k{n}" for n in range(30))}}):
+        made = table(tmp_path, rows, template="{{ text }} {{ key }} {{ turn }} {{ group_key }} {{ answer }}", data=data)
+        for text in made.frame["text"]:
+            number = text.split()[2]
+            assert text.split()[3:6] == [f"k{number}", f"t{number}", f"g{number}"]
+
+
 # Templates
 
 

@@ -129,7 +129,9 @@ def _facts(condition: Condition) -> Iterator[str]:
     prompt, elicit, plant = condition.prompt, condition.elicit, condition.plant
     if condition.untrained:
         yield "The weights of the network are random, never trained."
-    if prompt.chat_options is not None:
+    if condition.data.source is not None and condition.data.source.conversations:
+        yield "Each is a conversation in the model's chat template; what the assistant says in it is its last reply, which the label is about."
+    elif prompt.chat_options is not None:
         yield "The prompts stand in the model's chat template."
     if prompt.shots is not None:
         yield f"{prompt.shots} worked examples stand before each question."

@@ -73,6 +73,9 @@ class Source(Kind, frozen=True):
     """Field that holds the example in words; a template may call it `text`, too."""
     labels_as_written: ClassVar[bool] = False
     """Whether `load` gives labels as somebody wrote them: indices, answers, or booleans. Otherwise an integer is an index."""
+    conversations: ClassVar[bool] = False
+    """Whether its examples are conversations, which have the columns CONVERSATION and PLACE and which the model's chat template renders; may
+    be a property."""
     lawful: ClassVar[bool] = False
     """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.maths.laws."""
 
@@ -142,6 +145,12 @@ class Distractor(Kind, frozen=True):
         return text
 
 
+CONVERSATION = "\x1fmessages"
+"""Column of examples that are conversations: their messages, as the JSON of a list of role and content each. No data set has one of this name."""
+
+PLACE = "\x1fplace"
+"""Column beside it: which row of which file an example is, in words."""
+
 STRETCH = "read_at"
 """Column of a prompt table with the tokens that `activations.read` names: first and one past the last of each run, one after the other."""
 
@@ -160,7 +169,7 @@ TAKEN = frozenset(
     {
         *(*PROMPT_COLUMNS, STRETCH, TOKEN, "law", "parts", "label"),
         *("choice", "start", "end", "own", "stretch", "characters", "foreign", "unclosed"),
-        *("tokens_0", "tokens_1"),
+        *("tokens_0", "tokens_1", PLACE),
     }
 )
 """Names that no factor can have: columns that prompt tables have, or have while they are made."""
@@ -172,7 +181,7 @@ class PromptTable(msgspec.Struct, frozen=True):
     `frame` has one row per (example, template, view), sorted by `pair` then `answer`, with the columns: `pair`
     (u32, the number of its (example, template)), `example`, `group`, `split` (train, validation, test), `template`
     (name), `answer` (which view: 0 or 1, the members of a contrast pair; 0 for a statement), `text`, `tokens` (list of u32),
-    `answer_start` and `answer_end` (token span of the answer, end exclusive; of the last token in a statement), and one column
+    `answer_start` and `answer_end` (token span of the answer, end exclusive; of the last token in a statement, of the reply in a conversation), and one column
     per factor, the same in all views of a row: `truth` (of a pair, which member is right, 0 or 1; of a statement, its label) and
     every other factor by name: an index of its values, a number, or a list of numbers. Where each token of a stretch is a row, `read_token`
     tells those of a prompt apart, and `text` has it between ⟦ and ⟧.

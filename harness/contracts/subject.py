@@ -37,8 +37,23 @@ class Asked(msgspec.Struct, frozen=True):
     """The same of the system's words."""
 
 
+Message = tuple[str, str]
+"""Role and content."""
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """A whole conversation as a chat template writes it, as it is encoded: special tokens that `encode` adds are not in it."""
+
+    text: str
+    said: tuple[tuple[int, int, int], ...]
+    """In the order of the text: the number of a message, from 0, and its characters, end exclusive."""
+
+
 class Chat(Protocol):
     """A chat template with the options that a spec gives it."""
+
+    def converse_all(self, conversations: Sequence[Sequence[Message]]) -> list[Transcript | UsageError]:
+        """Each of some conversations, or an error where the template refuses, or the words do not come out."""
 
     def ask_all(self, users: Sequence[str]) -> list[Asked | UsageError]:
         """What a user says in each of some chats, or an error where the template refuses, or the words do not come out."""
@@ -62,6 +77,10 @@ class Tokenizer(Protocol):
     @property
     def begins(self) -> bool:
         """Whether encoding puts a token before the text."""
+
+    @property
+    def added(self) -> tuple[int, int]:
+        """How many tokens encoding puts before and after every text."""
 
     @property
     def control(self) -> Sequence[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.data._conversations import examples_of
 from harness.data._data_files import read_together
 from harness.data._reading import existing, read
 from harness.data._records import Quote
@@ -74,8 +75,8 @@ def examples_of_folder(
 
 def of_file(path: Path, columns: Columns, quote: Quote | None) -> bytes:
     """What the worker does with one file."""
-    rows = read(path, columns.place, columns.needed, columns.label, quote)
-    return packed(columns.examples(rows.table, rows.lines))
+    rows = read(path, columns.place, columns.needed, columns.label, quote, columns.messages)
+    return packed(_examples(columns, rows.table, rows.lines))
 
 
 def of_folder(
@@ -87,10 +88,14 @@ def of_folder(
     replies: tuple[str, str] | None,
 ) -> bytes:
     """What the worker does with the files of a folder."""
-    found = read_together(files, folder, name, choose, columns.label)
+    found = read_together(files, folder, name, choose, columns.label, columns.messages)
     if replies is None:
-        return packed(columns.examples(found.table, found.lines))
+        return packed(_examples(columns, found.table, found.lines))
     return packed(columns.examples(one_by_one(found.table, *replies)))
+
+
+def _examples(columns: Columns, table: pl.DataFrame, lines: Sequence[int | str] | None) -> pl.DataFrame:
+    return examples_of(columns, table, lines) if columns.messages else columns.examples(table, lines)
 
 
 def _limits(files: Sequence[Path]) -> Limits:

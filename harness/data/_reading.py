@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.data._conversations import with_conversations
 from harness.data._first_look import MOST_COLUMNS, check_file
 from harness.data._json_lines import read_json_lines, series
 from harness.data._records import SEPARATORS, Cells, Quote, read_records
@@ -67,15 +68,24 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 def read(
-    path: Path, name: str, choose: Callable[[list[str]], list[str]], label: str, quote: Quote | None = None
+    path: Path,
+    name: str,
+    choose: Callable[[list[str]], list[str]],
+    label: str,
+    quote: Quote | None = None,
+    messages: str = "",
 ) -> Rows:
-    """The columns that `choose` picks from those there are. Raises DataError with the line where there is one."""
+    """The columns that `choose` picks from those there are; `messages` is that of conversations, if there are any, and comes back as
+    `with_conversations` has it. Raises DataError with the line where there is one."""
     ending = path.suffix.lower()
     if quote is not None and ending not in SEPARATORS:
         raise DataError(f"{name}: `quote` is for csv and tsv; take it out")
     try:
         if ending == ".parquet":
-            return Rows(_parquet(path, name, choose), None)
+            table = _parquet(path, name, choose)
+            return Rows(
+                with_conversations(table, table[messages].to_list(), messages, name, None) if messages else table, None
+            )
         if ending in SEPARATORS:
             cells = read_records(path, name, quote, lambda header: choose(_checked(header, name)), label)
         else:
@@ -84,7 +94,7 @@ def read(
         raise _not_utf8(path, name) from error
     except OSError as error:
         raise DataError(f"{name}: {error}") from error
-    return _rows(cells, path, name)
+    return _rows(cells, path, name, messages)
 
 
 def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) -> pl.DataFrame:
@@ -103,19 +113,22 @@ def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) ->
     return rows
 
 
-def _rows(cells: Cells, path: Path, name: str) -> Rows:
+def _rows(cells: Cells, path: Path, name: str, messages: str) -> Rows:
     """Raises DataError if the parser has left out lines of the file."""
     import polars as pl
 
     if (count := _count_lines(path)) != cells.last_line:
         raise DataError(f"{name}: {count:,} lines, and {cells.last_line:,} were read; write it anew")
+    # Lists are looked over as they stand in the file: a column of a table may change what is in them.
+    conversations = cells.columns.pop(messages, [])
     if path.suffix.lower() in SEPARATORS:
         table = pl.DataFrame([pl.Series(key, values, dtype=pl.String) for key, values in cells.columns.items()])
     else:
         table = pl.DataFrame([series(key, values) for key, values in cells.columns.items()])
     # Empty lines at the end, which many editors leave, are no rows.
     rows = len(cells.lines) - cells.empty_at_end
-    return Rows(table.head(rows), cells.lines[:rows])
+    table, lines = table.head(rows), cells.lines[:rows]
+    return Rows(with_conversations(table, conversations[:rows], messages, name, lines) if messages else table, lines)
 
 
 def _count_lines(path: Path) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from harness.contracts.data import TAKEN
+from harness.data._groups import joined
 from harness.errors import ColumnsMissing, DataError, MissingColumn, did_you_mean
 from harness.maths.draws import keys
 from harness.untrusted.spellings import TRUTH, no_fractions, shown, spelled, valued, without_nan
@@ -24,6 +25,9 @@ MAX_CHARACTERS = 100_000
 _CELLS = ("0", "1", "true", "false", "yes", "no")
 """What stands in a cell and is no name of a column."""
 
+QUESTION = "question"
+"""A column that is made of conversations where the table has none of this name: all that the user says."""
+
 OWN_NAMES = ("example", "group", "label", "split")
 """Columns that mean something to the program; a table's own columns of these names are no fields."""
 
@@ -35,18 +39,23 @@ class Columns(msgspec.Struct, frozen=True):
     """The table's name in error messages."""
     text: str
     label: str
-    group: str | None = None
+    group: tuple[str, ...] = ()
+    """Of several, rows that share a value in any are of one group."""
     fields: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
     values: Mapping[str, tuple[str, ...]] = {}
     """Of factors whose values are known beforehand, in the order of their classes."""
     kept: Mapping[str, str] = {}
     """Columns that come along as they are under names of their own, which no other has."""
+    messages: str = ""
+    """Of conversations, the column of their messages, in the place of the text."""
 
     def needed(self, available: Sequence[str]) -> list[str]:
         """The columns to read. Raises DataError when one is missing or there are too many to take all."""
-        options = {"text": [self.text], "label": [self.label], "fields": self.fields, "factors": self.factors}
-        options |= {"group": [self.group]} if self.group else {}
+        shown = {"messages": [self.messages]} if self.messages else {"text": [self.text]}
+        options = {**shown, "label": [self.label], "fields": self.fields, "factors": self.factors}
+        made = {QUESTION} - {*available} if self.messages else set()
+        options |= {"group": [name for name in self.group if name not in made]} if self.group else {}
         options |= {"columns": list(self.kept.values())} if self.kept else {}
         missing = [(name, option) for option, names in options.items() for name in names if name not in available]
         if missing:
@@ -79,11 +88,12 @@ class Columns(msgspec.Struct, frozen=True):
         table = pl.DataFrame([without_nan(cells) for cells in table.iter_columns()])
         for name in table.columns:
             self._check_cells(
-                table[name], name in (self.text, self.label, self.group, *self.factors, *self.kept.values()), lines
+                table[name], name in (self.text, self.label, *self.group, *self.factors, *self.kept.values()), lines
             )
         fields = _fields(table.drop(self.label))
         text = shown(valued(table[self.text]))
-        groups = shown(valued(table[self.group])) if self.group else _hashes(text)
+        tied = [shown(valued(table[name])) for name in self.group] or [_hashes(text)]
+        groups = tied[0] if len(tied) == 1 else joined(tied)
         label = _label(table[self.label])
         content = _content(pl.DataFrame([*fields.iter_columns(), spelled(label).alias("\x1flabel")]))
         columns: dict[str, pl.Series] = {"example": _hashes(content), "group": groups, "label": label}

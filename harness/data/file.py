@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from harness.contracts import Factor, Head, Source
+from harness.data._conversations import TEMPLATE, factors_with_turn
 from harness.data._examples import examples_of_file
 from harness.data._first_lines import WHOLE_BYTES, as_file, first_lines
 from harness.data._labels import labels_of_file
@@ -30,11 +31,15 @@ class File(Source, frozen=True):
     """The file, by its path from the spec. Nothing outside the spec's folder can be named: a spec may come from a stranger."""
     text: str = "text"
     """Column of the text; the template may call it `text`, too."""
+    messages: str | None = None
+    """Column of conversations, in the place of the text: a list of `{role, content}` in each row, of roles system, user and assistant, with
+    the assistant's reply last, as jsonl and parquet have it. The model's chat template renders them, and the label is about the reply. `text` is the reply's words,
+    `question` all that the user says."""
     label: str = "label"
     """Column of the right answer: its index (0, 1, …) or its text as in `answers`."""
-    group: str | None = None
-    """Column that tells what belongs together (one author, one topic) and must not straddle a split. If empty, only rows of
-    the same text are kept together."""
+    group: str | tuple[str, ...] | None = None
+    """Column that tells what belongs together (one author, one topic) and must not straddle a split; of several, rows that share a
+    value in any. If empty, only rows of the same text are kept together, and conversations in which the user says the same."""
     fields: tuple[str, ...] = ()
     """Columns to read for the template, besides the text; all if empty. A table of more than 64 columns must say which."""
     quote: Quote | None = None
@@ -59,11 +64,22 @@ class File(Source, frozen=True):
         return self.file
 
     @property
+    def conversations(self) -> bool:  # type: ignore[override]
+        return self.messages is not None
+
+    @property
+    def template(self) -> str:  # type: ignore[override]
+        """Of conversations, which need none."""
+        return TEMPLATE if self.conversations else ""
+
+    @property
     def factors(self) -> tuple[Factor, ...]:  # type: ignore[override]
         """The columns named under `factors`; the names of their values are known once it is loaded."""
         if isinstance(self.factor_columns, dict):
-            return tuple(Factor(name, values) for name, values in self.factor_columns.items())
-        return tuple(Factor(name) for name in self.factor_columns)
+            own = tuple(Factor(name, values) for name, values in self.factor_columns.items())
+        else:
+            own = tuple(Factor(name) for name in self.factor_columns)
+        return factors_with_turn(own) if self.conversations else own
 
     @property
     def label_column(self) -> str:
@@ -82,7 +98,10 @@ class File(Source, frozen=True):
         """The same with some columns, as text, under names of their own."""
         path = within(folder, self.file)
         known, names = self.factor_columns, tuple(self.factor_columns)
-        columns = Columns(self.file, self.text, self.label, self.group, self.fields, names, kept=kept)
+        group = (self.group,) if isinstance(self.group, str) else self.group or ()
+        columns = Columns(
+            self.file, self.text, self.label, group, self.fields, names, kept=kept, messages=self.messages or ""
+        )
         if isinstance(known, dict):
             columns = msgspec.structs.replace(columns, values=known)
         return examples_of_file(path, columns, self.quote)

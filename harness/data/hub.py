@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from harness.contracts import Factor, Source
+from harness.data._conversations import TEMPLATE, examples_of, factors_with_turn, with_conversations
 from harness.data._data_files import files_of
 from harness.data._examples import examples_of_folder
 from harness.data._local_folder import check_folder
@@ -41,10 +42,15 @@ class Hub(Source, frozen=True):
     """Branch, tag or commit. Only a commit is sure to stay the same; stored results are kept by this name."""
     text: str = "text"
     """Column of the text; the template may call it `text`, too."""
+    messages: str | None = None
+    """Column of conversations, in the place of the text: a list of `{role, content}` in each row, of roles system, user and assistant, with
+    the assistant's reply last. The model's chat template renders them, and the label is about the reply. `text` is the reply's words,
+    `question` all that the user says."""
     label: str = "label"
     """Column of the right answer: its index (0, 1, …) or its text as in `answers`."""
-    group: str | None = None
-    """Column that tells what belongs together and must not straddle a split. If empty, only rows of the same text are."""
+    group: str | tuple[str, ...] | None = None
+    """Column that tells what belongs together and must not straddle a split; of several, rows that share a value in any. If empty, only
+    rows of the same text are, and conversations in which the user says the same."""
     fields: tuple[str, ...] = ()
     """Columns to read for the template, besides the text; all if empty."""
     right: str | None = None
@@ -60,6 +66,8 @@ class Hub(Source, frozen=True):
     def __post_init__(self) -> None:
         if (self.right is None) != (self.wrong is None):
             raise ValueError("`right` and `wrong` go together: give both, or a label")
+        if self.right is not None and self.messages is not None:
+            raise ValueError("conversations have their replies in them; take `right` and `wrong` out, and name a label")
 
     @property
     def title(self) -> str:
@@ -72,9 +80,19 @@ class Hub(Source, frozen=True):
         return self.right is None
 
     @property
+    def conversations(self) -> bool:  # type: ignore[override]
+        return self.messages is not None
+
+    @property
+    def template(self) -> str:  # type: ignore[override]
+        """Of conversations, which need none."""
+        return TEMPLATE if self.conversations else ""
+
+    @property
     def factors(self) -> tuple[Factor, ...]:  # type: ignore[override]
         """The columns named under `factors`; the names of their values are known once it is loaded."""
-        return tuple(Factor(name) for name in self.factor_columns)
+        own = tuple(Factor(name) for name in self.factor_columns)
+        return factors_with_turn(own) if self.conversations else own
 
     @property
     def label_column(self) -> str:
@@ -88,7 +106,9 @@ class Hub(Source, frozen=True):
         """All rows of the split. Raises DataError for what is wrong with the data, UsageError without the library."""
         del seed, limit
         label = self.label if self.right is None else IS_RIGHT
-        columns = Columns(self.title, self.text, label, self.group, self.fields, self.factor_columns)
+        group = (self.group,) if isinstance(self.group, str) else self.group or ()
+        messages = self.messages or ""
+        columns = Columns(self.title, self.text, label, group, self.fields, self.factor_columns, messages=messages)
         replies = None if self.right is None or self.wrong is None else (self.right, self.wrong)
         local = self._local(folder)
         if local is not None:
@@ -99,9 +119,13 @@ class Hub(Source, frozen=True):
         plain = [
             name
             for name, feature in dataset.features.items()
-            if getattr(feature, "_type", None) in ("Value", "ClassLabel") or name in (self.right, self.wrong)
+            if getattr(feature, "_type", None) in ("Value", "ClassLabel")
+            or name in (self.right, self.wrong, self.messages)
         ]
         table = dataset.select_columns(self._needed(columns, plain)).to_polars()
+        if messages:
+            told = with_conversations(table, table[messages].to_list(), messages, self.title, None)
+            return examples_of(columns, told)
         return columns.examples(table if replies is None else one_by_one(table, *replies))
 
     def _needed(self, columns: Columns, available: list[str]) -> list[str]:

@@ -55,8 +55,8 @@ class About(msgspec.Struct, frozen=True):
     """Control tokens and their numbers: see `is_control`."""
     unknown: str | None = None
     """What a word becomes that the vocabulary has not."""
-    begins: bool = False
-    """Whether encoding puts any token in front by itself."""
+    added: tuple[int, int] = (0, 0)
+    """How many tokens encoding puts before and after a text by itself."""
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -122,7 +122,12 @@ class Tokenizer:
     @property
     def begins(self) -> bool:
         """Whether encoding puts a token before the text."""
-        return self.about.begins
+        return self.about.added[0] > 0
+
+    @property
+    def added(self) -> tuple[int, int]:
+        """How many tokens encoding puts before and after every text."""
+        return self.about.added
 
     @property
     def has_chat(self) -> bool:
@@ -238,10 +243,22 @@ def read(folder: Path, trust_remote_code: bool = False) -> Read:
         if is_control(str(token.content), token.special, template or "")
     }
     backend = found.backend_tokenizer.to_str()
-    first = whole(backend).encode("a").special_tokens_mask
-    about = About(adds_bos, special, template, control, unknown_of(backend), bool(first) and first[0] == 1)
+    about = About(
+        adds_bos,
+        special,
+        template,
+        control,
+        unknown_of(backend),
+        _added(whole(backend).encode("a").special_tokens_mask),
+    )
     _check_kept(folder, found, backend)
     return Read(backend, about)
+
+
+def _added(mask: Sequence[int]) -> tuple[int, int]:
+    """How many of a text's tokens are special from its beginning, and from its end; `mask` has 1 for each."""
+    before = next((number for number, special in enumerate(mask) if not special), len(mask))
+    return before, next((number for number, special in enumerate(reversed(mask[before:])) if not special), 0)
 
 
 def _check_kept(folder: Path, found: Any, content: str) -> None:

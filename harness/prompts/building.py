@@ -17,7 +17,7 @@ from harness.errors import DataError
 from harness.imported.own_rows import ImportedRows
 from harness.imported.states_card import open_folder
 from harness.maths.draws import balanced, draw
-from harness.prompts import lint
+from harness.prompts import conversations, lint
 from harness.prompts.contradictions import contradictions
 from harness.prompts.division import check_whole_groups
 from harness.prompts.encoding import as_chats, chat_of, frame_of, in_chunks, without_too_long
@@ -88,6 +88,8 @@ def build(
     findings += impossible
     values = {"truth": label} | values_of(rows_known, examples, known, distractors, data.seed)
     factors = all_factors(truth, known, distractors)
+    if source.conversations:
+        _check_unedited(condition, distractors)
     edits = [(name, distractors[name], values[name].to_list()) for name in condition.distractors]
     shots = None
     if condition.prompt.shots is not None:
@@ -95,10 +97,13 @@ def build(
     stretch = condition.activations.position if isinstance(condition.activations.position, Stretch) else None
     span, role = (None, None) if stretch is None else (stretch.span, stretch.of)
     texts = partial(rendered_rows, examples, templates, answers, choices, control=ControlTokens(control), span=span)
-    rows = texts(edits, shots)
-    chat = chat_of(condition.prompt, tokenizer)
-    if chat is not None:
-        rows = as_chats(rows, chat, views, role)
+    chat = chat_of(condition.prompt, tokenizer, source.conversations)
+    if source.conversations:
+        assert chat is not None, "conversations stand in a chat"
+        rows = conversations.rows_of(examples, chat, role, ONLY_TEMPLATE)
+    else:
+        rows = texts(edits, shots)
+        rows = rows if chat is None else as_chats(rows, chat, views, role)
     encoded = in_chunks(rows, values, tokenizer, condition.prompt)
     frame, dropped = without_too_long(encoded, condition.prompt, context)
     findings += dropped + lint.control_findings(frame, condition.prompt.control_tokens == "allowed")
@@ -118,6 +123,10 @@ def build(
             bare = in_chunks(texts([], None), values, None, condition.prompt).join(kept, on=kept.columns, how="semi")
         findings += lint.leak_findings(unaided) + lint.text_findings(frame) + lint.copy_findings(bare)
     findings += lint.label_findings(frame, factors, follow_truth)
+    if source.conversations:
+        frame, counted = conversations.counted(frame, [factor.name for factor in factors])
+        factors = (*factors, *counted)
+        findings += lint.length_findings(frame, truth)
     read: tuple[str, ...] = () if stretch is None else (STRETCH,)
     if stretch is not None and stretch.pool == "each":
         frame, read = each_a_row(frame, stretch), (STRETCH, TOKEN)
@@ -125,7 +134,9 @@ def build(
     elif source.lawful:
         laws = examples.select("example", *COLUMNS)
         frame, read = frame.join(laws, on="example", how="left", maintain_order="left"), (*read, *COLUMNS)
-    assert set(frame.columns) <= {"number", *TAKEN, *values}, "a factor may not have the name of any other column"
+    assert set(frame.columns) <= {"number", *TAKEN, *(factor.name for factor in factors)}, (
+        "a factor may not have the name of any other column"
+    )
     columns = [*PROMPT_COLUMNS, *read, *(factor.name for factor in factors[1:])]
     of = data_set(condition, folder)
     return PromptTable(frame.select(columns), factors, tuple(one.name for one in templates), tuple(findings), of, views)
@@ -142,6 +153,13 @@ def _check(condition: Condition, answers: Sequence[str], templates: Sequence[Tem
             f"prompt.answers: {len(answers):,} answers are more classes of a statement than the {MOST_CLASSES:,} that a probe tells apart; name "
             "fewer, and leave rows of others out with data.where"
         )
+
+
+def _check_unedited(condition: Condition, distractors: Mapping[str, Distractor]) -> None:
+    """Raises DataError for a distractor that is to be written into conversations."""
+    for name in condition.distractors:
+        if not distractors[name].leaves_prompts_alone:
+            raise DataError(f"distractors.{name}: {conversations.UNEDITED}", f"distractors.{name}")
 
 
 def _shots(

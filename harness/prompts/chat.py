@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from harness.contracts.subject import Asked
+from harness.contracts.subject import Asked, Message, Transcript
 from harness.errors import UsageError, did_you_mean
+from harness.prompts.transcripts import message, transcripts
 from harness.untrusted.chat_template import ChatTemplate, Written
 
 _USER, _SYSTEM, _REPLY = (f"{chr(0xFE001 + number)}word{chr(0xFE001 + number)}" for number in range(3))
@@ -76,6 +77,15 @@ class Chat:
                 found.append(error)
         return found
 
+    def converse_all(self, conversations: Sequence[Sequence[Message]]) -> list[Transcript | UsageError]:
+        """Whole conversations, or why there is none. Raises UsageError where they exceed the worker's limits."""
+        try:
+            in_parts, _ = self._skeleton
+        except UsageError:
+            # What it makes of these conversations is said of each.
+            in_parts = False
+        return transcripts(self._template, self._options, in_parts, conversations)
+
     def _asked(self, user: str, written: Written) -> Asked:
         """Raises UsageError."""
         if written.refusal:
@@ -98,7 +108,7 @@ class Chat:
         in_parts, asked = self._skeleton
         messages = self._messages(_USER, None if self._system is None else _SYSTEM, in_parts)
         try:
-            text = self._template.render([*messages, _message("assistant", _REPLY, in_parts)], self._options, False)
+            text = self._template.render([*messages, message("assistant", _REPLY, in_parts)], self._options, False)
         except UsageError:
             # It has no place for an assistant's words, so that there is nothing to compare with.
             return ""
@@ -138,12 +148,8 @@ class Chat:
         raise _dropped(lost) if lost else UsageError(found[0].refusal)
 
     def _messages(self, user: str, system: str | None, in_parts: bool) -> list[dict[str, Any]]:
-        before = [] if system is None else [_message("system", system, in_parts)]
-        return [*before, _message("user", user, in_parts)]
-
-
-def _message(role: str, words: str, in_parts: bool) -> dict[str, Any]:
-    return {"role": role, "content": [{"type": "text", "text": words}] if in_parts else words}
+        before = [] if system is None else [message("system", system, in_parts)]
+        return [*before, message("user", user, in_parts)]
 
 
 def _dropped(what: str) -> UsageError:

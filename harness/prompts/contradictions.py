@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.errors import KeyFault, did_you_mean
+from harness.prompts import conversations
 from harness.spec import Condition, Prompt, Stretch
 from harness.untrusted.template import Template
 
@@ -18,6 +19,11 @@ def contradictions(condition: Condition, templates: Sequence[Template], views: i
         )
     if condition.prompt.shots is not None and views == 1:
         yield KeyFault("prompt.shots", "worked examples show answers, and a statement has none; take `shots` out")
+    source = condition.data.source
+    of_conversations = source is not None and source.conversations and not condition.has_rows
+    if of_conversations:
+        for key, why in conversations.faults(condition):
+            yield KeyFault(key, why)
     stretch = condition.activations.position
     if not isinstance(stretch, Stretch):
         return
@@ -27,6 +33,10 @@ def contradictions(condition: Condition, templates: Sequence[Template], views: i
             "the two prompts of a contrast pair have not the same tokens, so that no token is a row of both; write `pool: mean`, or take the "
             "answer out of the template",
         )
+    if of_conversations:
+        if stretch.span is not None:
+            yield KeyFault("activations.read.span", "a conversation has no spans; name a role, as in {of: assistant}")
+        return
     for template in templates:
         if stretch.span is not None and stretch.span not in template.spans:
             yield KeyFault(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 
+GROUP_KEY = "\x1fgroup key"
+"""Column by which groups are ordered; no data set has one of this name."""
+
 _STRATUM = "\x1fstratum"
 """Column of what a split must keep in proportion, where that is not the label itself."""
 
@@ -34,10 +37,7 @@ def split_of(
     # A group's make-up: how many examples of each label it has.
     made_of = [pl.col(_STRATUM).eq(label).sum().alias(f"n{label}") for label in labels]
     groups = (
-        chosen.with_columns(strata.alias(_STRATUM))
-        .group_by("group", "group_key")
-        .agg(made_of)
-        .sort("group_key", "group")
+        chosen.with_columns(strata.alias(_STRATUM)).group_by("group", GROUP_KEY).agg(made_of).sort(GROUP_KEY, "group")
     )
     make_up = [f"n{label}" for label in labels]
     place_in = pl.int_range(pl.len()).over(make_up)

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness.contracts.data import STRETCH
+from harness.contracts.data import PLACE, STRETCH
 from harness.contracts.subject import Asked, Chat, Encoded, Tokenizer
 from harness.errors import DataError, UsageError
 from harness.prompts.chat import open_block, outside
 from harness.prompts.control import flat, paired, shifted, within
+from harness.prompts.conversations import bare, check_seams
 from harness.prompts.stretches import CHARACTERS
 from harness.spec import Prompt
 
@@ -29,16 +30,20 @@ _ASKED_AT_ONCE = 64
 """Prompts that go through a chat template at a time."""
 
 
-def chat_of(prompt: Prompt, tokenizer: Tokenizer | None) -> Chat | None:
-    """The chat that a spec asks for; None where it asks for none. Raises DataError, and UsageError for its options."""
-    if prompt.chat_options is None:
+def chat_of(prompt: Prompt, tokenizer: Tokenizer | None, conversations: bool = False) -> Chat | None:
+    """The chat that a spec asks for, as all `conversations` do; None where it asks for none. Raises DataError, and UsageError for its options."""
+    if prompt.chat_options is None and not conversations:
         return None
     assert tokenizer is not None, "a chat needs a tokenizer"
+    if not tokenizer.has_chat and conversations:
+        raise DataError(
+            "prompt.chat: this model has no chat template, by which conversations are rendered; use a model tuned for chat"
+        )
     if not tokenizer.has_chat:
         raise DataError(
             "prompt.chat: this model has no chat template; write `chat: false`, or use a model tuned for chat"
         )
-    return tokenizer.chat(prompt.chat_options)
+    return tokenizer.chat(prompt.chat_options or {})
 
 
 def as_chats(
@@ -150,14 +155,18 @@ def _tokenised(frame: pl.DataFrame, tokenizer: Tokenizer | None, allowed: bool) 
         foreign = pl.lit([], dtype=pl.List(pl.String))
         return frame.with_columns(tokens=tokens, answer_start=nothing, answer_end=nothing, foreign=foreign)
     texts, own = frame["text"].to_list(), [paired(ends) for ends in frame["own"]]
-    encoded = list(tokenizer.encode(texts))
+    encoded: list[Encoded] = list(tokenizer.encode(texts))
     found = [tokenizer.foreign(*each) for each in zip(texts, encoded, own, strict=True)] if tokenizer.control else []
     rows = [] if allowed else [row for row, names in enumerate(found) if names]
     # Rows without control tokens of the data are as they were encoded.
     again = tokenizer.encode_as_text([texts[row] for row in rows], [own[row] for row in rows]) if rows else []
     for row, one in zip(rows, again, strict=True):
         encoded[row] = one
+    if conversations := PLACE in frame.columns:
+        encoded = [bare(one, tokenizer.added) for one in encoded]
     spans = [_span(e.offsets, start, end) for e, start, end in zip(encoded, frame["start"], frame["end"], strict=True)]
+    if conversations:
+        check_seams(frame, encoded, spans)
     return frame.with_columns(
         pl.Series("tokens", [e.ids for e in encoded], dtype=pl.List(pl.UInt32)),
         pl.Series("answer_start", [start for start, _ in spans], dtype=pl.Int64),
@@ -217,9 +226,9 @@ def without_too_long(frame: pl.DataFrame, prompt: Prompt, context: int | None) -
         return frame, []
     if prompt.too_long == "error":
         longest = long.sort(length, "pair", descending=[True, False]).row(0, named=True)
+        which = longest.get(PLACE) or f'template {longest["template"]}, example "{longest["example"]}"'
         raise DataError(
-            f"prompt: {len(long)} of {len(frame)} prompts are longer than {limit} tokens; the longest, template "
-            f'{longest["template"]}, example "{longest["example"]}", has {len(longest["tokens"])}; '
+            f"prompt: {len(long)} of {len(frame)} prompts are longer than {limit} tokens; the longest, {which}, has {len(longest['tokens'])}; "
             "shorten the text, raise `max_tokens` if the model reads more, or write `too_long: drop`"
         )
     kept = frame.filter(~pl.col("pair").is_in(long["pair"].unique().to_list()))
@@ -232,4 +241,6 @@ def without_too_long(frame: pl.DataFrame, prompt: Prompt, context: int | None) -
             )
     dropped, pairs = long["pair"].n_unique(), frame["pair"].n_unique()
     renumbered = kept.with_columns((pl.col("pair").rank("dense") - 1).cast(pl.UInt32))
+    if PLACE in frame.columns:
+        return renumbered, [f"{dropped} of {pairs} conversations were dropped: they have more than {limit} tokens."]
     return renumbered, [f"{dropped} of {pairs} pairs were dropped: a prompt of theirs has more than {limit} tokens."]

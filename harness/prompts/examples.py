@@ -15,18 +15,21 @@ from harness.contracts import BINARY, Factor, Source, TargetKind
 from harness.contracts.kind import names
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
-from harness.prompts.division import check_members, check_parts, split_of
+from harness.prompts.division import GROUP_KEY, check_members, check_parts, split_of
 from harness.prompts.statement_labels import labelled, readable
 from harness.prompts.where import rows_where
 from harness.spec import Condition, Data, StatesFolder
-from harness.spec.plain import plain
+from harness.spec.plain import plain, source_content
 from harness.store import content_key
 from harness.untrusted.spellings import TRUTH, spelled_all
 
 if TYPE_CHECKING:
     import polars as pl
 
-_ORDER = ("group_key", "group", "key", "example")
+_KEY, _TURN = f"{GROUP_KEY}of row", f"{GROUP_KEY}turn"
+"""Columns by which rows are ordered, under names that no data set has: it may have a `key` of its own."""
+
+_ORDER = (GROUP_KEY, "group", _KEY, "example")
 
 PART = "\x1fpart"
 """Column of a split that was made before rows were chosen; no data set has one of this name."""
@@ -163,7 +166,7 @@ def data_set(condition: Condition, folder: Path) -> str:
     """
     source, bed = condition.data.source, condition.bed
     own = condition.model if isinstance(condition.model, StatesFolder) else condition.own_rows
-    named = None if source is None else {**plain(source), **source.contents(folder)}
+    named = None if source is None else {**source_content(source), **source.contents(folder)}
     # A bed's own rows are known by the bed; those of a file are the file's, wherever the bed lies.
     return content_key(named, plain(own), *([bed.name, bed.revision] if bed and source is None else []))
 
@@ -290,8 +293,8 @@ def arrange(
         sizes = {label: share * weight for label, weight in weights.items()}
         ordered = _sorted(_first_groups(keyed, sizes))
         # First one example of each label from every group, then a second: pairs stay whole, and many groups are heard.
-        turn = pl.int_range(pl.len()).over("group", "label").alias("turn")
-        chosen = ordered.with_columns(turn).sort("turn", "group_key", "group", "key", "example")
+        turn = pl.int_range(pl.len()).over("group", "label").alias(_TURN)
+        chosen = ordered.with_columns(turn).sort(_TURN, *_ORDER)
         chosen = chosen.filter(pl.int_range(pl.len()).over("label") < pl.col("label").replace_strict(sizes))
     else:
         chosen = _sorted(keyed) if data.limit is None else _sorted(keyed.bottom_k(data.limit, by=list(_ORDER)))
@@ -300,7 +303,7 @@ def arrange(
         check_parts(divided, data, sorted(counts), place)
     else:
         divided = split_of(chosen, data, place, kind)
-    divided = divided.sort("group_key", "group", "key", "example")
+    divided = divided.sort(_ORDER)
     columns = ["example", "group", "label", "split"]
     rest = [name for name in table.columns if name not in (*columns, PART)]
     return divided.select(*columns, *rest)
@@ -319,7 +322,7 @@ def with_parts(
     """
     # In another order than that in which groups are chosen: a small limit would else take training rows only.
     keyed = _keyed(_once(table), f"parts of {data.seed}")
-    return split_of(keyed, data, place, kind, answers).rename({"split": PART}).drop("key", "group_key")
+    return split_of(keyed, data, place, kind, answers).rename({"split": PART}).drop(_KEY, GROUP_KEY)
 
 
 def _first_groups(keyed: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:
@@ -331,13 +334,11 @@ def _first_groups(keyed: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame
 
     last = []
     for label, size in sizes.items():
-        groups = (
-            keyed.filter(label=label).select(pl.col("group_key").unique()).bottom_k(size, by="group_key")["group_key"]
-        )
+        groups = keyed.filter(label=label).select(pl.col(GROUP_KEY).unique()).bottom_k(size, by=GROUP_KEY)[GROUP_KEY]
         if len(groups) < size:
             return keyed
         last += groups.to_list()
-    return keyed.filter(pl.col("group_key") <= max(last))
+    return keyed.filter(pl.col(GROUP_KEY) <= max(last))
 
 
 def _sorted(keyed: pl.DataFrame) -> pl.DataFrame:
@@ -345,7 +346,7 @@ def _sorted(keyed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keyed(table: pl.DataFrame, seed: int | str) -> pl.DataFrame:
-    """The examples with `key` and `group_key`, by which groups, and examples in them, are ordered."""
+    """The examples with the keys by which groups, and examples in them, are ordered."""
     import polars as pl
 
     group = table["group"]
@@ -358,4 +359,4 @@ def _keyed(table: pl.DataFrame, seed: int | str) -> pl.DataFrame:
         by_name = dict(zip(names, of_groups, strict=True))
         group_key = pl.Series([by_name[name] for name in group], dtype=pl.Binary)
         key = pl.Series(keys(table["example"], seed, "example"), dtype=pl.Binary)
-    return table.with_columns(key.alias("key"), group_key.alias("group_key"))
+    return table.with_columns(key.alias(_KEY), group_key.alias(GROUP_KEY))

@@ -185,6 +185,29 @@ def label_findings(frame: pl.DataFrame, factors: Sequence[Factor], follow_truth:
     return findings
 
 
+def length_findings(frame: pl.DataFrame, truth: Factor) -> list[str]:
+    """Where what is true of a reply goes together with whether it is longer than most, in tokens."""
+    import polars as pl
+
+    if truth.target is not BINARY:
+        return []
+    findings = []
+    for part in PARTS:
+        rows = frame.filter(pl.col("split") == part)
+        if rows.is_empty():
+            continue
+        size = rows["answer_end"] - rows["answer_start"]
+        longer = size > size.median()
+        found = association(rows["truth"].to_list(), longer.cast(pl.Int64).to_list())
+        if found.p_value < P_VALUE:
+            shares = [int(rows.filter(half)["truth"].sum()) / int(half.sum()) for half in (longer, ~longer)]
+            findings.append(
+                f"Truth goes together with the length of replies in {part} examples: of the longer ones {shares[0]:.0%} are {truth.told(1)}, "
+                f"of the others {shares[1]:.0%} (p = {found.p_value:.2g}, n = {found.n}): a probe may read the length."
+            )
+    return findings
+
+
 def token_findings(frame: pl.DataFrame, truth: Factor) -> list[str]:
     """Where every token is a row: classes that have another share of the tokens than of the statements, which alone are balanced."""
     import polars as pl

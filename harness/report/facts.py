@@ -83,7 +83,10 @@ def data_facts(run: Run) -> list[Fact]:
     for condition in run.plan.spec.conditions:
         table = run.conditions.table(condition.name)
         pairs, noun = table.frame.filter(answer=0), "contrast pairs" if table.views == 2 else "statements"
-        noun = "tokens of statements" if TOKEN in table.frame.columns else noun
+        source = condition.data.source
+        if source is not None and source.conversations and not condition.has_rows:
+            noun = "conversations"
+        noun = f"tokens of {noun}" if TOKEN in table.frame.columns else noun
         counts = dict(pairs["split"].value_counts().iter_rows())
         parts = ", ".join(f"{counts[part]} {part}" for part in ("train", "validation", "test") if counts.get(part))
         if isinstance(condition.model, StatesFolder):

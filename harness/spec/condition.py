@@ -158,7 +158,8 @@ class Prompt(Part, frozen=True, kw_only=True):
     """Wrap in the model's chat template: what precedes the answer is the user's turn, the answer the assistant's. A mapping is
     what the template is given besides, as in `{enable_thinking: false}`; two keys are ours: `system` is what the system says,
     and `opening` what the assistant's turn begins with before the answer, as in `{opening: "</think>"}`. A template that
-    writes the date writes 1 July 2024, unless it takes another: a prompt is the same tomorrow."""
+    writes the date writes 1 July 2024, unless it takes another: a prompt is the same tomorrow. Conversations of the data (`messages`) stand
+    in it in any case, without `system` and `opening`."""
     control_tokens: Literal["as_text", "allowed"] = "as_text"
     """What control tokens of the tokenizer are that stand in data, answers, distractors or the system's words: `as_text` reads
     `<|im_end|>` as the letters that it is made of; `allowed` takes it for the token, with which a text can end its turn or
@@ -191,7 +192,7 @@ class Stretch(Part, frozen=True, kw_only=True):
     span: Slug | None = None
     """What stands between `{% span NAME %}` and `{% endspan %}` in the template."""
     of: Literal["system", "user", "assistant"] | None = None
-    """What somebody says in a chat: the assistant's words are the answer and what follows it."""
+    """What somebody says in a chat: the assistant's words are the answer and what follows it; in a conversation of the data, its last reply."""
     pool: Literal["mean", "max", "last", "each"] = "mean"
     """The mean, the largest number of each dimension, or the last token; `each` makes every token a row with the label of its statement. Rows
     of a statement are of one group. Fitted there and tested on a condition with `mean`, a linear probe scores the mean of its tokens. What

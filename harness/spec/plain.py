@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from harness.contracts import Probe
+from harness.contracts import Probe, Source
 from harness.contracts.kind import Kind
 from harness.spec.condition import Condition
 from harness.spec.experiment import Spec
@@ -23,6 +23,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def source_content(source: Source) -> dict[str, Any]:
+    """A data set as plain values, without what is not asked of it: one from before the option was there stays the same data set."""
+    content: dict[str, Any] = plain(source)
+    if content.get("messages", ()) is None:
+        del content["messages"]
+    return content
 
 
 def spec_content(spec: Spec) -> Any:
@@ -61,6 +69,8 @@ def spec_content(spec: Spec) -> Any:
                 condition[part].pop(name, None)
         if condition["prompt"]["control_tokens"] == "as_text":
             del condition["prompt"]["control_tokens"]
+        if condition["data"]["source"] is not None and condition["data"]["source"].get("messages", ()) is None:
+            del condition["data"]["source"]["messages"]
     for asked in (*content.get("interventions", ()), *content["checks"]):
         if asked.get("asked_in", ()) is None:
             del asked["asked_in"]

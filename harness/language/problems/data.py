@@ -83,6 +83,9 @@ def _condition_problems(
             rows = _rows(condition, answers, head, home)
         except DataError as error:
             yield from _data_problems(setting, condition, error, home)
+    if source.conversations:
+        yield from _unwritten(resolved, condition)
+        return
     offered = _offered(source, head)
     if offered is not None:
         example = _example(source, head)
@@ -155,6 +158,16 @@ def _edited(
         except DataError as error:
             problems.append(problem_at(entries[name].node, str(error)))
     return problems, fields
+
+
+def _unwritten(resolved: Resolved, condition: Condition) -> Iterator[Problem]:
+    """The distractors that would be written into conversations, which are read as they are."""
+    from harness.prompts.conversations import UNEDITED
+
+    entries = dict(resolved.entries("distractors"))
+    for name, distractor in _standing(resolved, condition).items():
+        if not distractor.leaves_prompts_alone:
+            yield problem_at(entries[name].node, f"condition {condition.name}: {UNEDITED}")
 
 
 def _standing(resolved: Resolved, condition: Condition) -> dict[str, Distractor]:

@@ -109,7 +109,9 @@ def _repeated(array: Array, what: str) -> Iterator[Problem]:
 
 def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iterator[Problem]:
     """What the condition's prompts cannot have, whatever its data are."""
-    asked = (condition.data.target, condition.prompt.shots, condition.activations.read)
+    source = condition.data.source
+    talks = True if source is not None and source.conversations else None
+    asked = (condition.data.target, condition.prompt.shots, condition.activations.read, talks)
     if all(one is None for one in asked) or (views := views_told(condition, folder)) is None:
         return
     # Jinja is slow to import.
