@@ -169,7 +169,7 @@ def assembled(run: Run, stages: Sequence[Stage[Any]]) -> tuple[pl.DataFrame, pl.
         trained = [
             pl.lit(value).alias(name)
             for name, value in {
-                "questions": round(last.fraction * last.world.rows),
+                "questions": last.asked,
                 "weight_decay": float(last.weight_decay),
                 "initial_scale": float(last.initial_scale),
                 "labels": last.labels,
