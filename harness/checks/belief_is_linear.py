@@ -17,7 +17,7 @@ class BeliefIsLinear(OfNetworks, frozen=True, kw_only=True):
     """A linear map of the states tells the belief that an ideal reader has, and also that part of it that the last tokens leave unexplained.
 
     A high R² alone proves nothing: what the last three tokens say of a belief is most of it, and any network holds these. Statistic: the share of
-    networks in which both R² are at their thresholds or above at the last step. Test: the 95 % interval of that share. Threshold: `most`.
+    networks in which R² and the share explained of what these leave are at their thresholds or above at the last step. Test: the 95 % interval of that share. Threshold: `most`.
     """
 
     measurement: MeasurementName = "belief"
@@ -25,9 +25,9 @@ class BeliefIsLinear(OfNetworks, frozen=True, kw_only=True):
     least: float = 0.985
     """The least R² of the belief."""
     beyond: MeasurementName = "beyond_recent"
-    """R² of what the last tokens leave unexplained, as `belief_r2` measures it of `beyond_recent`."""
+    """The share explained of what the last tokens leave unexplained, as `belief_r2` measures it with `against: recent_tokens`."""
     least_beyond: float = 0.6
-    """The least R² of that."""
+    """The least share of that."""
 
     source: ClassVar[str] = "Shai et al. 2024 (arXiv 2405.15943), §4; the second threshold is ours"
     claim: ClassVar[str] = (

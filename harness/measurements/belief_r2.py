@@ -23,12 +23,14 @@ class BeliefR2(Measurement, frozen=True, kw_only=True):
     by a fit on the others, whose strength is chosen on its own rows. `read` has baselines that read no network, the same for all of them.
     """
 
-    target: Literal["belief", "next_token", "beyond_recent"] = "belief"
-    """What is told. `next_token`: the probabilities of all next tokens, which several beliefs may share. `beyond_recent`: the belief less its mean over
-    beginnings of the same length with the same last three tokens, of which who knows these tokens alone tells nothing."""
+    target: Literal["belief", "next_token"] = "belief"
+    """What is told. `next_token`: the probabilities of all next tokens, which several beliefs may share."""
     read: Literal["states", "tokens", "recent_tokens", "next_token"] = "states"
     """What is read. `tokens`: all tokens of the beginning, one-hot. `recent_tokens`: the mean of the target over beginnings of the same length with the same last
     three tokens. `next_token`: the exact probabilities of the next token."""
+    against: Literal["mean", "recent_tokens"] = "mean"
+    """Of whose squared error it is the share that is not made. `mean`: of who always says the mean, which is R². `recent_tokens`: of who knows the length and
+    the last three tokens and says their mean, so that it is the share explained of what these leave unexplained; below 0 for who errs more."""
     layer: int | Literal["together"] = -1
     """The layer; negative ones count from the last. `together`: all layers side by side."""
     shuffled: bool = False
@@ -47,23 +49,25 @@ class BeliefR2(Measurement, frozen=True, kw_only=True):
         import torch
 
         from harness.machine.threads import each
-        from harness.maths.held_out import held_out, r2
+        from harness.maths.held_out import held_out
 
         seen, networks = watched.beginnings, range(len(watched.recipes))
-        values = seen.values[self.target]
-        if self.read == "recent_tokens":
-            return np.full(len(networks), 0.0 if self.shuffled else _of_recent(seen, self.target))
-        read = [self._rows(seen, network) for network in networks]
+        values, recent = seen.values[self.target], seen.recent(self.target)
+        base = values.mean(0) if self.against == "mean" else recent
+        read = [] if self.read == "recent_tokens" else [self._rows(seen, network) for network in networks]
         fold = seen.fold
 
-        def told(network: int) -> float:
+        def explained(network: int) -> float:
             generator = torch.Generator().manual_seed(watched.recipes[network].seed)
-            own = values[torch.randperm(len(values), generator=generator)] if self.shuffled else values
-            return r2(held_out(read[network], own, fold), own)
+            order = torch.randperm(len(values), generator=generator) if self.shuffled else torch.arange(len(values))
+            own = values[order]
+            said = held_out(read[network], own, fold) if read else recent
+            missed = (base[order] if self.against == "recent_tokens" else base) - own
+            return 1 - float((said - own).square().sum() / missed.square().sum())
 
         if self.read != "states" and not self.shuffled:
-            return np.full(len(networks), each(told, [0])[0])
-        return np.array(each(told, networks))
+            return np.full(len(networks), explained(0))
+        return np.array(each(explained, networks))
 
     def _rows(self, seen: Beginnings, network: int) -> Tensor:
         if self.read != "states":
@@ -74,12 +78,3 @@ class BeliefR2(Measurement, frozen=True, kw_only=True):
         layers = seen.states[network].double()
         size = (layers - layers.mean(1, keepdim=True)).square().sum(2).mean(1).sqrt()
         return (layers / size[:, None, None]).transpose(0, 1).flatten(1)
-
-
-def _of_recent(seen: Beginnings, target: str) -> float:
-    """R² of the means over beginnings of the same length with the same last tokens, among all that there are."""
-    if target == "beyond_recent":
-        return 0.0
-    beyond, values = seen.values["beyond_recent"], seen.values[target]
-    missed = seen.process.laws(beyond) if target == "next_token" else beyond
-    return 1 - float(missed.square().sum() / (values - values.mean(0)).square().sum())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness.networks.watched import Watched
 
-LOOKED_AT = 1000
+LOOKED_AT = 500
 """Sequences that measurements look at; all that there are, if there are fewer."""
 AT_ONCE = 250
 """Sequences that go through all networks at once."""
@@ -63,10 +63,15 @@ class Beginnings:
 
     @cached_property
     def values(self) -> Mapping[str, Tensor]:
-        """What is exactly true of each beginning, float64, (beginning, component): `belief`, `next_token`, `beyond_recent`."""
+        """What is exactly true of each beginning, float64, (beginning, component): `belief` and `next_token`."""
         beliefs = self.process.beliefs(self.sequences)[self.first]
+        return {"belief": beliefs, "next_token": self.process.laws(beliefs)}
+
+    def recent(self, target: str) -> Tensor:
+        """The mean of a target over all beginnings of the same length with the same last three tokens, float64, (beginning, component)."""
         beyond = self.process.beyond_recent(self.sequences)[self.first]
-        return {"belief": beliefs, "next_token": self.process.laws(beliefs), "beyond_recent": beyond}
+        mean = self.values["belief"] - beyond
+        return mean if target == "belief" else self.process.laws(mean)
 
     @cached_property
     def tokens(self) -> Tensor:
