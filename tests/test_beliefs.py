@@ -401,7 +401,7 @@ def test_a_spec_of_beliefs_reaches_a_report_with_its_figure(tmp_path: Path) -> N
     path = tmp_path / "believed.yaml"
     path.write_text(SPEC)
     outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"), page=False)
-    findings = dict(outcome.checks.select("name", "finding").iter_rows())
+    findings = dict(outcome.checks.select("check", "finding").iter_rows())
     assert findings == {"belief_is_linear": "pass", "at_first": "fail", "needs_all_layers": "fail"}
     figure = (outcome.folder / "figures" / "beliefs.svg").read_text()
     assert "A linear map reads beliefs off the network" in figure

@@ -44,11 +44,12 @@ class Measurements(Analysis, frozen=True):
     def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
         from harness.analyses.measurements import against, curves, simplex, spectra
 
+        # First, for of a report's figures the first few are kept.
+        if (figure := simplex.draw(tables[BELIEFS])) is not None:
+            yield Drawn("beliefs", figure, simplex.CAPTION)
         if (figure := curves.draw(tables[MEASURED])) is not None:
             yield Drawn("training", figure, curves.CAPTION)
         if (figure := against.draw(tables[MEASURED])) is not None:
             yield Drawn("against", figure, against.CAPTION)
         if (figure := spectra.draw(tables[SPECTRA])) is not None:
             yield Drawn("spectra", figure, spectra.CAPTION)
-        if (figure := simplex.draw(tables[BELIEFS])) is not None:
-            yield Drawn("beliefs", figure, simplex.CAPTION)
