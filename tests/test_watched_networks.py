@@ -476,6 +476,8 @@ def test_waves_are_measured_of_cyclic_groups_only() -> None:
     for name in set(kind.names("measurements")) - {"representation", "bits_found"}:
         asked = kind.find("measurements", name)()
         assert isinstance(asked, Measurement)
+        if asked.learnt == "sequences":
+            continue
         assert asked.problem(cyclic) == ""  # type: ignore[arg-type]
         told |= {name} if "is of waves" in asked.problem(other) else set()
     assert told == {

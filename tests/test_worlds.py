@@ -10,6 +10,7 @@ import torch
 
 from harness.errors import UsageError
 from harness.worlds.finite_group import FiniteGroup
+from harness.worlds.hidden_markov import HiddenMarkov, mess3, rrxor
 from harness.worlds.modular_arithmetic import ModularArithmetic
 from harness.worlds.sparse_parity import SparseParity
 from harness.worlds.world import World
@@ -19,6 +20,8 @@ WORLDS = [
     *(FiniteGroup(family=family, degree=4) for family in ("cyclic", "dihedral", "symmetric")),
     SparseParity(bits=6, relevant=2, count=40),
     SparseParity(bits=40, relevant=3, count=50),
+    HiddenMarkov(transitions=mess3(), length=4),
+    HiddenMarkov(transitions=rrxor(), length=6),
 ]
 
 

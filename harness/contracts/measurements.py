@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from harness.networks.trained_bed import TrainedBed
     from harness.networks.watched import Watched
 
+Learnt = Literal["questions", "sequences", "any"]
+"""What networks learn."""
+
 
 class Measurement(Kind, frozen=True, kw_only=True):
     """A number about each of some networks that were trained alike, at one step."""
@@ -34,12 +37,20 @@ class Measurement(Kind, frozen=True, kw_only=True):
     of_waves: ClassVar[bool] = False
     """Whether it is about waves of the answer, for which the world is to be that of a cyclic group."""
 
+    learnt: ClassVar[Learnt] = "questions"
+    """What the networks learn of which it can be measured: questions, all of which are known, or sequences that a process emits."""
+
     @property
     def title(self) -> str:
         return self.name or self.kind()
 
     def problem(self, bed: TrainedBed) -> str:
         """Why it cannot be measured of a bed's networks, for the spec's author; empty if it can."""
+        if self.learnt != "any" and bed.drawn != (self.learnt == "sequences"):
+            learnt, known = ("sequences", "questions") if bed.drawn else ("questions", "sequences")
+            return (
+                f"{self.title} is of {known}, and the networks of {bed.kind()} learn {learnt}; measure something else"
+            )
         if self.of_waves and not bed.cyclic:
             return f"{self.title} is of waves, which only the numbers of a cyclic group have; measure something else"
         return ""

@@ -84,7 +84,7 @@ class Networks(Stage[Checkpoints], frozen=True, kw_only=True):
         import torch
 
         first, networks, steps = self.recipes[0], len(self.recipes), self.steps[-1]
-        rows = [round(one.fraction * one.world.rows) for one in self.recipes]
+        rows = [one.asked for one in self.recipes]
         threads = run.resources.chosen_threads or torch.get_num_threads()
         found = training_cost(self.recipes, steps, threads)
         mib = networks * first.parameters * 4 * len(self.steps) / 2**20
@@ -96,7 +96,7 @@ class Networks(Stage[Checkpoints], frozen=True, kw_only=True):
             stored_mib=round(mib, 1),
             peak_mib=round(found.peak_mib, 1),
             where="cpu",
-            note=f"{networks} networks of {first.parameters:,} parameters, {steps:,} steps of {rows[0]:,} questions, {found.tflops:,.2g} TFLOP; "
+            note=f"{networks} networks of {first.parameters:,} parameters, {steps:,} steps of {rows[0]:,} {'questions' if first.drawn is None else 'sequences'}, {found.tflops:,.2g} TFLOP; "
             f"about {in_words(found.seconds)} on {threads} {'thread' if threads == 1 else 'threads'}, {found.peak_mib:,.0f} MiB at the peak; "
             f"{len(self.steps)} steps stored",
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from harness.contracts.measurements import Measurement
+from harness.contracts.measurements import Learnt, Measurement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 class WeightNorm(Measurement, frozen=True, kw_only=True):
     """Euclidean norm of all parameters of a network: what weight decay pulls on."""
+
+    learnt: ClassVar[Learnt] = "any"
 
     def measure(self, watched: Watched) -> np.ndarray:
         return watched.flat.double().norm(dim=1).numpy()

@@ -12,7 +12,8 @@ from harness.worlds.world import World
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """One network and its training on a fixed set of questions, all of them at every step, with AdamW (Loshchilov and Hutter 2019)."""
+    """One network and its training with AdamW (Loshchilov and Hutter 2019): on a fixed set of questions, all of them at every step, or on sequences of a
+    process that are drawn for each step."""
 
     world: World
     network: SmallNetwork
@@ -33,6 +34,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Shares of the last means of gradients and of their squares that the next ones keep."""
     warm_up: int = 10
     """Steps over which the learning rate rises from zero in equal parts."""
+    falls: tuple[int, int] | None = None
+    """The step from which on the learning rate falls in equal parts, and the one at which it is zero; None where it stays."""
+    drawn: int | None = None
+    """Sequences that are drawn for each step from the world, a process, whose next token is to be told at each position; None for the questions of
+    a share of the world."""
 
     def __post_init__(self) -> None:
         wrong = {
@@ -42,11 +48,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
             "weight_decay": (self.weight_decay >= 0, "zero or more"),
             "betas": (all(0 <= beta < 1 for beta in self.betas), "two shares from 0 to below 1"),
             "warm_up": (self.warm_up >= 0, "a number of steps, zero or more"),
+            "falls": (self.falls is None or 0 <= self.falls[0] < self.falls[1], "two steps, the second one later"),
+            "drawn": (self.drawn is None or self.drawn > 0, "a number of sequences"),
         }
         for option, (right, remedy) in wrong.items():
             if not right:
                 given = msgspec.to_builtins(getattr(self, option))
                 raise UsageError(f"{option}: {given} is out of range; give {remedy}")
+
+    @property
+    def asked(self) -> int:
+        """Questions, or sequences, that it is trained on at each step."""
+        return round(self.fraction * self.world.rows) if self.drawn is None else self.drawn
 
     @property
     def sizes(self) -> Sizes:

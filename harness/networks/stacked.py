@@ -38,6 +38,16 @@ class Rates(msgspec.Struct, frozen=True):
     """float32, (network, 1)."""
     betas: tuple[float, float]
     warm_up: int
+    falls: tuple[int, int] | None = None
+    """The step after which the learning rate falls, and the one at which it is zero."""
+
+    def share(self, step: int) -> float:
+        """The share of the learning rate that step `step` has, counted from 1."""
+        risen = min(1.0, step / max(1, self.warm_up))
+        if self.falls is None:
+            return risen
+        start, end = self.falls
+        return risen * min(1.0, max(0.0, (end - step) / (end - start)))
 
 
 class Stacked(msgspec.Struct):
@@ -82,7 +92,7 @@ class Stacked(msgspec.Struct):
 
         self.step += 1
         first, second = rates.betas
-        rate = rates.learning_rate * min(1.0, self.step / max(1, rates.warm_up))
+        rate = rates.learning_rate * rates.share(self.step)
         with torch.no_grad():
             self.mean.lerp_(gradient, 1 - first)
             self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)

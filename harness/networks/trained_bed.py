@@ -100,8 +100,7 @@ class TrainedBed(Bed, frozen=True, kw_only=True):
         except UsageError as error:
             raise ValueError(str(error)) from error
         train = self.train
-        shares = {"train": train.fraction} | ({"train.then": train.then.fraction} if train.then else {})
-        for place, fraction in shares.items():
+        for place, fraction in self.shares.items():
             if not 0 < round(fraction * first.world.rows) < first.world.rows:
                 raise ValueError(
                     f"{place}.fraction: {fraction:g} of {first.world.rows} questions leaves none to train on or none to test on; give "
@@ -130,6 +129,12 @@ class TrainedBed(Bed, frozen=True, kw_only=True):
             )
         if self.which >= train.networks:
             raise ValueError(f"which: there is no network {self.which}; {train.networks} are trained, counted from 0")
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """The shares of all questions that networks are trained on, by their place in the options; none where sequences are drawn."""
+        train = self.train
+        return {"train": train.fraction} | ({"train.then": train.then.fraction} if train.then else {})
 
     @property
     def world(self) -> World:
@@ -168,6 +173,11 @@ class TrainedBed(Bed, frozen=True, kw_only=True):
     def cyclic(self) -> bool:
         """Whether the world is that of a cyclic group, in which answers have waves."""
         return isinstance(self.world, ModularArithmetic)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether networks learn from sequences that are drawn, and answer at each position."""
+        return self.recipes[0].drawn is not None
 
     @property
     def made(self) -> SmallNetwork:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from harness.networks.beginnings import AT_ONCE, LOOKED_AT
 from harness.networks.recipe import Recipe
 from harness.networks.training_together import CACHED_FLOATS
 
@@ -33,10 +34,11 @@ class TrainingCost(msgspec.Struct, frozen=True):
 def training_cost(recipes: Sequence[Recipe], steps: int, threads: int) -> TrainingCost:
     """The cost of so many steps of all networks, on so many threads of the processor."""
     first = recipes[0]
-    rows = [round(one.fraction * one.world.rows) for one in recipes]
-    # Two operations forward and four backward for each parameter and row; the rows of the embedding are looked up.
+    rows = [one.asked for one in recipes]
+    # Two operations forward and four backward for each parameter and row, at each position of what is drawn; the rows of the embedding are looked up.
     looked_up = math.prod(first.network.layout(first.sizes).shapes[first.network.embedding])
-    operations = 6.0 * (first.parameters - looked_up) * sum(rows) * steps
+    positions = 1 if first.drawn is None else first.sizes.context
+    operations = 6.0 * (first.parameters - looked_up) * sum(rows) * positions * steps
     busy = min(threads, len(recipes))
     row = first.network.widest(first.sizes)
     at_once = max(1, CACHED_FLOATS // (max(rows) * row))
@@ -47,8 +49,13 @@ def training_cost(recipes: Sequence[Recipe], steps: int, threads: int) -> Traini
 
 def measuring_mib(recipes: Sequence[Recipe]) -> float:
     """Memory of measuring all networks at one step, MiB, about: logits of all questions, also those of the last step, some of them twice in float64,
-    and the states that the network computes them from."""
+    and the states that the network computes them from. Of a process some sequences are looked at."""
     first = recipes[0]
+    if first.drawn is not None:
+        # States of all layers at all positions, some of them once more in float64, and what a pass of a part of the sequences holds.
+        layers = len(first.network.layers()) * first.network.widest(first.sizes)
+        passing = HELD * len(recipes) * AT_ONCE * first.network.widest(first.sizes)
+        return 4 * (LOOKED_AT * (len(recipes) + 4) * layers + passing) / 2**20
     row = 10 * first.sizes.classes + HELD * first.network.widest(first.sizes)
     return 4 * len(recipes) * first.world.rows * row / 2**20
 

@@ -23,6 +23,7 @@ from harness.networks.recipe import Recipe
 from harness.networks.small_network import SmallNetwork
 from harness.networks.stacked import Batch, Rates, Stacked
 from harness.store import content_key
+from harness.worlds.hidden_markov import HiddenMarkov
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,8 @@ class _Part(msgspec.Struct, frozen=True):
 
     networks: tuple[int, ...]
     """Their places among all."""
-    batch: Batch
+    batch: Callable[[int], Batch]
+    """What they are trained on at a step, where the first one is 0."""
     rates: Rates
 
 
@@ -119,30 +121,65 @@ def _parts(recipes: Sequence[Recipe], threads: int) -> list[_Part]:
     """The networks, cut so that each part is one computation in a core's cache, and each thread has something to do."""
     import torch
 
-    rows = [one.world.training_rows(one.fraction, one.order) for one in recipes]
-    batches = [_filled(one.world.questions()[own], taught(one)[own]) for one, own in zip(recipes, rows, strict=True)]
     alike: dict[object, list[int]] = {}
     for place, one in enumerate(recipes):
-        alike.setdefault((batches[place].questions.shape, one.betas, one.warm_up), []).append(place)
+        alike.setdefault((one.asked, one.drawn, one.betas, one.warm_up, one.falls), []).append(place)
     parts = []
     for places in alike.values():
         first = recipes[places[0]]
-        states = len(batches[places[0]].answers) * first.network.widest(first.sizes)
+        states = -(-first.asked // ALIGNED) * ALIGNED * first.network.widest(first.sizes)
         share = min(-(-len(places) // threads), max(1, CACHED_FLOATS // states))
         for at in range(0, len(places), share):
             own = places[at : at + share]
             rates = Rates(
                 torch.tensor([[recipes[place].learning_rate] for place in own]),
                 torch.tensor([[recipes[place].weight_decay] for place in own]),
-                recipes[own[0]].betas,
-                recipes[own[0]].warm_up,
+                first.betas,
+                first.warm_up,
+                first.falls,
             )
-            together = (
-                torch.stack(each)
-                for each in zip(*(msgspec.structs.astuple(batches[place]) for place in own), strict=True)
-            )
-            parts.append(_Part(tuple(own), Batch(*together), rates))
+            parts.append(_Part(tuple(own), _batches([recipes[place] for place in own]), rates))
     return parts
+
+
+def _batches(recipes: Sequence[Recipe]) -> Callable[[int], Batch]:
+    """What networks of one part are trained on at each step."""
+    if recipes[0].drawn is None:
+        fixed = _stacked([_asked(one) for one in recipes])
+        return lambda step: fixed
+    # The last stretch of each network, drawn as a whole: what a step has depends on nothing but the seed and the step.
+    stretch: dict[int, list[Tensor]] = {}
+
+    def batch(step: int) -> Batch:
+        number, place = divmod(step, STRETCH)
+        if number not in stretch:
+            stretch.clear()
+            stretch[number] = [_drawn(one, number) for one in recipes]
+        own = [sequences[place] for sequences in stretch[number]]
+        return _stacked([_filled(one[:, :-1], one[:, 1:]) for one in own])
+
+    return batch
+
+
+def _asked(recipe: Recipe) -> Batch:
+    rows = recipe.world.training_rows(recipe.fraction, recipe.order)
+    return _filled(recipe.world.questions()[rows], taught(recipe)[rows])
+
+
+def _drawn(recipe: Recipe, number: int) -> Tensor:
+    """The sequences of the steps of one stretch, int64, (step, row, position)."""
+    world, count = recipe.world, recipe.drawn
+    assert isinstance(world, HiddenMarkov) and count is not None, "sequences are drawn from a process"
+    # Far from the seeds that others, which are counted from 0, use.
+    seed = 1_000_003 * (recipe.seed + 1) + number
+    return world.drawn(STRETCH * count, seed).unflatten(0, (STRETCH, count))
+
+
+def _stacked(batches: Sequence[Batch]) -> Batch:
+    import torch
+
+    together = (torch.stack(each) for each in zip(*map(msgspec.structs.astuple, batches), strict=True))
+    return Batch(*together)
 
 
 def _filled(questions: Tensor, answers: Tensor) -> Batch:
@@ -166,7 +203,7 @@ def _advanced(networks: Stacked, network: SmallNetwork, layout: Layout, parts: S
 
     def train(part: _Part) -> Stacked:
         own = networks.some(part.networks)
-        own.train(network, layout, part.rates, lambda step: part.batch, to)
+        own.train(network, layout, part.rates, part.batch, to)
         return own
 
     trained = each(train, parts)

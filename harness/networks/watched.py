@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.maths.modular_fourier import Sign, cross_entropy, needed, variance_shares
+from harness.networks.beginnings import Beginnings
 from harness.networks.checkpoints import Checkpoints
 from harness.networks.recipe import Recipe
 from harness.networks.training_together import taught
@@ -35,6 +36,8 @@ class Watched:
         self.step = step
         self.final = final or self
         self.checkpoints = checkpoints
+        self.beginnings = Beginnings(self)
+        """Of sequences, where the world is a process."""
 
     @cached_property
     def flat(self) -> Tensor:

@@ -78,15 +78,21 @@ class SmallNetworks(Subject, frozen=True):
         assert self.checkpoints is not None, "states are read of networks that are trained"
         network, sizes = self.bed.made, self.bed.recipes[0].sizes
         parameters = self.checkpoints.parameters(self.bed.read_step)[self.bed.which][None]
-        found: dict[str, Tensor] = {}
+        views, found = network.layout(sizes).views(parameters), torch.empty(len(layers), len(prompts), self.d_model)
+        alike: dict[int, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            alike.setdefault(len(prompt), []).append(row)
+        for rows in alike.values():
+            places: dict[str, Tensor] = {}
 
-        def kept(place: str, states: Tensor) -> Tensor:
-            found[place] = states[0] if states.ndim == 3 else states[0, :, -1]
-            return states
+            def kept(place: str, states: Tensor, places: dict[str, Tensor] = places) -> Tensor:
+                places[place] = states[0] if states.ndim == 3 else states[0, :, -1]
+                return states
 
-        with torch.no_grad():
-            network.logits(network.layout(sizes).views(parameters), torch.tensor(prompts)[None], kept)
-        return torch.stack([found[network.layers()[layer]] for layer in layers])
+            with torch.no_grad():
+                network.logits(views, torch.tensor([prompts[row] for row in rows])[None], kept)
+            found[:, rows] = torch.stack([places[network.layers()[layer]] for layer in layers])
+        return found
 
     @property
     def _options(self) -> Mapping[str, Any]:

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from harness.plan.stage import Stage
     from harness.report.scores import Scores
 
-MEASURED, SPECTRA = "measurements.parquet", "spectra.parquet"
+MEASURED, SPECTRA, BELIEFS = "measurements.parquet", "spectra.parquet", "beliefs.parquet"
 
 
 class Measurements(Analysis, frozen=True):
-    """Numbers about the networks that a test bed trains, over the steps of their training, and the waves in their answers."""
+    """Numbers about the networks that a test bed trains, over the steps of their training, the waves in their answers, and what is read
+    off them of the beliefs that a process asks for."""
 
     asked_by: ClassVar[str] = "measurements: [test_loss]"
-    files: ClassVar[tuple[str, ...]] = (MEASURED, SPECTRA)
+    files: ClassVar[tuple[str, ...]] = (MEASURED, SPECTRA, BELIEFS)
     opens: ClassVar[bool] = True
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
@@ -41,8 +42,11 @@ class Measurements(Analysis, frozen=True):
         return section(tables[MEASURED])
 
     def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
-        from harness.analyses.measurements import against, curves, spectra
+        from harness.analyses.measurements import against, curves, simplex, spectra
 
+        # First, for of a report's figures the first few are kept.
+        if (figure := simplex.draw(tables[BELIEFS])) is not None:
+            yield Drawn("beliefs", figure, simplex.CAPTION)
         if (figure := curves.draw(tables[MEASURED])) is not None:
             yield Drawn("training", figure, curves.CAPTION)
         if (figure := against.draw(tables[MEASURED])) is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from harness.analyses.measurements import simplex
 from harness.code.entries import kinds_of
 from harness.contracts import Halfway, Measurement, Watch
 from harness.execution.network_stage import Networks
@@ -17,6 +18,7 @@ from harness.networks.watched import Watched
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.store import Artifact, content_key, reading
+from harness.worlds.hidden_markov import HiddenMarkov
 from harness.worlds.modular_arithmetic import ModularArithmetic
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ class Found(msgspec.Struct, frozen=True):
     spectra: pl.DataFrame
     """A row for each step, network and frequency: the share of the logits' variance of its wave of the answer, and whether it is a key frequency
     of the last step. Empty for a world without frequencies."""
+    beliefs: pl.DataFrame
+    """A row for each beginning of a sequence and each of two steps, before and after training: the `true` belief and what a linear map has `read` off the
+    last layer of the first network. Empty for a world that is no process."""
 
 
 class Measured(Stage[Found], frozen=True, kw_only=True):
@@ -81,15 +86,19 @@ class Measured(Stage[Found], frozen=True, kw_only=True):
                     waves += [(step, network, k, share, k in keys) for k, share in enumerate(shares, 1)]
             work.to(done)
         work.counts["rows"] = len(rows)
-        values = pl.DataFrame(rows, schema=_schema(_VALUES), orient="row")
-        return Found(values, pl.DataFrame(waves, schema=_schema(_WAVES), orient="row"))
+        beliefs = []
+        if isinstance(recipes[0].world, HiddenMarkov):
+            seen = simplex.seen(Watched(recipes, checkpoints, steps[0]), last)
+            beliefs = [msgspec.structs.astuple(one) for one in seen]
+        tables = ((rows, _VALUES), (waves, _WAVES), (beliefs, _BELIEFS))
+        return Found(*(pl.DataFrame(own, schema=_schema(names), orient="row") for own, names in tables))
 
     def save(self, made: Found, folder: Path) -> Mapping[str, Any]:
-        return reading.save_frames({"values": made.values, "spectra": made.spectra}, folder)
+        return reading.save_frames(msgspec.structs.asdict(made), folder)
 
     def load(self, artifact: Artifact) -> Found:
-        found = reading.load_frames(artifact, {"values": _schema(_VALUES), "spectra": _schema(_WAVES)})
-        return Found(found["values"], found["spectra"])
+        schemas = {"values": _schema(_VALUES), "spectra": _schema(_WAVES), "beliefs": _schema(_BELIEFS)}
+        return Found(**reading.load_frames(artifact, schemas))
 
     def watch(self, run: Run) -> Watch:
         """What checks are decided by."""
@@ -119,12 +128,14 @@ class Measured(Stage[Found], frozen=True, kw_only=True):
 
 _VALUES = ("measurement", "step", "network", "value")
 _WAVES = ("step", "network", "frequency", "share", "key")
+_BELIEFS = ("step", "beginning", "true", "read")
 
 
 def _schema(names: Sequence[str]) -> dict[str, Any]:
     import polars as pl
 
-    types = {"measurement": pl.String, "value": pl.Float64, "share": pl.Float64, "key": pl.Boolean}
+    types: dict[str, Any] = {"measurement": pl.String, "value": pl.Float64, "share": pl.Float64, "key": pl.Boolean}
+    types |= {name: pl.List(pl.Float64) for name in ("true", "read")}
     return {name: types.get(name, pl.Int64()) for name in names}
 
 
@@ -144,12 +155,12 @@ def stages(plan: Plan) -> Iterator[Measured]:
             yield Measured(networks=networks, measurements=plan.spec.measurements)
 
 
-def assembled(run: Run, stages: Sequence[Stage[Any]]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Measurements and spectra of all trainings, each under the first of its conditions, with the value halfway to knowing all, and what the
+def assembled(run: Run, stages: Sequence[Stage[Any]]) -> tuple[pl.DataFrame, ...]:
+    """Measurements, spectra and beliefs of all trainings, each under the first of its conditions, with the value halfway to knowing all, and what the
     networks were trained on: how many questions, with which weight decay, initial scale and labels, and whether further than a first training."""
     import polars as pl
 
-    values, spectra = [], []
+    values, spectra, beliefs = [], [], []
     for stage in stages:
         assert isinstance(stage, Measured)
         found, bars = run.get(stage), stage.watch(run).halfway
@@ -169,7 +180,7 @@ def assembled(run: Run, stages: Sequence[Stage[Any]]) -> tuple[pl.DataFrame, pl.
         trained = [
             pl.lit(value).alias(name)
             for name, value in {
-                "questions": round(last.fraction * last.world.rows),
+                "questions": last.asked,
                 "weight_decay": float(last.weight_decay),
                 "initial_scale": float(last.initial_scale),
                 "labels": last.labels,
@@ -178,4 +189,5 @@ def assembled(run: Run, stages: Sequence[Stage[Any]]) -> tuple[pl.DataFrame, pl.
         ]
         values.append(found.values.select(named, *_VALUES, *told, *trained))
         spectra.append(found.spectra.select(named, *_WAVES))
-    return pl.concat(values), pl.concat(spectra)
+        beliefs.append(found.beliefs.select(named, *_BELIEFS))
+    return pl.concat(values), pl.concat(spectra), pl.concat(beliefs)

@@ -52,6 +52,16 @@ class Surface:
         if data:
             self.parts.append(f'<path class="{look}" d="{data}"/>')
 
+    def dots(self, places: Iterable[Point], colour: str, width: int) -> None:
+        """Round dots of a colour that is no factor's, the same on light paper and on dark; `width` is in half pixels."""
+        data, (x, y) = [], (0, 0)
+        for new_x, new_y in sorted({(_unit(x), _unit(y)) for x, y in places}):
+            data.append(f"m{new_x - x}{'' if new_y < y else ' '}{new_y - y}h0")
+            x, y = new_x, new_y
+        if data:
+            drawn = f'fill="none" stroke="{colour}" stroke-width="{width}" stroke-linecap="round"'
+            self.parts.append(f'<path {drawn} d="{"".join(data)}"/>')
+
 
 def _style() -> str:
     def colours(dark: bool) -> str:
