@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from harness import pipeline
 from harness.checks.no_false_alarm_on import NoFalseAlarmOn
 from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
-from harness.errors import CheckError
+from harness.errors import CheckError, HarnessError
 from harness.maths.alarms import TOO_FEW, alarms, raised
 from harness.maths.estimate import Estimate, over_seeds
+from harness.store import Store
 from tests.worlds import World
 
 
@@ -109,3 +113,37 @@ def test_the_share_of_the_rows_at_the_rate_is_the_rate() -> None:
     random = np.random.default_rng(11)
     shares = [estimate(random.standard_normal(300), random.standard_normal(1000), 0.05).value for _ in range(100)]
     assert np.mean(shares) == pytest.approx(0.05, abs=0.005)
+
+
+SPEC = """
+harness: 1
+name: monitor
+model: {{id: {model}}}
+data: {{source: {{file: lies.csv, text: said, label: lie}}, limit: null, split: {{train: 0.5, test: 0.5}}}}
+prompt: {{template: "{{{{ said }}}}", answers: ["no", "yes"]}}
+probes: [mean_difference]
+baselines: false
+layer: 1
+conditions:
+  lies: {{}}
+  ordinary: {{data: {{source: {{file: ordinary.csv, text: said, label: lie}}, balance: {balance}}}}}
+transfer: [{{fit_on: lies, tested_on: [lies, ordinary]}}]
+checks:
+  - {{kind: recall_at_fpr, probe: mean_difference, condition: lies, control: ordinary, rate: 0.1, expect: pass}}
+  - {{kind: no_false_alarm_on, probe: mean_difference, condition: lies, control: ordinary, rate: 0.1, most: 0.2, expect: fail}}
+"""
+
+
+def test_a_control_set_of_one_label_sets_the_threshold(tiny_llama: Path, tmp_path: Path) -> None:
+    """Rows of one label teach nothing, and so need not be balanced; what is honest throughout is just what a threshold wants."""
+    (tmp_path / "lies.csv").write_text(
+        "said,lie\n" + "".join(f"{number} {'zz' if number % 2 else 'aa'},{number % 2}\n" for number in range(120))
+    )
+    (tmp_path / "ordinary.csv").write_text("said,lie\n" + "".join(f"{number} day aa,0\n" for number in range(200)))
+    path = tmp_path / "monitor.yaml"
+    path.write_text(SPEC.format(model=tiny_llama, balance="false"))
+    outcome = pipeline.run(path, out=tmp_path / "out", store=Store(tmp_path / "store"), page=False)
+    assert outcome.checks["finding"].to_list() == ["pass", "fail"]
+    path.write_text(SPEC.format(model=tiny_llama, balance="true"))
+    with pytest.raises(HarnessError, match="at least two labels are needed, or `balance: false`"):
+        pipeline.run(path, out=tmp_path / "out", store=Store(tmp_path / "store"), page=False)
