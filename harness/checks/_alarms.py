@@ -9,7 +9,6 @@ from msgspec import Meta
 from harness.contracts import Check, ConditionName
 from harness.errors import CheckError
 from harness.maths.alarms import raised
-from harness.scoring.score import TRUTH
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +37,7 @@ class OfAlarms(Check, frozen=True, kw_only=True):
         )
         scores = []
         for side, wanted in ((own, value), (control, 0)):
-            kept = _rows(side.labels(TRUTH), wanted)
+            kept = _rows(side.labels(), wanted)
             if not kept.any():
                 which = (
                     "rows"
