@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from harness.contracts import Answers, Metric
+from harness.maths.alarms import PASSING, alarms, too_few
 from harness.maths.estimate import Measured
 from harness.metrics._classes import class_evidence
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-PASSING = 4
-"""Groups of answers[0] that may pass the threshold, from which on it is known well enough for an interval."""
 TOO_FEW = f"too few groups of answers[0]: fewer than {PASSING} of them may pass, which tells too little of where the threshold is"
 
 
@@ -47,29 +46,16 @@ class RecallAtRate(Metric, frozen=True, kw_only=True):
 
         positive = labels == 1
         ones, rows = int(positive.sum()), len(labels)
-        zeros = rows - ones
-        allowed = int(self.rate * zeros + 1e-9)
-        if not ones or not allowed:
-            return None
         score = answers.score.astype(np.float64)
-        others = -np.sort(-score[..., ~positive], axis=-1)
-        threshold = others[..., allowed, None] if allowed < zeros else np.full((*score.shape[:-1], 1), -np.inf)
-        above = score > threshold
-        value = above[..., positive].mean(axis=-1)
-        # Slope of the ROC curve: recall between thresholds as far to both sides as the rate is uncertain by.
-        reach = max(1, round((self.rate * (1 - self.rate) * zeros) ** 0.5 * 2))
-        low, high = max(allowed - reach, 0), min(allowed + reach, zeros - 1)
-        sides = [(score[..., positive] > others[..., at, None]).mean(axis=-1) for at in (low, high)]
-        slope = (sides[1] - sides[0]) * zeros / max(high - low, 1)
-        influence = np.where(positive, (above - value[..., None]) * rows / ones, 0.0)
-        rate = above[..., ~positive].mean(axis=-1)
-        influence -= np.where(positive, 0.0, slope[..., None] * (above - rate[..., None]) * rows / zeros)
-        value[np.isnan(score).any(axis=-1)] = np.nan
+        found = alarms(score[..., positive], score[..., ~positive], self.rate)
+        if found is None:
+            return None
+        influence = np.empty(score.shape, dtype=np.float32)
+        influence[..., positive] = found.of_rows * rows / ones
+        influence[..., ~positive] = -found.of_others * rows / (rows - ones)
         _, degrees = class_evidence(labels, group)
         # A row of answers[1] that fails takes its share of them away, whatever the others do.
         groups = np.unique(group[positive], return_counts=True)[1]
         pieces = float(ones**2 / np.square(groups.astype(np.float64)).sum())
-        known = self.rate * len(np.unique(group[~positive])) >= PASSING
-        return Measured(
-            value, influence.astype(np.float32), group, 0.0, 1.0, pieces, degrees, why="" if known else TOO_FEW
-        )
+        few = too_few(len(np.unique(group[~positive])), self.rate)
+        return Measured(found.value, influence, group, 0.0, 1.0, pieces, degrees, why=TOO_FEW if few else "")

@@ -272,12 +272,12 @@ def arrange(
 
     table = _once(table)
     counts = dict(table["label"].value_counts().sort("label").iter_rows()) if kind.in_classes else {}
-    if kind.in_classes and len(counts) < 2:
-        only = next(iter(counts), None)
+    if kind.in_classes and not counts:
+        raise DataError(f"{place}: there are no examples")
+    if kind.in_classes and data.balance and len(counts) < 2:
         raise DataError(
-            f"{place}: all {len(table)} examples have the label {only}; at least two labels are needed"
-            if counts
-            else f"{place}: there are no examples"
+            f"{place}: all {len(table)} examples have the label {next(iter(counts))}; at least two labels are needed, or `balance: false`, for rows of which "
+            "none teaches anything, such as a control set"
         )
     if kind.in_classes:
         check_members(table, data, place, names)

@@ -33,8 +33,10 @@ from harness.checks.insensitive_to_persona import InsensitiveToPersona
 from harness.checks.invariant_to_prompt import InvariantToPrompt
 from harness.checks.knowledge_is_latent import KnowledgeIsLatent
 from harness.checks.lower_loss_is_truer import LowerLossIsTruer
+from harness.checks.no_false_alarm_on import NoFalseAlarmOn
 from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
+from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
 from harness.checks.recovers_gap import RecoversGap
 from harness.checks.selective import Selective
 from harness.checks.single_solution import SingleSolution
@@ -430,6 +432,28 @@ def nearly(draw: Draw) -> World:
     return made.give("q", **draw.scores(made, np.array([0.8])))
 
 
+def alarming(draw: Draw) -> World:
+    """Half of the second answers score above the threshold that a tenth of the first ones elsewhere passes, or eight in ten."""
+    made = draw.world()
+    recall = 0.8 if draw.effect else 0.5
+    levels = draw.levels(recall, 0.2) if draw.fits == "two kinds" and not draw.effect else np.full(draw.seeds, recall)
+    strength = (ndtri(levels) - ndtri(0.1)) / 2
+    made.give("p", **draw.scores(made, ndtr(strength)), signed=True)
+    other = draw.scores(made, ndtr(strength), condition="other")
+    return made.give("p", condition="other", fit_on="main", **other, signed=True)
+
+
+def alarmed(draw: Draw) -> World:
+    """A fifth of the rows scores above the threshold that a tenth of the first answers elsewhere passes, or a tenth."""
+    made = draw.world()
+    share = 0.1 if draw.effect else 0.2
+    levels = draw.levels(share, 0.09) if draw.fits == "two kinds" and not draw.effect else np.full(draw.seeds, share)
+    same, shift = np.full(draw.seeds, 0.5), (ndtri(levels) - ndtri(0.1))[:, None]
+    made.give("p", **{part: scores + shift for part, scores in draw.scores(made, same).items()}, signed=True)
+    other = draw.scores(made, same, condition="other")
+    return made.give("p", condition="other", fit_on="main", **other, signed=True)
+
+
 BETTER = "an accuracy of 0.80 against 0.70"
 CASES: dict[str, Case] = {
     "beats_random": Case(BeatsRandom(probe="p"), "an accuracy 0.10 above that of random directions", beside_random),
@@ -483,6 +507,12 @@ CASES: dict[str, Case] = {
     ),
     "beats_output": Case(BeatsOutput(probe="p"), "0.15 bits, margin 0.02", informed),
     "calibrated": Case(Calibrated(probe="p"), "no error, threshold 0.1", probable),
+    "recall_at_fpr": Case(
+        RecallAtFalsePositiveRate(probe="p", control="other", rate=0.1), "a recall of 0.80, threshold 0.5", alarming
+    ),
+    "no_false_alarm_on": Case(
+        NoFalseAlarmOn(probe="p", control="other", rate=0.1, most=0.2), "alarms at 0.10, threshold 0.2", alarmed
+    ),
 }
 EXACT = ("many_features_satisfy_it",)
 """Checks of an identity, which have no error rates."""
