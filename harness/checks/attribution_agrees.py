@@ -9,7 +9,7 @@ from msgspec import Meta
 from harness.checks._judging import above, judged, missing, number
 from harness.contracts import Claim, Judgement
 from harness.errors import CheckError
-from harness.maths.resampled import correlation_over
+from harness.maths.correlation_of_means import correlation_over
 
 if TYPE_CHECKING:
     from harness.scoring.evidence import Evidence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class AttributionAgrees(Claim, frozen=True, kw_only=True):
     """What attribution patching foretells of each place is what patching it does.
 
-    Statistic: the correlation (Pearson's) over places of the mean change of the log-odds that slopes foretell with the one that patching makes. Test: its 95 %
-    interval from 1,000 bootstrap samples of the groups of rows. Threshold: `least`. It may agree on the whole and be wrong about a place: the report names
-    those where it is furthest off.
+    Statistic: the correlation (Pearson's) over places of the mean change of the log-odds that slopes foretell with the one that patching makes, without what the noise of
+    means takes from it. Test: its 95 % interval, by a jackknife over the groups of rows. Threshold: `least`. It may agree on the whole and be wrong about a place: the
+    report names those where it is furthest off.
     """
 
     least: Annotated[float, Meta(ge=0, lt=1)] = 0.8

@@ -22,17 +22,17 @@ def attributed(forward: PatchedForward, batch: Batch, places: Sequence[Place]) -
     """What is foretold of the log-odds, float32, (place, text). The network's weights are float32."""
     network = forward.network
     with torch.inference_mode():
-        source = forward._source(batch, places)
+        source = forward.source_states(batch, places)
     with torch.enable_grad(), _watched(forward, places) as seen, network.arithmetic():
-        with network.head_at(batch.last, forward._vocabulary(batch)):
-            logits = forward._logits(forward._whole_inputs(batch.base, batch.length))
+        with network.head_at(batch.last, forward.vocabulary(batch)):
+            logits = forward.logits(forward.inputs_of(batch.base, batch.length))
         log_odds = _log_odds(forward, batch, logits)
         wanted = list(seen)
         slopes = dict(zip(wanted, torch.autograd.grad(log_odds.sum(), [seen[one] for one in wanted]), strict=True))
     found = []
     for one in places:
         where = (one.site, one.layer)
-        part = forward._slice(one)
+        part = forward.part_of(one)
         change = ((source[where] - seen[where].detach()) * slopes[where])[..., part].sum(-1)
         size = batch.starts(one.back) + 1
         at = batch.length[:, None] - size + torch.arange(size if one.back == ALL else 1, device=batch.length.device)
@@ -42,7 +42,7 @@ def attributed(forward: PatchedForward, batch: Batch, places: Sequence[Place]) -
 
 
 def _log_odds(forward: PatchedForward, batch: Batch, logits: Tensor) -> Tensor:
-    vocabulary = forward._vocabulary(batch)
+    vocabulary = forward.vocabulary(batch)
     tokens = torch.tensor([(one.right, one.wrong) for one in batch.twins], device=logits.device)
     found = tokens if vocabulary is None else torch.searchsorted(vocabulary.to(logits.device), tokens)
     both = logits.gather(-1, found)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from harness.analyses.patching.places import ALL, Place, Twins
 from harness.models.entering import entered, gives_tuples
 from harness.models.network import Network, Past, every_state
+from harness.models.tapping import Gather
 
 Way = Literal["branched", "whole"]
 
@@ -125,16 +126,16 @@ class PatchedForward:
     def unpatched(self, batch: Batch, tokens: Tensor) -> Answered:
         """What is said at the end of whole texts, (1, text)."""
         with torch.inference_mode():
-            inputs = self._whole_inputs(tokens, batch.length)
-            with self.network.arithmetic(), self.network.head_at(batch.last, self._vocabulary(batch)):
-                return self._answered(batch, self._logits(inputs).view(1, len(batch), -1))
+            inputs = self.inputs_of(tokens, batch.length)
+            with self.network.arithmetic(), self.network.head_at(batch.last, self.vocabulary(batch)):
+                return self._answered(batch, self.logits(inputs).view(1, len(batch), -1))
 
     def patched(self, batch: Batch, places: Sequence[Place], way: Way, tell: Callable[[int], None]) -> Answered:
         """What is said with the source's states at each place, (place, text). `tell` hears of tokens."""
         with torch.inference_mode():
-            source = self._source(batch, places)
+            source = self.source_states(batch, places)
             layers = sorted({one.enters for one in places})
-            past, read = self.network.remember(self._whole_inputs(batch.base, batch.length), layers)
+            past, read = self.network.remember(self.inputs_of(batch.base, batch.length), layers)
             base = {layer: read.found[layer].to(self.network.device) for layer in layers}
             found: dict[Place, Answered] = {}
             for layer in layers:
@@ -149,19 +150,19 @@ class PatchedForward:
     def unaltered(self, batch: Batch, way: Way) -> Answered:
         """What is said where nothing is put anywhere, though the pass is laid out as if something were: (1, text)."""
         with torch.inference_mode():
-            past, read = self.network.remember(self._whole_inputs(batch.base, batch.length), (0,))
+            past, read = self.network.remember(self.inputs_of(batch.base, batch.length), (0,))
             nowhere = [Place("residual", 0, None, ALL)]
             layout = msgspec.structs.replace(self._layout(batch, nowhere, past, way), where=())
             return self._pass(batch, (), layout, read.found[0].to(self.network.device), {})
 
     # what is put there
 
-    def _source(self, batch: Batch, places: Sequence[Place]) -> Mapping[tuple[str, int], Tensor]:
+    def source_states(self, batch: Batch, places: Sequence[Place]) -> Mapping[tuple[str, int], Tensor]:
         """The source's states by site and layer, (text, token, width)."""
         layers = sorted({one.layer for one in places})
-        inside = {one.site: every_state for one in places if one.site != "residual"}
+        inside: dict[str, Gather] = {one.site: every_state for one in places if one.site != "residual"}
         residual = every_state if any(one.site == "residual" for one in places) else None
-        read = self.network.read(self._whole_inputs(batch.source, batch.length), layers, residual, None, inside)
+        read = self.network.read(self.inputs_of(batch.source, batch.length), layers, residual, None, inside)
         found = {("residual", layer): states for layer, states in read.found.items()}
         found |= {(site, layer): states for site, by in read.inside.items() for layer, states in by.items()}
         return {where: states.to(self.network.device) for where, states in found.items()}
@@ -250,7 +251,7 @@ class PatchedForward:
             if one.site == "residual":
                 states[sequences, nodes] = taken.to(states.dtype)
                 continue
-            part = self._slice(one)
+            part = self.part_of(one)
             inside.setdefault(one.site, []).append((sequences, nodes, part, taken[..., part]))
         layer = places[0].enters if places else 0
         with ExitStack() as hooks:
@@ -258,17 +259,19 @@ class PatchedForward:
             hooks.enter_context(entered(self.network, layer, states, self.tuples))
             for site, puts in inside.items():
                 hooks.enter_context(_putting(self.network, layer, site, puts))
-            hooks.enter_context(self.network.head_at(layout.ends.flatten().to(device), self._vocabulary(batch)))
-            logits = self._logits(inputs)
+            hooks.enter_context(self.network.head_at(layout.ends.flatten().to(device), self.vocabulary(batch)))
+            logits = self.logits(inputs)
         return self._answered(batch, logits.view(*layout.ends.shape, -1))
 
-    def _slice(self, place: Place) -> slice:
+    def part_of(self, place: Place) -> slice:
+        """The part of the width that a place has of its site."""
         if place.head is None:
             return slice(None)
         own = self.network.card.shape.width(place.tap)
         return slice(place.head * own, (place.head + 1) * own)
 
-    def _whole_inputs(self, tokens: Tensor, length: Tensor) -> dict[str, Any]:
+    def inputs_of(self, tokens: Tensor, length: Tensor) -> dict[str, Any]:
+        """Of whole texts, (text, token)."""
         place = torch.arange(tokens.shape[1], device=tokens.device)
         inputs = {"input_ids": tokens, "attention_mask": (place < length[:, None]).long()}
         if self.network.takes_positions:
@@ -277,20 +280,21 @@ class PatchedForward:
 
     # what is said
 
-    def _vocabulary(self, batch: Batch) -> Tensor | None:
+    def vocabulary(self, batch: Batch) -> Tensor | None:
         """The tokens whose logits are needed; None for all."""
         if self.wide or type(self.network.head) is not nn.Linear:
             return None
         return torch.unique(torch.tensor([(one.right, one.wrong) for one in batch.twins], device=self.network.device))
 
-    def _logits(self, inputs: dict[str, Any]) -> Tensor:
+    def logits(self, inputs: dict[str, Any]) -> Tensor:
+        """At the places that the head looks at, (place, vocabulary), float32."""
         model = self.network.model
         cached = {} if self.network.cache_argument in inputs else {"use_cache": False}
-        return model(**inputs, **cached).logits[0].float()  # type: ignore[no-any-return]
+        return model(**inputs, **cached).logits[0].float()
 
     def _answered(self, batch: Batch, logits: Tensor) -> Answered:
         """Of logits (…, text, vocabulary)."""
-        vocabulary = self._vocabulary(batch)
+        vocabulary = self.vocabulary(batch)
 
         def said(tokens: Sequence[int]) -> Tensor:
             wanted = torch.tensor(tokens, device=logits.device)

@@ -40,7 +40,7 @@ TOLERANCE = {"float32": 5e-3, "float16": 0.25, "bfloat16": 1.0}
 class Results(msgspec.Struct, frozen=True):
     """What was said, in numbers of (place, row): the base and the source stand first."""
 
-    said: Mapping[str, np.ndarray]
+    said: dict[str, np.ndarray]
     """By field of `Answered`, (place + 2, row)."""
     foretold: np.ndarray | None
     """(place, row)."""
@@ -106,15 +106,12 @@ class PatchedRows(Stage[Results], frozen=True, kw_only=True):
         return found
 
     def save(self, made: Results, folder: Path) -> Mapping[str, Any]:
-        np.savez(folder / "said.npz", **made.said)
-        if made.foretold is not None:
-            np.save(folder / "foretold.npy", made.foretold, allow_pickle=False)
+        _save(folder, made.said | ({} if made.foretold is None else {"foretold": made.foretold}))
         return {"places": [msgspec.structs.astuple(one) for one in made.places], "way": made.way}
 
     def load(self, artifact: Artifact) -> Results:
-        with np.load(artifact / "said.npz", allow_pickle=False) as file:
-            said = {name: file[name] for name in _FIELDS}
-        foretold = np.load(artifact / "foretold.npy", allow_pickle=False) if self.patching.attribution else None
+        every = _load(artifact)
+        said, foretold = {name: every[name] for name in _FIELDS}, every.get("foretold")
         places = tuple(
             msgspec.convert(dict(zip(Place.__struct_fields__, one, strict=True)), Place)
             for one in artifact.meta["places"]
@@ -133,9 +130,9 @@ class PatchedRows(Stage[Results], frozen=True, kw_only=True):
             layers=tuple(one.layer for one in found.places),
             heads=tuple(one.head for one in found.places),
             backs=tuple(None if one.back == ALL else one.back for one in found.places),
-            base={name: of[0] for name, of in measures.items()},  # type: ignore[misc]
-            source={name: of[1] for name, of in measures.items()},  # type: ignore[misc]
-            at={name: of[2:] for name, of in measures.items()},  # type: ignore[misc]
+            base={name: of[0] for name, of in measures.items()},
+            source={name: of[1] for name, of in measures.items()},
+            at={name: of[2:] for name, of in measures.items()},
             foretold=found.foretold,
             group=run.conditions.labels(self.patching.clean, "test").group[chosen.rows],
             asked=f"states of {getattr(self.patching, second)} put into {getattr(self.patching, first)}",
@@ -228,11 +225,11 @@ def measured(said: Mapping[str, np.ndarray], metric: Said) -> np.ndarray:
     """A metric of answers, float64, as what they were made of."""
     right, wrong, normaliser, above = (said[name].astype(np.float64) for name in _FIELDS)
     if metric == "log_odds":
-        return right - wrong  # type: ignore[no-any-return]
+        return right - wrong
     if metric == "probability":
-        return np.exp(right - normaliser)  # type: ignore[no-any-return]
+        return np.exp(right - normaliser)
     if metric == "rank":
-        return above + 1  # type: ignore[no-any-return]
+        return above + 1
     return np.where(right == wrong, 0.5, right > wrong)
 
 
@@ -278,7 +275,7 @@ class _Passes:
             if found is None:
                 found = self._batch(forward, batch, way, more)
                 with self.store.write(_PARTS, name) as folder:
-                    np.savez(folder / "said.npz", **found)
+                    _save(folder, found)
             for field in _FIELDS:
                 said[field][:, own] = found[field]
             if foretold is not None:
@@ -325,6 +322,14 @@ def _log_odds(said: Answered) -> np.ndarray:
     return found
 
 
+def _save(folder: Path, tables: Mapping[str, np.ndarray]) -> None:
+    for name, table in tables.items():
+        np.save(folder / f"{name}.npy", table, allow_pickle=False)
+
+
 def _load(artifact: Artifact) -> dict[str, np.ndarray]:
-    with np.load(artifact / "said.npz", allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """Numbers by name; of what nobody asked for there are none."""
+    found = {name: np.load(artifact / f"{name}.npy", allow_pickle=False) for name in _FIELDS}
+    if "foretold.npy" in artifact.files:
+        found["foretold"] = np.load(artifact / "foretold.npy", allow_pickle=False)
+    return found
