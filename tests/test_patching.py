@@ -259,8 +259,8 @@ transfer: [{{fit_on: clean, tested_on: [clean]}}]
 layer: 1
 analyses: [{{kind: patching, sites: [head, attention, residual], tokens: all, rows: null, metrics: [log_odds, accuracy, probability, rank]{more}}}]
 checks:
-  - {{kind: metric_misleads, name: accuracy, metric: accuracy, site: head, condition: clean}}
-  - {{kind: metric_misleads, name: accuracy_of_all, metric: accuracy, site: attention, condition: clean}}
+  - {{kind: metric_misleads, name: accuracy, by: accuracy, site: head, condition: clean}}
+  - {{kind: metric_misleads, name: accuracy_of_all, by: accuracy, site: attention, condition: clean}}
   - {{kind: attribution_agrees, condition: corrupted, site: head}}
 """
 

@@ -21,10 +21,10 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
 
     Parts that work side by side each add to the log-odds; a probability that is near its end, a rank that is the first already, or an answer that is not
     turned, do not show it, or show it at one of them alone. Statistic: the share that the place makes of the difference between both prompts by log-odds, less the
-    share by `metric`, whichever of the two is larger. Test: its 95 % interval, clustered by group. Threshold: `margin`.
+    share by `by`, whichever of the two is larger. Test: its 95 % interval, clustered by group. Threshold: `margin`.
     """
 
-    metric: Literal["probability", "rank", "accuracy"]
+    by: Literal["probability", "rank", "accuracy"]
     """The metric, which must be among those of the patching."""
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     """How far apart the two shares must be."""
@@ -35,18 +35,18 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
     of_seeds: ClassVar[bool] = False
     source: ClassVar[str] = "Zhang & Nanda 2024 (arXiv 2309.16042), §4; Heimersheim & Nanda 2024 (arXiv 2404.15255), §4"
     claim: ClassVar[str] = (
-        "{metric} says something else than log-odds of the place that does most in prompts of {condition}"
+        "{by} says something else than log-odds of the place that does most in prompts of {condition}"
     )
 
     def decide(self, evidence: Evidence) -> Judgement:
         found = evidence.patched(self.condition).of_site(self.site)
-        if self.metric not in found.at:
+        if self.by not in found.at:
             raise CheckError(
-                f"metric_misleads: {self.metric} is not among the `metrics` of the patching in `analyses`; add it"
+                f"metric_misleads: {self.by} is not among the `metrics` of the patching in `analyses`; add it"
             )
-        own, other = found.effects("log_odds"), found.effects(self.metric)
+        own, other = found.effects("log_odds"), found.effects(self.by)
         first = int(abs(own.value[0]).argmax())
-        statement = f"{found.named(first)}: share by log-odds {number(float(own.value[0, first]))}, by {self.metric} {number(float(other.value[0, first]))}; apart"
+        statement = f"{found.named(first)}: share by log-odds {number(float(own.value[0, first]))}, by {self.by} {number(float(other.value[0, first]))}; apart"
         if why := own.why or other.why:
             return judged(missing(why, len(found.group)), above, self.margin, statement)
         sign = 1.0 if own.value[0, first] >= other.value[0, first] else -1.0
