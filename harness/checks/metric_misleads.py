@@ -24,7 +24,7 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
     share by `by`, whichever of the two is larger. Test: its 95 % interval, clustered by group. Threshold: `margin`.
     """
 
-    by: Literal["probability", "rank", "accuracy"]
+    by: Literal["probability", "rank", "accuracy"] = "probability"
     """The metric, which must be among those of the patching."""
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     """How far apart the two shares must be."""

@@ -22,7 +22,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=40)]
 
 
 class IndirectObjects(Source, frozen=True, kw_only=True):
-    """Two people go somewhere, and one gives something to …: the other one. Which of two names is it?
+    """Two people go somewhere, and one of them gives something to the other one, whose name is asked for.
 
     Every place with every thing, in both orders of the names and with each of the two as the giver. Rows of a place stand in one split. A template that
     says `{{ receiver }}` in place of `{{ giver }}` names the other one as the giver, and leads to the wrong answer.

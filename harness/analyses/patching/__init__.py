@@ -23,7 +23,7 @@ PLACES = "patching.parquet"
 
 
 class Patching(Analysis, frozen=True, kw_only=True):
-    """The network forwarded with states of one prompt in the pass of another, place by place: which one carries what makes the answer?
+    """The network forwarded with states of one prompt in the pass of another, place by place, to find which one carries what makes the answer.
 
     Two conditions ask about the same rows by prompts that differ in what decides the answer and have as many tokens. Measured is which share of the
     difference between their answers each place makes by itself, on test rows: 0 nothing, 1 all of it.

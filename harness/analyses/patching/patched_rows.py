@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from harness.analyses.patching import Patching
 from harness.analyses.patching.places import Twins
 from harness.errors import DataError
 from harness.models.questions import Question, questions_of
 from harness.scoring.score import TRUTH
 
 if TYPE_CHECKING:
+    from harness.analyses.patching import Patching
     from harness.execution.conditions import Conditions
 
 FEWEST = 4

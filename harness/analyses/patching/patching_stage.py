@@ -11,7 +11,6 @@ import numpy as np
 
 from harness.activations.batches import token_budget
 from harness.activations.forwarding import ways
-from harness.analyses.patching import Patching
 from harness.analyses.patching.patched_rows import Chosen, chosen_rows
 from harness.analyses.patching.places import ALL, Place, places_of
 from harness.contracts.patched import Patched, Said
@@ -26,6 +25,7 @@ from harness.store import Artifact, Store, content_key, reading
 from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
+    from harness.analyses.patching import Patching
     from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Way
     from harness.execution.record import Work
     from harness.execution.run import Run
