@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from harness import pipeline
 from harness.analyses.patching.attributed import attributed
-from harness.analyses.patching.patched_forward import Batch, PatchedForward
+from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Ready
 from harness.analyses.patching.places import ALL, Place, Twins, places_of
 from harness.errors import DataError, HarnessError
 from harness.maths.correlation_of_means import correlation_over
@@ -135,6 +136,15 @@ def everywhere(network: Network, reach: int, each: bool) -> tuple[Place, ...]:
     return places_of(network.card.shape, sites, range(network.card.layers), reach, each)
 
 
+def everything(forward: PatchedForward, ready: Ready, way: Any) -> Answered:
+    """What is said for all places, in their order."""
+    layers = sorted({one.enters for one in ready.places})
+    found = Answered.joined([forward.patched(ready, layer, way, lambda tokens: None) for layer in layers], axis=0)
+    order = [ready.places.index(one) for layer in layers for one in ready.entering(layer)]
+    back = np.argsort(order)
+    return Answered(*(getattr(found, name)[back] for name in Answered.__struct_fields__))
+
+
 def log_odds(said: Any) -> np.ndarray:
     return said.right - said.wrong  # type: ignore[no-any-return]
 
@@ -148,7 +158,7 @@ def test_patched_passes_are_those_of_plain_hooks(network: Network, way: Any, eac
     seen = 0
     for batch in forward.batches(twins):
         places = everywhere(network, batch.reach, each)
-        found = forward.patched(batch, places, way, lambda tokens: None)
+        found = everything(forward, forward.ready(batch, places), way)
         for column, own in enumerate(batch.twins):
             for row, place in enumerate(places):
                 if place.back != ALL and place.back >= len(own.base):
@@ -180,15 +190,13 @@ def test_attribution_is_the_slope_along_the_way(network: Network) -> None:
     forward = PatchedForward(network, 4096, False)
     (batch,) = forward.batches(pairs(network.card.shape.vocab))
     places = everywhere(network, batch.reach, True)
-    foretold = attributed(forward, batch, places)
-    whole = forward.source_states(batch, places)
+    ready = forward.ready(batch, places)
+    foretold = attributed(forward, ready)
     turned = Batch.of([turned_round(one) for one in batch.twins], network)
-    base = forward.source_states(turned, places)
-    step = 2e-3
-    nearby = {where: base[where] + step * (whole[where] - base[where]) for where in whole}
+    base, step = forward.source_states(turned, places), 2e-3
+    nearby = {where: base[where] + step * (ready.source[where] - base[where]) for where in base}
     known = log_odds(forward.unpatched(batch, batch.base))
-    forward.source_states = lambda *_: nearby  # type: ignore[method-assign]
-    moved = log_odds(forward.patched(batch, places, "whole", lambda tokens: None)) - known
+    moved = log_odds(everything(forward, msgspec.structs.replace(ready, source=nearby), "whole")) - known
     assert np.abs(foretold).max() > 0.02
     assert moved / step == pytest.approx(foretold, abs=0.05 * float(np.abs(foretold).max()))
 
@@ -332,21 +340,21 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_batch(world: Path, monkeyp
     path = world / "stopped.yaml"
     path.write_text(SPEC.format(twin="opposite", more=", seed: 3"))
     made: list[int] = []
-    kept = patching_stage._Passes._batch
+    kept = patching_stage._Passes._layer
 
-    def batch(self: Any, forward: Any, own: Any, way: Any, more: Any) -> Any:
-        if len(made) == 2:
-            made.append(0)
+    def one(self: Any, forward: Any, ready: Any, layer: int, *rest: Any) -> Any:
+        if len(made) == 3:
+            made.append(-1)
             raise DataError("stopped")
-        made.append(len(own))
-        return kept(self, forward, own, way, more)
+        made.append(layer)
+        return kept(self, forward, ready, layer, *rest)
 
-    monkeypatch.setattr(patching_stage._Passes, "_batch", batch)
-    few, store = Resources(tokens_per_pass=16), Store(world / "stopped")
+    monkeypatch.setattr(patching_stage._Passes, "_layer", one)
+    few, store = Resources(tokens_per_pass=32), Store(world / "stopped")
     with pytest.raises(DataError, match="stopped"):
         pipeline.run(path, out=world / "s", store=store, page=False, resources=few)
     again = pipeline.run(path, out=world / "s", store=store, page=False, resources=few)
-    assert made == [4, 4, 0, 4, 4], "two batches, the stop, and the other two"
+    assert made == [0, 1, 0, -1, 1], "two batches of two layers each, with a stop between"
     assert shares(again, "head", "log_odds") == pytest.approx([0.2] * HEADS, abs=1e-3)
 
 

@@ -14,15 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.analyses.patching.patched_forward import Batch, PatchedForward
+from harness.analyses.patching.patched_forward import Batch, PatchedForward, Ready
 from harness.analyses.patching.places import ALL, Place
 
 
-def attributed(forward: PatchedForward, batch: Batch, places: Sequence[Place]) -> np.ndarray:
+def attributed(forward: PatchedForward, ready: Ready) -> np.ndarray:
     """What is foretold of the log-odds, float32, (place, text). The network's weights are float32."""
-    network = forward.network
-    with torch.inference_mode():
-        source = forward.source_states(batch, places)
+    network, batch, places, source = forward.network, ready.batch, ready.places, ready.source
     with torch.enable_grad(), _watched(forward, places) as seen, network.arithmetic():
         with network.head_at(batch.last, forward.vocabulary(batch)):
             logits = forward.logits(forward.inputs_of(batch.base, batch.length))

@@ -106,6 +106,23 @@ class _Layout(msgspec.Struct, frozen=True):
     """Inputs besides tokens and their positions."""
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """What the passes of a batch have in common."""
+
+    batch: Batch
+    places: tuple[Place, ...]
+    past: Past
+    """Keys and values of the base."""
+    base: Mapping[int, Tensor]
+    """The base's residual stream by layer, (text, token, d_model)."""
+    source: Mapping[tuple[str, int], Tensor]
+    """The source's states by site and layer, (text, token, width)."""
+
+    def entering(self, layer: int) -> tuple[Place, ...]:
+        """The places from which a pass is computed anew from this layer on."""
+        return tuple(one for one in self.places if one.enters == layer)
+
+
 class PatchedForward:
     """Forwards texts with states of others at some places."""
 
@@ -130,22 +147,24 @@ class PatchedForward:
             with self.network.arithmetic(), self.network.head_at(batch.last, self.vocabulary(batch)):
                 return self._answered(batch, self.logits(inputs).view(1, len(batch), -1))
 
-    def patched(self, batch: Batch, places: Sequence[Place], way: Way, tell: Callable[[int], None]) -> Answered:
-        """What is said with the source's states at each place, (place, text). `tell` hears of tokens."""
+    def ready(self, batch: Batch, places: Sequence[Place]) -> Ready:
+        """Both passes that everything is made of."""
         with torch.inference_mode():
-            source = self.source_states(batch, places)
             layers = sorted({one.enters for one in places})
             past, read = self.network.remember(self.inputs_of(batch.base, batch.length), layers)
             base = {layer: read.found[layer].to(self.network.device) for layer in layers}
-            found: dict[Place, Answered] = {}
-            for layer in layers:
-                own = [one for one in places if one.enters == layer]
-                for part in self._parts(batch, own, way):
-                    layout = self._layout(batch, part, past, way)
-                    said = self._pass(batch, part, layout, base[layer], source)
-                    found |= {one: _row(said, number) for number, one in enumerate(part)}
-                    tell(layout.place.numel())
-        return Answered.joined([found[one] for one in places], axis=0)
+            return Ready(batch, tuple(places), past, base, self.source_states(batch, places))
+
+    def patched(self, ready: Ready, layer: int, way: Way, tell: Callable[[int], None]) -> Answered:
+        """What is said with the source's states at each place from which a pass is computed anew from this layer on, (place, text). `tell` hears of tokens."""
+        own = ready.entering(layer)
+        found = []
+        with torch.inference_mode():
+            for part in self._parts(ready.batch, own, way):
+                layout = self._layout(ready.batch, part, ready.past, way)
+                found.append(self._pass(ready.batch, part, layout, ready.base[layer], ready.source))
+                tell(layout.place.numel())
+        return Answered.joined(found, axis=0)
 
     def unaltered(self, batch: Batch, way: Way) -> Answered:
         """What is said where nothing is put anywhere, though the pass is laid out as if something were: (1, text)."""
@@ -346,7 +365,3 @@ def _putting(
 def _grid(texts: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
     """Every text with every node."""
     return texts.repeat_interleave(len(nodes)), nodes.repeat(len(texts))
-
-
-def _row(said: Answered, number: int) -> Answered:
-    return Answered(*(getattr(said, name)[number : number + 1] for name in Answered.__struct_fields__))

@@ -26,7 +26,7 @@ from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from harness.analyses.patching import Patching
-    from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Way
+    from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Ready, Way
     from harness.execution.record import Work
     from harness.execution.run import Run
     from harness.models.card import ModelCard
@@ -260,6 +260,7 @@ class _Passes:
         column = {one.number: number for number, one in enumerate(self.chosen.twins)}
         said = {name: np.empty((len(self.places) + 2, len(column)), dtype=np.float32) for name in _FIELDS}
         foretold = np.empty((len(self.places), len(column)), dtype=np.float32) if self.attribution else None
+        layers = sorted({one.enters for one in self.places})
         names, done = [], 0
 
         def more(tokens: int) -> None:
@@ -267,37 +268,49 @@ class _Passes:
             done += tokens
             tell(done)
 
-        for batch in stopping.whole(batches):
+        units = [(batch, part) for batch in batches for part in (None, *layers)]
+        ready = None
+        for batch, part in stopping.whole(units):
             own = [column[one.number] for one in batch.twins]
-            name = content_key(key, way, self.budget, [one.number for one in batch.twins])
+            name = content_key(key, way, self.budget, [one.number for one in batch.twins], part)
             names.append(name)
             found = reading.read(self.store, _PARTS, name, _load)
             if found is None:
-                found = self._batch(forward, batch, way, more)
+                if ready is None or ready.batch is not batch:
+                    ready = forward.ready(batch, self.places)
+                found = self._ends(forward, ready) if part is None else self._layer(forward, ready, part, way, more)
                 with self.store.write(_PARTS, name) as folder:
                     _save(folder, found)
+            rows = [0, 1] if part is None else [2 + n for n, one in enumerate(self.places) if one.enters == part]
             for field in _FIELDS:
-                said[field][:, own] = found[field]
-            if foretold is not None:
+                said[field][np.ix_(rows, own)] = found[field]
+            if foretold is not None and part is None:
                 foretold[:, own] = found["foretold"]
         for name in names:
             self.store.remove(_PARTS, name)
         return Results(said, foretold, self.places, way)
 
-    def _batch(
-        self, forward: PatchedForward, batch: Batch, way: Way, more: Callable[[int], None]
-    ) -> dict[str, np.ndarray]:
+    def _ends(self, forward: PatchedForward, ready: Ready) -> dict[str, np.ndarray]:
+        """What both prompts say, (2, row), and what is foretold of every place."""
         from harness.analyses.patching.attributed import attributed
         from harness.analyses.patching.patched_forward import Answered
 
-        ends = [forward.unpatched(batch, tokens) for tokens in (batch.base, batch.source)]
-        every = Answered.joined([*ends, forward.patched(batch, self.places, way, more)], axis=0)
-        found = {name: getattr(every, name) for name in _FIELDS}
+        batch = ready.batch
+        both = Answered.joined([forward.unpatched(batch, tokens) for tokens in (batch.base, batch.source)], axis=0)
+        found = self._finite(both)
         if self.attribution:
-            found["foretold"] = attributed(forward, batch, self.places)
-        if not all(
-            np.isfinite(one).all() for name, one in found.items() if self.wide or name not in ("normaliser", "above")
-        ):
+            found["foretold"] = attributed(forward, ready)
+        return found
+
+    def _layer(
+        self, forward: PatchedForward, ready: Ready, layer: int, way: Way, more: Callable[[int], None]
+    ) -> dict[str, np.ndarray]:
+        """What is said with states put at the places of one layer, (place, row)."""
+        return self._finite(forward.patched(ready, layer, way, more))
+
+    def _finite(self, said: Answered) -> dict[str, np.ndarray]:
+        found = {name: getattr(said, name) for name in _FIELDS}
+        if not all(np.isfinite(found[name]).all() for name in (_FIELDS if self.wide else _FIELDS[:2])):
             raise NumericalError(
                 f"patching: {self.card.name} says something that is not finite; use model.precision: exact"
             )
