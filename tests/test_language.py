@@ -585,8 +585,8 @@ def test_a_model_may_stand_in_every_condition_and_nowhere_else(tmp_path: Path) -
         ("[ccs]", "[ccs]\nchecks: [&c {kind: beats_random, probe: ccs}, *c]", "the same check stands at checks[0] already; take one of them out"),
         ("[ccs]", "[ccs]\nanalyses: [geometry]", '6:12: analyses[0]: the analysis "geometry" has a key of its own: write `geometry: true` at the top of the spec'),
         ("[ccs]", "[ccs]\nanalyses: [{kind: answer-costs}]", '6:19: analyses[0].kind: the analysis "answer_costs" has a key of its own: write `leaderboard: true` at the top'),
-        ("[ccs]", "[ccs]\nanalyses: [geometri]", '6:12: analyses[0]: no analysis "geometri"; no installed package has one'),
-        ("[ccs]", "[ccs]\nanalyses: [{kind: 3}]", "6:19: analyses[0].kind: the number 3 stands where an analysis is wanted"),
+        ("[ccs]", "[ccs]\nanalyses: [geometri]", '6:12: analyses[0]: no analysis "geometri"; known: patching'),
+        ("[ccs]", "[ccs]\nanalyses: [{kind: 3}]", "6:19: analyses[0].kind: the number 3 stands where one of patching is wanted"),
         ("[ccs]", "[ccs]\nanalyses: geometry", "6:11: analyses: the text \"geometry\" stands where a list of analyses is wanted"),
         ("[ccs]", "[ccs]\nharnes: 1", '6:1: harnes: a spec has no "harnes"; did you mean "harness"?'),
     ],
@@ -825,6 +825,8 @@ def test_every_kind_is_listed_with_its_options(folder: str) -> None:
 @pytest.mark.parametrize("name", kind.built_in("analyses"))
 def test_an_analysis_says_how_a_spec_asks_for_it(tmp_path: Path, name: str) -> None:
     base = WATCHED if name == "measurements" else BASE.replace("[ccs]", "[ccs, mean_difference]")
+    if name == "patching":
+        base += 'conditions: {clean: {}, corrupted: {prompt: {template: "{{ city }} {{ answer }}"}}}\n'
     spec = read(tmp_path, f"{base}{example('analyses', kind.find('analyses', name))}\n")
     assert [analysis.kind() for analysis in asked(spec)] == [name]
     # The control: a spec that asks for none has none.

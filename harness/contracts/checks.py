@@ -24,8 +24,8 @@ NAMED = ("probe", "condition", "target", "measurement")
 
 
 @cache
-def named_by(check: type[Check]) -> Mapping[str, str]:
-    """The kind of name in each of a check's options that name something of the spec: {'probe': 'probe', 'over': 'target'}."""
+def named_by(check: type[Kind]) -> Mapping[str, str]:
+    """The kind of name in each of the options of a check, or an analysis, that name something of the spec: {'probe': 'probe', 'over': 'target'}."""
     found = {option.name: _named(option.type) for option in options(check)}
     return {name: what for name, what in found.items() if what}
 

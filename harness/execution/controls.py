@@ -11,6 +11,7 @@ import msgspec
 
 from harness.code.entries import probe_code
 from harness.contracts import Claim, Erasure, Probe, Steered, Watch
+from harness.contracts.patched import Patched
 from harness.execution.conditions import Conditions
 from harness.execution.run import Run
 from harness.fitting.fit import Fitting, score, score_shuffled, training_pairs
@@ -153,6 +154,7 @@ def evidence_of(
     steered: Callable[[Claim], Steered] | None = None,
     noise: NoiseFloor | None = None,
     watches: Mapping[str, Watch] | None = None,
+    patched: Mapping[tuple[str, str], Patched] | None = None,
 ) -> Evidence:
     """The evidence of a run, for checks and analyses."""
     controls = Controls(run)
@@ -166,4 +168,5 @@ def evidence_of(
         steered,
         noise,
         watches,
+        patched,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.analyses.interventions.intervention_stage import Outcomes
 from harness.analyses.measurements.measurement_stage import Measured
+from harness.analyses.patching.patching_stage import PatchedRows
 from harness.code.entries import erasing, every, kinds_of
 from harness.execution.controls import Refitted, evidence_of, refits_of
 from harness.networks.trained_bed import TrainedBed
@@ -36,6 +37,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     interventions: Sequence[Stage[Any]]
     noise: Noise
     measured: Sequence[Measured] = ()
+    patched: Sequence[PatchedRows] = ()
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -43,7 +45,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.scores, *self.interventions, *self.measured, self.noise)
+        return (*self.scores, *self.interventions, *self.measured, *self.patched, self.noise)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -79,6 +81,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
             Outcomes(run).steered if self.interventions else None,
             floor_of(run.get(self.noise)),
             {name: one.watch(run).until(self._read[name]) for one in self.measured for name in one.place},
+            {one.place: one.outcome(run) for one in self.patched},
         )
         judged = [(check, evidence.judge(check)) for check in self.spec.checks]
         work.counts["rows"] = len(judged)

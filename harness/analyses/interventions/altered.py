@@ -17,7 +17,7 @@ predicted from stay as they come out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.activations.tree_mask import tree_mask
+from harness.models.entering import entered, gives_tuples
 from harness.models.log_odds import AT_ONCE, Spoken
 from harness.models.network import Network
 from harness.models.questions import Question
@@ -99,7 +100,7 @@ class AlteredForward:
         self.layer = layer
         self.token = token
         self.budget = budget
-        self.tuples = _gives_tuples(network)
+        self.tuples = gives_tuples(network)
 
     def batches(self, questions: Sequence[Question]) -> Iterator[Batch]:
         """All questions, the longest first. What stands together depends on the questions and the budget alone."""
@@ -114,6 +115,10 @@ class AlteredForward:
             current.append(number)
         if current:
             yield _batch(current, questions, self.network)
+
+    def entered(self, states: Tensor) -> AbstractContextManager[None]:
+        """A pass goes on from these states at the layer."""
+        return entered(self.network, self.layer, states, self.tuples)
 
     def projections(self, batch: Batch, axes: Tensor) -> tuple[Tensor, int]:
         """Sum of x · axis over the places that are altered, float64, (axis,), and how many those are."""
@@ -175,7 +180,7 @@ class _Whole:
         inputs = {name: value.repeat(count, 1) for name, value in _inputs(self.batch, self.forward.network).items()}
         sequence = torch.arange(count * texts, device=altered.device).view(count, texts)
         places = sequence[:, reader.text] * width + (self.batch.last[reader.text] + reader.place)
-        with _standing_in(self.forward, altered):
+        with self.forward.entered(altered):
             return reader.log_odds(inputs, places)
 
 
@@ -214,7 +219,7 @@ class _Branched:
         sequence = torch.arange(texts, device=altered.device)[reader.text]
         branch = torch.arange(count, device=altered.device)[:, None]
         places = (sequence * count + branch) * self.width + reader.place
-        with _standing_in(self.forward, altered):
+        with self.forward.entered(altered):
             return reader.log_odds(inputs, places)
 
 
@@ -257,55 +262,6 @@ def _inputs(batch: Batch, network: Network) -> dict[str, Tensor]:
     if network.takes_positions:
         inputs["position_ids"] = place.expand(batch.tokens.shape)
     return inputs
-
-
-@contextmanager
-def _standing_in(forward: AlteredForward, states: Tensor) -> Iterator[None]:
-    """The blocks below the layer do nothing, and the states stand in for what comes out of the last of them."""
-    network, layer, tuples = forward.network, forward.layer, forward.tuples
-
-    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
-
-    if layer == 0:
-        hook = network.blocks[0].register_forward_pre_hook(enter, with_kwargs=True)
-        try:
-            yield
-        finally:
-            hook.remove()
-        return
-    passed = list(network.blocks[:layer])
-    kept = [block.__dict__.get("forward") for block in passed]
-
-    def stand_in(*args: Any, **kwargs: Any) -> Any:
-        return (states,) if tuples else states
-
-    try:
-        for block in passed:
-            block.forward = stand_in
-        yield
-    finally:
-        for block, own in zip(passed, kept, strict=True):
-            if own is None:
-                del block.forward
-            else:
-                block.forward = own
-
-
-def _gives_tuples(network: Network) -> bool:
-    """Whether a block's output is a tuple that begins with the states: families differ."""
-    seen: list[bool] = []
-
-    def look(_: nn.Module, args: Any, output: Any) -> None:
-        seen.append(isinstance(output, tuple))
-
-    hook = network.blocks[0].register_forward_hook(look)
-    try:
-        with torch.inference_mode():
-            network.model.base_model(input_ids=torch.zeros(1, 1, dtype=torch.int64, device=network.device))
-    finally:
-        hook.remove()
-    return seen[0]
 
 
 def _batch(numbers: Sequence[int], questions: Sequence[Question], network: Network) -> Batch:

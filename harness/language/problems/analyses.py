@@ -1,13 +1,15 @@
-"""Problems of analyses: one that stands there twice, and two with a table of one name."""
+"""Problems of analyses: one that stands there twice, two with a table of one name, and a condition that is not there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from harness.contracts.analysis import Analysis
-from harness.errors import Problem
+from harness.contracts.checks import named_by
+from harness.errors import Problem, did_you_mean
 from harness.language.resolving import Resolved
-from harness.language.syntax.nodes import Node, problem_at
+from harness.language.syntax.document import shorten
+from harness.language.syntax.nodes import Node, Table, problem_at
 
 
 def analysis_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -25,3 +27,13 @@ def analysis_problems(resolved: Resolved) -> Iterator[Problem]:
                 yield problem_at(node, message)
                 break
         seen.append((node, analysis))
+        yield from _name_problems(resolved, node, analysis)
+
+
+def _name_problems(resolved: Resolved, node: Node, analysis: Analysis) -> Iterator[Problem]:
+    known = list(resolved.conditions)
+    for option, what in named_by(type(analysis)).items():
+        name = getattr(analysis, option)
+        if what == "condition" and name is not None and name not in known:
+            where = (node.get(option) if isinstance(node, Table) else None) or node
+            yield problem_at(where, f'no condition "{shorten(name)}"{did_you_mean(name, known)}')
