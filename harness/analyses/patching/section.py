@@ -15,8 +15,8 @@ from harness.untrusted import text as plain
 if TYPE_CHECKING:
     import polars as pl
 
-MOST = 12
-"""Places that are shown."""
+MOST = 4
+"""Places of each site that are shown."""
 MOST_ASTRAY = 5
 """Places that are shown where attribution is furthest off."""
 
@@ -49,13 +49,19 @@ def _of(asked: str, frame: pl.DataFrame) -> Iterator[str]:
     if missing := sorted({row["why"] for row in frame.to_dicts() if row["why"]}):
         yield f"No interval where {plain.markdown('; '.join(missing))}."
     places = _by_place(frame)
-    first = sorted(places, key=lambda place: -abs(_value(places[place].get(metrics[0]))))[:MOST]
+    first = [place for site in frame["site"].unique(maintain_order=True) for place in _first(places, site)]
     head = ["place", *(name.replace("_", " ") for name in metrics)]
     yield table(
         head, [[place, *(_shown(places[place].get(name)) for name in metrics)] for place in first], len(metrics)
     )
     if ATTRIBUTION in metrics:
         yield from _astray(places)
+
+
+def _first(places: Mapping[str, Mapping[str, Row]], site: str) -> list[str]:
+    """The places of a site that make most of the difference by log-odds."""
+    own = [place for place, of in places.items() if of["log_odds"]["site"] == site]
+    return sorted(own, key=lambda place: -abs(_value(places[place].get("log_odds"))))[:MOST]
 
 
 def _astray(places: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
