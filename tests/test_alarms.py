@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from harness import pipeline
+from harness import language, pipeline
 from harness.checks.no_false_alarm_on import NoFalseAlarmOn
+from harness.checks.not_about_the_words import NotAboutTheWords
 from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
-from harness.errors import CheckError, HarnessError
+from harness.errors import CheckError, HarnessError, SpecError
 from harness.maths.alarms import TOO_FEW, alarms, raised
 from harness.maths.estimate import Estimate, over_seeds
 from harness.store import Store
@@ -147,3 +148,40 @@ def test_a_control_set_of_one_label_sets_the_threshold(tiny_llama: Path, tmp_pat
     path.write_text(SPEC.format(model=tiny_llama, balance="true"))
     with pytest.raises(HarnessError, match="at least two labels are needed, or `balance: false`"):
         pipeline.run(path, out=tmp_path / "out", store=Store(tmp_path / "store"), page=False)
+
+
+# ---------------------------------------------------------------- what the words say by themselves
+
+
+@pytest.mark.parametrize(("words", "finding"), [(0.0, "pass"), (2.0, "fail")])
+def test_what_the_words_say_as_well_is_about_the_words(words: float, finding: str) -> None:
+    made = World(layer=1, seed=3)
+    random = np.random.default_rng(5)
+    parts = {}
+    for part in ("train", "test"):
+        side = 2 * made.labels["main", part].targets["truth"] - 1  # type: ignore[index]
+        parts[part] = np.stack(
+            [random.standard_normal((1, side.size)) + strength * side for strength in (words, 1.5)], axis=1
+        )
+    made.give("p", **parts, signed=True)
+    found = made.decide(NotAboutTheWords(probe="p"))
+    assert found.finding == finding
+    assert "the same at layer 0, the words alone" in found.why
+    with pytest.raises(CheckError, match="p is read at layer 0 itself"):
+        made.decide(NotAboutTheWords(probe="p", layer=0))
+
+
+def test_the_layer_of_the_words_must_be_kept(tmp_path: Path) -> None:
+    text = "harness: 1\nname: w\nmodel: m\ndata: cities\nactivations: {layers: %s}\nprobes: [ccs]\nlayer: 10\nchecks: [{kind: not_about_the_words, probe: ccs}]\n"
+    path = tmp_path / "w.yaml"
+    for layers, lacks in (("[10, 20]", True), ("[0, 10]", False), ("all", False), ("{from: 5, to: 20, step: 5}", True), ("{from: 0, to: 20, step: 5}", False)):  # fmt: skip
+        path.write_text(text % layers)
+        found = (
+            "" if not lacks else "8:10: checks[0]: this looks at layer 0, too, which is not among activations.layers"
+        )
+        try:
+            language.read(path)
+            said = ""
+        except SpecError as error:
+            said = str(error)
+        assert (found in said) if lacks else not said, (layers, said)

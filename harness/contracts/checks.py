@@ -173,6 +173,9 @@ class Claim(Kind, frozen=True, kw_only=True):
     of_two: ClassVar[bool] = False
     """Whether it compares answers of two values, row by row: there is nothing to compare where the truth is of another kind."""
 
+    also_at: ClassVar[tuple[int, ...]] = ()
+    """Layers that it looks at besides its own."""
+
     claim: ClassVar[str] = ""
     """The claim in words, with {probe}, {condition} and the other options to fill in."""
 

@@ -34,6 +34,7 @@ from harness.checks.invariant_to_prompt import InvariantToPrompt
 from harness.checks.knowledge_is_latent import KnowledgeIsLatent
 from harness.checks.lower_loss_is_truer import LowerLossIsTruer
 from harness.checks.no_false_alarm_on import NoFalseAlarmOn
+from harness.checks.not_about_the_words import NotAboutTheWords
 from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
 from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
@@ -432,6 +433,20 @@ def nearly(draw: Draw) -> World:
     return made.give("q", **draw.scores(made, np.array([0.8])))
 
 
+def worded(draw: Draw) -> World:
+    """The words alone at 0.7, and the probe's layer at 0.7 or at 0.8."""
+    made = draw.world()
+    levels = (np.full(draw.seeds, 0.7), draw.levels(0.8 if draw.effect else 0.7, 0.15))
+    random = np.random.default_rng([draw.seed, 67])
+    parts = {}
+    for part in ("train", "test"):
+        side = 2 * made.labels["main", part].targets["truth"] - 1  # type: ignore[index]
+        parts[part] = np.stack(
+            [noise(random, draw.seeds, side.size) + ndtri(level)[:, None] * side for level in levels], axis=1
+        )
+    return made.give("p", **parts, signed=True)
+
+
 def alarming(draw: Draw) -> World:
     """Half of the second answers score above the threshold that a tenth of the first ones elsewhere passes, or eight in ten."""
     made = draw.world()
@@ -510,6 +525,7 @@ CASES: dict[str, Case] = {
     "recall_at_fpr": Case(
         RecallAtFalsePositiveRate(probe="p", control="other", rate=0.1), "a recall of 0.80, threshold 0.5", alarming
     ),
+    "not_about_the_words": Case(NotAboutTheWords(probe="p"), BETTER, worded),
     "no_false_alarm_on": Case(
         NoFalseAlarmOn(probe="p", control="other", rate=0.1, most=0.2), "alarms at 0.10, threshold 0.2", alarmed
     ),

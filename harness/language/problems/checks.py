@@ -33,6 +33,7 @@ def check_problems(resolved: Resolved) -> Iterator[Problem]:
         yield from wrong or _transfer_problems(resolved, node, check)
         yield from _rule_problems(node.get("layer"))
         yield from _layer_problems(resolved, node.get("layer"), [resolved.fitted_on(check)])
+        yield from _other_layer_problems(resolved, node, check)
         same = msgspec.json.encode([check.kind(), check])
         if same in seen:
             yield problem_at(node, f"the same check stands at {seen[same].path} already; take one of them out")
@@ -64,6 +65,26 @@ def _layer_problems(resolved: Resolved, layer: Node | None, fitted: Sequence[str
         if plainly_numbered and layer.value not in kept:
             message = f"layer {layer.value} is not among activations.layers, {list(kept)}; add it there"
             yield problem_at(layer, message)
+
+
+def _other_layer_problems(resolved: Resolved, node: Table, check: Claim) -> Iterator[Problem]:
+    """A layer that a check looks at besides its own, where its condition does not keep it."""
+    condition = resolved.conditions.get(resolved.fitted_on(check))
+    kept = "all" if condition is None else condition.activations.layers
+    if isinstance(kept, dict):
+        # Where they end makes no difference to a layer before they begin.
+        lacks = [layer for layer in check.also_at if 0 <= layer < kept["from"]]
+    else:
+        lacks = [layer for layer in check.also_at if kept != "all" and layer not in kept and min(kept) >= 0]
+    for layer in lacks:
+        message = (
+            f"this looks at layer {layer}, too, which is not among activations.layers, {_in_words(kept)}; add it there"
+        )
+        yield problem_at(node, message)
+
+
+def _in_words(layers: object) -> str:
+    return str(list(layers)) if isinstance(layers, tuple) else str(layers)
 
 
 def _name_problems(resolved: Resolved, node: Table, check: Claim, known: dict[str, Sequence[str]]) -> Iterator[Problem]:
