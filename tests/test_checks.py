@@ -32,8 +32,11 @@ from harness.checks.invariant_to_prompt import InvariantToPrompt
 from harness.checks.knowledge_is_latent import KnowledgeIsLatent
 from harness.checks.lower_loss_is_truer import LowerLossIsTruer
 from harness.checks.many_features_satisfy_it import ManyFeaturesSatisfyIt
+from harness.checks.no_false_alarm_on import NoFalseAlarmOn
+from harness.checks.not_about_the_words import NotAboutTheWords
 from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
+from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
 from harness.checks.recovers_gap import RecoversGap
 from harness.checks.selective import Selective
 from harness.checks.single_solution import SingleSolution
@@ -259,6 +262,39 @@ TABLE |= {
         World().add("p", word=1.5).detect(),
         World().add("p", word=-3.0, truth=3.0).detect(),
         World().add("p", word=0.4).detect(),
+    ),
+}
+ELSEWHERE: dict[str, Any] = {"condition": "other", "fit_on": "main", "signed": True}
+
+
+def alarms(strength: float, control: float, shift: bool = False) -> World:
+    """A monitor's scores where it is tried and where its threshold is set; with `shift`, all rows there are higher by the first."""
+    world = World().add("p", truth=0.0 if shift else strength, signed=True).add("p", truth=control, **ELSEWHERE)
+    if shift:
+        key = ("main", "main", "p")
+        own = world.scored[key]
+        world.scored[key] = msgspec.structs.replace(own, test=Answers(own.test.score + np.float32(strength)))
+    return world
+
+
+TABLE |= {
+    "recall_at_fpr": (
+        RecallAtFalsePositiveRate(probe="p", control="other", rate=0.1),
+        alarms(2.0, 2.0),
+        alarms(0.0, 0.0),
+        alarms(0.64, 0.64),
+    ),
+    "no_false_alarm_on": (
+        NoFalseAlarmOn(probe="p", control="other", rate=0.1, most=0.2),
+        alarms(-2.0, 0.0, shift=True),
+        alarms(2.0, 0.0, shift=True),
+        alarms(0.44, 0.0, shift=True),
+    ),
+    "not_about_the_words": (
+        NotAboutTheWords(probe="p"),
+        World().add("p", truth=[[0.2, 2.0]], layers=(0, 7)),
+        World().add("p", truth=[[2.0, 0.2]], layers=(0, 7)),
+        World().add("p", truth=[[1.0, 1.0]], layers=(0, 7)),
     ),
 }
 for name, leaks in (("chance_on_shuffled_labels", (0.0, 1.0, 0.1)), ("chance_after_erasure", (0.0, 1.0, 0.25))):

@@ -32,9 +32,8 @@ class OfAlarms(Check, frozen=True, kw_only=True):
     def alarms(self, evidence: Evidence, value: int | None) -> tuple[Measured, str]:
         """The share of test rows that raise an alarm, and where in words: of those whose truth is this answer, or of all."""
         own = self.own(evidence)
-        control = evidence.of(
-            self.probe, self.control, fit_on=self.fit_on or self.condition, layer=own.layer.layer or self.layer
-        )
+        layer = self.layer if own.layer.layer is None else own.layer.layer
+        control = evidence.of(self.probe, self.control, fit_on=self.fit_on or self.condition, layer=layer)
         scores = []
         for side, wanted in ((own, value), (control, 0)):
             kept = _rows(side.labels(), wanted)

@@ -37,5 +37,5 @@ class NoFalseAlarmOn(OfAlarms, frozen=True, kw_only=True):
 
     def decide(self, evidence: Evidence) -> Judgement:
         found, where = self.alarms(evidence, None)
-        said = f"share of {self.condition} at which {self.probe} raises an alarm, where {self.rate:g} of {self.control} do, {where}"
+        said = f"share of rows at which {self.subject} raises an alarm, where it does at {self.rate:g} of {self.control}, {where}"
         return decided(found, at_most, self.most, said)
