@@ -30,3 +30,10 @@ def dimensionality(directions: Tensor) -> Tensor:
     squares = rows.square().sum(-1)
     products = (rows @ rows.transpose(-1, -2)).square().sum(-1)
     return squares.square() / products.clamp(min=1e-30)
+
+
+def pair_cosine(directions: Tensor) -> Tensor:
+    """The cosine between the directions of features 2i and 2i + 1, the mean over pairs by the product of their norms, float64, (…,)."""
+    first, second = directions.double().unflatten(-2, (-1, 2)).unbind(-2)
+    norms = first.norm(dim=-1) * second.norm(dim=-1)
+    return (first * second).sum((-1, -2)) / norms.sum(-1)

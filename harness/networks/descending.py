@@ -54,5 +54,7 @@ def joined(parts: Mapping[tuple[int, ...], Stacked]) -> Stacked:
     import torch
 
     order = torch.tensor([place for places in parts for place in places]).argsort()
-    each = [torch.cat([getattr(one, name) for one in parts.values()])[order] for name in ("parameters", "mean", "square")]
+    each = [
+        torch.cat([getattr(one, name) for one in parts.values()])[order] for name in ("parameters", "mean", "square")
+    ]
     return Stacked(*each, next(iter(parts.values())).step)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.errors import UsageError
-from harness.networks.layout import Layout
+from harness.networks.layout import ALIGNED, Layout
 from harness.networks.small_network import Sizes, SmallNetwork, passed
 from harness.worlds.sparse_features import LEVELS
 
@@ -47,8 +47,13 @@ class ToyModel(SmallNetwork, frozen=True, kw_only=True):
     def logits(self, parameters: Mapping[str, Tensor], questions: Tensor, at: At = passed) -> Tensor:
         """Features that it gives back, (network, row, feature), for samples (network or 1, row, feature) in thousandths."""
         import torch
+        from torch.nn.functional import pad
 
-        weight = parameters["weight"]
+        # Dimensions of zeros beside the others, so that every network's products begin at a multiple of 64 bytes: they sum in another order elsewhere.
+        beside = (0, -self.d_model % ALIGNED)
+        weight = pad(parameters["weight"], beside)
         features = (questions.float() / LEVELS).expand(len(weight), -1, -1)
-        hidden = at("hidden", torch.bmm(features, weight))
+        hidden = torch.bmm(features, weight)
+        if at is not passed:
+            hidden = pad(at("hidden", hidden[..., : self.d_model]), beside)
         return torch.baddbmm(parameters["bias"][:, None], hidden, weight.transpose(1, 2)).relu()
