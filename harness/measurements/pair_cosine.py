@@ -17,8 +17,8 @@ class PairCosine(OfFeatures, frozen=True, kw_only=True):
     """The cosine between the directions of features 2i and 2i + 1, the mean over pairs by the product of their norms: −1 where both are opposite, 0 where they are
     orthogonal.
 
-    Features that are never active together share a direction at no cost, one forwards and one backwards; those that always are do not. Independent
-    features are the control: which one shares with which is then a matter of the seed.
+    Features that are never active together share a direction at no cost, one forwards and one backwards. Those that always are stay orthogonal where there is
+    room, and otherwise point the same way. Independent features are the control: which one shares with which is then a matter of the seed.
     """
 
     source: ClassVar[str] = "Elhage et al. 2022 (arXiv 2209.10652), §5: correlated and anticorrelated features"
