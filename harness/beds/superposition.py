@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from harness.beds._samples import sampled
 from harness.contracts import Factor
 from harness.networks.recipe import Recipe
 from harness.networks.toy_model import ToyModel
@@ -16,10 +17,6 @@ from harness.worlds.sparse_features import Pairing, SparseFeatures
 
 if TYPE_CHECKING:
     import polars as pl
-
-DRAWN = 4096
-"""Samples that are drawn at once for rows."""
-MOST_DRAWS = 2000
 
 
 class OnSamples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,27 +112,5 @@ class Superposition(TrainedBed, frozen=True, kw_only=True):
         return (Factor("features", self.answers, "vector"),)
 
     def load(self, count: int, seed: int) -> pl.DataFrame:
-        """Different samples in which some feature is active, in the order in which they are drawn; a larger count keeps those of a smaller one."""
-        import polars as pl
-        import torch
-
-        from harness.worlds.sparse_features import LEVELS
-
-        found: dict[tuple[int, ...], None] = {}
-        for turn in range(MOST_DRAWS):
-            drawn = self.world.drawn(DRAWN, 0x70F + MOST_DRAWS * seed + turn)
-            found |= dict.fromkeys(map(tuple, drawn[drawn.any(1)].tolist()))
-            if len(found) >= count:
-                break
-        rows = list(found)[:count]
-        values = torch.tensor(rows)
-        names = [" ".join(f"{place}:{value}" for place, value in enumerate(row) if value) for row in rows]
-        return pl.DataFrame(
-            {
-                "example": names,
-                "group": names,
-                "label": values.argmax(1).tolist(),
-                "features": (values.double() / LEVELS).tolist(),
-                "tokens_0": pl.Series(rows, dtype=pl.List(pl.UInt32)),
-            }
-        )
+        """Different samples in which some feature is active; a larger count keeps those of a smaller one."""
+        return sampled(self.world, count, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
@@ -40,6 +40,9 @@ from harness.scoring.score import (
     resolved,
 )
 from harness.spec import Spec
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Refit(Protocol):
@@ -136,6 +139,23 @@ class Evidence:
                 f'the networks of "{condition}" are not measured; name a condition whose model is a test bed that trains its networks'
             )
         return self._watches[condition]
+
+    def with_autoencoders(self, tables: Sequence[pl.DataFrame]) -> Evidence:
+        """The same, which knows of sparse autoencoders too: a row for each, as the analysis of that name measures them."""
+        self._autoencoders = tables
+        return self
+
+    def autoencoders(self, condition: str) -> pl.DataFrame:
+        """The sparse autoencoders on a condition's states. Raises CheckError where there are none."""
+        import polars as pl
+
+        # No argument of the constructor: what else evidence is collected for does not depend on it.
+        own = [table.filter(condition=condition) for table in getattr(self, "_autoencoders", ())]
+        if not any(table.height for table in own):
+            raise CheckError(
+                f'no sparse autoencoders are trained on "{condition}"; write analyses: [{{kind: sparse_autoencoders, on: [{{condition: {condition}, l1: [0.2]}}]}}]'
+            )
+        return pl.concat(own)
 
     def metric(self, name: str) -> Metric:
         """The spec's own metric of that name, or the one with default options."""

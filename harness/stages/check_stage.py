@@ -36,6 +36,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     interventions: Sequence[Stage[Any]]
     noise: Noise
     measured: Sequence[Measured] = ()
+    autoencoders: Sequence[Stage[Any]] = ()
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -43,7 +44,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.scores, *self.interventions, *self.measured, self.noise)
+        return (*self.scores, *self.interventions, *self.measured, *self.autoencoders, self.noise)
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -79,7 +80,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
             Outcomes(run).steered if self.interventions else None,
             floor_of(run.get(self.noise)),
             {name: one.watch(run).until(self._read[name]) for one in self.measured for name in one.place},
-        )
+        ).with_autoencoders([run.get(one) for one in self.autoencoders])
         judged = [(check, evidence.judge(check)) for check in self.spec.checks]
         work.counts["rows"] = len(judged)
         return tables.checks_table(judged)
