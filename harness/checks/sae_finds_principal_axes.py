@@ -19,7 +19,7 @@ class SaeFindsPrincipalAxes(OfAutoencoders, frozen=True, kw_only=True):
     smaller sum by its diagonals, 45° off.
 
     A trap: nothing went wrong in training, and the features are not those that states were made of. Statistic: the share of seeds in which features are on
-    average `least` degrees or more away, and the sum of activations is below that along the planted directions, which must be orthogonal. Test: the 95 %
+    average `least` degrees or more away, and the sum of activations, for states of full size (over γ), is below that along the planted directions, which must be orthogonal. Test: the 95 %
     interval of that share. Threshold: `most`.
     """
 
@@ -35,9 +35,10 @@ class SaeFindsPrincipalAxes(OfAutoencoders, frozen=True, kw_only=True):
         import numpy as np
 
         table = self.table(evidence)
-        angle, own, planted = (self.column(table, name) for name in ("angle", "l1", "l1_planted"))
+        angle, sums, planted, size = (self.column(table, name) for name in ("angle", "l1", "l1_planted", "shrinkage"))
+        own = sums / size
         said = (
-            f"features of {self.variant} autoencoders of sparsity {self.sparsity:g} lie {np.median(angle):.0f}° from the nearest planted direction, and their activations "
+            f"features of {self.variant} autoencoders of sparsity {self.sparsity:g} lie {np.median(angle):.0f}° from the nearest planted direction, and their activations, at full size, "
             f"sum to {np.median(own):.3f}, along planted directions to {np.median(planted):.3f} (medians); {self.least:g}° or more, and a smaller sum, is found"
         )
         return (angle >= self.least) & (own < planted), said

@@ -54,7 +54,7 @@ def joined(parts: Mapping[tuple[int, ...], Stacked]) -> Stacked:
     import torch
 
     order = torch.tensor([place for places in parts for place in places]).argsort()
-    each = [
+    parameters, mean, square = (
         torch.cat([getattr(one, name) for one in parts.values()])[order] for name in ("parameters", "mean", "square")
-    ]
-    return Stacked(*each, next(iter(parts.values())).step)
+    )
+    return Stacked(parameters, mean, square, next(iter(parts.values())).step)
