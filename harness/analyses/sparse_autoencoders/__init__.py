@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from harness.contracts.analysis import Analysis
-from harness.errors import UsageError
+from harness.errors import KeyFault
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,10 +93,11 @@ class SparseAutoencoders(Analysis, frozen=True, kw_only=True):
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.sparse_autoencoders.autoencoder_stages import stages
 
+        key = f"analyses[{plan.spec.analyses.index(self)}]"
         if not self.on:
-            raise UsageError("sparse_autoencoders: none is asked for; write on: [{condition: main, l1: [0.1]}]")
-        for asked in self.on:
-            yield from stages(asked, plan)
+            raise KeyFault(key, "there are no autoencoders to train; write on: [{condition: main, l1: [0.1]}]")
+        for number, asked in enumerate(self.on):
+            yield from stages(asked, plan, f"{key}.on[{number}]")
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
         from harness.analyses.sparse_autoencoders.autoencoder_stages import assembled

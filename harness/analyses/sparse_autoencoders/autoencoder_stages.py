@@ -11,7 +11,7 @@ import msgspec
 from harness.activations.layers import resolve
 from harness.analyses.sparse_autoencoders import OnStates
 from harness.analyses.sparse_autoencoders.planted_directions import planted_directions
-from harness.errors import UsageError
+from harness.errors import KeyFault, UsageError
 from harness.maths.dictionaries import described
 from harness.networks.sparse_autoencoder import Autoencoder, activations, decoded
 from harness.networks.training_autoencoders import Schedule, train_autoencoders
@@ -189,17 +189,16 @@ def _schema() -> dict[str, Any]:
     return {**named, "seed": pl.Int64(), **dict.fromkeys(Described.__struct_fields__, pl.Float64())}
 
 
-def stages(asked: OnStates, plan: Plan) -> Iterator[Stage[Any]]:
-    """The training and what is measured of it. Raises UsageError for a condition or a layer that there is not."""
+def stages(asked: OnStates, plan: Plan, key: str) -> Iterator[Stage[Any]]:
+    """The training and what is measured of it; `key` is where the spec asks for it. Raises KeyFault for a condition or a layer that there is not."""
     if asked.condition not in plan.subjects:
-        raise UsageError(
-            f'sparse_autoencoders: no condition "{asked.condition}"; name one of {", ".join(plan.subjects)}'
-        )
+        raise KeyFault(f"{key}.condition", f'no condition "{asked.condition}"; name one of {", ".join(plan.subjects)}')
     wanted, subject = plan.spec.condition(asked.condition).activations, plan.subjects[asked.condition]
     layers = resolve(wanted.layers, subject.layers, wanted.site_name, subject.only_layers)
     if not -len(layers) <= asked.layer < len(layers) if asked.layer < 0 else asked.layer not in layers:
-        raise UsageError(
-            f"sparse_autoencoders: layer {asked.layer} of {asked.condition} is not kept; kept are {', '.join(map(str, layers))}"
+        raise KeyFault(
+            f"{key}.layer",
+            f"layer {asked.layer} of {asked.condition} is not kept; kept are {', '.join(map(str, layers))}",
         )
     trained = Trained(
         condition=asked.condition,
