@@ -15,7 +15,7 @@ from harness import language, pipeline
 from harness.analyses.sparse_autoencoders.planted_directions import planted_directions
 from harness.contracts import kind
 from harness.errors import CheckError, SpecError, UsageError
-from harness.maths.dictionaries import described
+from harness.maths.dictionaries import RECOVERED, described, recovered_by_chance
 from harness.networks.sparse_autoencoder import Autoencoder, Variant, activations, decoded, loss
 from harness.networks.training_autoencoders import Schedule, _rows, train_autoencoders
 from harness.store import Store
@@ -191,6 +191,14 @@ def test_measures_of_a_dictionary_that_is_known() -> None:
     assert described(states, states, features, directions).recovered is None
     oblique = torch.tensor([[1.0, 0], [0.6, 0.8]])
     assert described(states, states, features, directions, oblique).l1_planted is None
+
+
+@pytest.mark.parametrize(("features", "dimensions"), [(1, 2), (4, 2), (32, 5), (20, 1)])
+def test_what_chance_recovers_is_what_random_directions_do(features: int, dimensions: int) -> None:
+    drawn = torch.randn(20_000, features, dimensions, generator=torch.Generator().manual_seed(1))
+    found = (drawn / drawn.norm(dim=2, keepdim=True))[:, :, 0].max(1).values >= RECOVERED
+    assert recovered_by_chance(features, dimensions) == pytest.approx(float(found.double().mean()), abs=0.01)
+    assert recovered_by_chance(128, 32) < 1e-6
 
 
 def test_the_diagonals_of_a_square_cost_less_than_its_sides() -> None:

@@ -29,6 +29,8 @@ class Described(msgspec.Struct, frozen=True):
     """Sum of activations at a state along directions of norm 1, the mean."""
     recovered: float | None = None
     """Share of the planted directions with which some living feature has a cosine of 0.9 or more; None where none are known."""
+    by_chance: float | None = None
+    """The share that as many features in random directions have on average: in few dimensions some lie near whatever is planted."""
     angle: float | None = None
     """Between the direction of a living feature and the nearest planted one, either way round, degrees: the mean weighted by activations."""
     l1_planted: float | None = None
@@ -58,10 +60,20 @@ def described(
     weights = features[:, alive].sum(0)
     return msgspec.structs.replace(
         found,
+        by_chance=recovered_by_chance(int(alive.sum()), planted.shape[1]),
         recovered=float((cosines.max(0).values >= RECOVERED).double().mean()),
         angle=float((nearest * weights).sum() / weights.sum()),
         l1_planted=float((states @ planted.T).abs().sum(1).mean()) if _orthogonal(planted) else None,
     )
+
+
+def recovered_by_chance(features: int, dimensions: int) -> float:
+    """The probability that one of so many even random directions has a cosine of 0.9 or more with a given one: a cap's share of the sphere is
+    ½ I(1 − c²; (d − 1)/2, ½) (Li 2011, Concise formulas for the area and volume of a hyperspherical cap)."""
+    from scipy.special import betainc
+
+    cap = 0.5 if dimensions == 1 else betainc((dimensions - 1) / 2, 0.5, 1 - RECOVERED**2) / 2
+    return 1 - (1 - float(cap)) ** features
 
 
 def _orthogonal(directions: Tensor) -> bool:

@@ -19,6 +19,7 @@ COLUMNS = {
     "alive": "alive",
     "l1": "L1",
     "recovered": "recovered",
+    "by_chance": "by chance",
     "angle": "angle",
     "l1_planted": "L1 of planted",
 }
@@ -30,7 +31,7 @@ def section(measured: pl.DataFrame) -> Iterable[str]:
     yield (
         "On test rows, the mean over seeds, with the least and the greatest. *Explained*: share of the states' variance. *Active*: features of a state. *γ*: E‖x̂‖² / E[x̂ · x], below 1 where what is "
         "given back is shrunk. *Alive*: share of features that are ever active. *L1*: sum of activations. *Recovered*: share of the planted directions that "
-        "some feature has at a cosine of 0.9 or more; *angle*: degrees from a feature to the nearest planted direction; *L1 of planted*: the sum of activations along those, where they are orthogonal. "
+        "some feature has at a cosine of 0.9 or more; *by chance*: of random features; *angle*: degrees from a feature to the nearest planted direction; *L1 of planted*: the sum of activations along those, where they are orthogonal. "
         "All of them are in `autoencoders.parquet`."
     )
     for (condition, layer), own in measured.group_by("condition", "layer", maintain_order=True):
