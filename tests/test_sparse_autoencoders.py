@@ -266,7 +266,7 @@ def test_claims_about_autoencoders() -> None:
     assert finding("sae_recovers_features", own) == "pass"
     assert finding("sae_recovers_features", own, sparsity=0.03) == "fail"
     assert finding("gated_does_not_shrink", own) == "pass"
-    assert finding("gated_does_not_shrink", own, against=0.03) == "fail"
+    assert finding("gated_does_not_shrink", own, l1_penalty=0.03) == "fail"
     assert finding("gated_does_not_shrink", own, sparsity=0.3) == "fail"
     # At full size, .9 / .8 is less than 1.2.
     assert finding("sae_finds_principal_axes", own) == "pass"
