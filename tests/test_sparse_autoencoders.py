@@ -322,6 +322,15 @@ def test_states_of_a_language_model_serve_as_well(tmp_path: Path, tiny_llama: Pa
     assert "recovered |" not in (outcome.folder / "report.md").read_text()
 
 
+def test_states_of_a_site_have_their_own_width(tmp_path: Path, tiny_llama: Path) -> None:
+    path = write_text(tmp_path, tiny_llama)
+    site = "activations: {site: neurons, layers: [1, 2]}\n"
+    asked = "{condition: plain, l1: [0.1], dictionary: 32, steps: 20, batch: 16, seeds: 1}"
+    path.write_text(f"{path.read_text()}{site}analyses: [{{kind: sparse_autoencoders, on: [{asked}]}}]\n")
+    outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
+    assert pl.read_parquet(outcome.folder / "autoencoders.parquet")["layer"].to_list() == [2]
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

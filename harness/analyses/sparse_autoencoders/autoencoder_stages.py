@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from harness.activations.extract import width_of
 from harness.activations.layers import resolve
 from harness.analyses.sparse_autoencoders import OnStates
 from harness.analyses.sparse_autoencoders.planted_directions import planted_directions
@@ -203,7 +204,7 @@ def stages(asked: OnStates, plan: Plan, key: str) -> Iterator[Stage[Any]]:
     trained = Trained(
         condition=asked.condition,
         layer=layers[asked.layer] if asked.layer < 0 else asked.layer,
-        autoencoders=asked.autoencoders(subject.d_model),
+        autoencoders=asked.autoencoders(width_of(subject, wanted.site_name)),
         schedule=Schedule(steps=asked.steps, batch=asked.batch, learning_rate=asked.learning_rate),
         states=plan.of_condition("activations", asked.condition),
     )
