@@ -72,11 +72,10 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     said = plan.add(Said(spec=spec, scores=scores, layers=layers))
     noise = plan.add(Noise(spec=spec, states=states))
-    inside = {
-        name: plan.of(kind)
-        for name, kind in (("interventions", "intervention"), ("measured", "measurement"), ("patched", "patching"))
-    }
-    verdicts = plan.add(Verdicts(spec=spec, scores=scores, noise=noise, **inside))
+    asked = plan.of("intervention"), plan.of("measurement")
+    verdicts = plan.add(
+        Verdicts(spec=spec, scores=scores, interventions=asked[0], noise=noise, measured=asked[1], looks=looks)
+    )
     rows = plan.add(Rows(spec=spec, prompts=prompts, scores=scores, layers=layers))
     figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, noise, said, looks))
     plan.add(Rendered(

@@ -12,6 +12,7 @@ from harness.errors import CheckError
 from harness.maths.correlation_of_means import correlation_over
 
 if TYPE_CHECKING:
+    from harness.contracts.patched import Patched
     from harness.scoring.evidence import Evidence
 
 
@@ -38,7 +39,7 @@ class AttributionAgrees(Claim, frozen=True, kw_only=True):
     )
 
     def decide(self, evidence: Evidence) -> Judgement:
-        found = evidence.patched(self.condition).of_site(self.site)
+        found: Patched = evidence.told("patching", self.condition).of_site(self.site)
         if found.foretold is None:
             raise CheckError(
                 "attribution_agrees: nothing was foretold; write `attribution: true` in the patching among `analyses`"

@@ -13,6 +13,7 @@ from harness.errors import CheckError
 from harness.maths.estimate import over_seeds
 
 if TYPE_CHECKING:
+    from harness.contracts.patched import Patched
     from harness.scoring.evidence import Evidence
 
 
@@ -39,7 +40,7 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
     )
 
     def decide(self, evidence: Evidence) -> Judgement:
-        found = evidence.patched(self.condition).of_site(self.site)
+        found: Patched = evidence.told("patching", self.condition).of_site(self.site)
         if self.by not in found.at:
             raise CheckError(
                 f"metric_misleads: {self.by} is not among the `metrics` of the patching in `analyses`; add it"

@@ -53,6 +53,8 @@ class Analysis(Kind, frozen=True):
     files: ClassVar[tuple[str, ...]] = ()
     """Tables that it puts into the report's folder, in their order: plain names that end in .parquet. They lie beside what is committed; see
     `harness.report.folder`."""
+    tells: ClassVar[bool] = False
+    """Whether checks may ask what it found; see `told`."""
     opens: ClassVar[bool] = False
     """Whether its section stands before the scores and not behind them."""
 
@@ -75,6 +77,10 @@ class Analysis(Kind, frozen=True):
         """The tables by the name of their file, from what came of its stages and nothing else of the run: figures and report are
         made again when one of those is."""
         raise NotImplementedError
+
+    def told(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, Any]:
+        """What checks may ask for, by condition, from what came of its stages."""
+        return {}
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
         """Its part of report.md, paragraph by paragraph. Text from data goes through `harness.untrusted.text`."""

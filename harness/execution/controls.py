@@ -11,7 +11,6 @@ import msgspec
 
 from harness.code.entries import probe_code
 from harness.contracts import Claim, Erasure, Probe, Steered, Watch
-from harness.contracts.patched import Patched
 from harness.execution.conditions import Conditions
 from harness.execution.run import Run
 from harness.fitting.fit import Fitting, score, score_shuffled, training_pairs
@@ -154,7 +153,7 @@ def evidence_of(
     steered: Callable[[Claim], Steered] | None = None,
     noise: NoiseFloor | None = None,
     watches: Mapping[str, Watch] | None = None,
-    patched: Mapping[tuple[str, str], Patched] | None = None,
+    told: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Evidence:
     """The evidence of a run, for checks and analyses."""
     controls = Controls(run)
@@ -168,5 +167,5 @@ def evidence_of(
         steered,
         noise,
         watches,
-        patched,
+        told,
     )

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.networks.checkpoints import Checkpoints
+from harness.networks.learnt import learnt_by
 from harness.networks.recipe import Recipe
+from harness.networks.reconstructing import reconstruct_together
 from harness.networks.trained_bed import stored
 from harness.networks.training_cost import in_words, training_cost
 from harness.networks.training_together import train_together
@@ -38,6 +40,11 @@ class Networks(Stage[Checkpoints], frozen=True, kw_only=True):
     """Those that are stored."""
     start: Networks | None = None
     """The training from whose last step it goes on; None where it begins with random parameters."""
+
+    @property
+    def asks(self) -> str:
+        """What a step is made on, in words."""
+        return "questions" if self.recipes[0].drawn is None else "sequences"
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -96,10 +103,29 @@ class Networks(Stage[Checkpoints], frozen=True, kw_only=True):
             stored_mib=round(mib, 1),
             peak_mib=round(found.peak_mib, 1),
             where="cpu",
-            note=f"{networks} networks of {first.parameters:,} parameters, {steps:,} steps of {rows[0]:,} {'questions' if first.drawn is None else 'sequences'}, {found.tflops:,.2g} TFLOP; "
+            note=f"{networks} networks of {first.parameters:,} parameters, {steps:,} steps of {rows[0]:,} {self.asks}, {found.tflops:,.2g} TFLOP; "
             f"about {in_words(found.seconds)} on {threads} {'thread' if threads == 1 else 'threads'}, {found.peak_mib:,.0f} MiB at the peak; "
             f"{len(self.steps)} steps stored",
         )
+
+
+class Reconstructing(Networks, frozen=True, kw_only=True):
+    """Networks that learn to give back what they are shown, all of them together."""
+
+    asks: ClassVar[str] = "samples"
+
+    def make(self, run: Run, work: Work) -> Checkpoints:
+        work.total(len(self.recipes) * self.steps[-1])
+        underway = run.store.place(self.kind, f"{self.key}~underway")
+        made = reconstruct_together(self.recipes, self.steps, underway, work.to)
+        work.counts["rows"] = len(self.recipes) * self.steps[-1]
+        run.keep(self, made, work.took)
+        shutil.rmtree(underway, ignore_errors=True)
+        return run.seen(self)
+
+
+def _stage(recipes: Sequence[Recipe]) -> type[Networks]:
+    return Reconstructing if learnt_by(recipes[0]) == "features" else Networks
 
 
 def networks_asked(plan: Plan) -> Iterator[Networks]:
@@ -115,7 +141,7 @@ def networks_asked(plan: Plan) -> Iterator[Networks]:
         first = content_key(bed.recipes, steps)
         if first not in firsts:
             names = readers.get(first, [f"before {name}"])
-            firsts[first] = Networks(conditions=tuple(names), recipes=bed.recipes, steps=steps)
+            firsts[first] = _stage(bed.recipes)(conditions=tuple(names), recipes=bed.recipes, steps=steps)
             yield firsts[first]
     seconds: dict[str, list[str]] = {}
     for name, bed in beds.items():

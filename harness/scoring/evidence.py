@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -22,7 +22,6 @@ from harness.contracts import (
     Steered,
     Watch,
 )
-from harness.contracts.patched import Patched
 from harness.errors import CheckError
 from harness.maths.axes import joined
 from harness.maths.depth import Curve
@@ -82,11 +81,11 @@ class Evidence:
         steered: Callable[[Claim], Steered] | None = None,
         noise: NoiseFloor | None = None,
         watches: Mapping[str, Watch] | None = None,
-        patched: Mapping[tuple[str, str], Patched] | None = None,
+        told: Mapping[str, Mapping[str, Any]] | None = None,
     ):
         """`scored` is by (fit_on, tested_on, probe). `steered` tells what came of interventions, where there are any; `noise` how far
         arithmetic moves what is read, where a network computes it; `watches` are the measurements of conditions whose networks are watched;
-        `patched` is by the clean and the corrupted condition."""
+        `told` is what analyses found, by their name and by condition."""
         self.spec = spec
         self.labels = labels
         self.erase = erase
@@ -96,7 +95,7 @@ class Evidence:
         self._steered = steered
         self._noise = noise or NoiseFloor()
         self._watches = watches or {}
-        self._patched = patched or {}
+        self._told = told or {}
         self._looked_at: set[Place] = set()
         """Conditions and layers of the answers that the check at hand has asked for."""
         self._shuffled: dict[tuple[str, str, str, int | None, int], Scored] = {}
@@ -133,14 +132,15 @@ class Evidence:
             raise CheckError(f"{check.kind()}: nothing was steered in this run; add it to the spec's interventions")
         return self._steered(check)
 
-    def patched(self, condition: str) -> Patched:
-        """What came of patching prompts of a condition with those of another. Raises CheckError where nobody did."""
-        for places, found in self._patched.items():
-            if condition in places:
-                return found
-        raise CheckError(
-            f'no states were put into prompts of "{condition}"; add {{kind: patching, clean: …, corrupted: …}} to `analyses`'
-        )
+    def told(self, analysis: str, condition: str) -> Any:
+        """What an analysis found of a condition. Raises CheckError where the spec does not ask for it."""
+        found = self._told.get(analysis, {})
+        if condition not in found:
+            where = f'of "{condition}"; it looks at {", ".join(sorted(found))}' if found else "in this run"
+            raise CheckError(
+                f"{analysis} found nothing {where}: ask for it under `analyses` (harness list analyses {analysis})"
+            )
+        return found[condition]
 
     def watch(self, condition: str) -> Watch:
         """The measurements of a condition's networks. Raises CheckError where there are none."""

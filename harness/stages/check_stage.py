@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.analyses.interventions.intervention_stage import Outcomes
 from harness.analyses.measurements.measurement_stage import Measured
-from harness.analyses.patching.patching_stage import PatchedRows
 from harness.code.entries import erasing, every, kinds_of
+from harness.contracts.analysis import Analysis
 from harness.execution.controls import Refitted, evidence_of, refits_of
 from harness.networks.trained_bed import TrainedBed
 from harness.plan.stage import Stage
@@ -37,7 +37,8 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
     interventions: Sequence[Stage[Any]]
     noise: Noise
     measured: Sequence[Measured] = ()
-    patched: Sequence[PatchedRows] = ()
+    looks: Sequence[tuple[Analysis, tuple[Stage[Any], ...]]] = ()
+    """Analyses, some of which tell checks what they found."""
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -45,7 +46,12 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
-        return (*self.scores, *self.interventions, *self.measured, *self.patched, self.noise)
+        return (*self.scores, *self.interventions, *self.measured, *self._looked, self.noise)
+
+    @property
+    def _looked(self) -> Sequence[Stage[Any]]:
+        """The stages of the analyses that tell checks what they found."""
+        return [stage for analysis, stages in self.looks if analysis.tells for stage in stages]
 
     def made_from(self) -> Mapping[str, str]:
         return {
@@ -69,6 +75,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
             *erasing(),
             *every("metrics"),
             *kinds_of((*self.spec.metrics, *self.spec.checks)),
+            *(type(analysis).told for analysis, _ in self.looks if analysis.tells),
         )
 
     @property
@@ -81,7 +88,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
             Outcomes(run).steered if self.interventions else None,
             floor_of(run.get(self.noise)),
             {name: one.watch(run).until(self._read[name]) for one in self.measured for name in one.place},
-            {one.place: one.outcome(run) for one in self.patched},
+            {analysis.kind(): analysis.told(run, stages) for analysis, stages in self.looks if analysis.tells},
         )
         judged = [(check, evidence.judge(check)) for check in self.spec.checks]
         work.counts["rows"] = len(judged)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from tests.benchmarks import (
+    autoencoders,
     ccs,
     commands,
     extraction,
@@ -36,6 +37,7 @@ PARTS: dict[str, tuple[str, Callable[[], Iterator[Line]]]] = {
     "growth": ("Growth", growth.lines),
     "out_of_core": ("Out of core", out_of_core.lines),
     "networks": ("Small networks", small_networks.lines),
+    "autoencoders": ("Sparse autoencoders", autoencoders.lines),
     "gpu": ("GPU", gpu.lines),
 }
 

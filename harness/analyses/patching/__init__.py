@@ -58,6 +58,7 @@ class Patching(Analysis, frozen=True, kw_only=True):
     """Seed of the choice of rows."""
 
     files: ClassVar[tuple[str, ...]] = (PLACES,)
+    tells: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Vig et al. 2020 (arXiv 2004.12265) and Wang et al. 2023 (arXiv 2211.00593); metrics: Zhang & Nanda 2024 (arXiv 2309.16042), Heimersheim & "
         "Nanda 2024 (arXiv 2404.15255); attribution: Syed et al. 2023 (arXiv 2310.10348)"
@@ -72,6 +73,9 @@ class Patching(Analysis, frozen=True, kw_only=True):
         from harness.analyses.patching.place_table import framed
 
         return {PLACES: framed([stage.outcome(run) for stage in stages])}  # type: ignore[attr-defined]
+
+    def told(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, Any]:
+        return {name: one.outcome(run) for one in stages for name in one.place}  # type: ignore[attr-defined]
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
         from harness.analyses.patching.section import section

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.contracts import Measurement
 from harness.errors import Problem
 from harness.language.resolving import Resolved
 from harness.language.syntax.nodes import Node, problem_at
+from harness.networks.learnt import learnt_by
 from harness.networks.trained_bed import TrainedBed
+
+
+def _of_another(measurement: Measurement, bed: TrainedBed) -> str:
+    """Why it cannot be measured of networks that learn features; empty if it can, and of networks that learn something else."""
+    if measurement.learnt == "any" or learnt_by(bed.recipes[0]) != "features":
+        return ""
+    return f"{measurement.title} is of {measurement.learnt}, and the networks of {bed.kind()} learn features; measure something else"
 
 
 def measurement_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -24,7 +33,7 @@ def measurement_problems(resolved: Resolved) -> Iterator[Problem]:
     conditions = resolved.conditions
     beds = [one.model for one in conditions.values() if one is not None and isinstance(one.model, TrainedBed)]
     for node, one in resolved.measurements:
-        said = dict.fromkeys(one.problem(bed) for bed in beds) if one is not None else {}
+        said = dict.fromkeys(_of_another(one, bed) or one.problem(bed) for bed in beds) if one is not None else {}
         yield from (problem_at(node, why) for why in said if why)
     trained = [name for name, one in conditions.items() if one is None or isinstance(one.model, TrainedBed)]
     if resolved.measurements and not trained:

@@ -1,0 +1,116 @@
+"""Sparse autoencoders, which write states as sums of a few of many directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from harness.contracts.analysis import Analysis
+from harness.errors import KeyFault
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.execution.run import Run
+    from harness.networks.sparse_autoencoder import Autoencoder
+    from harness.plan.plan import Plan
+    from harness.plan.stage import Stage
+    from harness.report.scores import Scores
+
+MEASURED = "autoencoders.parquet"
+Penalty = Annotated[float, Meta(gt=0, le=1000)]
+
+
+class OnStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Autoencoders on the states of one layer."""
+
+    condition: str = "main"
+    """Whose states are learned."""
+    layer: int = -1
+    """The layer, among those that are kept; negative ones count from the last."""
+    l1: tuple[Penalty, ...] = ()
+    """Penalties on the sum of activations. They shrink activations too; small ones explain nearly all variance by features that mean nothing."""
+    gated: tuple[Penalty, ...] = ()
+    """Penalties of gated ones, which do not shrink what they find."""
+    top_k: tuple[Annotated[int, Meta(ge=1, le=16384)], ...] = ()
+    """How many features of a state, for those that keep the largest ones and know no penalty."""
+    dictionary: Annotated[int, Meta(ge=1, le=65536)] = 128
+    """Features."""
+    seeds: Annotated[int, Meta(ge=1, le=256)] = 6
+    """Of each sparsity. Intervals of checks are over them, and fewer than six say nothing of others."""
+    steps: Annotated[int, Meta(ge=1, le=1_000_000)] = 3000
+    """Steps of training."""
+    batch: Annotated[int, Meta(ge=1, le=65536)] = 128
+    """States of a step, drawn from the training rows."""
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 3e-3
+    """Of Adam. It rises over 50 steps, stays up to half of all, and falls to zero at the last one."""
+
+    def __post_init__(self) -> None:
+        if not (self.l1 or self.gated or self.top_k):
+            raise ValueError("l1: there is none to train; write `l1: [0.1]`, `gated: [0.1]` or `top_k: [8]`")
+        if self.top_k and max(self.top_k) > self.dictionary:
+            raise ValueError(
+                f"top_k: {max(self.top_k)} features of a dictionary of {self.dictionary} are more than there are; give fewer"
+            )
+
+    def autoencoders(self, width: int) -> tuple[Autoencoder, ...]:
+        """All of them, for states of a width."""
+        from harness.networks.sparse_autoencoder import Autoencoder
+
+        asked = [("l1", one) for one in self.l1] + [("gated", one) for one in self.gated]
+        asked += [("top_k", float(one)) for one in self.top_k]
+        return tuple(
+            Autoencoder(
+                variant=variant,  # type: ignore[arg-type]
+                sparsity=sparsity,
+                width=width,
+                dictionary=self.dictionary,
+                seed=seed,
+            )
+            for variant, sparsity in asked
+            for seed in range(self.seeds)
+        )
+
+
+class SparseAutoencoders(Analysis, frozen=True, kw_only=True):
+    """Sparse autoencoders on the training rows' states of one layer, all sparsities and seeds trained together, and how well they do on test rows.
+
+    States of any network serve. They are centred and divided by one number, so that their mean squared length is 1 and a penalty means the same anywhere.
+    Where a test bed knows its directions, so does the report which of them were found.
+    """
+
+    on: tuple[OnStates, ...] = ()
+    """Whose states are learned, with which sparsities: a list of blocks."""
+
+    source: ClassVar[str] = (
+        "Bricken et al. 2023; Rajamanoharan et al. 2024 (arXiv 2404.16014), gated; Gao et al. 2024 (arXiv 2406.04093), top-k"
+    )
+    files: ClassVar[tuple[str, ...]] = (MEASURED,)
+    tells: ClassVar[bool] = True
+
+    def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
+        from harness.analyses.sparse_autoencoders.autoencoder_stages import stages
+
+        key = f"analyses[{plan.spec.analyses.index(self)}]"
+        if not self.on:
+            raise KeyFault(key, "there are no autoencoders to train; write on: [{condition: main, l1: [0.1]}]")
+        for number, asked in enumerate(self.on):
+            yield from stages(asked, plan, f"{key}.on[{number}]")
+
+    def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
+        from harness.analyses.sparse_autoencoders.autoencoder_stages import assembled
+
+        return {MEASURED: assembled(run, stages)}
+
+    def told(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, Any]:
+        """The table of the autoencoders on each condition's states."""
+        table = self.tables(run, stages)[MEASURED]
+        return {str(name): own for (name,), own in table.group_by("condition", maintain_order=True)}
+
+    def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
+        from harness.analyses.sparse_autoencoders.section import section
+
+        return section(tables[MEASURED])

@@ -1,0 +1,50 @@
+"""Claims about sparse autoencoders, decided by how many seeds they hold of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
+
+from harness.checks._networks import OfNetworks
+from harness.errors import CheckError
+from harness.networks.sparse_autoencoder import Variant
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from harness.scoring.evidence import Evidence
+
+
+class OfAutoencoders(OfNetworks, frozen=True, kw_only=True):
+    """A claim about the autoencoders of a condition that have one variant and one sparsity, a network for each seed."""
+
+    variant: Variant = "l1"
+    """Which of them."""
+    sparsity: Annotated[float, Meta(gt=0)] = 0.2
+    """The penalty; of `top_k`, k."""
+
+    def table(self, evidence: Evidence, variant: Variant | None = None, sparsity: float | None = None) -> pl.DataFrame:
+        """The rows of all seeds, in their order. Raises CheckError where there are none."""
+        asked = variant or self.variant, self.sparsity if sparsity is None else sparsity
+        every = evidence.told("sparse_autoencoders", self.condition)
+        found = every.filter(variant=asked[0], sparsity=asked[1])
+        if found.is_empty():
+            there = ", ".join(
+                f"{name} {value:g}"
+                for name, value in every.select("variant", "sparsity").unique(maintain_order=True).iter_rows()
+            )
+            raise CheckError(
+                f"{self.kind()}: no {asked[0]} autoencoders of sparsity {asked[1]:g} were trained on {self.condition}; trained were {there}"
+            )
+        return found.sort("layer", "seed")
+
+    def column(self, table: pl.DataFrame, name: str) -> np.ndarray:
+        """One measure of each, (seed,). Raises CheckError where it is not known."""
+        if table[name].null_count():
+            raise CheckError(
+                f"{self.kind()}: nobody knows the directions that the states of {self.condition} are made of; name a condition whose model is the "
+                "test bed sparse_features or superposition"
+            )
+        return table[name].to_numpy()

@@ -1,0 +1,359 @@
+"""Sparse autoencoders: losses against plain loops, dictionaries of which all is known, planted directions that are found, and claims about them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+import torch
+
+from harness import language, pipeline
+from harness.analyses.sparse_autoencoders.planted_directions import planted_directions
+from harness.contracts import kind
+from harness.errors import CheckError, SpecError, UsageError
+from harness.maths.dictionaries import RECOVERED, described, recovered_by_chance
+from harness.networks.sparse_autoencoder import Autoencoder, Variant, activations, decoded, loss
+from harness.networks.training_autoencoders import Schedule, _rows, train_autoencoders
+from harness.store import Store
+from harness.subjects.formula import Formula
+from harness.worlds.sparse_features import LEVELS
+from tests.benchmarks import plain_autoencoder
+from tests.test_pipeline import write_text
+from tests.test_watched_networks import finding
+
+VARIANTS: tuple[Variant, ...] = ("l1", "gated", "top_k")
+
+
+def bed(**options: Any) -> Any:
+    return msgspec.convert(options, kind.find("beds", "sparse_features"))
+
+
+def stacked(*each: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+
+def drawn(variant: Variant, seed: int, width: int = 3, dictionary: int = 5) -> dict[str, torch.Tensor]:
+    """Parameters of no meaning, none of which is zero."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = Autoencoder(variant=variant, sparsity=1, width=width, dictionary=dictionary).layout().shapes
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+# ---------------------------------------------------------------- losses
+
+
+def by_loop(variant: Variant, own: dict[str, torch.Tensor], states: torch.Tensor, sparsity: float) -> float:
+    """The loss as the papers write it, a state and a feature at a time."""
+    total = 0.0
+    for state in states:
+        centred = state - own["decoder_bias"]
+        products = [float(centred @ own["encoder"][:, feature]) for feature in range(own["encoder"].shape[1])]
+        gate = [product + float(bias) for product, bias in zip(products, own["encoder_bias"], strict=True)]
+        opened = [max(0.0, one) for one in gate]
+        found = opened
+        if variant == "gated":
+            found = [
+                max(0.0, math.exp(own["gain"][at]) * product + float(own["gain_bias"][at])) * (gate[at] > 0)
+                for at, product in enumerate(products)
+            ]
+        if variant == "top_k":
+            kept = sorted(opened, reverse=True)[: int(sparsity)]
+            found = [one if one in kept else 0.0 for one in opened]
+
+        def error(features: list[float], state: torch.Tensor = state) -> float:
+            back = own["decoder_bias"] + sum(one * own["decoder"][at] for at, one in enumerate(features))
+            return float((back - state).square().sum())
+
+        total += error(found)
+        total += sparsity * sum(opened) if variant != "top_k" else 0.0
+        total += error(opened) if variant == "gated" else 0.0
+    return total / len(states)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_loss_is_that_of_a_plain_loop(variant: Variant) -> None:
+    states = torch.randn(6, 3, generator=torch.Generator().manual_seed(9))
+    sparsities = [2.0, 3.0]
+    own = [drawn(variant, seed) for seed in (1, 2)]
+    found = loss(variant, stacked(*own), states, torch.tensor(sparsities))
+    expected = [by_loop(variant, one, states, sparsity) for one, sparsity in zip(own, sparsities, strict=True)]
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_opens_a_gate_leaves_the_directions_alone() -> None:
+    """The third part of the gated loss holds the decoder fixed (Rajamanoharan et al. 2024, §3.2): where every gate is closed for the other parts, and opened is
+    nothing, it has no gradient; where all are open, the decoder's is that of the first part alone."""
+    states = torch.randn(6, 3, generator=torch.Generator().manual_seed(9))
+    own = {name: tensor[None].requires_grad_() for name, tensor in drawn("gated", 1).items()}
+    loss("gated", own, states, torch.tensor([0.0])).sum().backward()
+    assert own["decoder"].grad is not None
+    alone = {name: tensor.detach().clone().requires_grad_() for name, tensor in own.items()}
+    back = decoded(alone, activations("gated", alone, states[None], torch.tensor([0.0])))
+    (back - states).square().sum(2).mean(1).sum().backward()
+    assert torch.allclose(own["decoder"].grad, alone["decoder"].grad)  # type: ignore[arg-type]
+    # The gate's threshold learns from nothing else.
+    assert own["encoder_bias"].grad is not None and bool(own["encoder_bias"].grad.any())
+    assert not bool(alone["encoder_bias"].grad.any())  # type: ignore[union-attr]
+
+
+def test_so_many_features_are_kept_of_each_state() -> None:
+    own = drawn("top_k", 4, dictionary=20)
+    states = torch.randn(40, 3, generator=torch.Generator().manual_seed(2))
+    found = activations("top_k", stacked(own, own), states, torch.tensor([2.0, 4.0]))
+    whole = activations("l1", stacked(own, own), states, torch.tensor([2.0, 4.0]))
+    for network, count in enumerate((2, 4)):
+        active = (found[network] > 0).sum(1)
+        assert int(active.max()) == count
+        assert torch.equal(active, (whole[network] > 0).sum(1).clamp(max=count))
+        assert torch.equal(found[network].max(1).values, whole[network].max(1).values)
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_training_is_that_of_a_plain_loop_of_torch() -> None:
+    states = torch.randn(200, 16, generator=torch.Generator().manual_seed(3))
+    one = Autoencoder(variant="l1", sparsity=0.3, width=16, dictionary=32, seed=1)
+    schedule = Schedule(steps=50, batch=16)
+    (ours,) = train_autoencoders([one], states, schedule)
+    plain = plain_autoencoder.train(one, states, schedule, _rows(1, 0, 200, 16))
+    for name, tensor in ours.items():
+        assert torch.allclose(tensor, getattr(plain, name), atol=2e-4), name
+    assert torch.allclose(ours["decoder"].norm(dim=1), torch.ones(32), atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_autoencoder_has_the_bytes_that_it_has_alone(variant: Variant) -> None:
+    states = torch.randn(100, 16, generator=torch.Generator().manual_seed(3))
+    every = [
+        Autoencoder(variant=variant, sparsity=sparsity, width=16, dictionary=32, seed=seed)
+        for sparsity in (1.0, 2.0)
+        for seed in range(2)
+    ]
+    schedule, told = Schedule(steps=70, batch=16), []
+    together = train_autoencoders(every, states, schedule, told.append)
+    assert told == [200, 280]
+    for one, own in zip(every, together, strict=True):
+        (alone,) = train_autoencoders([one], states, schedule)
+        assert all(torch.equal(alone[name], own[name]) for name in own)
+    assert not torch.equal(together[0]["decoder"], together[1]["decoder"])
+
+
+def test_what_is_drawn_first_is_none_of_the_planted_directions() -> None:
+    """Directions that a bed and an autoencoder draw by the same seed are not the same."""
+    for seed in range(3):
+        planted = bed(world=seed).planted()
+        first = Autoencoder(variant="l1", sparsity=1, width=32, dictionary=128, seed=seed)
+        begun = first.layout().views(first.initial()[None])["decoder"][0]
+        assert float((begun @ planted.T).max()) < 0.85
+
+
+def test_planted_directions_are_found_and_none_without_training() -> None:
+    made = bed(features=16, d_model=16, density=0.1)
+    states = made.states(made.load(2000, 0)["tokens_0"].to_list())[0]
+    states = (states - states.mean(0)) / (states - states.mean(0)).square().sum(1).mean().sqrt()
+    every = [
+        Autoencoder(variant=variant, sparsity=sparsity, width=16, dictionary=32)
+        for variant, sparsity in (("l1", 0.2), ("top_k", 2))
+    ]  # type: ignore[arg-type]
+    for steps, found in ((1, False), (1500, True)):
+        for one, own in zip(
+            every, train_autoencoders(every, states, Schedule(steps=steps, batch=64, learning_rate=1e-2)), strict=True
+        ):
+            features = activations(one.variant, stacked(own), states[None], torch.tensor([one.sparsity]))
+            back = decoded(stacked(own), features)[0]
+            told = described(states, back, features[0], own["decoder"], made.planted())
+            assert told.recovered is not None
+            assert told.recovered >= 0.95 if found else told.recovered <= 0.2
+
+
+# ---------------------------------------------------------------- measures
+
+
+def test_measures_of_a_dictionary_that_is_known() -> None:
+    directions = torch.eye(2)
+    features = torch.tensor([[1.0, 0], [0, 2], [0, 0], [3, 0]])
+    states = features @ directions
+    whole = described(states, states, features, directions, directions)
+    assert (whole.explained, whole.shrinkage, whole.l0, whole.alive, whole.l1) == (1, 1, 0.75, 1, 1.5)
+    assert (whole.recovered, whole.angle) == (1, pytest.approx(0, abs=1e-3)) and whole.l1_planted == 1.5
+    half = described(states, states / 2, features / 2, directions, directions)
+    assert (half.shrinkage, half.explained) == (0.5, 0.75)
+    # A feature that is never active finds nothing.
+    dead = described(states, states, features * torch.tensor([1.0, 0]), directions, directions)
+    assert (dead.recovered, dead.alive) == (0.5, 0.5)
+    backwards = described(states, states, features, -directions, directions)
+    assert (backwards.recovered, backwards.angle) == (0, pytest.approx(0, abs=1e-3))
+    assert described(states, states, features, directions).recovered is None
+    oblique = torch.tensor([[1.0, 0], [0.6, 0.8]])
+    assert described(states, states, features, directions, oblique).l1_planted is None
+
+
+@pytest.mark.parametrize(("features", "dimensions"), [(1, 2), (4, 2), (32, 5), (20, 1)])
+def test_what_chance_recovers_is_what_random_directions_do(features: int, dimensions: int) -> None:
+    drawn = torch.randn(20_000, features, dimensions, generator=torch.Generator().manual_seed(1))
+    found = (drawn / drawn.norm(dim=2, keepdim=True))[:, :, 0].max(1).values >= RECOVERED
+    assert recovered_by_chance(features, dimensions) == pytest.approx(float(found.double().mean()), abs=0.01)
+    assert recovered_by_chance(128, 32) < 1e-6
+
+
+def test_the_diagonals_of_a_square_cost_less_than_its_sides() -> None:
+    """Of x even in [−½, ½]²: E|x| + E|y| is ½ along the sides, and E|x + y|/√2 + E|x − y|/√2 = √2/3 along the diagonals."""
+    line = (torch.arange(400) + 0.5) / 400 - 0.5
+    states = torch.cartesian_prod(line, line)
+    turned = torch.tensor([[1.0, 1], [-1, -1], [1, -1], [-1, 1]]) / 2**0.5
+    features = (states @ turned.T).relu()
+    found = described(states, features @ turned, features, turned, torch.eye(2))
+    assert found.explained == pytest.approx(1) and found.shrinkage == pytest.approx(1)
+    assert found.angle == pytest.approx(45, abs=1e-3) and found.recovered == 0
+    assert (found.l1, found.l1_planted) == (pytest.approx(2**0.5 / 3, abs=1e-4), pytest.approx(0.5, abs=1e-4))
+
+
+# ---------------------------------------------------------------- the bed
+
+
+def test_states_are_sums_along_known_directions() -> None:
+    made = bed(features=6, d_model=4, density=0.3)
+    table = made.load(50, 0)
+    expected = torch.tensor(table["features"].to_list()).double() @ made.planted().double()
+    assert torch.allclose(made.states(table["tokens_0"].to_list())[0].double(), expected, atol=1e-6)
+    assert torch.allclose(made.planted().norm(dim=1), torch.ones(6))
+    assert not torch.equal(made.planted(), bed(features=6, d_model=4, world=1).planted())
+    axes = bed(features=3, d_model=4, directions="axes")
+    rows = axes.load(5, 0)["tokens_0"].to_list()
+    assert torch.allclose(axes.states(rows)[0, :, :3], torch.tensor(rows) / LEVELS)
+    assert planted_directions(Formula(axes)) is not None
+    for options, said in (
+        ({"features": 5, "d_model": 4, "directions": "axes"}, "no axes of their own"),
+        ({"features": 5, "pairing": "correlated"}, "no pairs"),
+    ):
+        with pytest.raises(msgspec.ValidationError, match=said):
+            bed(**options)
+
+
+# ---------------------------------------------------------------- claims
+
+
+class Known:
+    """Evidence of autoencoders and of nothing else."""
+
+    def __init__(self, *rows: dict[str, Any]):
+        self.rows = pl.DataFrame([{"layer": 0, **row} for row in rows])
+
+    def autoencoders(self, condition: str) -> pl.DataFrame:
+        assert condition == "main"
+        return self.rows
+
+
+def seeds(variant: str, sparsity: float, **measures: Any) -> list[dict[str, Any]]:
+    return [{"variant": variant, "sparsity": sparsity, "seed": seed, **measures} for seed in range(6)]
+
+
+def test_claims_about_autoencoders() -> None:
+    found = {"explained": 0.9, "recovered": 1.0, "shrinkage": 0.8, "angle": 40.0, "l1": 0.9, "l1_planted": 1.2}
+    missed = {"explained": 0.99, "recovered": 0.0, "shrinkage": 0.97, "angle": 3.0, "l1": 1.0, "l1_planted": 1.2}
+    gated = {**found, "shrinkage": 1.02}
+    own: Any = Known(
+        *seeds("l1", 0.2, **found),
+        *seeds("l1", 0.03, **missed),
+        *seeds("gated", 0.8, **gated),
+        *seeds("gated", 0.3, **found),
+    )
+    assert finding("sae_recovers_features", own) == "pass"
+    assert finding("sae_recovers_features", own, sparsity=0.03) == "fail"
+    assert finding("gated_does_not_shrink", own) == "pass"
+    assert finding("gated_does_not_shrink", own, l1_penalty=0.03) == "fail"
+    assert finding("gated_does_not_shrink", own, sparsity=0.3) == "fail"
+    # At full size, .9 / .8 is less than 1.2.
+    assert finding("sae_finds_principal_axes", own) == "pass"
+    assert finding("sae_finds_principal_axes", own, sparsity=0.03) == "fail"
+    dearer: Any = Known(*seeds("l1", 0.2, **{**found, "l1": 1.0}))
+    assert finding("sae_finds_principal_axes", dearer) == "fail"
+    with pytest.raises(
+        CheckError, match=r"no top_k autoencoders of sparsity 0.2 .* trained were l1 0.2, l1 0.03, gated 0.8, gated 0.3"
+    ):
+        finding("sae_recovers_features", own, variant="top_k")
+    unknown: Any = Known(*seeds("l1", 0.2, **{**found, "recovered": None}))
+    with pytest.raises(CheckError, match="nobody knows the directions"):
+        finding("sae_recovers_features", unknown)
+
+
+# ---------------------------------------------------------------- from end to end
+
+SPEC = """\
+harness: 1
+name: dictionaries
+model: {bed: sparse_features, features: 8, d_model: 16, density: 0.1}
+data: {limit: 300, target: {column: features, kind: vector}}
+probes: [ridge]
+metrics: [r2]
+analyses: [{kind: sparse_autoencoders, on: [ASKED]}]
+checks: [{kind: sae_recovers_features, sparsity: 0.2, least: 0.01}]
+"""
+ASKED = "{l1: [0.2], gated: [0.5], top_k: [2], dictionary: 16, steps: 60, batch: 32}"
+
+
+def test_a_spec_trains_them_and_its_report_says_what_they_find(tmp_path: Path) -> None:
+    path = tmp_path / "dictionaries.yaml"
+    path.write_text(SPEC.replace("ASKED", ASKED))
+    outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
+    assert outcome.checks["finding"].to_list()[0] in ("pass", "fail", "inconclusive")
+    table = pl.read_parquet(outcome.folder / "autoencoders.parquet")
+    assert table.height == 18 and set(table["variant"]) == set(VARIANTS)
+    assert table["recovered"].null_count() == 0
+    assert "## Sparse autoencoders" in (outcome.folder / "report.md").read_text()
+    # What is stored is what is read again.
+    again = pipeline.run(path, out=tmp_path / "again", store=Store(tmp_path / "store"))
+    assert again.cached and pl.read_parquet(again.folder / "autoencoders.parquet").equals(table)
+
+
+def test_states_of_a_language_model_serve_as_well(tmp_path: Path, tiny_llama: Path) -> None:
+    path = write_text(tmp_path, tiny_llama)
+    asked = "{condition: plain, layer: 1, l1: [0.1], dictionary: 32, steps: 40, batch: 16, seeds: 2}"
+    path.write_text(f"{path.read_text()}analyses: [{{kind: sparse_autoencoders, on: [{asked}]}}]\n")
+    outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
+    table = pl.read_parquet(outcome.folder / "autoencoders.parquet")
+    assert table["layer"].to_list() == [1, 1] and table["recovered"].null_count() == 2
+    assert bool(table["explained"].is_finite().all())
+    assert "recovered |" not in (outcome.folder / "report.md").read_text()
+
+
+def test_states_of_a_site_have_their_own_width(tmp_path: Path, tiny_llama: Path) -> None:
+    path = write_text(tmp_path, tiny_llama)
+    site = "activations: {site: neurons, layers: [1, 2]}\n"
+    asked = "{condition: plain, l1: [0.1], dictionary: 32, steps: 20, batch: 16, seeds: 1}"
+    path.write_text(f"{path.read_text()}{site}analyses: [{{kind: sparse_autoencoders, on: [{asked}]}}]\n")
+    outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
+    assert pl.read_parquet(outcome.folder / "autoencoders.parquet")["layer"].to_list() == [2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("{l1: [0.2], condition: mine}", 'no condition "mine"'),
+        ("{l1: [0.2], layer: 3}", "layer 3 of main is not kept"),
+        ("{l1: [0.2], layer: -2}", "layer -2 of main is not kept"),
+        ("{}", "there is none to train"),
+        ("{top_k: [20], dictionary: 16}", "more than there are"),
+        ("{l1: [0]}", "it must be above 0"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tmp_path: Path, asked: str, said: str) -> None:
+    path = tmp_path / "dictionaries.yaml"
+    path.write_text(SPEC.replace("ASKED", asked))
+    with pytest.raises((UsageError, SpecError)) as caught:
+        pipeline.planned(language.read(path), tmp_path, Store(tmp_path / "store"))
+    told = [str(one) for one in getattr(caught.value, "problems", [])] or [str(caught.value)]
+    assert any(said in one for one in told), told
+
+
+def test_no_check_asks_for_what_nobody_trains(tmp_path: Path) -> None:
+    path = tmp_path / "dictionaries.yaml"
+    text = SPEC.replace("ASKED", ASKED)
+    path.write_text(text[: text.index("analyses:")] + text[text.index("checks:") :])
+    with pytest.raises(CheckError, match="no sparse autoencoders are trained on"):
+        pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
