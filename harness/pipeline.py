@@ -72,12 +72,9 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     summary = plan.add(Summarised(spec=spec, prompts=prompts, states=states, scores=scores))
     said = plan.add(Said(spec=spec, scores=scores, layers=layers))
     noise = plan.add(Noise(spec=spec, states=states))
-    interventions, measured, autoencoders = (
-        plan.of(kind) for kind in ("intervention", "measurement", "sparse_autoencoder_measures")
-    )
-    verdicts = plan.add(Verdicts(
-        spec=spec, scores=scores, interventions=interventions, noise=noise, measured=measured, autoencoders=autoencoders,
-    ))  # fmt: skip
+    kinds = {"interventions": "intervention", "measured": "measurement", "autoencoders": "sparse_autoencoder_measures"}
+    looked = {name: plan.of(kind) for name, kind in kinds.items()}
+    verdicts = plan.add(Verdicts(spec=spec, scores=scores, noise=noise, **looked))
     rows = plan.add(Rows(spec=spec, prompts=prompts, scores=scores, layers=layers))
     figures = tuple(plan.add(one) for one in figures_asked(spec, tables, layers, headline, noise, said, looks))
     plan.add(Rendered(
