@@ -10,7 +10,7 @@ import msgspec
 
 from harness.activations.extract import width_of
 from harness.activations.layers import resolve
-from harness.analyses.sparse_autoencoders import OnStates
+from harness.analyses.sparse_autoencoders.on_states import OnStates
 from harness.analyses.sparse_autoencoders.planted_directions import planted_directions
 from harness.errors import KeyFault, UsageError
 from harness.maths.dictionaries import described
