@@ -11,11 +11,13 @@ from harness.networks.checkpoints import Checkpoints
 from harness.networks.recipe import Recipe
 from harness.networks.trained_bed import stored
 from harness.networks.training_cost import in_words, training_cost
+from harness.networks.training_on_sequences import train_on_sequences
 from harness.networks.training_together import train_together
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.store import Artifact, Store, content_key
 from harness.subjects.small_networks import SmallNetworks
+from harness.worlds.repeated_tokens import RepeatedTokens
 
 if TYPE_CHECKING:
     from harness.execution.record import Work
@@ -102,6 +104,25 @@ class Networks(Stage[Checkpoints], frozen=True, kw_only=True):
         )
 
 
+class OnSequences(Networks, frozen=True, kw_only=True):
+    """Networks that learn sequences of a world in which tokens come again."""
+
+    def make(self, run: Run, work: Work) -> Checkpoints:
+        work.total(len(self.recipes) * self.steps[-1])
+        underway = run.store.place(self.kind, f"{self.key}~underway")
+        made = train_on_sequences(self.recipes, self.steps, underway, work.to)
+        work.counts["rows"] = len(self.recipes) * self.steps[-1]
+        run.keep(self, made, work.took)
+        shutil.rmtree(underway, ignore_errors=True)
+        return run.seen(self)
+
+
+def _first(conditions: tuple[str, ...], recipes: tuple[Recipe, ...], steps: tuple[int, ...]) -> Networks:
+    """A training that begins with random parameters."""
+    stage = OnSequences if isinstance(recipes[0].world, RepeatedTokens) else Networks
+    return stage(conditions=conditions, recipes=recipes, steps=steps)
+
+
 def networks_asked(plan: Plan) -> Iterator[Networks]:
     """Each training once for all conditions that read it; before a second training the first one, whether it is read or not."""
     readers: dict[str, list[str]] = {}
@@ -115,7 +136,7 @@ def networks_asked(plan: Plan) -> Iterator[Networks]:
         first = content_key(bed.recipes, steps)
         if first not in firsts:
             names = readers.get(first, [f"before {name}"])
-            firsts[first] = Networks(conditions=tuple(names), recipes=bed.recipes, steps=steps)
+            firsts[first] = _first(tuple(names), bed.recipes, steps)
             yield firsts[first]
     seconds: dict[str, list[str]] = {}
     for name, bed in beds.items():
