@@ -67,7 +67,7 @@ class RepeatedTokens(TrainedBed, frozen=True, kw_only=True):
     """Width of the residual stream."""
     heads: Annotated[int, Meta(ge=1, le=64)] = 4
     """Attention heads of a block, which share the width."""
-    d_mlp: Literal[0] = 0  # type: ignore[assignment]
+    d_mlp: Literal[0] = 0
     """Rectified units: none."""
     positions: Literal["relative", "absolute"] = "relative"
     """`relative`: each head learns a number for each distance, which it adds to its scores. `absolute`: a vector is learned for each position."""

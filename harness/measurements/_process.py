@@ -19,4 +19,6 @@ class OfProcess(Measurement, frozen=True, kw_only=True):
     def problem(self, bed: TrainedBed) -> str:
         if (said := super().problem(bed)) or isinstance(bed.world, HiddenMarkov):
             return said
-        return f"{self.title} is of a process with hidden states, as `bed: hidden_markov` has one; measure something else"
+        return (
+            f"{self.title} is of a process with hidden states, as `bed: hidden_markov` has one; measure something else"
+        )
