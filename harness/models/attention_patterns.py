@@ -79,7 +79,7 @@ def said_alone(network: Network, tokens: Tensor) -> Tensor:
     """Log-probabilities of each next token as the network computes them otherwise, float32, (row, position, token)."""
     with quiet_transformers(), network.arithmetic(), torch.inference_mode(), unchanged(network.model):
         said = network.model(tokens.to(network.device), use_cache=False)
-    return said.logits.float().log_softmax(-1).cpu()  # type: ignore[no-any-return]
+    return said.logits.float().log_softmax(-1).cpu()
 
 
 def check_same(network: Network, plain: Tensor, otherwise: Tensor) -> None:

@@ -6,6 +6,7 @@ States are rows: x at an attending position and y at an attended one have the sc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -51,22 +52,27 @@ def composition(
 ) -> float:
     """How much of what one head writes another one reads as its keys, queries or values: the Frobenius norm of the product of their maps by the product of
     their norms, less what random heads of the same sizes have."""
-    import torch
-
-    wide, narrow = network.d_model, network.d_model // network.heads
-    generator = torch.Generator().manual_seed(0)
-
-    def drawn() -> Tensor:
-        return torch.randn(wide, narrow, generator=generator, dtype=torch.float64)
-
-    by_chance = [_composed(drawn() @ drawn().T, drawn() @ drawn().T, reads) for _ in range(DRAWS)]
     (value, output), (query, key) = written(weights, network, *writer), asked(weights, network, *reader)
     if reads == "value":
         own_value, own_output = written(weights, network, *reader)
         read = own_value @ own_output
     else:
         read = query @ key.T
-    return _composed(value @ output, read, reads) - sum(by_chance) / DRAWS
+    return _composed(value @ output, read, reads) - _by_chance(network.d_model, value.shape[1], reads)
+
+
+@cache
+def _by_chance(wide: int, narrow: int, reads: Reads) -> float:
+    """The mean over random heads of these sizes."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn() -> Tensor:
+        first, second = torch.randn(2, wide, narrow, generator=generator, dtype=torch.float64)
+        return first @ second.T
+
+    return sum(_composed(drawn(), drawn(), reads) for _ in range(DRAWS)) / DRAWS
 
 
 def _composed(writes: Tensor, read: Tensor, reads: Reads) -> float:

@@ -134,7 +134,12 @@ class Heads:
         )
 
 
-@lru_cache(maxsize=4)
 def looked_into(watched: Watched, jumps: float | None) -> Heads:
-    """The heads of networks, looked into once for all measurements that ask."""
+    """The heads of networks, looked into once for all measurements that ask for sequences with as many jumps."""
+    own = Heads(watched).world.jumps
+    return _once(watched, own if jumps is None else jumps)
+
+
+@lru_cache(maxsize=4)
+def _once(watched: Watched, jumps: float) -> Heads:
     return Heads(watched, jumps)

@@ -66,8 +66,8 @@ class HeadsLookedInto(Stage[Looked], frozen=True, kw_only=True):
 
         work.total(self.sequences)
         card, tokenizer = self.subject.card, self.subject.load_tokenizer()
-        (empty,) = tokenizer.encode([""])
-        begins = empty.ids[: tokenizer.added[0]]
+        (any_text,) = tokenizer.encode(["a"])
+        begins = any_text.ids[: tokenizer.added[0]]
         control = tokenizer.about.control.values()
         asked = drawn(card.shape.vocab, control, begins, self.period, self.sequences, self.seed)
         found = scored(run.networks.load(card), asked, work.to)

@@ -78,15 +78,15 @@ def scored(network: Network, sequences: Sequences, tell: Callable[[int], None]) 
         blocks, _, heads, length, _ = first.patterns.shape
         count = max(1, AT_ONCE // (blocks * heads * length * length))
         for start in range(0, len(repeated), count):
-            own, other = (attended(network, part[start : start + count]) for part in (repeated, control))
-            matching.append(_to_copies(own.patterns, sequences))
-            baseline.append(_to_copies(other.patterns, sequences))
-            previous.append(other.patterns.double().diagonal(-1, 3, 4)[..., sequences.begun :].mean(3).transpose(1, 2))
+            twice, once = (attended(network, part[start : start + count]) for part in (repeated, control))
+            matching.append(_to_copies(twice.patterns, sequences))
+            baseline.append(_to_copies(once.patterns, sequences))
+            previous.append(once.patterns.double().diagonal(-1, 3, 4)[..., sequences.begun :].mean(3).transpose(1, 2))
             following = repeated[start : start + count, 1:, None]
-            losses.append(-own.log_probabilities[:, :-1].gather(-1, following)[..., 0].double())
+            losses.append(-twice.log_probabilities[:, :-1].gather(-1, following)[..., 0].double())
             tell(min(start + count, len(repeated)))
-    parts = (torch.cat(part, dim=2).numpy() for part in (matching, baseline, previous))
-    return Scored(*parts, losses=torch.cat(losses).numpy())
+    own, other, before = (torch.cat(part, dim=2).numpy() for part in (matching, baseline, previous))
+    return Scored(own, other, before, torch.cat(losses).numpy())
 
 
 def _to_copies(patterns: Tensor, sequences: Sequences) -> Tensor:

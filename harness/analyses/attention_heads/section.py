@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.report.intervals import Score
 from harness.report.markup import table
 from harness.report.wording import evidence
@@ -31,13 +33,13 @@ def section(heads: pl.DataFrame, losses: pl.DataFrame) -> Iterable[str]:
     )
     for (condition,), own in heads.group_by("condition", maintain_order=True):
         lost = losses.filter(condition=condition)
-        first, second = (lost.filter(second=which)["loss"] for which in (False, True))
+        first, second = (float(np.mean(lost.filter(second=which)["loss"].to_numpy())) for which in (False, True))
         apart = own.filter(pl.col("matching_low") > pl.col("control_high"))
         count = apart.filter(pl.col("matching") >= MATCHES).height
         yield f"### {plain.markdown(str(condition))}"
         yield (
             f"{count} of {own.height} heads have a prefix-matching score of {MATCHES:g} or above that is clear of the control; {own.filter(pl.col('previous') >= MATCHES).height} a "
-            f"previous-token score of {MATCHES:g} or above. Loss of the first copy {first.mean():.2f} nats a token, of the second {second.mean():.2f}."
+            f"previous-token score of {MATCHES:g} or above. Loss of the first copy {first:.2f} nats a token, of the second {second:.2f}."
         )
         best = own.sort("matching", descending=True).head(SHOWN)
         before = own.sort("previous", descending=True).head(2)
