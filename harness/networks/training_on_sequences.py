@@ -1,7 +1,8 @@
-"""Training many networks at once on sequences that their world draws, of which there are too many to count.
+"""Training networks on sequences in which tokens come again, drawn for each step: each network by itself on a thread, as the attention patterns of one fill a
+core's cache.
 
-The loop and the drawing are those of `training_together`, which knows processes with hidden states alone. They stand here once more because
-its code is in the key of every network that is stored: a change there has all of them trained anew.
+Networks that learn a share of questions, or the sequences of a process with hidden states, are trained by `training_together`, whose code is in the key of
+every such network that is stored: nothing of it is changed for these.
 """
 
 from __future__ import annotations
@@ -11,23 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from harness.errors import UsageError
+from harness.machine.threads import each
 from harness.networks.checkpoints import Checkpoints, checked
 from harness.networks.recipe import Recipe
-from harness.networks.stacked import Batch, Stacked
-from harness.networks.training_together import (
-    KEPT_EVERY_S,
-    STRETCH,
-    Tell,
-    _advanced,
-    _alike,
-    _filled,
-    _going_on,
-    _initial,
-    _parts,
-    _stacked,
-)
+from harness.networks.stacked import Batch, Rates, Stacked
+from harness.networks.training_together import KEPT_EVERY_S, STRETCH, Tell
 from harness.store import content_key
 from harness.worlds.repeated_tokens import RepeatedTokens
 
@@ -40,25 +30,27 @@ def train_on_sequences(
 ) -> Checkpoints:
     """Trains networks of one kind to tell each next token, and stores their parameters after each of `steps` in `folder`.
 
-    What a killed training left there is gone on from, with the same bytes in the end. Raises UsageError for networks that differ in size, too many
-    of them, and a folder of another training.
+    What a killed training left there is gone on from, with the same bytes in the end. Raises UsageError for networks that differ in size, and a
+    folder of another training.
     """
     import torch
 
     steps = checked(steps)
-    network, layout = _alike(recipes)
+    if len({(one.network, one.sizes) for one in recipes}) != 1:
+        raise UsageError(
+            "networks: some differ in kind or size, or there is none; train those of each kind by themselves"
+        )
     kept = Checkpoints(folder, content_key(recipes))
-    networks = _going_on(kept, steps) or Stacked.begun(_initial(recipes))
-    parts = [
-        msgspec.structs.replace(part, batch=batches([recipes[place] for place in part.networks]))
-        for part in _parts(recipes, torch.get_num_threads())
-    ]
-    tell, last = tell or (lambda done: None), time.monotonic()
-    if networks.step == 0:
+    networks = kept.state()
+    if networks is None or not {step for step in steps if step <= networks.step} <= set(kept.steps):
+        each_first = [one.network.initial(one.sizes, one.seed, one.initial_scale) for one in recipes]
+        networks = Stacked.begun(torch.stack(each_first))
         kept.keep(networks, checkpoint=0 in steps)
+    drawn = [batches(one) for one in recipes]
+    tell, last = tell or (lambda done: None), time.monotonic()
     while networks.step < steps[-1]:
         goal = min(networks.step + STRETCH, min(step for step in steps if step > networks.step))
-        networks = _advanced(networks, network, layout, parts, goal)
+        networks = _advanced(networks, recipes, drawn, goal)
         tell(networks.step * len(recipes))
         due = time.monotonic() - last > KEPT_EVERY_S
         if networks.step in steps or due:
@@ -67,18 +59,20 @@ def train_on_sequences(
     return kept
 
 
-def batches(recipes: Sequence[Recipe]) -> Callable[[int], Batch]:
-    """What networks of one part are trained on at each step, counted from 0."""
-    # The last stretch of each network, drawn as a whole: what a step has depends on nothing but the seed and the step.
-    stretch: dict[int, list[Tensor]] = {}
+def batches(recipe: Recipe) -> Callable[[int], Batch]:
+    """What a network is trained on at each step, counted from 0, the only one of its batch."""
+    import torch
+
+    # The last stretch, drawn as a whole: what a step has depends on nothing but the seed and the step.
+    stretch: dict[int, Tensor] = {}
 
     def batch(step: int) -> Batch:
         number, place = divmod(step, STRETCH)
         if number not in stretch:
             stretch.clear()
-            stretch[number] = [_drawn(one, number) for one in recipes]
-        own = [sequences[place] for sequences in stretch[number]]
-        return _stacked([_filled(one[:, :-1], one[:, 1:]) for one in own])
+            stretch[number] = _drawn(recipe, number)
+        own = stretch[number][place][None]
+        return Batch(own[..., :-1], own[..., 1:], torch.full(own.shape[:2], 1 / own.shape[1]))
 
     return batch
 
@@ -90,3 +84,26 @@ def _drawn(recipe: Recipe, number: int) -> Tensor:
     # Far from the seeds that others, which are counted from 0, use.
     seed = 1_000_003 * (recipe.seed + 1) + number
     return world.drawn(STRETCH * count, seed).unflatten(0, (STRETCH, count))
+
+
+def _advanced(
+    networks: Stacked, recipes: Sequence[Recipe], drawn: Sequence[Callable[[int], Batch]], to: int
+) -> Stacked:
+    """All networks after step `to`."""
+    import torch
+
+    layout = recipes[0].network.layout(recipes[0].sizes)
+
+    def train(place: int) -> Stacked:
+        one, own = recipes[place], networks.some([place])
+        rate, decay = (torch.tensor([[number]]) for number in (one.learning_rate, one.weight_decay))
+        own.train(one.network, layout, Rates(rate, decay, one.betas, one.warm_up, one.falls), drawn[place], to)
+        return own
+
+    trained = each(train, range(len(recipes)))
+    return Stacked(
+        torch.cat([own.parameters for own in trained]),
+        torch.cat([own.mean for own in trained]),
+        torch.cat([own.square for own in trained]),
+        to,
+    )
