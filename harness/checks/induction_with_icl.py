@@ -24,7 +24,8 @@ class InductionWithIcl(OfNetworks, frozen=True, kw_only=True):
     The window of a network is the shortest stretch between stored steps in which the in-context score makes `share` of its whole fall. Statistic: the
     share of networks in which (1) the fall is `falls` or more, (2) the step from which on the prefix-matching score stays above `above`, on a straight line
     between stored steps, lies in the window, and (3) the network of the same place in `one_layer` is below `absent` at every stored step. Test: the
-    95 % interval of that share. Threshold: `most`.
+    95 % interval of that share. Threshold: `most`. Simulated with 6, 8, 10 and 20 networks: where half of all do it, it passes in 1.6, 3.5, 1.1 and 2.2 % of
+    4,000 runs; where the score rises at any step, in none; where 95 % of all do it, in 73, 94, 91 and 100 %.
     """
 
     matching: MeasurementName = "prefix_matching"

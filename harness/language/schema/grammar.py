@@ -124,4 +124,4 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     """Keep every scored row (its text, its labels, what each probe answers) beside the report. `false` for data that must not be
     shown: then no file has a row's text."""
     analyses: tuple[Analysis, ...] = ()
-    """Further analyses, which installed packages have: `harness list analyses`. Those above have keys of their own."""
+    """Further analyses, those of installed packages too: `harness list analyses`. Those above have keys of their own."""
