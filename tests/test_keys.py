@@ -41,6 +41,7 @@ leaderboard: true
 sample_efficiency: {rows: [20, 40], draws: 2, probes: [mean_difference]}
 """
 STEERED = "interventions: [{probe: mean_difference, condition: plain, fit_on: plain}]\n"
+HEADS = "analyses: [{kind: attention_heads, conditions: [plain], period: 10, sequences: 4}]\n"
 TAUGHT = "conditions:\n  taught: {elicit: {steps: 1, rank: 2, batch: 2}}\n"
 
 
@@ -57,9 +58,9 @@ def planted_spec(folder: Path) -> Path:
 
 
 def language_spec(folder: Path, model: Path) -> Path:
-    """One network as it is and taught, and steered."""
+    """One network as it is and taught, steered, and its heads."""
     path = write_text(folder, model)
-    path.write_text(path.read_text().replace("probes:", f"{STEERED}probes:").replace("conditions:\n", TAUGHT))
+    path.write_text(path.read_text().replace("probes:", f"{HEADS}{STEERED}probes:").replace("conditions:\n", TAUGHT))
     return path
 
 

@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.worlds.finite_group import FiniteGroup
 from harness.worlds.hidden_markov import HiddenMarkov, mess3, rrxor
 from harness.worlds.modular_arithmetic import ModularArithmetic
+from harness.worlds.repeated_tokens import RepeatedTokens
 from harness.worlds.sparse_parity import SparseParity
 from harness.worlds.world import World
 
@@ -22,6 +23,7 @@ WORLDS = [
     SparseParity(bits=40, relevant=3, count=50),
     HiddenMarkov(transitions=mess3(), length=4),
     HiddenMarkov(transitions=rrxor(), length=6),
+    RepeatedTokens(tokens=16, used=6, length=10),
 ]
 
 

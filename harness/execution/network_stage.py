@@ -13,11 +13,13 @@ from harness.networks.recipe import Recipe
 from harness.networks.reconstructing import reconstruct_together
 from harness.networks.trained_bed import stored
 from harness.networks.training_cost import in_words, training_cost
+from harness.networks.training_on_sequences import train_on_sequences
 from harness.networks.training_together import train_together
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.store import Artifact, Store, content_key
 from harness.subjects.small_networks import SmallNetworks
+from harness.worlds.repeated_tokens import RepeatedTokens
 
 if TYPE_CHECKING:
     from harness.execution.record import Work
@@ -109,23 +111,47 @@ class Networks(Stage[Checkpoints], frozen=True, kw_only=True):
         )
 
 
-class Reconstructing(Networks, frozen=True, kw_only=True):
-    """Networks that learn to give back what they are shown, all of them together."""
+class TrainedOtherwise(Networks, frozen=True, kw_only=True):
+    """Networks that do not learn questions with one answer each."""
 
-    asks: ClassVar[str] = "samples"
+    @property
+    def runs(self) -> Sequence[str | type | Callable[..., object]]:
+        return (*super().runs, type(self).trained)
 
     def make(self, run: Run, work: Work) -> Checkpoints:
         work.total(len(self.recipes) * self.steps[-1])
         underway = run.store.place(self.kind, f"{self.key}~underway")
-        made = reconstruct_together(self.recipes, self.steps, underway, work.to)
+        made = self.trained(underway, work.to)
         work.counts["rows"] = len(self.recipes) * self.steps[-1]
         run.keep(self, made, work.took)
         shutil.rmtree(underway, ignore_errors=True)
         return run.seen(self)
 
+    def trained(self, underway: Path, tell: Callable[[int], None]) -> Checkpoints:
+        """All of them, in a folder from which a killed run goes on."""
+        raise NotImplementedError
+
+
+class Reconstructing(TrainedOtherwise, frozen=True, kw_only=True):
+    """Networks that learn to give back what they are shown, all of them together."""
+
+    asks: ClassVar[str] = "samples"
+
+    def trained(self, underway: Path, tell: Callable[[int], None]) -> Checkpoints:
+        return reconstruct_together(self.recipes, self.steps, underway, tell)
+
+
+class OnSequences(TrainedOtherwise, frozen=True, kw_only=True):
+    """Networks that learn sequences of a world in which tokens come again."""
+
+    def trained(self, underway: Path, tell: Callable[[int], None]) -> Checkpoints:
+        return train_on_sequences(self.recipes, self.steps, underway, tell)
+
 
 def _stage(recipes: Sequence[Recipe]) -> type[Networks]:
-    return Reconstructing if learnt_by(recipes[0]) == "features" else Networks
+    if learnt_by(recipes[0]) == "features":
+        return Reconstructing
+    return OnSequences if isinstance(recipes[0].world, RepeatedTokens) else Networks
 
 
 def networks_asked(plan: Plan) -> Iterator[Networks]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from harness.contracts.measurements import Learnt, Measurement
+from harness.measurements._process import OfProcess
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.networks.watched import Watched
 
 
-class BeliefR2(Measurement, frozen=True, kw_only=True):
+class BeliefR2(OfProcess, frozen=True, kw_only=True):
     """R² with which a ridge regression tells the belief about the hidden state of a process, computed by the forward algorithm, at beginnings of sequences
     that it was not fitted on.
 
@@ -37,7 +37,6 @@ class BeliefR2(Measurement, frozen=True, kw_only=True):
     """Targets in a random order, a control."""
 
     scale: ClassVar[str] = "r2"
-    learnt: ClassVar[Learnt] = "sequences"
 
     def problem(self, bed: TrainedBed) -> str:
         if (said := super().problem(bed)) or self.layer == "together":

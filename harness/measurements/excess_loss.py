@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.contracts.measurements import Learnt, Measurement
+from harness.measurements._process import OfProcess
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from harness.networks.watched import Watched
 
 
-class ExcessLoss(Measurement, frozen=True, kw_only=True):
+class ExcessLoss(OfProcess, frozen=True, kw_only=True):
     """Cross entropy of the next token above that of an ideal reader, who knows the process: the mean over positions of sequences that are drawn from it.
 
     The entropy of the process at each position is computed by the forward algorithm, on the same sequences. Zero is reached by who says the exact
@@ -20,7 +20,6 @@ class ExcessLoss(Measurement, frozen=True, kw_only=True):
     """
 
     unit: ClassVar[str] = "nats"
-    learnt: ClassVar[Learnt] = "sequences"
 
     def measure(self, watched: Watched) -> np.ndarray:
         return watched.beginnings.excess.numpy()

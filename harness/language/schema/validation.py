@@ -240,9 +240,7 @@ def _not_among(values: list[Any], fault: _Fault) -> str:
     noun = fault.schema.get("title") or (fault.key if isinstance(fault.key, str) and fault.key else "such value")
     if noun == FOLDERS["analyses"] and (written := asked_by(fault.value)):
         return f'the analysis "{fault.value}" has a key of its own: write `{written}` at the top of the spec'
-    # Without a package that has one, there is no analysis to be named.
-    hint = did_you_mean(fault.value, _known(texts)) or "; no installed package has one"
-    return f'no {noun} "{shorten(fault.value)}"{hint}'
+    return f'no {noun} "{shorten(fault.value)}"{did_you_mean(fault.value, _known(texts))}'
 
 
 def _known(texts: list[str]) -> list[str]:
