@@ -390,7 +390,12 @@ def test_a_check_of_what_was_not_patched_says_what_to_add(world: Path) -> None:
     path = world / "unpatched.yaml"
     text = SPEC.format(twin="opposite", more="")
     path.write_text(re.sub("analyses: .*", "", text))
-    with pytest.raises(HarnessError, match=re.escape("patching found nothing in this run: ask for it under `analyses` (harness list analyses patching)")):
+    with pytest.raises(
+        HarnessError,
+        match=re.escape(
+            "patching found nothing in this run: ask for it under `analyses` (harness list analyses patching)"
+        ),
+    ):
         pipeline.run(path, out=world / "unpatched", store=Store(world / "store"), page=False)
 
 
