@@ -1,0 +1,64 @@
+"""Sparse autoencoders on the states of one layer, as a spec asks for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from harness.networks.sparse_autoencoder import Autoencoder
+
+Penalty = Annotated[float, Meta(gt=0, le=1000)]
+
+
+class OnStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Autoencoders on the states of one layer."""
+
+    condition: str = "main"
+    """Whose states are learned."""
+    layer: int = -1
+    """The layer, among those that are kept; negative ones count from the last."""
+    l1: tuple[Penalty, ...] = ()
+    """Penalties on the sum of activations. They shrink activations too; small ones explain nearly all variance by features that mean nothing."""
+    gated: tuple[Penalty, ...] = ()
+    """Penalties of gated ones, which do not shrink what they find."""
+    top_k: tuple[Annotated[int, Meta(ge=1, le=16384)], ...] = ()
+    """How many features of a state, for those that keep the largest ones and know no penalty."""
+    dictionary: Annotated[int, Meta(ge=1, le=65536)] = 128
+    """Features."""
+    seeds: Annotated[int, Meta(ge=1, le=256)] = 6
+    """Of each sparsity. Intervals of checks are over them, and fewer than six say nothing of others."""
+    steps: Annotated[int, Meta(ge=1, le=1_000_000)] = 3000
+    """Steps of training."""
+    batch: Annotated[int, Meta(ge=1, le=65536)] = 128
+    """States of a step, drawn from the training rows."""
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 3e-3
+    """Of Adam. It rises over 50 steps, stays up to half of all, and falls to zero at the last one."""
+
+    def __post_init__(self) -> None:
+        if not (self.l1 or self.gated or self.top_k):
+            raise ValueError("l1: there is none to train; write `l1: [0.1]`, `gated: [0.1]` or `top_k: [8]`")
+        if self.top_k and max(self.top_k) > self.dictionary:
+            raise ValueError(
+                f"top_k: {max(self.top_k)} features of a dictionary of {self.dictionary} are more than there are; give fewer"
+            )
+
+    def autoencoders(self, width: int) -> tuple[Autoencoder, ...]:
+        """All of them, for states of a width."""
+        from harness.networks.sparse_autoencoder import Autoencoder
+
+        asked = [("l1", one) for one in self.l1] + [("gated", one) for one in self.gated]
+        asked += [("top_k", float(one)) for one in self.top_k]
+        return tuple(
+            Autoencoder(
+                variant=variant,  # type: ignore[arg-type]
+                sparsity=sparsity,
+                width=width,
+                dictionary=self.dictionary,
+                seed=seed,
+            )
+            for variant, sparsity in asked
+            for seed in range(self.seeds)
+        )
