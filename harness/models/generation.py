@@ -205,10 +205,7 @@ class Writer:
             return None
         most = max(one.most for one in asked)
         return torch.stack(
-            [
-                torch.rand(most, dtype=torch.float64, generator=torch.Generator().manual_seed(one.seed))
-                for one in asked
-            ]
+            [torch.rand(most, dtype=torch.float64, generator=torch.Generator().manual_seed(one.seed)) for one in asked]
         ).to(self.network.device)
 
     def _chosen(self, logits: Tensor, drawn: Tensor | None) -> Tensor:
