@@ -109,6 +109,9 @@ def _repeated(array: Array, what: str) -> Iterator[Problem]:
 
 def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iterator[Problem]:
     """What the condition's prompts cannot have, whatever its data are."""
+    if condition.data.reply is not None:
+        yield from _reply_problems(setting, condition, folder)
+        return
     source = condition.data.source
     talks = True if source is not None and source.conversations else None
     asked = (condition.data.target, condition.prompt.shots, condition.activations.read, talks)
@@ -121,6 +124,16 @@ def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iter
 
     templates = [] if condition.has_rows else templates_of(condition.prompt, source_of(condition.data))
     for fault in contradictions(condition, templates, views):
+        yield problem_at(nearest(setting, fault.key), fault.message)
+
+
+def _reply_problems(setting: Table, condition: Condition, folder: Path) -> Iterator[Problem]:
+    """What replies cannot have, where the templates can be used."""
+    if views_told(condition, folder) is None:
+        return
+    from harness.prompts.replied import faults
+
+    for fault in faults(condition):
         yield problem_at(nearest(setting, fault.key), fault.message)
 
 
