@@ -309,7 +309,9 @@ def turn_ends(tokenizer: Any, condition: Condition) -> list[int]:
     if isinstance(found, UsageError):
         return []
     end = next(end for number, _, end in found.said if number == 1)
-    (encoded,) = tokenizer.encode([found.text[end:].lstrip()])
+    if not (after := found.text[end:].lstrip()):
+        return []
+    (encoded,) = tokenizer.encode([after])
     first = [token for token, (_, last) in zip(encoded.ids, encoded.offsets, strict=True) if last]
     return [first[0]] if first and tokenizer.decode(first[:1]) in {*tokenizer.control} else []
 
