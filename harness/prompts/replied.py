@@ -28,13 +28,13 @@ from harness.prompts.lint import P_VALUE, label_findings, length_findings
 from harness.prompts.reply_labels import Labelled, labelled
 from harness.prompts.stretches import CHARACTERS, each_a_row
 from harness.spec import Activations, Condition, Stretch
-from harness.spec.reply import Reply
+from harness.spec.reply import INSTRUCTION, RIGHT, SAID, Reply
 
 if TYPE_CHECKING:
     import polars as pl
 
-INSTRUCTION, SAID, RIGHT, ENDED = "instruction", "said", "right", "ended"
-"""Factors of replies: what the system says, which choice they name, what is right, and whether the model ended them."""
+ENDED = "ended"
+"""Factor of replies: whether the model ended them."""
 
 
 def faults(condition: Condition) -> Iterator[KeyFault]:

@@ -8,11 +8,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from harness.contracts import Factor
+
 REFUSALS = (
     *("i cannot", "i can't", "i can not", "i am unable", "i'm unable", "i am not able", "i'm not able", "i won't", "i will not"),
     *("i'm sorry", "i am sorry", "sorry,", "i apologize", "i apologise", "as an ai", "as a language model"),
 )  # fmt: skip
 """Beginnings of replies that answer nothing."""
+
+INSTRUCTION, RIGHT, SAID = "instruction", "right", "said"
+"""Factors of replies."""
 
 _Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$(?!\n)")]
 _Words = Annotated[str, Meta(min_length=1, max_length=500)]
@@ -85,3 +90,12 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Replies that begin with one of these are no answers and are left out, with a count in the report; `[]` keeps all."""
     label: ReplyLabel | None = None
     """What is true of a reply; the label of its example if empty."""
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """What is known of each reply besides its label: what the system said, what it chooses, and what is right (the values of the data's label).
+        One that the data or a distractor have under the same name is theirs."""
+        found = [Factor(INSTRUCTION, tuple(self.instructions))] if self.instructions else []
+        if self.label is not None and self.label.key is not None:
+            found += [Factor(RIGHT)] + ([Factor(SAID, tuple(self.label.choice))] if self.label.choice else [])
+        return tuple(found)
