@@ -74,9 +74,10 @@ def read(
     label: str,
     quote: Quote | None = None,
     messages: str = "",
+    unanswered: bool = False,
 ) -> Rows:
     """The columns that `choose` picks from those there are; `messages` is that of conversations, if there are any, and comes back as
-    `with_conversations` has it. Raises DataError with the line where there is one."""
+    `with_conversations` has it; `unanswered` ones end with what the user says. Raises DataError with the line where there is one."""
     ending = path.suffix.lower()
     if quote is not None and ending not in SEPARATORS:
         raise DataError(f"{name}: `quote` is for csv and tsv; take it out")
@@ -84,7 +85,10 @@ def read(
         if ending == ".parquet":
             table = _parquet(path, name, choose)
             return Rows(
-                with_conversations(table, table[messages].to_list(), messages, name, None) if messages else table, None
+                with_conversations(table, table[messages].to_list(), messages, name, None, unanswered)
+                if messages
+                else table,
+                None,
             )
         if ending in SEPARATORS:
             cells = read_records(path, name, quote, lambda header: choose(_checked(header, name)), label)
@@ -94,7 +98,7 @@ def read(
         raise _not_utf8(path, name) from error
     except OSError as error:
         raise DataError(f"{name}: {error}") from error
-    return _rows(cells, path, name, messages)
+    return _rows(cells, path, name, messages, unanswered)
 
 
 def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) -> pl.DataFrame:
@@ -113,7 +117,7 @@ def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) ->
     return rows
 
 
-def _rows(cells: Cells, path: Path, name: str, messages: str) -> Rows:
+def _rows(cells: Cells, path: Path, name: str, messages: str, unanswered: bool) -> Rows:
     """Raises DataError if the parser has left out lines of the file."""
     import polars as pl
 
@@ -128,7 +132,9 @@ def _rows(cells: Cells, path: Path, name: str, messages: str) -> Rows:
     # Empty lines at the end, which many editors leave, are no rows.
     rows = len(cells.lines) - cells.empty_at_end
     table, lines = table.head(rows), cells.lines[:rows]
-    return Rows(with_conversations(table, conversations[:rows], messages, name, lines) if messages else table, lines)
+    return Rows(
+        with_conversations(table, conversations[:rows], messages, name, lines, unanswered) if messages else table, lines
+    )
 
 
 def _count_lines(path: Path) -> int:

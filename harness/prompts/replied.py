@@ -27,6 +27,7 @@ from harness.prompts.examples import sampled, source_of
 from harness.prompts.lint import P_VALUE, label_findings, length_findings
 from harness.prompts.reply_labels import Labelled, labelled
 from harness.prompts.stretches import CHARACTERS, each_a_row
+from harness.prompts.unanswered import up_to_the_reply
 from harness.spec import Activations, Condition, Stretch
 from harness.spec.reply import INSTRUCTION, RIGHT, SAID, Reply
 
@@ -52,15 +53,22 @@ def faults(condition: Condition) -> Iterator[KeyFault]:
         )
     if prompt.shots is not None:
         yield KeyFault("prompt.shots", "worked examples show answers, and a reply is the model's own; take `shots` out")
-    if source is not None and source.conversations:
-        yield KeyFault(
-            "data.reply", "these conversations have a reply already; take `reply` out, or ask with prompt.template"
-        )
+    talks = source is not None and source.conversations
+    if source is not None and talks:
+        if not source.unanswered:
+            why = "these conversations have a reply already; take `reply` out, or write `unanswered: true` where they end with what the user says"
+            yield KeyFault("data.reply", why)
+        for key, why in conversations.faults(condition):
+            yield KeyFault(key, why)
+        if reply.instructions:
+            yield KeyFault(
+                "data.reply.instructions", "a conversation has all that is said in it; write them into its messages"
+            )
     elif source is not None and any(one.views == 2 for one in templates_of(prompt, source)):
         yield KeyFault(
             "data.reply", "the template shows an answer, and a reply is the model's own; take {{ answer }} out of it"
         )
-    options = prompt.chat_options
+    options = {} if talks else prompt.chat_options
     if reply.instructions and options is None:
         yield KeyFault("data.reply.instructions", "nobody speaks in these prompts; write prompt.chat: true")
     elif reply.instructions and "system" in (options or {}):
@@ -71,8 +79,10 @@ def faults(condition: Condition) -> Iterator[KeyFault]:
     if isinstance(stretch, Stretch) and stretch.of != "assistant":
         if stretch.pool == "each":
             yield KeyFault("activations.read.pool", "each token is a row of a reply only; write of: assistant")
-        if stretch.of is not None and (
-            options is None or (stretch.of == "system" and not reply.instructions and "system" not in options)
+        if (
+            stretch.of is not None
+            and not talks
+            and (options is None or (stretch.of == "system" and not reply.instructions and "system" not in options))
         ):
             yield KeyFault("activations.read.of", f"the {stretch.of} says nothing in these prompts")
 
@@ -99,7 +109,13 @@ def asked(
     # The reply has to have room behind the prompt.
     room = None if context is None else max(1, context - 1)
     if not reply.instructions:
-        return build(plain, distractors, folder, tokenizer, room)
+        table = build(plain, distractors, folder, tokenizer, room)
+        source = condition.data.source
+        return (
+            table
+            if source is None or not source.unanswered
+            else up_to_the_reply(table, plain, source, folder, tokenizer)
+        )
     tables = []
     for words in reply.instructions.values():
         prompt = replace(plain.prompt, chat={**(plain.prompt.chat_options or {}), "system": words})

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from harness.machine.jobs import Job
     from harness.machine.team import SharedJob
 
+_NO_REPLY = "these conversations have no reply, about which a label could be; let the model answer with data.reply, or take `unanswered` out"
+
 AWAITED = "known once the replies are written"
 """What is said of the cost of what depends on replies that are not there yet."""
 
@@ -270,8 +272,11 @@ def prompts_with_replies(plan: Plan, prompts: Prompts) -> Prompts:
     """The stage of a condition's prompts: as it is, or with those before it where its model answers by itself. Raises KeyFault for a model
     that cannot."""
     condition = prompts.condition
-    if condition.data.reply is None:
+    source = condition.data.source
+    if condition.data.reply is None and (source is None or not source.unanswered):
         return prompts
+    if condition.data.reply is None:
+        raise KeyFault(f"conditions.{condition.name}.data.source", _NO_REPLY)
     name, subject = condition.name, plan.subjects[condition.name]
     for fault in replied.faults(condition):
         raise KeyFault(f"conditions.{name}.{fault.key}", fault.message)
@@ -300,11 +305,10 @@ def awaiting(plan: Plan, store: Store) -> set[str]:
 
 def turn_ends(tokenizer: Any, condition: Condition) -> list[int]:
     """The control token that the model's chat template writes after an assistant's words; nothing where prompts stand in no chat."""
-    if condition.prompt.chat_options is None:
+    source, chat = condition.data.source, condition.prompt.chat_options
+    if chat is None and (source is None or not source.conversations):
         return []
-    options = {
-        name: value for name, value in condition.prompt.chat_options.items() if name not in ("system", "opening")
-    }
+    options = {name: value for name, value in (chat or {}).items() if name not in ("system", "opening")}
     (found,) = tokenizer.chat(options).converse_all([[("user", "Hello"), ("assistant", "Hello")]])
     if isinstance(found, UsageError):
         return []

@@ -113,6 +113,9 @@ def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iter
         yield from _reply_problems(setting, condition, folder)
         return
     source = condition.data.source
+    if source is not None and source.unanswered:
+        message = "these conversations have no reply, about which a label could be; let the model answer with `reply`, or take `unanswered` out"
+        yield problem_at(nearest(setting, "data.source"), message)
     talks = True if source is not None and source.conversations else None
     asked = (condition.data.target, condition.prompt.shots, condition.activations.read, talks)
     if all(one is None for one in asked) or (views := views_told(condition, folder)) is None:
