@@ -367,7 +367,7 @@ def test_labels_say_whether_a_reply_disagrees_with_the_key(
     (written, told) = table.findings[:2]
     assert written == (
         "The model wrote 80 replies greedily, of at most 12 tokens; it ended 80 itself. 6 are left out: 2 empty, 2 refusals, "
-        "2 those that name none of the choices."
+        "2 that name none of the choices."
     )
     assert told == "Labels of the answers: 37 under honest (agrees 37); 37 under dishonest (agrees 7, disagrees 30)."
     assert any("goes together with instruction in train examples" in one for one in table.findings)

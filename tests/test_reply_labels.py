@@ -30,8 +30,8 @@ YES_NO = {"choice": {"no": ["no", "false", "not right"], "yes": ["yes", "true"]}
     ("rule", "expected"),
     [
         ({"contains": ["lie", "not true"]}, {"A LIE!": 1, "I believe it": 0, "It is not\n  true.": 1, "lies": 0, "no li\u200be": 1, "ｌｉｅ": 1}),
-        (YES_NO, {"Yes.": 1, "no, yes": 0, "It is TRUE": 1, "nothing": "those that name none of the choices", "That is not right": 0, "¡No!": 0}),
-        ({"number": "first"}, {"it is 1,234.5 or 2": 1234.5, "−3": -3, "2e3": 2000, "x2 3": 3, "none": "those without a number", "1e999 4": 4}),
+        (YES_NO, {"Yes.": 1, "no, yes": 0, "It is TRUE": 1, "nothing": "that name none of the choices", "That is not right": 0, "¡No!": 0}),
+        ({"number": "first"}, {"it is 1,234.5 or 2": 1234.5, "−3": -3, "2e3": 2000, "x2 3": 3, "none": "without a number", "1e999 4": 4}),
         ({"number": "last"}, {"2 + 2 = 4.": 4, "10,20": 20, "7": 7}),
         ({"expression": r"^Yes\b"}, {"Yes, it is": 1, "yes": 0, "I say Yes": 0}),
     ],
@@ -45,7 +45,7 @@ def test_a_reply_is_held_against_the_answer_key() -> None:
     assert values({**YES_NO, "key": "label"}, ["No", "No", "Yes", "Yes"], fields) == [0, 1, 1, 0]
     assert values({"key": "city"}, ["In NEW  york.", "Newark", "new york", "York"], fields) == [0, 1, 0, 1]
     assert values({"number": "first", "key": "n"}, ["1000", "1,000.0", "999", "?"], fields) == [
-        0, 0, 1, "those without a number",
+        0, 0, 1, "without a number",
     ]  # fmt: skip
     said = labelled(msgspec.convert({"label": {**YES_NO, "key": "label"}}, Reply), ["No", "yes"], fields[:2])
     assert [one.said for one in said] == [0, 1]
@@ -77,9 +77,9 @@ def test_what_is_no_answer_is_set_apart() -> None:
         "You can't",
         "No.",
     ]
-    assert values(YES_NO, texts) == [EMPTY, EMPTY, REFUSED, REFUSED, REFUSED, REFUSED, "those that name none of the choices", 0]  # fmt: skip
+    assert values(YES_NO, texts) == [EMPTY, EMPTY, REFUSED, REFUSED, REFUSED, REFUSED, "that name none of the choices", 0]  # fmt: skip
     # Without a list, all but the empty ones are answers.
-    assert values(YES_NO, texts, refusals=[])[4:6] == [0, "those that name none of the choices"]
+    assert values(YES_NO, texts, refusals=[])[4:6] == [0, "that name none of the choices"]
     assert values(YES_NO, ["Nope no"], refusals=["nope"]) == [REFUSED]
 
 

@@ -109,7 +109,7 @@ def _choice(rule: ReplyLabel, text: str, key: str | None) -> Labelled:
     places = [found.start() if (found := _whole(words).search(text)) else math.inf for words in rule.choice.values()]
     first = min(places)
     if first == math.inf or places.count(first) > 1:
-        return Labelled("those that name none of the choices")
+        return Labelled("that name none of the choices")
     said = places.index(first)
     if key is None:
         return Labelled(value=float(said), said=said)
@@ -132,7 +132,7 @@ def _named(rule: ReplyLabel, key: str) -> int:
 def _number(rule: ReplyLabel, text: str, key: str | None) -> Labelled:
     found = [one for one in numbers_in(text) if math.isfinite(one)]
     if not found:
-        return Labelled("those without a number")
+        return Labelled("without a number")
     said = found[0 if rule.number == "first" else -1]
     if key is None:
         return Labelled(value=said)
