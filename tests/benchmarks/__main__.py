@@ -20,6 +20,7 @@ from tests.benchmarks import (
     multinomial,
     out_of_core,
     positions,
+    replies,
     small_networks,
 )
 from tests.benchmarks.table import Line, markdown, show
@@ -30,6 +31,7 @@ PARTS: dict[str, tuple[str, Callable[[], Iterator[Line]]]] = {
     "logistic": ("Logistic regression", logistic.lines),
     "multinomial": ("Classes", multinomial.lines),
     "positions": ("Positions and sites", positions.lines),
+    "replies": ("Replies", replies.lines),
     "imported": ("Imported states", imported.lines),
     "runs": ("Whole runs", commands.runs),
     "startup": ("Start-up", commands.start_up),
