@@ -185,7 +185,7 @@ harness: 1
 name: chats
 model: {id: MODEL}
 data:
-  source: {file: asked.jsonl, messages: messages, unanswered: true, factors: [pressed]}
+  source: {kind: unanswered, file: asked.jsonl, factors: [pressed]}
   limit: null
   balance: false
   reply: {tokens: 8, label: {expression: "[aeiou]"}}
@@ -281,8 +281,8 @@ def test_what_a_user_spells_is_text_when_it_is_asked(talker: Path, tmp_path: Pat
         ("  reply: {tokens: 8, label: {expression: \"[aeiou]\"}}\n", "", "these conversations have no reply"),
         ("tokens: 8", "instructions: {a: Hm}", "data.reply.instructions: a conversation has all that is said in it"),
         ("prompt: {", "prompt: {template: hello, ", "prompt.template: a conversation is the whole prompt"),
-        ("unanswered: true, ", "", "the last one, is the user's, and the reply of the assistant must be last"),
-        ("messages: messages, ", "", "`unanswered` is about conversations"),
+        ("kind: unanswered, file: asked.jsonl", "file: asked.jsonl, messages: messages", "the last one, is the user's, and the reply of the assistant must be last"),
+        ("kind: unanswered", "messages: '', kind: unanswered", "a conversation stands in a column"),
     ],
 )  # fmt: skip
 def test_what_unanswered_conversations_cannot_have(

@@ -77,7 +77,7 @@ class Source(Kind, frozen=True):
     """Whether its examples are conversations, which have the columns CONVERSATION and PLACE and which the model's chat template renders; may
     be a property."""
     unanswered: ClassVar[bool] = False
-    """Whether its conversations end with what the user says, and have NO_REPLY behind it; may be an option."""
+    """Whether its conversations end with what the user says, with a made-up reply behind it: see `data.reply`."""
     lawful: ClassVar[bool] = False
     """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.maths.laws."""
 
@@ -149,9 +149,6 @@ class Distractor(Kind, frozen=True):
 
 CONVERSATION = "\x1fmessages"
 """Column of examples that are conversations: their messages, as the JSON of a list of role and content each. No data set has one of this name."""
-
-NO_REPLY = chr(0xFE013)
-"""The reply of a conversation that has none: a character that stands in no text."""
 
 PLACE = "\x1fplace"
 """Column beside it: which row of which file an example is, in words."""

@@ -1,7 +1,6 @@
 """Conversations in a column of somebody's table: a list of `{role, content}` in each row, looked over and kept as one text.
 
-A conversation ends with the assistant's reply, which is what its label is about; or, one that is unanswered, with what the user says, and
-has a made-up reply behind it (`NO_REPLY`), whose place is that of the reply to come.
+A conversation ends with the assistant's reply, which is what its label is about.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.contracts import Factor
-from harness.contracts.data import CONVERSATION, NO_REPLY, PLACE
+from harness.contracts.data import CONVERSATION, PLACE
 from harness.data._table import MAX_CHARACTERS, QUESTION, Columns
 from harness.errors import DataError, did_you_mean
 from harness.maths.draws import keys
@@ -42,12 +41,7 @@ def factors_with_turn(factors: Sequence[Factor]) -> tuple[Factor, ...]:
 
 
 def with_conversations(
-    table: pl.DataFrame,
-    values: Sequence[Any],
-    column: str,
-    name: str,
-    lines: Sequence[int | str] | None,
-    unanswered: bool = False,
+    table: pl.DataFrame, values: Sequence[Any], column: str, name: str, lines: Sequence[int | str] | None
 ) -> pl.DataFrame:
     """The table without the column, whose values are given, and with what is read of them instead, under names of their own.
 
@@ -59,7 +53,7 @@ def with_conversations(
     for number, value in enumerate(values):
         line = "" if lines is None else f" (line {lines[number]})"
         try:
-            messages = _messages(value, unanswered)
+            messages = _messages(value)
             text = msgspec.json.encode(messages).decode()
             if len(text) > MAX_CHARACTERS:
                 raise _Faulty(
@@ -100,7 +94,7 @@ def examples_of(columns: Columns, table: pl.DataFrame, lines: Sequence[int | str
     return found if TURN.name in columns.factors else found.with_columns(made[_TURN].alias(TURN.name))
 
 
-def _messages(value: Any, unanswered: bool) -> list[tuple[str, str]]:
+def _messages(value: Any) -> list[tuple[str, str]]:
     """Role and content of each message. Raises _Faulty."""
     if isinstance(value, str):
         raise _Faulty(
@@ -116,15 +110,6 @@ def _messages(value: Any, unanswered: bool) -> list[tuple[str, str]]:
         raise _Faulty(f"{len(value):,} messages, and {MOST_MESSAGES:,} are read; shorten it")
     messages = [_message(one, f"message {number}") for number, one in enumerate(value, 1)]
     role, reply = messages[-1]
-    if unanswered:
-        if role != "user":
-            raise _Faulty(
-                f"message {len(messages)}, the last one, is the {role}'s, and what the user says must be last, which the model answers; take out what "
-                "follows it, or `unanswered`"
-            )
-        if not reply.strip():
-            raise _Faulty(f"message {len(messages)}: the user says nothing that could be answered; take the row out")
-        return [*messages, ("assistant", NO_REPLY)]
     if role != "assistant":
         raise _Faulty(
             f"message {len(messages)}, the last one, is the {role}'s, and the reply of the assistant must be last; take out what follows it"

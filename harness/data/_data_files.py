@@ -70,9 +70,8 @@ def read_together(
     choose: Callable[[list[str]], list[str]],
     label: str,
     messages: str = "",
-    unanswered: bool = False,
 ) -> Together:
-    """All rows of some files below a folder that errors call `name`; `messages` and `unanswered` are as in `read`. Raises DataError with file and line."""
+    """All rows of some files below a folder that errors call `name`; `messages` is as in `read`. Raises DataError with file and line."""
     import polars as pl
 
     tables: list[pl.DataFrame] = []
@@ -80,7 +79,7 @@ def read_together(
     for path in files:
         place = f"{name}/{path.relative_to(folder).as_posix()}"
         try:
-            rows = read(existing(path, place), place, choose, label, messages=messages, unanswered=unanswered)
+            rows = read(existing(path, place), place, choose, label, messages=messages)
         except DataError as error:
             remedy = "; that is an option of `file`, which reads one file" if "`quote: none`" in str(error) else ""
             raise DataError(f"data.source: {error}{remedy}") from error

@@ -75,7 +75,7 @@ def examples_of_folder(
 
 def of_file(path: Path, columns: Columns, quote: Quote | None) -> bytes:
     """What the worker does with one file."""
-    rows = read(path, columns.place, columns.needed, columns.label, quote, columns.messages, columns.unanswered)
+    rows = read(path, columns.place, columns.needed, columns.label, quote, columns.messages)
     return packed(_examples(columns, rows.table, rows.lines))
 
 
@@ -88,7 +88,7 @@ def of_folder(
     replies: tuple[str, str] | None,
 ) -> bytes:
     """What the worker does with the files of a folder."""
-    found = read_together(files, folder, name, choose, columns.label, columns.messages, columns.unanswered)
+    found = read_together(files, folder, name, choose, columns.label, columns.messages)
     if replies is None:
         return packed(_examples(columns, found.table, found.lines))
     return packed(columns.examples(one_by_one(found.table, *replies)))

@@ -74,10 +74,9 @@ def read(
     label: str,
     quote: Quote | None = None,
     messages: str = "",
-    unanswered: bool = False,
 ) -> Rows:
     """The columns that `choose` picks from those there are; `messages` is that of conversations, if there are any, and comes back as
-    `with_conversations` has it; `unanswered` ones end with what the user says. Raises DataError with the line where there is one."""
+    `with_conversations` has it. Raises DataError with the line where there is one."""
     ending = path.suffix.lower()
     if quote is not None and ending not in SEPARATORS:
         raise DataError(f"{name}: `quote` is for csv and tsv; take it out")
@@ -85,10 +84,7 @@ def read(
         if ending == ".parquet":
             table = _parquet(path, name, choose)
             return Rows(
-                with_conversations(table, table[messages].to_list(), messages, name, None, unanswered)
-                if messages
-                else table,
-                None,
+                with_conversations(table, table[messages].to_list(), messages, name, None) if messages else table, None
             )
         if ending in SEPARATORS:
             cells = read_records(path, name, quote, lambda header: choose(_checked(header, name)), label)
@@ -98,7 +94,7 @@ def read(
         raise _not_utf8(path, name) from error
     except OSError as error:
         raise DataError(f"{name}: {error}") from error
-    return _rows(cells, path, name, messages, unanswered)
+    return _rows(cells, path, name, messages)
 
 
 def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) -> pl.DataFrame:
@@ -117,7 +113,7 @@ def _parquet(path: Path, name: str, choose: Callable[[list[str]], list[str]]) ->
     return rows
 
 
-def _rows(cells: Cells, path: Path, name: str, messages: str, unanswered: bool) -> Rows:
+def _rows(cells: Cells, path: Path, name: str, messages: str) -> Rows:
     """Raises DataError if the parser has left out lines of the file."""
     import polars as pl
 
@@ -132,9 +128,7 @@ def _rows(cells: Cells, path: Path, name: str, messages: str, unanswered: bool) 
     # Empty lines at the end, which many editors leave, are no rows.
     rows = len(cells.lines) - cells.empty_at_end
     table, lines = table.head(rows), cells.lines[:rows]
-    return Rows(
-        with_conversations(table, conversations[:rows], messages, name, lines, unanswered) if messages else table, lines
-    )
+    return Rows(with_conversations(table, conversations[:rows], messages, name, lines) if messages else table, lines)
 
 
 def _count_lines(path: Path) -> int:

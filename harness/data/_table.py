@@ -49,8 +49,6 @@ class Columns(msgspec.Struct, frozen=True):
     """Columns that come along as they are under names of their own, which no other has."""
     messages: str = ""
     """Of conversations, the column of their messages, in the place of the text."""
-    unanswered: bool = False
-    """Whether these end with what the user says."""
 
     def needed(self, available: Sequence[str]) -> list[str]:
         """The columns to read. Raises DataError when one is missing or there are too many to take all."""

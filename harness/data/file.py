@@ -35,8 +35,6 @@ class File(Source, frozen=True):
     """Column of conversations, in the place of the text: a list of `{role, content}` in each row, of roles system, user and assistant, with
     the assistant's reply last, as jsonl and parquet have it. The model's chat template renders them, and the label is about the reply. `text` is the reply's words,
     `question` all that the user says."""
-    unanswered: bool = False  # type: ignore[misc]
-    """The conversations end with what the user says, and `data.reply` lets the model answer."""
     label: str = "label"
     """Column of the right answer: its index (0, 1, …) or its text as in `answers`."""
     group: str | tuple[str, ...] | None = None
@@ -55,8 +53,6 @@ class File(Source, frozen=True):
     labels_as_written: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.unanswered and self.messages is None:
-            raise ValueError("`unanswered` is about conversations; name their column under `messages`, or take it out")
         if isinstance(self.factor_columns, dict):
             for name, values in self.factor_columns.items():
                 if len(set(values)) < max(len(values), 2):
@@ -104,15 +100,7 @@ class File(Source, frozen=True):
         known, names = self.factor_columns, tuple(self.factor_columns)
         group = (self.group,) if isinstance(self.group, str) else self.group or ()
         columns = Columns(
-            self.file,
-            self.text,
-            self.label,
-            group,
-            self.fields,
-            names,
-            kept=kept,
-            messages=self.messages or "",
-            unanswered=self.unanswered,
+            self.file, self.text, self.label, group, self.fields, names, kept=kept, messages=self.messages or ""
         )
         if isinstance(known, dict):
             columns = msgspec.structs.replace(columns, values=known)
@@ -140,8 +128,6 @@ class File(Source, frozen=True):
         # The order of factors is that of the report.
         order = list(known.items()) if isinstance(known, dict) else known
         options = msgspec.to_builtins(self) | {"file": Path(self.file).suffix.lower(), "factors": order}
-        if not self.unanswered:
-            del options["unanswered"]
         return content_key(code_of(type(self)), self.contents(folder)["file"], options)
 
     def contents(self, folder: Path) -> dict[str, str]:

@@ -46,8 +46,6 @@ class Hub(Source, frozen=True):
     """Column of conversations, in the place of the text: a list of `{role, content}` in each row, of roles system, user and assistant, with
     the assistant's reply last. The model's chat template renders them, and the label is about the reply. `text` is the reply's words,
     `question` all that the user says."""
-    unanswered: bool = False  # type: ignore[misc]
-    """The conversations end with what the user says, and `data.reply` lets the model answer."""
     label: str = "label"
     """Column of the right answer: its index (0, 1, …) or its text as in `answers`."""
     group: str | tuple[str, ...] | None = None
@@ -66,8 +64,6 @@ class Hub(Source, frozen=True):
     source: ClassVar[str] = "huggingface.co/datasets"
 
     def __post_init__(self) -> None:
-        if self.unanswered and self.messages is None:
-            raise ValueError("`unanswered` is about conversations; name their column under `messages`, or take it out")
         if (self.right is None) != (self.wrong is None):
             raise ValueError("`right` and `wrong` go together: give both, or a label")
         if self.right is not None and self.messages is not None:
@@ -112,16 +108,7 @@ class Hub(Source, frozen=True):
         label = self.label if self.right is None else IS_RIGHT
         group = (self.group,) if isinstance(self.group, str) else self.group or ()
         messages = self.messages or ""
-        columns = Columns(
-            self.title,
-            self.text,
-            label,
-            group,
-            self.fields,
-            self.factor_columns,
-            messages=messages,
-            unanswered=self.unanswered,
-        )
+        columns = Columns(self.title, self.text, label, group, self.fields, self.factor_columns, messages=messages)
         replies = None if self.right is None or self.wrong is None else (self.right, self.wrong)
         local = self._local(folder)
         if local is not None:
@@ -137,7 +124,7 @@ class Hub(Source, frozen=True):
         ]
         table = dataset.select_columns(self._needed(columns, plain)).to_polars()
         if messages:
-            told = with_conversations(table, table[messages].to_list(), messages, self.title, None, self.unanswered)
+            told = with_conversations(table, table[messages].to_list(), messages, self.title, None)
             return examples_of(columns, told)
         return columns.examples(table if replies is None else one_by_one(table, *replies))
 
@@ -155,10 +142,7 @@ class Hub(Source, frozen=True):
         from harness.store import content_key
 
         del seed
-        options = msgspec.to_builtins(self) | self.contents(folder)
-        if not self.unanswered:
-            del options["unanswered"]
-        return content_key(code_of(type(self)), options)
+        return content_key(code_of(type(self)), msgspec.to_builtins(self) | self.contents(folder))
 
     def contents(self, folder: Path) -> dict[str, str]:
         from hashlib import file_digest, sha256

@@ -56,7 +56,7 @@ def faults(condition: Condition) -> Iterator[KeyFault]:
     talks = source is not None and source.conversations
     if source is not None and talks:
         if not source.unanswered:
-            why = "these conversations have a reply already; take `reply` out, or write `unanswered: true` where they end with what the user says"
+            why = "these conversations have a reply already; take `reply` out, or write kind: unanswered where they end with what the user says"
             yield KeyFault("data.reply", why)
         for key, why in conversations.faults(condition):
             yield KeyFault(key, why)

@@ -30,8 +30,6 @@ def source_content(source: Source) -> dict[str, Any]:
     content: dict[str, Any] = plain(source)
     if content.get("messages", ()) is None:
         del content["messages"]
-    if content.get("unanswered") is False:
-        del content["unanswered"]
     return content
 
 
@@ -72,11 +70,8 @@ def spec_content(spec: Spec) -> Any:
                 condition[part].pop(name, None)
         if condition["prompt"]["control_tokens"] == "as_text":
             del condition["prompt"]["control_tokens"]
-        if (source := condition["data"]["source"]) is not None:
-            if source.get("messages", ()) is None:
-                del source["messages"]
-            if source.get("unanswered") is False:
-                del source["unanswered"]
+        if condition["data"]["source"] is not None and condition["data"]["source"].get("messages", ()) is None:
+            del condition["data"]["source"]["messages"]
     for asked in (*content.get("interventions", ()), *content["checks"]):
         if asked.get("asked_in", ()) is None:
             del asked["asked_in"]

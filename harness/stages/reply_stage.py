@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harness.machine.jobs import Job
     from harness.machine.team import SharedJob
 
-_NO_REPLY = "these conversations have no reply, about which a label could be; let the model answer with data.reply, or take `unanswered` out"
+_NO_REPLY = "these conversations have no reply, about which a label could be; let the model answer with data.reply, or write kind: file where they have one"
 
 AWAITED = "known once the replies are written"
 """What is said of the cost of what depends on replies that are not there yet."""

@@ -114,7 +114,7 @@ def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iter
         return
     source = condition.data.source
     if source is not None and source.unanswered:
-        message = "these conversations have no reply, about which a label could be; let the model answer with `reply`, or take `unanswered` out"
+        message = "these conversations have no reply, about which a label could be; let the model answer with `reply`, or write kind: file where they have one"
         yield problem_at(nearest(setting, "data.source"), message)
     talks = True if source is not None and source.conversations else None
     asked = (condition.data.target, condition.prompt.shots, condition.activations.read, talks)
