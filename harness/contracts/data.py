@@ -76,8 +76,6 @@ class Source(Kind, frozen=True):
     conversations: ClassVar[bool] = False
     """Whether its examples are conversations, which have the columns CONVERSATION and PLACE and which the model's chat template renders; may
     be a property."""
-    unanswered: ClassVar[bool] = False
-    """Whether its conversations end with what the user says, with a made-up reply behind it: see `data.reply`."""
     lawful: ClassVar[bool] = False
     """Whether laws of probability tie its statements together. The table then has `law` and `parts`: see harness.maths.laws."""
 

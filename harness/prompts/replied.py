@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from harness.contracts import Distractor, Factor, PromptTable
 from harness.contracts.data import PROMPT_COLUMNS, STRETCH, TAKEN, TOKEN
 from harness.contracts.subject import Tokenizer
+from harness.data.unanswered import Unanswered
 from harness.errors import DataError, KeyFault
 from harness.maths.association import association
 from harness.maths.draws import keys
@@ -55,7 +56,7 @@ def faults(condition: Condition) -> Iterator[KeyFault]:
         yield KeyFault("prompt.shots", "worked examples show answers, and a reply is the model's own; take `shots` out")
     talks = source is not None and source.conversations
     if source is not None and talks:
-        if not source.unanswered:
+        if not isinstance(source, Unanswered):
             why = "these conversations have a reply already; take `reply` out, or write kind: unanswered where they end with what the user says"
             yield KeyFault("data.reply", why)
         for key, why in conversations.faults(condition):
@@ -111,11 +112,9 @@ def asked(
     if not reply.instructions:
         table = build(plain, distractors, folder, tokenizer, room)
         source = condition.data.source
-        return (
-            table
-            if source is None or not source.unanswered
-            else up_to_the_reply(table, plain, source, folder, tokenizer)
-        )
+        if isinstance(source, Unanswered):
+            return up_to_the_reply(table, plain, source, folder, tokenizer)
+        return table
     tables = []
     for words in reply.instructions.values():
         prompt = replace(plain.prompt, chat={**(plain.prompt.chat_options or {}), "system": words})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from harness.contracts import PromptTable
+from harness.data.unanswered import Unanswered
 from harness.errors import DataError, KeyFault, UsageError
 from harness.machine import stopping
 from harness.maths.draws import draw
@@ -272,8 +273,7 @@ def prompts_with_replies(plan: Plan, prompts: Prompts) -> Prompts:
     """The stage of a condition's prompts: as it is, or with those before it where its model answers by itself. Raises KeyFault for a model
     that cannot."""
     condition = prompts.condition
-    source = condition.data.source
-    if condition.data.reply is None and (source is None or not source.unanswered):
+    if condition.data.reply is None and not isinstance(condition.data.source, Unanswered):
         return prompts
     if condition.data.reply is None:
         raise KeyFault(f"conditions.{condition.name}.data.source", _NO_REPLY)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contracts import kind
+from harness.data.unanswered import Unanswered
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.templates import template_problems
 from harness.language.row_forms import views_told
@@ -113,7 +114,7 @@ def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iter
         yield from _reply_problems(setting, condition, folder)
         return
     source = condition.data.source
-    if source is not None and source.unanswered:
+    if isinstance(source, Unanswered):
         message = "these conversations have no reply, about which a label could be; let the model answer with `reply`, or write kind: file where they have one"
         yield problem_at(nearest(setting, "data.source"), message)
     talks = True if source is not None and source.conversations else None
