@@ -5,17 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.data._conversations import examples_of, with_conversations
-from harness.data._examples import _limits
 from harness.data._reading import existing, read, within
 from harness.data._records import Quote
 from harness.data._table import Columns
 from harness.data.file import File
 from harness.errors import DataError
 from harness.untrusted import worker
+from harness.untrusted.bounded import Limits
 from harness.untrusted.frames import packed, unpacked
 
 if TYPE_CHECKING:
     import polars as pl
+
+_SECONDS, _MEBIBYTES, _TIMES = 8, 1024, 16
+"""Limits of reading a small file, of the processor's time and of memory; and memory of a table in Python, over its size on disk."""
 
 NO_REPLY = chr(0xFE013)
 """The reply of a conversation that has none: a character that stands in no text. Nobody is shown it."""
@@ -49,6 +52,7 @@ class Unanswered(File, frozen=True):
             values=known if isinstance(known, dict) else {}, kept=kept, messages=self.messages,
         )  # fmt: skip
         path = existing(within(folder, self.file), self.file)
+        mib = path.stat().st_size / 2**20
         return unpacked(
             worker.call(
                 bytes,
@@ -58,7 +62,7 @@ class Unanswered(File, frozen=True):
                 self.quote,
                 what=self.file,
                 remedy="write it anew, or name a part of it",
-                limits=_limits([path]),
+                limits=Limits(_SECONDS + int(mib), _MEBIBYTES + int(_TIMES * mib), 64 << 20),
                 needs=("polars",),
             )
         )
