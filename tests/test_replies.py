@@ -594,3 +594,87 @@ def test_a_network_that_is_no_language_model_writes_nothing(spec: Path, store: S
     spec.write_text(text.replace(text.split("model: ")[1].split("\n")[0], "{bed: planted}"))
     with pytest.raises(UsageError, match=r"its rows come with the states|test bed|brings"):
         planned(spec, store)
+
+
+# The model asked about its own reply
+
+ASKED = """
+conditions:
+  said: {}
+  asked:
+    data: {reply: {follow_up: {question: "Was that true?", answers: ["Yes", "No"]}}}
+    activations: {read: answer}
+transfer:
+  - {fit_on: said, tested_on: [said], probes: [mean_difference]}
+  - {fit_on: asked, tested_on: [asked], probes: [zero_shot, mean_difference]}
+checks:
+  - {kind: beats_black_box, probe: mean_difference, condition: said, asked_in: [asked], here: false, metric: auroc}
+"""
+
+
+@pytest.fixture
+def asked(spec: Path) -> Path:
+    changed(spec, "probes: [mean_difference]", "probes: [mean_difference, zero_shot]")
+    spec.write_text(spec.read_text() + ASKED)
+    return spec
+
+
+def test_a_model_is_asked_about_its_own_reply(asked: Path, talker: Path, store: Store, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    plan = planned(asked, store)
+    assert plan.find("replies", "said").key == plan.find("replies", "asked").key, "the same replies"
+    run = Run(plan, store)
+    said, follow = (run.get(plan.find("prompts", name)) for name in ("said", "asked"))
+    theirs: Any = AutoTokenizer.from_pretrained(talker)
+    between = "<|im_end|>\n<|im_start|>user\nWas that true?<|im_end|>\n<|im_start|>assistant\n"
+    assert follow.views == 2 and follow.frame.height == 2 * said.frame.height
+    for answer, words in enumerate(("Yes", "No")):
+        members = follow.frame.filter(answer=answer)
+        for one, row in zip(said.frame.iter_rows(named=True), members.iter_rows(named=True), strict=True):
+            behind = theirs(between + words, add_special_tokens=False).input_ids
+            assert row["tokens"] == [*one["tokens"], *behind]
+            assert theirs.decode(row["tokens"][row["answer_start"] : row["answer_end"]]) == words
+            assert row["truth"] == one["truth"] and row["text"] == one["text"] + between + words
+    outcome = pipeline.run(asked, out=tmp_path / "reports", store=store)
+    (check,) = outcome.checks.iter_rows(named=True)
+    assert check["check"] == "beats_black_box" and check["low"] <= check["value"] <= check["high"]
+    # Its judgement is the log-odds of the two answers in a plain pass.
+    model = AutoModelForCausalLM.from_pretrained(talker, dtype=torch.float32).eval()
+    odds, labels = [], []
+    for first, second in zip(
+        *(follow.frame.filter(answer=k, split="test").iter_rows(named=True) for k in (0, 1)), strict=True
+    ):
+        scores = []
+        for row in (first, second):
+            with torch.inference_mode():
+                shares = model(torch.tensor([row["tokens"]])).logits[0].log_softmax(-1)
+            places = range(row["answer_start"], row["answer_end"])
+            scores.append(sum(float(shares[place - 1, row["tokens"][place]]) for place in places))
+        odds.append(scores[1] - scores[0])
+        labels.append(first["truth"])
+    from sklearn.metrics import roc_auc_score
+
+    results = pl.read_parquet(outcome.folder / "results.parquet").filter(
+        probe="zero_shot", target="truth", metric="auroc"
+    )
+    assert results["value"][0] == pytest.approx(roc_auc_score(labels, odds), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "into", "says"),
+    [
+        ("activations: {read: answer}", "activations: {read: {of: assistant}}", "activations.read: with follow_up the answer to the question is read"),
+        ("chat: true", "chat: false", "nobody speaks in these prompts"),
+        (", here: false", "", "zero_shot"),
+        ("asked_in: [asked], here: false", "here: false", "nobody asks: name a condition under `asked_in`"),
+        ('{expression: "[aeiou]"}', '{choice: {a: [a], b: [b], c: [c]}}', "two answers stand for two labels"),
+    ],
+)  # fmt: skip
+def test_what_a_follow_up_cannot_have(change: str, into: str, says: str, asked: Path, store: Store) -> None:
+    language.read(asked, look=True)
+    changed(asked, change, into)
+    with pytest.raises(UsageError) as caught:
+        planned(asked, store)
+    assert says in str(caught.value)

@@ -25,6 +25,7 @@ from harness.prompts import conversations
 from harness.prompts.building import build, templates_of
 from harness.prompts.division import PARTS
 from harness.prompts.examples import sampled, source_of
+from harness.prompts.follow_up import followed_up
 from harness.prompts.lint import P_VALUE, label_findings, length_findings
 from harness.prompts.reply_labels import Labelled, labelled
 from harness.prompts.stretches import CHARACTERS, each_a_row
@@ -77,7 +78,19 @@ def faults(condition: Condition) -> Iterator[KeyFault]:
             "prompt.chat.system", "data.reply.instructions says what the system says; take one of the two out"
         )
     stretch = condition.activations.position
-    if isinstance(stretch, Stretch) and stretch.of != "assistant":
+    if reply.follow_up is not None:
+        if isinstance(stretch, Stretch):
+            yield KeyFault(
+                "activations.read",
+                "with follow_up the answer to the question is read; write token: answer or last, or take it out",
+            )
+        if prompt.chat_options is None and not talks:
+            yield KeyFault("data.reply.follow_up", "nobody speaks in these prompts; write prompt.chat: true")
+        if reply.label is not None and len(reply.label.values) != 2:
+            yield KeyFault(
+                "data.reply.follow_up", "two answers stand for two labels; give the replies a label of two values"
+            )
+    elif isinstance(stretch, Stretch) and stretch.of != "assistant":
         if stretch.pool == "each":
             yield KeyFault("activations.read.pool", "each token is a row of a reply only; write of: assistant")
         if (
@@ -176,6 +189,9 @@ def replied(
     of_labels = set(label_findings(table.frame, table.factors))
     findings += [*(one for one in table.findings if one not in of_labels), *filter(None, [left_out])]
     findings += [*_together(kept, factors), *length_findings(kept, factors[0])]
+    views = 1 if reply.follow_up is None else 2
+    if reply.follow_up is not None:
+        kept = followed_up(kept, reply.follow_up, condition.prompt, tokenizer)
     position = condition.activations.position
     read: tuple[str, ...] = ()
     if isinstance(position, Stretch):
@@ -183,7 +199,7 @@ def replied(
         if position.pool == "each":
             kept, read = each_a_row(_with_characters(kept, tokenizer), position), (STRETCH, TOKEN)
     columns = [*PROMPT_COLUMNS, *read, *(one.name for one in factors[1:])]
-    return PromptTable(kept.select(columns), tuple(factors), table.templates, tuple(findings), table.data_set, 1)
+    return PromptTable(kept.select(columns), tuple(factors), table.templates, tuple(findings), table.data_set, views)
 
 
 def _fields(condition: Condition, table: PromptTable, folder: Path) -> list[Mapping[str, Any]]:

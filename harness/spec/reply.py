@@ -74,6 +74,15 @@ class ReplyLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return tuple(self.choice)
 
 
+class FollowUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A question about the reply, behind it in the same chat."""
+
+    question: _Words
+    """What the user asks, as in `Was what you just said true?`."""
+    answers: tuple[_Words, _Words] = ("Yes", "No")
+    """Two answers, index = label of the reply: the first where it is of the first label, such as `agrees`."""
+
+
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The model's own answer to each prompt, which it writes before its states are read: its tokens stand behind the prompt's, and are what `{of:
     assistant}` and `token: answer` read."""
@@ -90,6 +99,10 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Replies that begin with one of these are no answers and are left out, with a count in the report; `[]` keeps all."""
     label: ReplyLabel | None = None
     """What is true of a reply; the label of its example if empty."""
+
+    follow_up: FollowUp | None = None
+    """Asks the model about its own reply: rows are then contrast pairs of the two answers, whose log-odds (`zero_shot`) are its own judgement, a
+    black box beside the probes of the reply itself. The replies are those of conditions without it."""
 
     @property
     def factors(self) -> tuple[Factor, ...]:
