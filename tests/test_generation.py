@@ -219,3 +219,24 @@ def test_what_ends_a_text_is_read_from_both_configurations(llama: Network) -> No
         assert own_stops(llama) == [7, 5, 8]
     finally:
         generation.eos_token_id = kept
+
+
+@pytest.mark.real
+def test_greedy_replies_of_smollm2_are_those_of_transformers(tmp_path: Path) -> None:
+    """In its own chat template, of different lengths, with its own end of a turn."""
+    from harness.models.tokenizer import load_tokenizer
+
+    card = describe(Model(id="smollm2-135m-instruct"), tmp_path)
+    smollm2, tokenizer = load(card), load_tokenizer(card)
+    questions = [
+        "What is the capital of France?", "Say yes.", "Name three fruits.", "Is ice colder than steam? Reply with yes or no.",
+        "Is it true that spiders are insects? Explain why in one sentence.", "2 + 2 =",
+    ]  # fmt: skip
+    chats = [tokenizer.chat({"system": system}).ask_all(questions) for system in ("Lie.", "You always tell the truth.")]
+    encoded = tokenizer.encode([one.text for chat in chats for one in chat])  # type: ignore[union-attr]
+    texts = [tuple(one.ids) for one in encoded]
+    stops = own_stops(smollm2)
+    writer = Writer(smollm2, stops)
+    found = writer.write(asking(texts, 20))
+    assert found == [generated(smollm2, text, stops, 20) for text in texts]
+    assert writer.said == "" and any(one.ended for one in found)
