@@ -108,10 +108,13 @@ def test_rows_have_the_tokens_that_transformers_writes(spec: Path, talker: Path,
     frame = table_of(spec, store).frame
     ends = [theirs.convert_tokens_to_ids(name) for name in ("<|endoftext|>", "<|im_end|>")]
     system = {"honest": "You are honest.", "dishonest": "Lie."}
-    assert frame.height == 80 and set(frame["template"]) == set(system)
+    assert frame.height == 80 and set(frame["template"]) == {"main"} and frame["example"].n_unique() == 80
     for row in frame.iter_rows(named=True):
         claim = row["text"].split("user\n")[1].split("<|im_end|>")[0]
-        chat = [{"role": "system", "content": system[row["template"]]}, {"role": "user", "content": claim}]
+        chat = [
+            {"role": "system", "content": [*system.values()][row["instruction"]]},
+            {"role": "user", "content": claim},
+        ]
         asked = theirs.apply_chat_template(chat, tokenize=True, add_generation_prompt=True, return_dict=False)
         with torch.inference_mode():
             (whole,) = model.generate(torch.tensor([asked]), max_new_tokens=12, do_sample=False, eos_token_id=ends, pad_token_id=0).tolist()  # fmt: skip
@@ -120,7 +123,7 @@ def test_rows_have_the_tokens_that_transformers_writes(spec: Path, talker: Path,
         assert [row["answer_start"], row["answer_end"]] == row[STRETCH] == [len(asked), len(asked) + len(reply)]
         assert row["text"] == theirs.decode(asked) + theirs.decode(reply)
         assert row["truth"] == int(any(letter in theirs.decode(reply) for letter in "aeiou"))
-        assert row["instruction"] == ["honest", "dishonest"].index(row["template"])
+        assert row["example"].endswith(("(honest)", "(dishonest)")[row["instruction"]])
     assert set(frame["truth"]) == {0, 1}
     # A question stands in one part, however it is asked.
     assert frame.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
@@ -147,7 +150,7 @@ def test_each_token_of_a_reply_can_be_a_row(spec: Path, store: Store) -> None:
     each = table_of(changed(spec, "{of: assistant}", "{of: assistant, pool: each}"), store)
     sizes = whole.frame["answer_end"] - whole.frame["answer_start"]
     assert each.frame.height == sizes.sum() and TOKEN in each.frame.columns
-    first = each.frame.filter(example=each.frame["example"][0], template="honest")
+    first = each.frame.filter(example=each.frame["example"][0])
     assert first[TOKEN].to_list() == list(range(first["answer_start"][0], first["answer_end"][0]))
     for text in first["text"]:
         assert text.count("⟦") == text.count("⟧") == 1
@@ -357,19 +360,17 @@ def test_labels_say_whether_a_reply_disagrees_with_the_key(
     assert {one.name: one.values for one in table.factors if one.name in ("right", "said", "instruction")} == {
         "right": ("no", "yes"), "said": ("no", "yes"), "instruction": ("honest", "dishonest"),
     }  # fmt: skip
-    for number, template, truth, right, said in zip(
-        rows["text"].str.extract(r"House (\d+)").cast(pl.Int64), rows["template"], rows["truth"], rows["right"], rows["said"], strict=True
+    for number, told, truth, right, said in zip(
+        rows["text"].str.extract(r"House (\d+)").cast(pl.Int64), rows["instruction"], rows["truth"], rows["right"], rows["said"], strict=True
     ):  # fmt: skip
-        assert (
-            truth == int(template == "dishonest" and number % 5 > 0) and right == number % 2 and said == right ^ truth
-        )
+        assert truth == int(told == 1 and number % 5 > 0) and right == number % 2 and said == right ^ truth
     assert rows.height == 74
-    (written, told) = table.findings[:2]
+    (written, shares) = table.findings[:2]
     assert written == (
         "The model wrote 80 replies greedily, of at most 12 tokens; it ended 80 itself. 6 are left out: 2 empty, 2 refusals, "
         "2 that name none of the choices."
     )
-    assert told == "Labels of the answers: 37 under honest (agrees 37); 37 under dishonest (agrees 7, disagrees 30)."
+    assert shares == "Labels of the answers: 37 under honest (agrees 37); 37 under dishonest (agrees 7, disagrees 30)."
     assert any("goes together with instruction in train examples" in one for one in table.findings)
     # Balanced, there are as many of each in every part.
     balanced = written_by(changed(spec, "balance: false", "balance: true"), store, monkeypatch, say)

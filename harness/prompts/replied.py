@@ -22,7 +22,7 @@ from harness.errors import DataError, KeyFault
 from harness.maths.association import association
 from harness.maths.draws import keys
 from harness.prompts import conversations
-from harness.prompts.building import build, templates_of
+from harness.prompts.building import ONLY_TEMPLATE, build, templates_of
 from harness.prompts.division import PARTS
 from harness.prompts.examples import sampled, source_of
 from harness.prompts.follow_up import followed_up
@@ -199,7 +199,27 @@ def replied(
         if position.pool == "each":
             kept, read = each_a_row(_with_characters(kept, tokenizer), position), (STRETCH, TOKEN)
     columns = [*PROMPT_COLUMNS, *read, *(one.name for one in factors[1:])]
-    return PromptTable(kept.select(columns), tuple(factors), table.templates, tuple(findings), table.data_set, views)
+    kept, templates = _by_example(kept, table.templates, tuple(reply.instructions))
+    return PromptTable(kept.select(columns), tuple(factors), templates, tuple(findings), table.data_set, views)
+
+
+def _by_example(
+    frame: pl.DataFrame, templates: Sequence[str], instructions: Sequence[str]
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The frame with each example under each instruction as one of its own, and the templates there are without instructions.
+
+    States are normalised by template: who watches a model does not know what it was told, and may not take that out of its states.
+    """
+    import polars as pl
+
+    if not instructions:
+        return frame, tuple(templates)
+    name = pl.col(INSTRUCTION).replace_strict(dict(enumerate(instructions)), return_dtype=pl.String)
+    plain = (
+        pl.col("template").str.strip_suffix("-" + name) if len(templates) > len(instructions) else pl.lit(ONLY_TEMPLATE)
+    )
+    made = frame.with_columns(pl.format("{} ({})", "example", name).alias("example"), plain.alias("template"))
+    return made, tuple(made["template"].unique(maintain_order=True))
 
 
 def _fields(condition: Condition, table: PromptTable, folder: Path) -> list[Mapping[str, Any]]:
