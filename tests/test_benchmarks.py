@@ -148,10 +148,22 @@ def test_contenders_take_turns() -> None:
     assert all(0 <= one.wall_s < math.inf for one in taken.values())
 
 
+def test_plain_replies_are_ours(tiny_llama: Path) -> None:
+    from harness.models.card import describe
+    from harness.models.generation import Asking, Writer
+    from harness.models.load import load
+    from harness.spec import Model
+    from tests.benchmarks.replies import generated
+
+    network = load(describe(Model(id=str(tiny_llama)), tiny_llama))
+    asked = [Asking(tuple(range(1 + n % 7, 20 + n)), 16, n) for n in range(70)]
+    assert generated(network, asked, [100, 200]) == Writer(network, [100, 200]).write(asked)
+
+
 def test_every_part_is_offered() -> None:
     from tests.benchmarks.__main__ import PARTS
 
     assert set(PARTS) == {
-        *("extraction", "positions", "imported", "ccs", "logistic", "multinomial"),
+        *("extraction", "positions", "replies", "imported", "ccs", "logistic", "multinomial"),
         *("runs", "startup", "growth", "out_of_core", "networks", "gpu"),
     }

@@ -27,6 +27,9 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
     """Names of the probes that read the network's answer, such as plain and calibrated ones."""
     asked_in: tuple[ConditionName, ...] = ()
     """Other conditions in which the network is asked. Each must be fitted and tested on itself in `transfer`."""
+    here: bool = True
+    """Whether the network is asked in the condition itself; false where its rows are statements, of which nobody asks anything, such as replies
+    that it is asked about in another condition (`data.reply.follow_up`)."""
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """How much better the probe must be. Larger is a stronger claim."""
 
@@ -35,16 +38,20 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
         "{probe} finds more truth in {condition} than asking does ({answers}; other conditions asked: {asked_in})"
     )
 
+    def __post_init__(self) -> None:
+        if not self.here and not self.asked_in:
+            raise ValueError("nobody asks: name a condition under `asked_in`, or take `here` out")
+
     def needs(self, fitted: str) -> tuple[tuple[str, str, str], ...]:
         here, *elsewhere = self.runs(fitted)
-        asked = [(name, *run) for run in (here, *elsewhere) for name in self.answers]
+        asked = [(name, *run) for run in (*([here] if self.here else []), *elsewhere) for name in self.answers]
         return (self.probe, *here), *asked
 
     def decide(self, evidence: Evidence) -> Judgement:
         own = self.own(evidence)
         score = own.measure(metric=self.metric)
         judgements = []
-        for asked in dict.fromkeys((self.condition, *self.asked_in)):
+        for asked in dict.fromkeys((*([self.condition] if self.here else []), *self.asked_in)):
             for name in self.answers:
                 different(self.kind(), self.probe, name)
                 answer = evidence.of(name, asked, fit_on=self.fit_on if asked == self.condition else asked)

@@ -17,12 +17,18 @@ from rich.text import Text
 from harness.execution.run import Run
 from harness.plan.plan import Plan, Stored
 from harness.plan.stage import Cost, Stage
+from harness.stages.reply_stage import AWAITED, awaiting
 from harness.untrusted.text import line
 
 
 def estimate(run: Run) -> dict[str, Cost]:
     """The cost of every stage, by its key."""
-    return {stage.key: stage.cost(run) for stage in run.plan.stages}
+    waiting = awaiting(run.plan, run.store)
+    return {stage.key: _awaited(stage) if stage.key in waiting else stage.cost(run) for stage in run.plan.stages}
+
+
+def _awaited(stage: Stage[Any]) -> Cost:
+    return Cost(note=AWAITED if stage.kind in ("prompts", "activations") else "")
 
 
 def as_json(plan: Plan, stored: Mapping[str, Stored], costs: Mapping[str, Cost]) -> dict[str, Any]:

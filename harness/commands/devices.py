@@ -19,6 +19,7 @@ from harness.activations.extract import plan_extraction
 from harness.contracts.subject import Devices
 from harness.errors import UsageError
 from harness.execution.run import Run
+from harness.stages.reply_stage import AWAITED, awaiting
 from harness.stages.states_stage import States
 
 ASSUMED_TFLOPS = 100.0
@@ -69,6 +70,8 @@ def _foresee(
     tensor_parallel: bool,
 ) -> Foreseen:
     group, subject = stage.place, stage.subject
+    if stage.key in awaiting(run.plan, run.store):
+        return Foreseen(group, f"{subject.name}, {subject.dtype}", AWAITED)
     found = plan_extraction(subject, [run.get(one) for one in stage.prompts], stage.wanted, run.store, budget=budget)
     if found.todo is None or found.whole is None:
         return Foreseen(group, "test bed", subject.placed(devices, 0, tensor_parallel).where)

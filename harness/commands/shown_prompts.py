@@ -15,6 +15,7 @@ from harness.execution.run import Run
 from harness.models.questions import Row
 from harness.plan.plan import Plan
 from harness.spec import Activations, Condition
+from harness.stages.reply_stage import awaiting
 from harness.untrusted.template import shared_start
 
 if TYPE_CHECKING:
@@ -93,9 +94,13 @@ def shown(plan: Plan, run: Run, count: int, only: Sequence[str] = ()) -> Iterato
         condition: Condition = stage.condition
         if only and condition.name not in only:
             continue
-        table: PromptTable = run.get(stage)
+        unwritten = stage.key in awaiting(plan, run.store)
+        table: PromptTable = run.get(stage.asked if unwritten else stage)
+        if unwritten:
+            # Nothing of a reply can be read before it is there.
+            condition = msgspec.structs.replace(condition, activations=Activations())
         unsaid = [name for name in plan.spec.distractors_of(condition) if name not in condition.distractors]
-        one = _condition(condition, table, plan.subjects[condition.name], count, list(before), unsaid)
+        one = _condition(condition, table, plan.subjects[condition.name], count, list(before), unsaid, unwritten)
         before |= dict.fromkeys(example.example for example in one.examples)
         yield one
 
@@ -107,6 +112,7 @@ def _condition(
     count: int,
     before: Sequence[str],
     unsaid: Sequence[str],
+    unwritten: bool,
 ) -> ShownCondition:
     wanted = condition.activations
     tokenizer = subject.load_tokenizer()
@@ -117,12 +123,16 @@ def _condition(
         pairs=table.frame["pair"].n_unique(),
         templates=table.templates,
         token=wanted.position if isinstance(wanted.position, str) else wanted.position.what,
-        facts=tuple(_facts(condition)),
+        facts=(*_facts(condition), *([_UNWRITTEN] if unwritten else [])),
         standing=condition.distractors,
         unsaid=tuple(unsaid),
         examples=tuple(_example(pair, table.factors, tokenizer, wanted) for pair in pairs),
         findings=table.findings,
     )
+
+
+_UNWRITTEN = "These are the questions: `harness run` lets the model answer, and a preview then shows the replies; the label is that of the question."
+"""Said of a condition whose replies are not in the store."""
 
 
 def _facts(condition: Condition) -> Iterator[str]:
@@ -133,6 +143,8 @@ def _facts(condition: Condition) -> Iterator[str]:
         yield "Each is a conversation in the model's chat template; what the assistant says in it is its last reply, which the label is about."
     elif prompt.chat_options is not None:
         yield "The prompts stand in the model's chat template."
+    if condition.data.reply is not None:
+        yield "The reply is the model's own, token by token as it wrote it."
     if prompt.shots is not None:
         yield f"{prompt.shots} worked examples stand before each question."
     if plant is not None and plant.strength > 0:

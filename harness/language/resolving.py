@@ -106,7 +106,9 @@ class Resolved:
 
     def _known_factors(self) -> list[Factor]:
         makers = [maker for c in self.conditions.values() if c is not None for maker in (c.own_rows, c.data.source)]
-        return [factor for maker in makers if maker is not None for factor in maker.factors]
+        own = [factor for maker in makers if maker is not None for factor in maker.factors]
+        replies = [one.data.reply for one in self.conditions.values() if one is not None and one.data.reply is not None]
+        return [*own, *(factor for reply in replies for factor in reply.factors)]
 
     def xors(self) -> list[tuple[str, ...]]:
         """The pairs of factors whose XORs are scored, as far as they can be read."""

@@ -35,6 +35,9 @@ def may_validate(condition: Condition, folder: Path) -> bool:
 
 def truth_of(condition: Condition, views: int | None, folder: Path) -> TargetKind | None:
     """What kind of target the truth is in a condition; None where only the data tell."""
+    reply = condition.data.reply
+    if reply is not None and reply.label is not None:
+        return KINDS["number"] if not reply.label.values else CLASSES if len(reply.label.values) > 2 else BINARY
     if condition.data.target is not None:
         return KINDS[condition.data.target.kind]
     from harness.prompts.building import own_rows_of

@@ -192,6 +192,8 @@ def views_of(condition: Condition, folder: Path) -> int:
     """Prompts of each row of a condition: 2 for contrast pairs, 1 for statements. Raises UsageError."""
     if (own := own_rows_of(condition, folder)) is not None:
         return own.views
+    if condition.data.reply is not None and condition.data.reply.follow_up is not None:
+        return 2
     return templates_of(condition.prompt, source_of(condition.data))[0].views
 
 

@@ -23,6 +23,7 @@ from harness.spec.condition import (
     Value,
 )
 from harness.spec.experiment import Spec, Transfer
+from harness.spec.reply import Reply, ReplyLabel
 
 __all__ = [
     "Activations",
@@ -37,6 +38,8 @@ __all__ = [
     "Part",
     "Planting",
     "Prompt",
+    "Reply",
+    "ReplyLabel",
     "SampleEfficiency",
     "Slug",
     "Spec",

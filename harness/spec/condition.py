@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from harness.contracts import Bed, Distractor, Factor, Source
 from harness.contracts.targets import TargetKindName
+from harness.spec.reply import Reply
 
 # The lookahead keeps out a last line break, which Python's `$` lets pass.
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$(?!\n)")]
@@ -124,6 +125,8 @@ class Data(Part, frozen=True, kw_only=True):
     target: Target | None = None
     """What is true of each row, as in `{column: population, kind: number}`; the label if empty. Only statements have one: of a pair, the
     truth is which answer is right, and what else is true of it is a factor."""
+    reply: Reply | None = None
+    """The model's own answer to each prompt, a statement's in the place of an answer that is given; none if empty."""
     limit: Annotated[int, Meta(ge=4)] | None = 1000
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True

@@ -61,6 +61,7 @@ def spec_content(spec: Spec) -> Any:
             ("model", "adapter"),
             ("data", "where"),
             ("data", "target"),
+            ("data", "reply"),
             ("prompt", "shots"),
             ("activations", "read"),
         )

@@ -13,6 +13,7 @@ from harness.scoring.over_draws import over_draws
 from harness.spec import Spec
 from harness.stages.fit_stages import Score
 from harness.stages.headline_stage import Headline, headlines_asked, stored_columns
+from harness.stages.reply_stage import awaiting
 from harness.store import Artifact, content_key, reading
 
 if TYPE_CHECKING:
@@ -72,10 +73,11 @@ class Headlined(Stage["pl.DataFrame"], frozen=True, kw_only=True):
         found: dict[str, Cost] = {}
         for plan in self.others:
             again, waiting = Run(plan, run.store, run.reporter, run.resources), list(plan.of("headline"))
+            unknown = awaiting(plan, run.store)
             while waiting:
                 stage = waiting.pop()
                 if stage.key not in found:
-                    found[stage.key] = stage.cost(again)
+                    found[stage.key] = Cost() if stage.key in unknown else stage.cost(again)
                     waiting += stage.inputs
         forwarded = [one for one in found.values() if one.tokens is not None]
         if not forwarded:

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     multinomial,
     out_of_core,
     positions,
+    replies,
     small_networks,
 )
 from tests.benchmarks.table import Line, markdown, show
@@ -31,6 +32,7 @@ PARTS: dict[str, tuple[str, Callable[[], Iterator[Line]]]] = {
     "logistic": ("Logistic regression", logistic.lines),
     "multinomial": ("Classes", multinomial.lines),
     "positions": ("Positions and sites", positions.lines),
+    "replies": ("Replies", replies.lines),
     "imported": ("Imported states", imported.lines),
     "runs": ("Whole runs", commands.runs),
     "startup": ("Start-up", commands.start_up),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contracts import kind
+from harness.data.unanswered import Unanswered
 from harness.errors import Problem, did_you_mean
 from harness.language.problems.templates import template_problems
 from harness.language.row_forms import views_told
@@ -109,7 +110,13 @@ def _repeated(array: Array, what: str) -> Iterator[Problem]:
 
 def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iterator[Problem]:
     """What the condition's prompts cannot have, whatever its data are."""
+    if condition.data.reply is not None:
+        yield from _reply_problems(setting, condition, folder)
+        return
     source = condition.data.source
+    if isinstance(source, Unanswered):
+        message = "these conversations have no reply, about which a label could be; let the model answer with `reply`, or write kind: file where they have one"
+        yield problem_at(nearest(setting, "data.source"), message)
     talks = True if source is not None and source.conversations else None
     asked = (condition.data.target, condition.prompt.shots, condition.activations.read, talks)
     if all(one is None for one in asked) or (views := views_told(condition, folder)) is None:
@@ -121,6 +128,16 @@ def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iter
 
     templates = [] if condition.has_rows else templates_of(condition.prompt, source_of(condition.data))
     for fault in contradictions(condition, templates, views):
+        yield problem_at(nearest(setting, fault.key), fault.message)
+
+
+def _reply_problems(setting: Table, condition: Condition, folder: Path) -> Iterator[Problem]:
+    """What replies cannot have, where the templates can be used."""
+    if views_told(condition, folder) is None:
+        return
+    from harness.prompts.replied import faults
+
+    for fault in faults(condition):
         yield problem_at(nearest(setting, fault.key), fault.message)
 
 

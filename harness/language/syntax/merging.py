@@ -1,8 +1,8 @@
 """The merge of two trees: includes, `--set` and conditions all follow these rules.
 
-Mappings merge key by key, at every depth; anything else replaces what it is laid over. Two exceptions keep a merge
-from mixing what cannot go together: a mapping that names another kind replaces the old one with its options, and
-`template` and `templates` drive each other out.
+Mappings merge key by key, at every depth; anything else replaces what it is laid over. Three exceptions keep a merge
+from mixing what cannot go together: a mapping that names another kind replaces the old one with its options,
+`template` and `templates` drive each other out, and the instructions and the label of replies are taken whole.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from harness.language.syntax.nodes import Entry, Node, Table, text_of
 Position = tuple[str, ...]
 """The keys that lead to a mapping, without `conditions` and the condition's name."""
 
+_WHOLE: tuple[Position, ...] = (("data", "reply", "instructions"), ("data", "reply", "label"))
+"""Mappings that replace what they are laid over."""
+
 
 def overlay(base: Node | None, over: Node, position: Position = ()) -> Node:
     """`over` merged over `base`; neither is changed."""
@@ -21,7 +24,7 @@ def overlay(base: Node | None, over: Node, position: Position = ()) -> Node:
         return over
     if position[:1] == ("conditions",):
         position = position[2:] if len(position) > 1 else position
-    if _names_a_kind(position) and _other_kind(base, over):
+    if position in _WHOLE or (_names_a_kind(position) and _other_kind(base, over)):
         return over
     if position == ("prompt",):
         base = base.without(*_driven_out(over))
