@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.stats import binom
 
 from harness.contracts import Watch, kind
 from harness.errors import CheckError
+from harness.maths.estimate import share_of_seeds
 from harness.maths.rank_correlation import rank_correlation
 from harness.networks.checkpoints import Checkpoints
 from harness.networks.layout import Layout
@@ -212,3 +214,15 @@ def test_a_coefficient_counts_where_two_step_sizes_agree(coarse: Any, fine: Any,
 def test_networks_that_know_nothing_have_no_coefficient_then() -> None:
     own = watch(train_loss=[2] * 5, coarse=[9, 9, 9, 9, 1], fine=[9, 9, 9, 9, 1])
     assert finding("llc_tracks_memorisation", Watches(main=own), coefficients=COEFFICIENTS) == "inconclusive"
+
+
+@pytest.mark.parametrize("most", [0.5, 0.67])
+def test_no_number_of_networks_passes_by_chance_more_often_than_it_may(most: float) -> None:
+    """All numbers of networks, each with a share that is at the threshold exactly; the control is the interval that tables show, with which 7 of 8 passed."""
+    rates = {}
+    for exact in (True, False):
+        for networks in range(6, 61):
+            passing = [k for k in range(networks + 1) if share_of_seeds(k, networks, exact=exact).low > most]
+            rates[exact, networks] = float(sum(binom.pmf(passing, networks, most)))
+    assert max(rate for (exact, _), rate in rates.items() if exact) <= 0.025
+    assert max(rate for (exact, _), rate in rates.items() if not exact) > 0.025

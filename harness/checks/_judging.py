@@ -109,7 +109,7 @@ def of_most_seeds(judgement: Judgement, each: Iterable[Estimate], rule: Rule, th
     if not (counts["pass"] and counts["fail"]):
         return judgement
     finding = judgement.finding
-    share = share_of_seeds(counts["pass" if finding == "inconclusive" else finding], len(alone))
+    share = share_of_seeds(counts["pass" if finding == "inconclusive" else finding], len(alone), exact=True)
     said = (
         f"Seeds are of two kinds: by themselves {counts['pass']} of {len(alone)} pass and {counts['fail']} fail; share of those "
         f"that {'pass' if finding == 'inconclusive' else finding} {number(share.value)} (95 % interval {number(share.low)} to "

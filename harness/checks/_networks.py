@@ -32,7 +32,8 @@ class OfNetworks(Claim, frozen=True, kw_only=True):
     def decide(self, evidence: Evidence) -> Judgement:
         each, statement = self.holds(evidence)
         count, networks = int(each.sum()), len(each)
-        share = missing(too_few, networks) if (too_few := few_networks(networks)) else share_of_seeds(count, networks)
+        too_few = few_networks(networks)
+        share = missing(too_few, networks) if too_few else share_of_seeds(count, networks, exact=True)
         said = f"{statement}, in {count} of {networks} networks; their share"
         return judged(share, above, self.most, said)
 

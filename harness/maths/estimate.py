@@ -189,10 +189,10 @@ def _widened(found: Estimates, training: Spread, measured: Measured, confidence:
     )
 
 
-def share_of_seeds(count: int, seeds: int) -> Estimate:
-    """The share of seeds that do something, with the interval of how many others would."""
+def share_of_seeds(count: int, seeds: int, *, exact: bool = False) -> Estimate:
+    """The share of seeds that do something, with the interval of how many others would; `exact` where a verdict rests on it."""
     share = np.array([count / seeds])
-    low, high = share_interval(share, np.array([float(seeds)]), CONFIDENCE)
+    low, high = share_interval(share, np.array([float(seeds)]), CONFIDENCE, exact=exact)
     return Estimate(float(share[0]), min(float(low[0]), float(share[0])), max(float(high[0]), float(share[0])), seeds)
 
 
