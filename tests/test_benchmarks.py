@@ -165,5 +165,5 @@ def test_every_part_is_offered() -> None:
 
     assert set(PARTS) == {
         *("extraction", "positions", "replies", "imported", "ccs", "logistic", "multinomial"),
-        *("runs", "startup", "growth", "out_of_core", "networks", "gpu"),
+        *("runs", "startup", "growth", "out_of_core", "networks", "autoencoders", "gpu"),
     }

@@ -39,6 +39,7 @@ autopsy: [{probe: ccs}]
 geometry: true
 leaderboard: true
 sample_efficiency: {rows: [20, 40], draws: 2, probes: [mean_difference]}
+analyses: [{kind: sparse_autoencoders, on: [{l1: [0.1], gated: [0.1], top_k: [2], dictionary: 4, seeds: 1, steps: 2}]}]
 """
 STEERED = "interventions: [{probe: mean_difference, condition: plain, fit_on: plain}]\n"
 HEADS = "analyses: [{kind: attention_heads, conditions: [plain], period: 10, sequences: 4}]\n"
