@@ -17,6 +17,7 @@ from harness import language, pipeline
 from harness.analyses.attention_heads import heads_figure, repeated
 from harness.analyses.attention_heads.repeated import Scored, Sequences, drawn, scored
 from harness.analyses.attention_heads.section import section
+from harness.checks.heads_attend import HeadsAttend
 from harness.errors import DataError, HarnessError, KeyFault
 from harness.models import attention_patterns
 from harness.models.attention_patterns import Attended, attended, showing_attention
@@ -189,6 +190,33 @@ def test_a_report_counts_heads_that_are_clear_of_the_control() -> None:
     assert "attends to the token after a copy with 0.80" in figure
 
 
+class Told:
+    """Evidence of one analysis."""
+
+    def __init__(self, heads: pl.DataFrame):
+        self.heads = heads.with_columns(sequences=pl.lit(50))
+
+    def told(self, analysis: str, condition: str) -> pl.DataFrame:
+        assert (analysis, condition) == ("attention_heads", "main")
+        return self.heads
+
+
+@pytest.mark.parametrize(
+    ("matching", "control", "least", "finding"),
+    [(0.8, 0.1, 0.5, "pass"), (0.8, 0.1, 0.75, "fail"), (0.8, 0.1, 0.69, "inconclusive"), (0.8, 0.79, 0.1, "fail")],
+)
+def test_a_check_holds_heads_to_what_they_have_beyond_the_control(
+    matching: float, control: float, least: float, finding: str
+) -> None:
+    evidence: Any = Told(frame(matching, control))
+    found = HeadsAttend(least=least, heads=4).decide(evidence)
+    assert found.finding == finding
+    assert found.estimate.value == pytest.approx(matching - control)
+    assert found.estimate.high - found.estimate.value > 0.02 * 2**0.5, "wider for having been chosen among four"
+    assert HeadsAttend(least=least, heads=5).decide(evidence).finding == "fail", "there are four"
+    assert HeadsAttend(score="previous_token", least=0.5).decide(evidence).finding == "fail"
+
+
 # ---------------------------------------------------------------- a spec
 
 
@@ -200,8 +228,10 @@ def asking(folder: Path, model: Path, options: str) -> Path:
 
 def test_a_spec_reaches_a_report_with_its_heads(tmp_path: Path, tiny_llama: Path) -> None:
     path = asking(tmp_path, tiny_llama, "{kind: attention_heads, period: 10, sequences: 12}")
+    path.write_text(path.read_text().replace("checks: [", "checks: [{kind: heads_attend, condition: plain}, "))
     store = Store(tmp_path / "store")
     outcome = pipeline.run(path, out=tmp_path / "reports", store=store, page=False)
+    assert outcome.checks.filter(check="heads_attend")["finding"].to_list() == ["fail"]
     heads = pl.read_parquet(outcome.folder / "heads.parquet")
     assert heads.height == 8 and heads["matching"].max() < 0.3  # type: ignore[operator]
     assert (heads["matching_low"] <= heads["matching"]).all() and (heads["matching"] <= heads["matching_high"]).all()

@@ -38,6 +38,7 @@ class AttentionHeads(Analysis, frozen=True, kw_only=True):
 
     source: ClassVar[str] = 'Olsson et al. 2022 (arXiv 2209.11895), "In-context learning and induction heads"'
     files: ClassVar[tuple[str, ...]] = (HEADS, LOSSES)
+    tells: ClassVar[bool] = True
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.attention_heads.heads_stage import stages
@@ -48,6 +49,13 @@ class AttentionHeads(Analysis, frozen=True, kw_only=True):
         from harness.analyses.attention_heads.heads_stage import assembled
 
         return dict(zip(self.files, assembled(run, stages), strict=True))
+
+    def told(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, Any]:
+        """The table of each condition's heads, with how many sequences they were looked at on."""
+        import polars as pl
+
+        made = ((run.get(one).heads.with_columns(pl.lit(self.sequences).alias("sequences")), one) for one in stages)
+        return {name: heads for heads, one in made for name in one.place}
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
         from harness.analyses.attention_heads.section import section
