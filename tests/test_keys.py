@@ -42,8 +42,13 @@ sample_efficiency: {rows: [20, 40], draws: 2, probes: [mean_difference]}
 analyses: [{kind: sparse_autoencoders, on: [{l1: [0.1], gated: [0.1], top_k: [2], dictionary: 4, seeds: 1, steps: 2}]}]
 """
 STEERED = "interventions: [{probe: mean_difference, condition: plain, fit_on: plain}]\n"
-HEADS = "analyses: [{kind: attention_heads, conditions: [plain], period: 10, sequences: 4}]\n"
+INSIDE = "analyses: [{kind: attention_heads, conditions: [plain], period: 10, sequences: 4}, {kind: patching, clean: first, corrupted: second}]\n"
 TAUGHT = "conditions:\n  taught: {elicit: {steps: 1, rank: 2, batch: 2}}\n"
+ASKED = "".join(
+    f'  {name}: {{prompt: {{template: "{{{{ colour }}}} {name[0]}{{{{ answer }}}}", answers: [x, y]}}}}\n'
+    for name in ("first", "second")
+)
+"""Conditions whose prompts have as many tokens and answers of one."""
 
 
 @pytest.fixture
@@ -59,9 +64,11 @@ def planted_spec(folder: Path) -> Path:
 
 
 def language_spec(folder: Path, model: Path) -> Path:
-    """One network as it is and taught, steered, and its heads."""
+    """One network as it is and taught, steered, and looked into."""
     path = write_text(folder, model)
-    path.write_text(path.read_text().replace("probes:", f"{HEADS}{STEERED}probes:").replace("conditions:\n", TAUGHT))
+    path.write_text(
+        path.read_text().replace("probes:", f"{INSIDE}{STEERED}probes:").replace("conditions:\n", TAUGHT + ASKED)
+    )
     return path
 
 

@@ -76,6 +76,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
             *every("metrics"),
             *kinds_of((*self.spec.metrics, *self.spec.checks)),
             *(type(analysis).told for analysis, _ in self.looks if analysis.tells),
+            *kinds_of(self._looked),
         )
 
     @property
