@@ -177,6 +177,24 @@ def test_patched_passes_are_those_of_plain_hooks(network: Network, way: Any, eac
     assert seen >= 50
 
 
+@pytest.mark.parametrize("each", [True, False], ids=["each", "all"])
+def test_texts_of_very_different_lengths_keep_to_themselves(network: Network, each: bool) -> None:
+    """Places before a shorter text's first token change nothing of it, beside a text that has them; both ways say the same of all others."""
+    vocabulary = network.card.shape.vocab
+    short, long = pairs(vocabulary, 1)[0], tuple(range(5, 35))
+    other = Twins(9, long, (long[0], 3, *long[2:]), short.right, short.wrong)
+    forward = PatchedForward(network, 4096, False)
+    (batch,) = forward.batches([short, other])
+    ready = forward.ready(batch, everywhere(network, batch.reach, each))
+    branched, whole = (log_odds(everything(forward, ready, way)) for way in ("branched", "whole"))
+    assert branched == pytest.approx(whole, abs=2e-4)
+    known = log_odds(forward.unpatched(batch, batch.base))[0]
+    column = batch.twins.index(short)
+    before = [n for n, place in enumerate(ready.places) if place.back >= len(short.base)]
+    assert bool(before) == each
+    assert branched[before, column] == pytest.approx(known[column], abs=2e-4)
+
+
 @pytest.mark.parametrize("way", ["branched", "whole"])
 def test_nothing_put_anywhere_says_what_whole_texts_say(network: Network, way: Any) -> None:
     forward = PatchedForward(network, 64, False)

@@ -218,16 +218,20 @@ class PatchedForward:
         place = start + step
         before = int(batch.length.max()) - 1
         sees_past = torch.arange(before, device=device)[None, None, :] < start[..., None]
-        sees_own = (branch[:, None] == branch[None, :]) & (step[None, :] <= step[:, None])
-        sees = torch.cat([sees_past, sees_own.expand(texts, -1, -1)], dim=-1)
+        chain = (branch[:, None] == branch[None, :]) & (step[None, :] <= step[:, None])
+        # What would stand before a shorter text is seen by nobody but itself, which must see something.
+        there = (place >= 0)[:, None, :] | torch.eye(len(branch), dtype=torch.bool, device=device)
+        sees = torch.cat([sees_past, chain & there], dim=-1)
         cut = [(keys[:, :, :before], values[:, :, :before]) for keys, values in past if before]
         ends = torch.arange(texts, device=device)[None, :] * len(branch) + (first + sizes - 1)[:, None]
         every = torch.arange(texts, device=device)
-        where = tuple(
-            _grid(every, int(first[number]) + torch.arange(int(sizes[number]) if one.back == ALL else 1, device=device))
-            for number, one in enumerate(places)
-        )
-        return _Layout(every, place, ends, where, self.network.recalling(cut, texts, sees))
+        where = []
+        for number, one in enumerate(places):
+            own = torch.arange(int(sizes[number]) if one.back == ALL else 1, device=device)
+            sequences, nodes = _grid(every, int(first[number]) + own)
+            kept = place[sequences, nodes] >= 0
+            where.append((sequences[kept], nodes[kept]))
+        return _Layout(every, place, ends, tuple(where), self.network.recalling(cut, texts, sees))
 
     def _laid_whole(self, batch: Batch, places: Sequence[Place]) -> _Layout:
         """One sequence for each place and text."""
