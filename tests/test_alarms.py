@@ -102,8 +102,11 @@ def test_alarms_where_there_should_be_none() -> None:
 
 
 def test_too_few_control_rows_and_a_share_below_the_rate_are_refused() -> None:
-    with pytest.raises(CheckError, match=r"75 rows that set the threshold, of which none may pass at a rate of 0\.01"):
-        world(1.0, 1.0).decide(RecallAtFalsePositiveRate(probe="p", control="other"))
+    found = world(1.0, 1.0).decide(RecallAtFalsePositiveRate(probe="p", control="other"))
+    assert found.finding == "inconclusive"
+    assert "75 of other have the first answer, of which none may pass at a rate of 0.01" in found.why
+    with pytest.raises(ValueError, match="control: main is the condition itself"):
+        NoFalseAlarmOn(probe="p", control="main", rate=0.1, most=0.2)
     with pytest.raises(ValueError, match=r"most: 0\.05 is no more than what control rows may pass by, 0\.1"):
         NoFalseAlarmOn(probe="p", control="other", rate=0.1)
     assert RecallAtFalsePositiveRate(probe="p", condition="a", control="b").runs("c") == (("c", "a"), ("c", "b"))

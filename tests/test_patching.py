@@ -16,7 +16,7 @@ from harness import pipeline
 from harness.analyses.patching.attributed import attributed
 from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Ready
 from harness.analyses.patching.places import ALL, Place, Twins, places_of
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, HarnessError, SpecError
 from harness.maths.correlation_of_means import correlation_over
 from harness.maths.ratio import ZERO, ratio_of_means
 from harness.models.card import describe
@@ -409,10 +409,7 @@ def test_a_check_of_what_was_not_patched_says_what_to_add(world: Path) -> None:
     text = SPEC.format(twin="opposite", more="")
     path.write_text(re.sub("analyses: .*", "", text))
     with pytest.raises(
-        HarnessError,
-        match=re.escape(
-            "patching found nothing in this run: ask for it under `analyses` (harness list analyses patching)"
-        ),
+        SpecError, match=r"checks\[0\]: this is about what `patching` finds, which the spec does not ask for"
     ):
         pipeline.run(path, out=world / "unpatched", store=Store(world / "store"), page=False)
 

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
-from harness.contracts import Check, ConditionName
-from harness.errors import CheckError
+from harness.checks._judging import Rule, decided, judged, missing
+from harness.contracts import Check, ConditionName, Judgement
 from harness.maths.alarms import raised
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.maths.estimate import Measured
     from harness.scoring.evidence import Evidence
 
 
@@ -29,32 +28,27 @@ class OfAlarms(Check, frozen=True, kw_only=True):
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
         return (fitted, self.condition), (fitted, self.control)
 
-    def alarms(self, evidence: Evidence, value: int | None) -> tuple[Measured, str]:
-        """The share of test rows that raise an alarm, and where in words: of those whose truth is this answer, or of all."""
+    def weighed(self, evidence: Evidence, value: int | None, rule: Rule, threshold: float, what: str) -> Judgement:
+        """The share of test rows that raise an alarm, of those whose truth is this answer or of all, held to a threshold; `what` is said of it. Inconclusive where
+        too few rows set the alarm's threshold."""
         own = self.own(evidence)
         layer = self.layer if own.layer.layer is None else own.layer.layer
         control = evidence.of(self.probe, self.control, fit_on=self.fit_on or self.condition, layer=layer)
-        scores = []
-        for side, wanted in ((own, value), (control, 0)):
-            kept = _rows(side.labels(), wanted)
-            if not kept.any():
-                which = (
-                    "rows"
-                    if wanted is None
-                    else f"rows whose truth is the {'first' if wanted == 0 else 'second'} answer"
-                )
-                raise CheckError(
-                    f"{self.kind()}: {self.control if side is control else self.condition} has no test {which}"
-                )
-            scores.append((side.answers().score[..., kept].astype("float64"), side.groups[kept]))
-        found = raised(*scores[0], *scores[1], self.rate)
+        statement = f"{what} of {self.subject} at {self.rate:g} false positives on {self.control}, layer {own.layer}"
+        kept = [_rows(side.labels(), wanted) for side, wanted in ((own, value), (control, 0))]
+        groups, others = own.groups[kept[0]], control.groups[kept[1]]
+        scores, limits = (
+            side.answers().score[..., rows].astype("float64") for side, rows in zip((own, control), kept, strict=True)
+        )
+        found = raised(scores, groups, limits, others, self.rate) if len(groups) else None
         if found is None:
-            rows = scores[1][0].shape[-1]
-            raise CheckError(
-                f"{self.kind()}: {self.control} has {rows} rows that set the threshold, of which none may pass at a rate of {self.rate:g}; give it 1/rate at "
-                "least, or a larger `rate`"
+            why = (
+                f"{self.condition} has no test rows whose truth is the second answer"
+                if not len(groups)
+                else f"too few rows set the threshold: {len(others)} of {self.control} have the first answer, of which none may pass at a rate of {self.rate:g}"
             )
-        return own.of_seeds(found), f"layer {own.layer}"
+            return judged(missing(why, len(groups)), rule, threshold, statement)
+        return decided(own.of_seeds(found), rule, threshold, statement)
 
 
 def _rows(truth: np.ndarray, value: int | None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 class OfAutoencoders(OfNetworks, frozen=True, kw_only=True):
     """A claim about the autoencoders of a condition that have one variant and one sparsity, a network for each seed."""
+
+    asks_of: ClassVar[str] = "sparse_autoencoders"
 
     variant: Variant = "l1"
     """Which of them."""

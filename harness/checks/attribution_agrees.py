@@ -31,6 +31,7 @@ class AttributionAgrees(Claim, frozen=True, kw_only=True):
     """Places of one site alone; all that were patched if empty."""
 
     of_seeds: ClassVar[bool] = False
+    asks_of: ClassVar[str] = "patching"
     source: ClassVar[str] = (
         "Nanda 2023, Attribution patching; Syed et al. 2023 (arXiv 2310.10348); Kramár et al. 2024 (arXiv 2403.00745)"
     )

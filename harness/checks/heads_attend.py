@@ -34,6 +34,7 @@ class HeadsAttend(Claim, frozen=True, kw_only=True):
     """How many heads must have it."""
 
     of_seeds: ClassVar[bool] = False
+    asks_of: ClassVar[str] = "attention_heads"
     source: ClassVar[str] = (
         'Olsson et al. 2022 (arXiv 2209.11895), "In-context learning and induction heads"; the test is our own'
     )
@@ -53,8 +54,11 @@ class HeadsAttend(Claim, frozen=True, kw_only=True):
         alpha = (1 - CONFIDENCE) / len(found)
         wider = t_quantile(sequences - 1, 1 - alpha) / t_quantile(sequences - 1, CONFIDENCE)
         half = wider * float((reach**2 + off**2) ** 0.5)
-        value = float(values[last]) if self.heads <= len(order) else 0.0
-        estimate = Estimate(value, value - half, value + half, sequences)
+        if self.heads > len(order):
+            why = f"{self.condition} has {len(order)} attention heads, and {self.heads} are asked for."
+            return Judgement("fail", Estimate(0.0, 0.0, 0.0, sequences), self.least, why)
+        value = float(values[last])
+        estimate = Estimate(value, max(-1.0, value - half), min(1.0, value + half), sequences)
         place = f"head {found['head'][last]} of block {found['block'][last]}"
         which = "the highest" if self.heads == 1 else f"number {self.heads}"
         statement = (

@@ -10,7 +10,7 @@ from msgspec import Meta
 from harness.checks._judging import above, judged, missing, number
 from harness.contracts import Claim, Judgement
 from harness.errors import CheckError
-from harness.maths.estimate import over_seeds
+from harness.maths.estimate import CONFIDENCE, over_seeds
 
 if TYPE_CHECKING:
     from harness.contracts.patched import Patched
@@ -22,7 +22,7 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
 
     Parts that work side by side each add to the log-odds; a probability that is near its end, a rank that is the first already, or an answer that is not
     turned, do not show it, or show it at one of them alone. Statistic: the share that the place makes of the difference between both prompts by log-odds, less the
-    share by `by`, whichever of the two is larger. Test: its 95 % interval, clustered by group. Threshold: `margin`.
+    share by `by`, whichever of the two is larger. Test: its 95 % interval, clustered by group and made wider for the place's having been chosen among all (Bonferroni). Threshold: `margin`.
     """
 
     by: Literal["probability", "rank", "accuracy"] = "probability"
@@ -34,6 +34,7 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
     """Places of one site alone; all that were patched if empty."""
 
     of_seeds: ClassVar[bool] = False
+    asks_of: ClassVar[str] = "patching"
     source: ClassVar[str] = "Zhang & Nanda 2024 (arXiv 2309.16042), §4; Heimersheim & Nanda 2024 (arXiv 2404.15255), §4"
     claim: ClassVar[str] = (
         "{by} says something else than log-odds of the place that does most in prompts of {condition}"
@@ -56,4 +57,6 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
             value=sign * (own.value - other.value)[:, [first]],
             influence=sign * (own.influence - other.influence)[:, [first]],
         )
-        return judged(over_seeds(gap).one(0), above, self.margin, statement)
+        # Wider for having been chosen among all places (Bonferroni).
+        confidence = 1 - (1 - CONFIDENCE) / own.value.shape[1]
+        return judged(over_seeds(gap, confidence).one(0), above, self.margin, statement)

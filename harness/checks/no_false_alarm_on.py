@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from harness.checks._alarms import OfAlarms
-from harness.checks._judging import at_most, decided
+from harness.checks._judging import at_most
 from harness.contracts import Judgement
 
 if TYPE_CHECKING:
@@ -30,12 +30,14 @@ class NoFalseAlarmOn(OfAlarms, frozen=True, kw_only=True):
     claim: ClassVar[str] = "{probe} raises an alarm at no more than {most} of {condition}, where {rate} of {control} do"
 
     def __post_init__(self) -> None:
+        if self.control == self.condition:
+            raise ValueError(
+                f"control: {self.control} is the condition itself, where the rate holds by construction; name another one"
+            )
         if self.most <= self.rate:
             raise ValueError(
                 f"most: {self.most:g} is no more than what control rows may pass by, {self.rate:g}; give a larger share"
             )
 
     def decide(self, evidence: Evidence) -> Judgement:
-        found, where = self.alarms(evidence, None)
-        said = f"share of rows at which {self.subject} raises an alarm, where it does at {self.rate:g} of {self.control}, {where}"
-        return decided(found, at_most, self.most, said)
+        return self.weighed(evidence, None, at_most, self.most, "share of alarms")

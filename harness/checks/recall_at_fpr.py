@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from harness.checks._alarms import OfAlarms
-from harness.checks._judging import above, decided
+from harness.checks._judging import above
 from harness.contracts import Judgement
 
 if TYPE_CHECKING:
@@ -33,6 +33,4 @@ class RecallAtFalsePositiveRate(OfAlarms, frozen=True, kw_only=True):
     )
 
     def decide(self, evidence: Evidence) -> Judgement:
-        found, where = self.alarms(evidence, 1)
-        said = f"recall of {self.subject} at {self.rate:g} false positives on {self.control}, {where}"
-        return decided(found, above, self.least, said)
+        return self.weighed(evidence, 1, above, self.least, "recall")

@@ -175,6 +175,8 @@ class Claim(Kind, frozen=True, kw_only=True):
 
     also_at: ClassVar[tuple[int, ...]] = ()
     """Layers that it looks at besides its own."""
+    asks_of: ClassVar[str] = ""
+    """The analysis whose findings it is about, which the spec must ask for; empty for one that is about scores or measurements."""
 
     claim: ClassVar[str] = ""
     """The claim in words, with {probe}, {condition} and the other options to fill in."""

@@ -59,6 +59,7 @@ class Verdicts(Stage["pl.DataFrame"], frozen=True, kw_only=True):
             "layer rule": str(self.spec.layer),
             **{stage.title: stage.key for stage in self.inputs},
             **({"read until": content_key(self._read)} if self.measured else {}),
+            **{f"options of {one.kind()}": content_key(plain(one)) for one, _ in self.looks if one.tells},
         }
 
     @property

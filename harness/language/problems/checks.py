@@ -34,6 +34,7 @@ def check_problems(resolved: Resolved) -> Iterator[Problem]:
         yield from _rule_problems(node.get("layer"))
         yield from _layer_problems(resolved, node.get("layer"), [resolved.fitted_on(check)])
         yield from _other_layer_problems(resolved, node, check)
+        yield from _analysis_problems(resolved, node, check)
         same = msgspec.json.encode([check.kind(), check])
         if same in seen:
             yield problem_at(node, f"the same check stands at {seen[same].path} already; take one of them out")
@@ -65,6 +66,14 @@ def _layer_problems(resolved: Resolved, layer: Node | None, fitted: Sequence[str
         if plainly_numbered and layer.value not in kept:
             message = f"layer {layer.value} is not among activations.layers, {list(kept)}; add it there"
             yield problem_at(layer, message)
+
+
+def _analysis_problems(resolved: Resolved, node: Table, check: Claim) -> Iterator[Problem]:
+    """A check of what an analysis finds that the spec does not ask for."""
+    asked = [None if analysis is None else analysis.kind() for _, analysis in resolved.analyses]
+    if check.asks_of and check.asks_of not in asked and None not in asked:
+        message = f"this is about what `{check.asks_of}` finds, which the spec does not ask for; add it to `analyses` (harness list analyses {check.asks_of})"
+        yield problem_at(node, message)
 
 
 def _other_layer_problems(resolved: Resolved, node: Table, check: Claim) -> Iterator[Problem]:
