@@ -12,7 +12,8 @@ import torch
 
 from harness.errors import MemoryRanOut, NumericalError
 from harness.models.card import describe
-from harness.models.generation import Asking, Continued, Writer, own_stops
+from harness.models.asking import Asking, Continued
+from harness.models.generation import Writer, own_stops
 from harness.models.load import load
 from harness.models.network import Network
 from harness.spec import Model

@@ -84,6 +84,8 @@ def test_whatever_is_joined_stays_below(name: str) -> None:
 
 
 OURS = {
+    "analyses/patching/patching_stage: artifact / f'{name}.npy'",
+    "analyses/patching/patching_stage: folder / f'{name}.npy'",
     "api/report_folder: folder / name",
     "api/running: Path(folder) / spec.file",
     "api/written_spec: Path(folder) / self.file",

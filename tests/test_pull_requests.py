@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -237,7 +238,7 @@ def test_attributes_and_the_schema(base: Path, tmp_path: Path) -> None:
     first = (base / "specs" / "small.yaml").read_text().splitlines()[0]
     assert first == "# yaml-language-server: $schema=../spec.schema.json"
     assert (base / "specs" / first.rpartition("=")[2]).resolve() == base / SCHEMA
-    assert plain(compose((base / SCHEMA).read_text(), SCHEMA)[0]) == language.json_schema()
+    assert json.loads((base / SCHEMA).read_text()) == language.json_schema()
     # A new spec beside the schema names it, too.
     assert harness("init", "mine", "--in", base, folder=tmp_path).returncode == 0
     mine = base / "mine.yaml"

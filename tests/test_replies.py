@@ -16,7 +16,8 @@ from harness.contracts import PromptTable
 from harness.contracts.data import STRETCH, TOKEN
 from harness.errors import DataError, SpecError, UsageError
 from harness.execution.run import Run
-from harness.models.generation import Continued, Writer
+from harness.models.asking import Continued
+from harness.models.generation import Writer
 from harness.plan.plan import Plan
 from harness.stages.reply_stage import AWAITED, turn_ends
 from harness.store import Store

@@ -40,6 +40,14 @@ def test_a_rule_reads_what_a_reply_says(rule: dict[str, Any], expected: dict[str
     assert dict(zip(expected, values(rule, list(expected)), strict=True)) == expected
 
 
+def test_of_choices_that_begin_together_the_longest_is_named() -> None:
+    rule = {"choice": {"bad": ["not", "bad"], "good": ["not bad", "good"]}}
+    assert values(rule, ["Not bad.", "not good", "bad, not bad", "It is not bad"]) == [1, 0, 0, 1]
+    # The control: one phrase of two choices names neither.
+    shared = {"choice": {"a": ["well"], "b": ["well", "well done"]}}
+    assert values(shared, ["well", "well done"]) == ["that name none of the choices", 1]
+
+
 def test_a_reply_is_held_against_the_answer_key() -> None:
     fields = [{"label": n % 2, "answer": ("no", "yes")[n % 2], "city": "New York", "n": "1,000"} for n in range(4)]
     assert values({**YES_NO, "key": "label"}, ["No", "No", "Yes", "Yes"], fields) == [0, 1, 1, 0]

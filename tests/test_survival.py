@@ -9,16 +9,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from harness import pipeline
+from harness.activations.storing import Storing
 from harness.machine import stopping
 from harness.machine.progress import Reporter
-from harness.store import FORMAT, Store
+from harness.store import FORMAT, Store, last_runs
+from harness.store import store as store_module
 from tests.test_pipeline import SAME_IN_EVERY_RUN, write_text
 
 KILLS = int(os.environ.get("HARNESS_TEST_KILLS", "2"))
@@ -148,6 +152,24 @@ def test_a_piece_of_work_is_finished_before_a_stop() -> None:
     assert done == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("handlers")
+def test_a_stop_waits_for_what_is_being_stored() -> None:
+    class Banks:
+        def __init__(self) -> None:
+            self.rows = list[object]()
+
+        def add(self, rows: object, found: object, how: str) -> None:
+            time.sleep(0.1)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            time.sleep(0.3)
+            self.rows.append(rows)
+
+    banks = Banks()
+    with pytest.raises(KeyboardInterrupt), Storing(banks) as storing:  # type: ignore[arg-type]
+        storing.add([7], None, "")  # type: ignore[arg-type]
+    assert banks.rows == [[7]]
+
+
 @pytest.mark.parametrize("kind", STAGES)
 def test_a_flipped_byte_in_any_file_is_noticed_and_made_again(tmp_path: Path, honest: Path, kind: str) -> None:
     """What would have answered later is taken away, so that the damaged kind is needed."""
@@ -186,6 +208,36 @@ class Said(Reporter):
 
     def say(self, text: str) -> None:
         self.lines.append(text)
+
+
+def test_what_another_run_has_just_stored_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes at the moment when somebody has looked and found nothing."""
+    mine, other = Store(tmp_path), Store(tmp_path)
+
+    def looked(module: ModuleType, name: str, comes: Callable[[], None]) -> None:
+        real = getattr(module, name)
+
+        def reads(*given: object, **options: object) -> object:
+            monkeypatch.setattr(module, name, real)
+            try:
+                return real(*given, **options)
+            finally:
+                comes()
+
+        monkeypatch.setattr(module, name, reads)
+
+    def artifact() -> None:
+        with other.write("things", "k") as folder:
+            (folder / "a").touch()
+
+    looked(store_module, "description", artifact)
+    assert mine.open("things", "k") is None
+    looked(last_runs, "read_ordinary", lambda: last_runs.keep(other, last_runs.LastRun("s", {}, [])))
+    assert last_runs.recall(mine, "s") is None
+    assert mine.damaged == [] and mine.open("things", "k") and last_runs.recall(mine, "s")
+    # The control: what was there before, without its description, is damaged.
+    (tmp_path / "things" / "k" / "meta.json").unlink()
+    assert mine.open("things", "k") is None and mine.damaged == ["things/k/meta.json"]
 
 
 def test_two_runs_at_once_do_no_harm(tmp_path: Path, honest: Path) -> None:

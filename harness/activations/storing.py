@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from harness.activations.banks import Banks
+from harness.machine import stopping
 
 if TYPE_CHECKING:
     from harness.activations.forward import Forwarded
@@ -31,7 +32,9 @@ class Storing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown()
+        # Python takes a thread for ended when waiting for it is interrupted (3.11), and would end before it has written.
+        for thread in stopping.whole([self._thread]):
+            thread.shutdown()
         if error is None:
             self.finish()
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import torch
 from torch import Tensor
 
 from harness.errors import HarnessError, MemoryRanOut, NumericalError
 from harness.machine.resources import memory_ran_out
 from harness.models.architecture import reason
+from harness.models.asking import ROWS, Asking, Continued
 from harness.models.card import ModelCard
 from harness.models.quiet import quiet_transformers
 from harness.models.unchanged import unchanged
@@ -26,32 +26,11 @@ from harness.models.unchanged import unchanged
 if TYPE_CHECKING:
     from harness.models.network import Network
 
-ROWS = 64
-"""Most replies that are written at once."""
 _CACHE_BYTES = {"cpu": 2**30, "cuda": 2**33}
 """Most that keys and values of a batch take."""
 _APART = {True: 5e-3, False: 0.5}
 """How far the log-probability of a token may be from that in a pass of its own, in nats, where products are exact, and where they are not."""
 _WAYS = ("padded", "without padding", "without a cache")
-
-
-class Asking(msgspec.Struct, frozen=True):
-    """A prompt that is to be answered."""
-
-    tokens: tuple[int, ...]
-    most: int
-    """Tokens that the reply may have."""
-    seed: int
-    """Of its draws."""
-
-
-class Continued(msgspec.Struct, frozen=True):
-    """What a network writes after a prompt."""
-
-    tokens: tuple[int, ...]
-    """Without the token that ends it."""
-    ended: bool
-    """Whether the network ended it; it was cut off else."""
 
 
 class Writer:

@@ -106,11 +106,13 @@ def _key(name: str, fields: Mapping[str, Any]) -> str:
 
 
 def _choice(rule: ReplyLabel, text: str, key: str | None) -> Labelled:
-    places = [found.start() if (found := _whole(words).search(text)) else math.inf for words in rule.choice.values()]
-    first = min(places)
-    if first == math.inf or places.count(first) > 1:
+    found = [_whole(words).search(text) for words in rule.choice.values()]
+    # The first that is named; of those that begin there, the longest: "not bad" is not "not".
+    ranks = [(one.start(), -one.end()) if one else (math.inf, 0.0) for one in found]
+    first = min(ranks)
+    if first[0] == math.inf or ranks.count(first) > 1:
         return Labelled("that name none of the choices")
-    said = places.index(first)
+    said = ranks.index(first)
     if key is None:
         return Labelled(value=float(said), said=said)
     right = _named(rule, key)

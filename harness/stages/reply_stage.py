@@ -19,7 +19,7 @@ from harness.data.unanswered import Unanswered
 from harness.errors import DataError, KeyFault, UsageError
 from harness.machine import stopping
 from harness.maths.draws import draw
-from harness.models.generation import ROWS, Asking, Continued, Writer, own_stops
+from harness.models.asking import ROWS, Asking, Continued
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from harness.execution.run import Run
     from harness.machine.jobs import Job
     from harness.machine.team import SharedJob
+    from harness.models.generation import Writer
 
 _NO_REPLY = "these conversations have no reply, about which a label could be; let the model answer with data.reply, or write kind: file where they have one"
 
@@ -163,6 +164,8 @@ class Replies(Stage[Written], frozen=True, kw_only=True):
         return job.end({"done": done, "note": note}, tell)
 
     def _writer(self, run: Run) -> Writer:
+        from harness.models.generation import Writer, own_stops
+
         network = run.networks.load(self.subject.card)
         tokenizer = self.subject.load_tokenizer()
         return Writer(network, [*own_stops(network), *turn_ends(tokenizer, self.condition)], self.reply.temperature)

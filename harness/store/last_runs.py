@@ -59,8 +59,12 @@ def keep(store: Store, run: LastRun) -> None:
 def recall(store: Store, name: str) -> LastRun | None:
     """The last run of the spec of that name; None if there was none, or its note is damaged or of an older layout."""
     place = store.folder(FOLDER) / f"{name}.json"
-    found = _read(place)
-    if found is None and _was_sealed(place):
+    # Read once: another run may put one there at any moment.
+    content = _content(place)
+    if content is None:
+        return None
+    found = _run_of(content)
+    if found is None and _was_sealed(content):
         store.damaged.append(f"{FOLDER}/{place.name}")
     return found
 
@@ -68,23 +72,27 @@ def recall(store: Store, name: str) -> LastRun | None:
 def everything(store: Store) -> list[LastRun]:
     """The last run of every spec, by name."""
     notes = sorted(store.folder(FOLDER).glob("*.json"))
-    return [found for path in notes if (found := _read(path)) is not None]
+    return [found for path in notes if (found := _run_of(_content(path) or b"")) is not None]
 
 
-def _read(path: Path) -> LastRun | None:
+def _content(path: Path) -> bytes | None:
+    """A note as it stands there; None where there is none, and nothing where it cannot be read."""
     try:
-        content = unsealed(read_ordinary(path, LARGEST_META, links=False))
-        return None if content is None else msgspec.convert(content, LastRun)
-    except (OSError, msgspec.ValidationError):
+        return read_ordinary(path, LARGEST_META, links=False)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return b""
+
+
+def _run_of(content: bytes) -> LastRun | None:
+    try:
+        found = unsealed(content)
+        return None if found is None else msgspec.convert(found, LastRun)
+    except msgspec.ValidationError:
         return None
 
 
-def _was_sealed(path: Path) -> bool:
-    """Whether it is a note of this layout, damaged. Those of the first layout had neither word in them."""
-    try:
-        content = read_ordinary(path, LARGEST_META, links=False)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return any(word in content for word in (b'"seal"', b'"uses"'))
+def _was_sealed(content: bytes) -> bool:
+    """Whether what cannot be used is a damaged note of this layout. Those of the first layout had neither word in them."""
+    return not content or any(word in content for word in (b'"seal"', b'"uses"'))

@@ -243,10 +243,12 @@ class Store:
         if place.is_symlink():
             self.set_aside(kind, key)
             return None
+        there = is_folder(place)
         try:
             raw = description(place)
         except FileNotFoundError:
-            if is_folder(place):
+            # One that was not there before is not damaged: another process has just put it there, whole.
+            if there and is_folder(place):
                 self.set_aside(kind, key)
             return None
         except NotADirectoryError:

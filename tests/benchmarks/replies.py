@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from harness.models.generation import ROWS, Asking, Continued, Writer, own_stops
+from harness.models.asking import ROWS, Asking, Continued
+from harness.models.generation import Writer, own_stops
 from harness.models.network import Network
 from harness.models.tokenizer import load_tokenizer
 from tests.benchmarks import reviews
