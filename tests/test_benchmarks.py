@@ -149,8 +149,8 @@ def test_contenders_take_turns() -> None:
 
 
 def test_plain_replies_are_ours(tiny_llama: Path) -> None:
-    from harness.models.card import describe
     from harness.models.asking import Asking
+    from harness.models.card import describe
     from harness.models.generation import Writer
     from harness.models.load import load
     from harness.spec import Model

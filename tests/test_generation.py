@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from harness.errors import MemoryRanOut, NumericalError
-from harness.models.card import describe
 from harness.models.asking import Asking, Continued
+from harness.models.card import describe
 from harness.models.generation import Writer, own_stops
 from harness.models.load import load
 from harness.models.network import Network
