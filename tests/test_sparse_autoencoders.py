@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from harness import language, pipeline
-from harness.analyses.sparse_autoencoders.planted_directions import planted_directions
 from harness.contracts import kind
 from harness.errors import CheckError, SpecError, UsageError
 from harness.maths.dictionaries import RECOVERED, described, recovered_by_chance
@@ -20,6 +19,7 @@ from harness.networks.sparse_autoencoder import Autoencoder, Variant, activation
 from harness.networks.training_autoencoders import Schedule, _rows, train_autoencoders
 from harness.store import Store
 from harness.subjects.formula import Formula
+from harness.subjects.planted_directions import planted_directions
 from harness.worlds.sparse_features import LEVELS
 from tests.benchmarks import plain_autoencoder
 from tests.test_pipeline import write_text
@@ -244,8 +244,8 @@ class Known:
     def __init__(self, *rows: dict[str, Any]):
         self.rows = pl.DataFrame([{"layer": 0, **row} for row in rows])
 
-    def autoencoders(self, condition: str) -> pl.DataFrame:
-        assert condition == "main"
+    def told(self, analysis: str, condition: str) -> pl.DataFrame:
+        assert (analysis, condition) == ("sparse_autoencoders", "main")
         return self.rows
 
 
@@ -355,5 +355,5 @@ def test_no_check_asks_for_what_nobody_trains(tmp_path: Path) -> None:
     path = tmp_path / "dictionaries.yaml"
     text = SPEC.replace("ASKED", ASKED)
     path.write_text(text[: text.index("analyses:")] + text[text.index("checks:") :])
-    with pytest.raises(CheckError, match="no sparse autoencoders are trained on"):
+    with pytest.raises(CheckError, match="sparse_autoencoders found nothing in this run: ask for it under `analyses`"):
         pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
