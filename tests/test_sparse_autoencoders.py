@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 import torch
 
 from harness import language, pipeline
-from harness.analyses.sparse_autoencoders.planted_directions import planted_directions
+from harness.checks._autoencoders import middle
 from harness.contracts import kind
 from harness.errors import CheckError, SpecError, UsageError
 from harness.maths.dictionaries import RECOVERED, described, recovered_by_chance
@@ -20,6 +21,7 @@ from harness.networks.sparse_autoencoder import Autoencoder, Variant, activation
 from harness.networks.training_autoencoders import Schedule, _rows, train_autoencoders
 from harness.store import Store
 from harness.subjects.formula import Formula
+from harness.subjects.planted_directions import planted_directions
 from harness.worlds.sparse_features import LEVELS
 from tests.benchmarks import plain_autoencoder
 from tests.test_pipeline import write_text
@@ -193,6 +195,14 @@ def test_measures_of_a_dictionary_that_is_known() -> None:
     assert described(states, states, features, directions, oblique).l1_planted is None
 
 
+def test_a_dictionary_of_which_nothing_is_active_recovers_nothing() -> None:
+    states, directions = torch.eye(2), torch.eye(2)
+    found = described(states, torch.zeros(2, 2), torch.zeros(2, 2), directions, directions)
+    assert (found.recovered, found.by_chance, found.alive, found.l1_planted) == (0, 0, 0, 1)
+    assert found.angle is not None and math.isnan(found.angle) and math.isnan(found.shrinkage)
+    assert described(states, torch.zeros(2, 2), torch.zeros(2, 2), directions).recovered is None
+
+
 @pytest.mark.parametrize(("features", "dimensions"), [(1, 2), (4, 2), (32, 5), (20, 1)])
 def test_what_chance_recovers_is_what_random_directions_do(features: int, dimensions: int) -> None:
     drawn = torch.randn(20_000, features, dimensions, generator=torch.Generator().manual_seed(1))
@@ -244,8 +254,8 @@ class Known:
     def __init__(self, *rows: dict[str, Any]):
         self.rows = pl.DataFrame([{"layer": 0, **row} for row in rows])
 
-    def autoencoders(self, condition: str) -> pl.DataFrame:
-        assert condition == "main"
+    def told(self, analysis: str, condition: str) -> pl.DataFrame:
+        assert (analysis, condition) == ("sparse_autoencoders", "main")
         return self.rows
 
 
@@ -280,6 +290,40 @@ def test_claims_about_autoencoders() -> None:
     unknown: Any = Known(*seeds("l1", 0.2, **{**found, "recovered": None}))
     with pytest.raises(CheckError, match="nobody knows the directions"):
         finding("sae_recovers_features", unknown)
+    unmade: Any = Known(*seeds("l1", 0.2, **dict.fromkeys(found)))
+    with pytest.raises(CheckError, match="nobody knows the directions"):
+        finding("sae_finds_principal_axes", unmade)
+    oblique: Any = Known(*seeds("l1", 0.2, **{**found, "l1_planted": None}))
+    with pytest.raises(CheckError, match=r"known, but not orthogonal, .* `directions: axes`"):
+        finding("sae_finds_principal_axes", oblique)
+
+
+def test_what_gives_nothing_back_does_not_hold() -> None:
+    """Neither as what does not shrink, nor as what does, nor as what turns away."""
+    full, small = {"shrinkage": 1.02}, {"shrinkage": 0.8}
+    nothing = {"shrinkage": math.nan}
+    own: Any = Known(*seeds("gated", 0.8, **full), *seeds("l1", 0.2, **small))
+    assert finding("gated_does_not_shrink", own) == "pass"
+    for gated, l1 in ((nothing, small), (full, nothing)):
+        dead: Any = Known(*seeds("gated", 0.8, **gated), *seeds("l1", 0.2, **l1))
+        assert finding("gated_does_not_shrink", dead) == "fail"
+    turned = {"recovered": 0.0, "angle": math.nan, "l1": 0.0, "l1_planted": 1.2, **nothing}
+    unturned: Any = Known(*seeds("l1", 0.2, **turned))
+    assert finding("sae_finds_principal_axes", unturned) == "fail"
+    values = np.array([0.5, math.nan, 0.7])
+    assert (middle(values), middle(values[:1]), middle(values[1:2])) == ("0.600 in 2 of 3", "0.500", "none")
+
+
+def test_autoencoders_that_are_no_pairs_are_not_compared() -> None:
+    gated, l1 = seeds("gated", 0.8, shrinkage=1.02), seeds("l1", 0.2, shrinkage=0.8)
+    fewer: Any = Known(*gated, *l1[:4])
+    with pytest.raises(
+        CheckError, match=r"6 gated .* on layer 0 of main and 4 l1 ones .* are no pairs; train both in one block"
+    ):
+        finding("gated_does_not_shrink", fewer)
+    elsewhere: Any = Known(*gated, *({**row, "layer": 1} for row in l1))
+    with pytest.raises(CheckError, match=r"on layer 0 of main .* on layer 1 are no pairs"):
+        finding("gated_does_not_shrink", elsewhere)
 
 
 # ---------------------------------------------------------------- from end to end
@@ -313,11 +357,12 @@ def test_a_spec_trains_them_and_its_report_says_what_they_find(tmp_path: Path) -
 
 def test_states_of_a_language_model_serve_as_well(tmp_path: Path, tiny_llama: Path) -> None:
     path = write_text(tmp_path, tiny_llama)
-    asked = "{condition: plain, layer: 1, l1: [0.1], dictionary: 32, steps: 40, batch: 16, seeds: 2}"
+    options = "l1: [0.1], dictionary: 32, steps: 40, batch: 16, seeds: 2"
+    asked = ", ".join(f"{{condition: plain, layer: {layer}, {options}}}" for layer in (1, 2))
     path.write_text(f"{path.read_text()}analyses: [{{kind: sparse_autoencoders, on: [{asked}]}}]\n")
     outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
     table = pl.read_parquet(outcome.folder / "autoencoders.parquet")
-    assert table["layer"].to_list() == [1, 1] and table["recovered"].null_count() == 2
+    assert table["layer"].to_list() == [1, 1, 2, 2] and table["recovered"].null_count() == 4
     assert bool(table["explained"].is_finite().all())
     assert "recovered |" not in (outcome.folder / "report.md").read_text()
 
@@ -340,6 +385,10 @@ def test_states_of_a_site_have_their_own_width(tmp_path: Path, tiny_llama: Path)
         ("{}", "there is none to train"),
         ("{top_k: [20], dictionary: 16}", "more than there are"),
         ("{l1: [0]}", "it must be above 0"),
+        ("{l1: [0.2, 0.1, 0.20]}", "l1: 0.2 stands there more than once"),
+        ("{gated: [0.5, 0.5]}", "gated: 0.5 stands there more than once"),
+        ("{top_k: [2, 2]}", "top_k: 2 stands there more than once"),
+        ("{l1: [0.2]}, {gated: [0.5], layer: 0}", "on[1]: on[0] has autoencoders on layer 0 of main already"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(tmp_path: Path, asked: str, said: str) -> None:
@@ -355,5 +404,5 @@ def test_no_check_asks_for_what_nobody_trains(tmp_path: Path) -> None:
     path = tmp_path / "dictionaries.yaml"
     text = SPEC.replace("ASKED", ASKED)
     path.write_text(text[: text.index("analyses:")] + text[text.index("checks:") :])
-    with pytest.raises(CheckError, match="no sparse autoencoders are trained on"):
+    with pytest.raises(CheckError, match="sparse_autoencoders found nothing in this run: ask for it under `analyses`"):
         pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))

@@ -13,6 +13,7 @@ from harness.worlds.finite_group import FiniteGroup
 from harness.worlds.hidden_markov import HiddenMarkov, mess3, rrxor
 from harness.worlds.modular_arithmetic import ModularArithmetic
 from harness.worlds.repeated_tokens import RepeatedTokens
+from harness.worlds.sparse_features import SparseFeatures
 from harness.worlds.sparse_parity import SparseParity
 from harness.worlds.world import World
 
@@ -24,6 +25,9 @@ WORLDS = [
     HiddenMarkov(transitions=mess3(), length=4),
     HiddenMarkov(transitions=rrxor(), length=6),
     RepeatedTokens(tokens=16, used=6, length=10),
+    # Dense enough that no sample comes twice.
+    SparseFeatures(features=20, density=0.5),
+    SparseFeatures(features=24, density=0.5, pairing="anticorrelated"),
 ]
 
 

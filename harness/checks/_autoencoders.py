@@ -43,10 +43,25 @@ class OfAutoencoders(OfNetworks, frozen=True, kw_only=True):
         return found.sort("layer", "seed")
 
     def column(self, table: pl.DataFrame, name: str) -> np.ndarray:
-        """One measure of each, (seed,). Raises CheckError where it is not known."""
+        """One measure of each, (seed,), NaN where no feature is active and it says nothing. Raises CheckError where it is not known."""
+        if table[name].null_count() and not table["recovered"].null_count():
+            raise CheckError(
+                f"{self.kind()}: the directions that the states of {self.condition} are made of are known, but not orthogonal, so that nobody knows the least "
+                "sum of activations along them; name a condition whose model is the test bed sparse_features with `directions: axes`"
+            )
         if table[name].null_count():
             raise CheckError(
                 f"{self.kind()}: nobody knows the directions that the states of {self.condition} are made of; name a condition whose model is the "
                 "test bed sparse_features or superposition"
             )
         return table[name].to_numpy()
+
+
+def middle(values: np.ndarray, decimals: int = 3) -> str:
+    """The median of those that are numbers, in words, and how many are none."""
+    import numpy as np
+
+    known = values[np.isfinite(values)]
+    if len(known) == len(values):
+        return f"{np.median(known):.{decimals}f}"
+    return f"{np.median(known):.{decimals}f} in {len(known)} of {len(values)}" if len(known) else "none"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._autoencoders import OfAutoencoders
+from harness.checks._autoencoders import OfAutoencoders, middle
+from harness.errors import CheckError
 from harness.networks.sparse_autoencoder import Variant
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class GatedDoesNotShrink(OfAutoencoders, frozen=True, kw_only=True):
     """What gated autoencoders give back is not smaller than the states, by more than `margin`, and what those with a penalty on activations give back is.
 
     γ = E‖x̂‖² / E[x̂ · x] is 1 where no other size would be nearer to the states, and below where they are shrunk. Statistic: the share of seeds in which γ of the
-    gated one is above 1 − `margin`, and γ of the other below. Test: the 95 % interval of that share. Threshold: `most`.
+    gated one is above 1 − `margin`, and γ of the other below; where one gives nothing back, it has no γ, and the claim does not hold. Test: the 95 % interval of that share. Threshold: `most`.
     """
 
     variant: Variant = "gated"
@@ -39,10 +40,19 @@ class GatedDoesNotShrink(OfAutoencoders, frozen=True, kw_only=True):
     def holds(self, evidence: Evidence) -> tuple[np.ndarray, str]:
         import numpy as np
 
-        own = self.table(evidence)["shrinkage"].to_numpy()
-        other = self.table(evidence, "l1", self.l1_penalty)["shrinkage"].to_numpy()
+        tables = self.table(evidence), self.table(evidence, "l1", self.l1_penalty)
+        ours, theirs = (table.select("layer", "seed") for table in tables)
+        if not ours.equals(theirs):
+            where = [" and ".join(map(str, table["layer"].unique(maintain_order=True))) for table in (ours, theirs)]
+            raise CheckError(
+                f"{self.kind()}: {len(ours)} {self.variant} autoencoders of sparsity {self.sparsity:g} on layer {where[0]} of {self.condition} and {len(theirs)} l1 ones of "
+                f"{self.l1_penalty:g} on layer {where[1]} are no pairs; train both in one block of `on`, which gives them the same layer and `seeds`"
+            )
+        own, other = (table["shrinkage"].to_numpy() for table in tables)
         said = (
-            f"γ of {self.variant} autoencoders of sparsity {self.sparsity:g} (median {np.median(own):.3f}) is above {1 - self.margin:g}, and of l1 ones of "
-            f"{self.l1_penalty:g} ({np.median(other):.3f}) below"
+            f"γ of {self.variant} autoencoders of sparsity {self.sparsity:g} (median {middle(own)}) is above {1 - self.margin:g}, and of l1 ones of "
+            f"{self.l1_penalty:g} ({middle(other)}) below"
         )
-        return (own > 1 - self.margin) & (other < 1 - self.margin), said
+        # What gives nothing back has no γ, and shows nothing of it.
+        known = np.isfinite(own) & np.isfinite(other)
+        return known & (own > 1 - self.margin) & (other < 1 - self.margin), said

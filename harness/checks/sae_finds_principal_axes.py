@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from harness.checks._autoencoders import OfAutoencoders
+from harness.checks._autoencoders import OfAutoencoders, middle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +32,11 @@ class SaeFindsPrincipalAxes(OfAutoencoders, frozen=True, kw_only=True):
     )
 
     def holds(self, evidence: Evidence) -> tuple[np.ndarray, str]:
-        import numpy as np
-
         table = self.table(evidence)
         angle, sums, planted, size = (self.column(table, name) for name in ("angle", "l1", "l1_planted", "shrinkage"))
         own = sums / size
         said = (
-            f"features of {self.variant} autoencoders of sparsity {self.sparsity:g} lie {np.median(angle):.0f}° from the nearest planted direction, and their activations, at full size, "
-            f"sum to {np.median(own):.3f}, along planted directions to {np.median(planted):.3f} (medians); {self.least:g}° or more, and a smaller sum, is found"
+            f"features of {self.variant} autoencoders of sparsity {self.sparsity:g} lie {middle(angle, 0)}° from the nearest planted direction, and their activations, at full size, "
+            f"sum to {middle(own)}, along planted directions to {middle(planted)} (medians); {self.least:g}° or more, and a smaller sum, is found"
         )
         return (angle >= self.least) & (own < planted), said

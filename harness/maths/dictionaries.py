@@ -22,7 +22,8 @@ class Described(msgspec.Struct, frozen=True):
     l0: float
     """Features that are active at a state, the mean."""
     shrinkage: float
-    """γ = E‖x̂‖² / E[x̂ · x]: below 1 where what is given back is too small (Rajamanoharan et al. 2024, arXiv 2404.16014, §5.2; R. Shah)."""
+    """γ = E‖x̂‖² / E[x̂ · x]: below 1 where what is given back is too small (Rajamanoharan et al. 2024, arXiv 2404.16014, §5.2; R. Shah). NaN where nothing is
+    given back."""
     alive: float
     """Share of the features that are active at some state."""
     l1: float
@@ -32,7 +33,8 @@ class Described(msgspec.Struct, frozen=True):
     by_chance: float | None = None
     """The share that as many features in random directions have on average: in few dimensions some lie near whatever is planted."""
     angle: float | None = None
-    """Between the direction of a living feature and the nearest planted one, either way round, degrees: the mean weighted by activations."""
+    """Between the direction of a living feature and the nearest planted one, either way round, degrees: the mean weighted by activations. NaN where no
+    feature is active, None where no direction is planted."""
     l1_planted: float | None = None
     """Sum of activations if features were planted directions, either way round, that are orthogonal: what giving everything back by them costs. None where
     they are not."""
@@ -52,7 +54,7 @@ def described(
         alive=float(alive.double().mean()),
         l1=float(features.sum(1).mean()),
     )
-    if planted is None or not bool(alive.any()):
+    if planted is None:
         return found
     planted = planted.double()
     cosines = decoder[alive] @ planted.T
@@ -61,7 +63,8 @@ def described(
     return msgspec.structs.replace(
         found,
         by_chance=recovered_by_chance(int(alive.sum()), planted.shape[1]),
-        recovered=float((cosines.max(0).values >= RECOVERED).double().mean()),
+        # Of no feature there is no greatest cosine; then none is recovered.
+        recovered=float((cosines >= RECOVERED).any(0).double().mean()),
         angle=float((nearest * weights).sum() / weights.sum()),
         l1_planted=float((states @ planted.T).abs().sum(1).mean()) if _orthogonal(planted) else None,
     )

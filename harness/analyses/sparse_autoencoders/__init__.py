@@ -37,13 +37,23 @@ class SparseAutoencoders(Analysis, frozen=True, kw_only=True):
     tells: ClassVar[bool] = True
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        from harness.analyses.sparse_autoencoders.autoencoder_stages import stages
+        from harness.analyses.sparse_autoencoders.autoencoder_stages import Trained, stages
 
         key = f"analyses[{plan.spec.analyses.index(self)}]"
         if not self.on:
             raise KeyFault(key, "there are no autoencoders to train; write on: [{condition: main, l1: [0.1]}]")
+        first: dict[tuple[str, int], int] = {}
         for number, asked in enumerate(self.on):
-            yield from stages(asked, plan, f"{key}.on[{number}]")
+            for stage in stages(asked, plan, f"{key}.on[{number}]"):
+                if isinstance(stage, Trained):
+                    where = stage.condition, stage.layer
+                    if first.setdefault(where, number) != number:
+                        raise KeyFault(
+                            f"{key}.on[{number}]",
+                            f"on[{first[where]}] has autoencoders on layer {stage.layer} of {stage.condition} already, and what both train would count as seeds of "
+                            "one; write them into one block, or name another layer",
+                        )
+                yield stage
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
         from harness.analyses.sparse_autoencoders.autoencoder_stages import assembled

@@ -11,7 +11,6 @@ import msgspec
 from harness.activations.extract import width_of
 from harness.activations.layers import resolve
 from harness.analyses.sparse_autoencoders.on_states import OnStates
-from harness.analyses.sparse_autoencoders.planted_directions import planted_directions
 from harness.errors import KeyFault, UsageError
 from harness.maths.dictionaries import described
 from harness.networks.sparse_autoencoder import Autoencoder, activations, decoded
@@ -19,6 +18,7 @@ from harness.networks.training_autoencoders import Schedule, train_autoencoders
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.store import Artifact, content_key, reading
+from harness.subjects.planted_directions import planted_directions
 
 if TYPE_CHECKING:
     import polars as pl

@@ -40,6 +40,14 @@ class OnStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         if not (self.l1 or self.gated or self.top_k):
             raise ValueError("l1: there is none to train; write `l1: [0.1]`, `gated: [0.1]` or `top_k: [8]`")
+        for name in ("l1", "gated", "top_k"):
+            asked = getattr(self, name)
+            repeated = next((one for one in asked if asked.count(one) > 1), None)
+            if repeated is not None:
+                raise ValueError(
+                    f"{name}: {repeated:g} stands there more than once, and the same networks would count as others; name it once, and raise "
+                    "`seeds` for more networks"
+                )
         if self.top_k and max(self.top_k) > self.dictionary:
             raise ValueError(
                 f"top_k: {max(self.top_k)} features of a dictionary of {self.dictionary} are more than there are; give fewer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def section(measured: pl.DataFrame) -> Iterable[str]:
     """A table for each condition and layer."""
     yield "## Sparse autoencoders"
     yield (
-        "On test rows, the mean over seeds, with the least and the greatest. *Explained*: share of the states' variance. *Active*: features of a state. *γ*: E‖x̂‖² / E[x̂ · x], below 1 where what is "
+        "On test rows, the mean over seeds, with the least and the greatest; where no feature is ever active there is no γ and no angle. *Explained*: share of the states' variance. *Active*: features of a state. *γ*: E‖x̂‖² / E[x̂ · x], below 1 where what is "
         "given back is shrunk. *Alive*: share of features that are ever active. *L1*: sum of activations. *Recovered*: share of the planted directions that "
         "some feature has at a cosine of 0.9 or more; *by chance*: of random features; *angle*: degrees from a feature to the nearest planted direction; *L1 of planted*: the sum of activations along those, where they are orthogonal. "
         "All of them are in `autoencoders.parquet`."
@@ -45,6 +46,7 @@ def section(measured: pl.DataFrame) -> Iterable[str]:
 
 
 def _cell(values: Sequence[float]) -> str:
+    values = [value for value in values if not math.isnan(value)]
     if not values:
         return "–"
     mean, low, high = sum(values) / len(values), min(values), max(values)
