@@ -40,7 +40,11 @@ class OfAutoencoders(OfNetworks, frozen=True, kw_only=True):
             raise CheckError(
                 f"{self.kind()}: no {asked[0]} autoencoders of sparsity {asked[1]:g} were trained on {self.condition}; trained were {there}"
             )
-        return found.sort("layer", "seed")
+        if (layers := found["layer"].unique().sort().to_list())[1:]:
+            raise CheckError(
+                f"{self.kind()}: the autoencoders of {self.condition} are of layers {', '.join(map(str, layers))}, and would be taken for seeds of one; train those of one layer"
+            )
+        return found.sort("seed")
 
     def column(self, table: pl.DataFrame, name: str) -> np.ndarray:
         """One measure of each, (seed,), NaN where no feature is active and it says nothing. Raises CheckError where it is not known."""
