@@ -404,5 +404,7 @@ def test_no_check_asks_for_what_nobody_trains(tmp_path: Path) -> None:
     path = tmp_path / "dictionaries.yaml"
     text = SPEC.replace("ASKED", ASKED)
     path.write_text(text[: text.index("analyses:")] + text[text.index("checks:") :])
-    with pytest.raises(CheckError, match="sparse_autoencoders found nothing in this run: ask for it under `analyses`"):
+    with pytest.raises(
+        SpecError, match="this is about what `sparse_autoencoders` finds, which the spec does not ask for"
+    ):
         pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
