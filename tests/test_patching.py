@@ -15,8 +15,9 @@ import torch
 from harness import pipeline
 from harness.analyses.patching.attributed import attributed
 from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Ready
+from harness.analyses.patching.paths import PathForward
 from harness.analyses.patching.places import ALL, Place, Twins, places_of
-from harness.errors import DataError, HarnessError, SpecError
+from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.maths.correlation_of_means import correlation_over
 from harness.maths.ratio import ZERO, ratio_of_means
 from harness.models.card import describe
@@ -203,6 +204,88 @@ def test_nothing_put_anywhere_says_what_whole_texts_say(network: Network, way: A
         assert log_odds(said) == pytest.approx(log_odds(known), abs=1e-4)
 
 
+def path_plainly(network: Network, twins: Twins, sender: Place, into: Place, reach: int) -> torch.Tensor:
+    """Logits at the last token where the receiver alone hears the sender of the source, with plain hooks on whole texts. (vocabulary,)"""
+    model, blocks = network.model, list(network.blocks)
+    size = len(twins.base)
+    tokens = [size - 1 - sender.back] if sender.back != ALL else list(range(max(0, size - reach), size))
+    width = network.card.shape.d_model // network.card.shape.heads
+
+    def last_map(layer: int) -> Any:
+        block = blocks[layer - 1]
+        attention = getattr(block, "self_attn", None) or block.attn
+        return getattr(attention, "o_proj", None) or attention.c_proj
+
+    def ran(text: tuple[int, ...], into_maps: dict[int, Any], heard: torch.Tensor | None = None) -> Any:
+        """Logits and what goes into the last map of each block; `into_maps` replaces parts of it, `heard` what goes into the receiver's block."""
+        kept: dict[int, torch.Tensor] = {}
+        hooks = []
+        for layer in range(1, len(blocks) + 1):
+
+            def look(module: Any, args: Any, layer: int = layer) -> Any:
+                kept[layer] = args[0].clone()
+                if layer not in into_maps:
+                    return None
+                head, values, at = into_maps[layer]
+                own = args[0].clone()
+                own[0, at, head * width : (head + 1) * width] = values[0, at, head * width : (head + 1) * width]
+                return (own, *args[1:])
+
+            hooks.append(last_map(layer).register_forward_pre_hook(look))
+        if heard is not None:
+
+            def change(_: Any, args: Any, kwargs: Any) -> Any:
+                stream = args[0] if args else kwargs["hidden_states"]
+                return (
+                    ((stream + heard, *args[1:]), kwargs)
+                    if args
+                    else (args, {**kwargs, "hidden_states": stream + heard})
+                )
+
+            hooks.append(blocks[into.layer - 1].register_forward_pre_hook(change, with_kwargs=True))
+        with torch.no_grad():
+            logits = model(torch.tensor([text])).logits[0, -1]
+        for hook in hooks:
+            hook.remove()
+        return logits, kept
+
+    _, source = ran(twins.source, {})
+    _, base = ran(twins.base, {})
+    part = slice(sender.head * width, (sender.head + 1) * width)
+    changed = base[sender.layer].clone()
+    changed[0, tokens, part] = source[sender.layer][0, tokens, part]
+    with torch.no_grad():
+        heard = last_map(sender.layer)(changed) - last_map(sender.layer)(base[sender.layer])
+    _, heard_by = ran(twins.base, {}, heard)
+    logits, _ = ran(twins.base, {into.layer: (into.head, heard_by[into.layer], list(range(size)))})
+    return logits  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("each", [True, False], ids=["each", "all"])
+def test_paths_between_heads_are_those_of_plain_hooks(network: Network, each: bool) -> None:
+    twins = pairs(network.card.shape.vocab)
+    into = Place("head", network.card.layers - 1, 1, ALL)
+    forward = PathForward(network, 64, False, into)
+    if network.card.family.startswith("gemma"):
+        with pytest.raises(UsageError, match="a norm or a factor lies between"):
+            forward.ready(next(forward.batches(twins)), everywhere(network, 3, each)[:1])
+        return
+    apart = 0.0
+    for batch in forward.batches(twins):
+        places = places_of(network.card.shape, ("head",), range(1, into.layer), batch.reach, each)
+        found = log_odds(everything(forward, forward.ready(batch, places), "whole"))
+        known = log_odds(forward.unpatched(batch, batch.base))[0]
+        for column, own in enumerate(batch.twins):
+            for row, place in enumerate(places):
+                if place.back != ALL and place.back >= len(own.base):
+                    continue
+                logits = path_plainly(network, own, place, into, batch.reach)
+                plain = float(logits[own.right] - logits[own.wrong])
+                assert found[row, column] == pytest.approx(plain, abs=5e-5)
+                apart = max(apart, abs(plain - float(known[column])))
+    assert apart > 5e-4, "a path that changes nothing tells nothing"
+
+
 def test_attribution_is_the_slope_along_the_way(network: Network) -> None:
     """By differences: a state moved a small part of the way changes the log-odds by that part of what is foretold."""
     forward = PatchedForward(network, 4096, False)
@@ -331,6 +414,27 @@ def test_of_five_heads_each_makes_a_fifth_and_accuracy_sees_none(world: Path, by
     assert findings["accuracy_of_all"] == "fail"
 
 
+def test_both_directions_in_one_spec(world: Path) -> None:
+    found = ran(world, "opposite", ", by: both")
+    asked = full_table(found.folder, "patching")["asked"].unique(maintain_order=True).to_list()
+    assert asked == ["states of clean put into corrupted", "states of corrupted put into clean"]
+    shown = (found.folder / "report.md").read_text()
+    assert all(one.capitalize() in shown for one in asked)
+
+
+def test_a_check_of_a_direction_that_was_not_gone_says_what_to_add(world: Path) -> None:
+    path = world / "direction.yaml"
+    text = SPEC.format(twin="opposite", more="").replace(
+        "by: accuracy, site: head", "by: accuracy, direction: resample, site: head"
+    )
+    path.write_text(text)
+    with pytest.raises(HarnessError, match="write `by: both`"):
+        pipeline.run(path, out=world / "direction", store=Store(world / "store"), page=False)
+    path.write_text(text.replace("kind: patching,", "kind: patching, by: both,"))
+    ended = pipeline.run(path, out=world / "direction", store=Store(world / "store"), page=False)
+    assert ended.checks["finding"].to_list()[0] == "pass"
+
+
 def test_where_a_bit_turns_the_answer_accuracy_gives_it_the_credit_of_all(world: Path) -> None:
     """Two bits of the twin are the word's own: any of the other three is the third of five."""
     found = ran(world, "nearly")
@@ -381,6 +485,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_batch(world: Path, monkeyp
 WRONG = [
     ("conditions:", "conditions:", "clean: claen", 'no condition "claen"; did you mean "clean"?'),
     ("conditions:", "conditions:", "corrupted: clean", "this is the clean condition itself"),
+    ("conditions:", "conditions:", "paths: [{block: 2, head: 0}]", "paths[0].block: there is no block 2; this network has blocks 1 to 1"),
     ("conditions:", "conditions:", "layers: [0, 2]", "there is no layer 2; this network has layers 0 to 1"),
     ("corrupted: {prompt:", "corrupted: {data: {limit: 20}, prompt:", "seed: 1", "has other `data` than clean"),
     ("corrupted: {prompt:", "corrupted: {model: {weights: random}, prompt:", "seed: 1", "asks another network than clean"),
@@ -433,15 +538,24 @@ def test_a_share_covers_and_has_no_interval_where_nothing_differs() -> None:
     assert nothing.why == ZERO
 
 
-def test_a_correlation_over_places_covers() -> None:
+@pytest.mark.parametrize(
+    ("rows", "places", "noise", "shared"),
+    [(40, 40, 0.7, 0.95), (10, 18, 0.3, 0.999), (10, 18, 1.0, 0.99), (10, 18, 1.0, 0.9)],
+)
+def test_a_correlation_over_places_covers(rows: int, places: int, noise: float, shared: float) -> None:
+    """Few rows and a correlation near one, too: the interval is neither all there is nor a point."""
     random = np.random.default_rng(1)
-    truth = random.standard_normal((2, 40))
-    truth[1] = 0.9 * truth[0] + 0.3 * truth[1]
+    truth = random.standard_normal((2, places))
+    truth[1] = shared * truth[0] + (1 - shared**2) ** 0.5 * truth[1]
     known = float(np.corrcoef(truth)[0, 1])
-    hits = 0
-    for _ in range(150):
-        rows = truth[..., None] + 0.7 * random.standard_normal((2, 40, 40))
-        found = correlation_over(rows[0], rows[1], np.arange(40))
+    hits, above, wide = 0, 0, 0.0
+    for _ in range(300):
+        own = truth[..., None] + noise * random.standard_normal((2, places, rows))
+        found = correlation_over(own[0], own[1], np.arange(rows))
         hits += found.low <= known <= found.high
-    assert 0.91 <= hits / 150 <= 0.99
-    assert correlation_over(rows[0][:, :4], rows[1][:, :4], np.arange(4)).why.startswith("too few groups")
+        above += found.low > known
+        wide += (found.high - found.low) / 300
+    assert 0.92 <= hits / 300 <= 1
+    assert above / 300 <= 0.045
+    assert wide < 0.7
+    assert correlation_over(own[0][:, :4], own[1][:, :4], np.arange(4)).why.startswith("too few groups")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from harness.checks._judging import above, judged, missing, number
+from harness.checks._patched import patched_of
 from harness.contracts import Claim, Judgement
 from harness.errors import CheckError
 from harness.maths.correlation_of_means import correlation_over
@@ -30,6 +31,9 @@ class AttributionAgrees(Claim, frozen=True, kw_only=True):
     site: Literal["residual", "attention", "mlp", "head"] | None = None
     """Places of one site alone; all that were patched if empty."""
 
+    direction: Literal["denoise", "resample"] | None = None
+    """Which way states were put, where the patching did `both`; the first one if empty."""
+
     of_seeds: ClassVar[bool] = False
     asks_of: ClassVar[str] = "patching"
     source: ClassVar[str] = (
@@ -40,7 +44,7 @@ class AttributionAgrees(Claim, frozen=True, kw_only=True):
     )
 
     def decide(self, evidence: Evidence) -> Judgement:
-        found: Patched = evidence.told("patching", self.condition).of_site(self.site)
+        found: Patched = patched_of(evidence, self.condition, self.direction).of_site(self.site)
         if found.foretold is None:
             raise CheckError(
                 "attribution_agrees: nothing was foretold; write `attribution: true` in the patching among `analyses`"

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from harness.checks._judging import above, judged, missing, number
+from harness.checks._patched import patched_of
 from harness.contracts import Claim, Judgement
 from harness.errors import CheckError
 from harness.maths.estimate import CONFIDENCE, over_seeds
@@ -33,6 +34,9 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
     site: Literal["residual", "attention", "mlp", "head"] | None = None
     """Places of one site alone; all that were patched if empty."""
 
+    direction: Literal["denoise", "resample"] | None = None
+    """Which way states were put, where the patching did `both`; the first one if empty."""
+
     of_seeds: ClassVar[bool] = False
     asks_of: ClassVar[str] = "patching"
     source: ClassVar[str] = "Zhang & Nanda 2024 (arXiv 2309.16042), §4; Heimersheim & Nanda 2024 (arXiv 2404.15255), §4"
@@ -41,7 +45,7 @@ class MetricMisleads(Claim, frozen=True, kw_only=True):
     )
 
     def decide(self, evidence: Evidence) -> Judgement:
-        found: Patched = evidence.told("patching", self.condition).of_site(self.site)
+        found: Patched = patched_of(evidence, self.condition, self.direction).of_site(self.site)
         if self.by not in found.at:
             raise CheckError(
                 f"metric_misleads: {self.by} is not among the `metrics` of the patching in `analyses`; add it"

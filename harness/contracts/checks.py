@@ -26,13 +26,14 @@ NAMED = ("probe", "condition", "target", "measurement")
 @cache
 def named_by(check: type[Kind]) -> Mapping[str, str]:
     """The kind of name in each of the options of a check, or an analysis, that name something of the spec: {'probe': 'probe', 'over': 'target'}."""
-    found = {option.name: _named(option.type) for option in options(check)}
+    found = {option.name: named(option.type) for option in options(check)}
     return {name: what for name, what in found.items() if what}
 
 
-def _named(hint: Any) -> str:
+def named(hint: Any) -> str:
+    """What an option of this type names: `condition`, `probe`; empty if nothing of the spec."""
     extra = next((meta.extra for meta in get_args(hint) if isinstance(meta, Meta) and meta.extra), {})
-    return extra.get("names") or next(filter(None, map(_named, get_args(hint))), "")
+    return extra.get("names") or next(filter(None, map(named, get_args(hint))), "")
 
 
 class Metric(Kind, frozen=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from msgspec import Meta
 
+from harness.contracts import ConditionName
 from harness.contracts.analysis import Analysis, Drawn
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class AttentionHeads(Analysis, frozen=True, kw_only=True):
     the same positions of as many random tokens without a repetition: a head that only looks so far back has the same score there.
     """
 
-    conditions: tuple[str, ...] = ()
+    conditions: tuple[ConditionName, ...] = ()
     """Conditions whose networks are looked into; all if empty."""
     period: Annotated[int, Meta(ge=2, le=1024)] = 25
     """Random tokens, which are then repeated."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta
 
 from harness.contracts import ConditionName
 from harness.contracts.analysis import Analysis, Drawn
-from harness.contracts.patched import Said
+from harness.contracts.patched import Patched, Said
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
     from harness.report.scores import Scores
 
 PLACES = "patching.parquet"
+
+Direction = Literal["denoise", "resample"]
+
+
+class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A head that hears what others would have said."""
+
+    block: Annotated[int, Meta(ge=2)]
+    """Its block, where the first one is 1: heads of earlier blocks are put into it."""
+    head: Annotated[int, Meta(ge=0)]
+    """Its number, counted from 0."""
 
 
 class Patching(Analysis, frozen=True, kw_only=True):
@@ -33,9 +45,9 @@ class Patching(Analysis, frozen=True, kw_only=True):
     """Condition of contrast pairs whose prompts lead to the right answer."""
     corrupted: ConditionName = "corrupted"
     """Condition of the same rows whose prompts lead elsewhere. Right is what is right in `clean`."""
-    by: Literal["denoise", "resample"] = "denoise"
+    by: Literal["denoise", "resample", "both"] = "denoise"
     """`denoise` puts states of clean prompts into corrupted ones, and shows what is enough for the answer; `resample` states of corrupted prompts
-    into clean ones, and shows what it needs. They differ where several parts can do the same."""
+    into clean ones, and shows what it needs. They differ where several parts can do the same; `both` does one after the other."""
     sites: Annotated[tuple[Literal["residual", "attention", "mlp", "head"], ...], Meta(min_length=1, max_length=4)] = (
         "residual",
         "attention",
@@ -50,6 +62,9 @@ class Patching(Analysis, frozen=True, kw_only=True):
     metrics: Annotated[tuple[Said, ...], Meta(min_length=1, max_length=4)] = ("log_odds",)
     """What is measured of the answer. `log_odds` adds up over parts that work side by side; `probability`, `rank` and `accuracy` do not, and can call a
     part idle that does its share, or give one the credit of all."""
+    paths: Annotated[tuple[Receiver, ...], Meta(max_length=16)] = ()
+    """Heads, such as `{block: 24, head: 3}`, into each of which every head of an earlier block is put by itself: it alone hears what that head would have said, all
+    other parts between go on as they were. Metrics are those of the answer; nothing of it is foretold by slopes."""
     attribution: bool = True
     """Whether all places are foretold as well by slopes, from one pass and one way back: exact for what the answer is linear in."""
     rows: Annotated[int, Meta(ge=4)] | None = 50
@@ -60,12 +75,16 @@ class Patching(Analysis, frozen=True, kw_only=True):
     files: ClassVar[tuple[str, ...]] = (PLACES,)
     tells: ClassVar[bool] = True
     source: ClassVar[str] = (
-        "Vig et al. 2020 (arXiv 2004.12265) and Wang et al. 2023 (arXiv 2211.00593); metrics: Zhang & Nanda 2024 (arXiv 2309.16042), Heimersheim & "
+        "Vig et al. 2020 (arXiv 2004.12265) and Wang et al. 2023 (arXiv 2211.00593), paths: Goldowsky-Dill et al. 2023 (arXiv 2304.05969); metrics: Zhang & Nanda 2024 (arXiv 2309.16042), Heimersheim & "
         "Nanda 2024 (arXiv 2404.15255); attribution: Syed et al. 2023 (arXiv 2310.10348)"
     )
 
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        return ("denoise", "resample") if self.by == "both" else (self.by,)
+
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        from harness.analyses.patching.patching_stage import stages
+        from harness.analyses.patching.planned import stages
 
         return stages(plan, self)
 
@@ -75,7 +94,15 @@ class Patching(Analysis, frozen=True, kw_only=True):
         return {PLACES: framed([stage.outcome(run) for stage in stages])}  # type: ignore[attr-defined]
 
     def told(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, Any]:
-        return {name: one.outcome(run) for one in stages for name in one.place}  # type: ignore[attr-defined]
+        """By condition, what came of it by direction; of paths nothing is told."""
+        from harness.analyses.patching.patching_stage import PatchedRows
+
+        found: dict[str, dict[Direction, Patched]] = {}
+        for one in stages:
+            if isinstance(one, PatchedRows) and one.into is None:
+                for name in one.place[:2]:
+                    found.setdefault(name, {})[one.by] = one.outcome(run)
+        return found
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
         from harness.analyses.patching.section import section

@@ -25,6 +25,9 @@ from harness.models.tapping import Gather
 
 Way = Literal["branched", "whole"]
 
+Put = tuple[Tensor, Tensor, slice, Tensor]
+"""Sequences and nodes, the part of the width, and what stands there, (node, width of the part)."""
+
 MOST_LOGITS = 2**25
 """Logits of one pass that are in memory at once."""
 
@@ -261,14 +264,9 @@ class PatchedForward:
         source: Mapping[tuple[str, int], Tensor],
     ) -> Answered:
         """One pass from a layer on; `base` are the states of the base there, (text, token, d_model)."""
-        device = self.network.device
         at = layout.place.clamp_min(0)
-        tokens = batch.base[layout.text[:, None], at.clamp_max(batch.base.shape[1] - 1)]
         states = base[layout.text[:, None], at].clone()
-        inputs: dict[str, Any] = {"input_ids": tokens, **layout.extras}
-        if self.network.takes_positions:
-            inputs["position_ids"] = at
-        inside: dict[str, list[tuple[Tensor, Tensor, slice, Tensor]]] = {}
+        inside: dict[str, list[Put]] = {}
         for one, (sequences, nodes) in zip(places, layout.where, strict=True):
             taken = source[one.site, one.layer][layout.text[sequences], at[sequences, nodes]]
             if one.site == "residual":
@@ -276,15 +274,34 @@ class PatchedForward:
                 continue
             part = self.part_of(one)
             inside.setdefault(one.site, []).append((sequences, nodes, part, taken[..., part]))
-        layer = places[0].enters if places else 0
+        return self._from(batch, places[0].enters if places else 0, layout, states, inside)
+
+    def _from(
+        self,
+        batch: Batch,
+        layer: int,
+        layout: _Layout,
+        states: Tensor,
+        inside: Mapping[str, Sequence[Put]],
+    ) -> Answered:
+        """What is said by a pass that goes on from states of a layer, (sequence, node, d_model), with others at sites of the block after it."""
         with ExitStack() as hooks:
             hooks.enter_context(self.network.arithmetic())
             hooks.enter_context(entered(self.network, layer, states, self.tuples))
             for site, puts in inside.items():
-                hooks.enter_context(_putting(self.network, layer, site, puts))
-            hooks.enter_context(self.network.head_at(layout.ends.flatten().to(device), self.vocabulary(batch)))
-            logits = self.logits(inputs)
+                hooks.enter_context(putting(self.network, layer, site, puts))
+            ends = layout.ends.flatten().to(self.network.device)
+            hooks.enter_context(self.network.head_at(ends, self.vocabulary(batch)))
+            logits = self.logits(self._inputs(batch, layout))
         return self._answered(batch, logits.view(*layout.ends.shape, -1))
+
+    def _inputs(self, batch: Batch, layout: _Layout) -> dict[str, Any]:
+        at = layout.place.clamp_min(0)
+        tokens = batch.base[layout.text[:, None], at.clamp_max(batch.base.shape[1] - 1)]
+        inputs: dict[str, Any] = {"input_ids": tokens, **layout.extras}
+        if self.network.takes_positions:
+            inputs["position_ids"] = at
+        return inputs
 
     def part_of(self, place: Place) -> slice:
         """The part of the width that a place has of its site."""
@@ -332,10 +349,8 @@ class PatchedForward:
 
 
 @contextmanager
-def _putting(
-    network: Network, layer: int, site: str, puts: Sequence[tuple[Tensor, Tensor, slice, Tensor]]
-) -> Iterator[None]:
-    """States stand at a site of the block after a layer: (sequence, node), the part of the width, and what stands there."""
+def putting(network: Network, layer: int, site: str, puts: Sequence[Put]) -> Iterator[None]:
+    """States stand at a site of the block after a layer."""
     tap = network.card.shape.tap(site)
     module = network.blocks[layer].get_submodule(tap.module)
 

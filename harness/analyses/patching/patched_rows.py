@@ -15,7 +15,7 @@ from harness.models.questions import Question, questions_of
 from harness.scoring.score import TRUTH
 
 if TYPE_CHECKING:
-    from harness.analyses.patching import Patching
+    from harness.analyses.patching import Direction, Patching
     from harness.execution.conditions import Conditions
 
 FEWEST = 4
@@ -36,7 +36,7 @@ class Chosen(msgspec.Struct, frozen=True):
         return max(one.reach for one in self.twins)
 
 
-def chosen_rows(conditions: Conditions, patching: Patching) -> Chosen:
+def chosen_rows(conditions: Conditions, patching: Patching, by: Direction) -> Chosen:
     """The rows that can be patched. Raises DataError where they are too few."""
     clean, corrupted = (_asked(conditions, name) for name in (patching.clean, patching.corrupted))
     truth = conditions.labels(patching.clean, "test").targets[TRUTH]
@@ -48,7 +48,7 @@ def chosen_rows(conditions: Conditions, patching: Patching) -> Chosen:
         if patching.rows is not None and len(found) == patching.rows:
             break
         one = clean[place]
-        twins = _twins(place, one, other.get((one.example, one.template)), int(truth[place]), patching.by)
+        twins = _twins(place, one, other.get((one.example, one.template)), int(truth[place]), by)
         if isinstance(twins, str):
             left_out[twins] += 1
         else:
@@ -71,7 +71,7 @@ def _asked(conditions: Conditions, name: str) -> list[Question]:
     return questions_of(frame.filter(pl.col("pair").is_in(numbers.to_list())))
 
 
-def _twins(number: int, clean: Question, corrupted: Question | None, right: int, by: str) -> Twins | str:
+def _twins(number: int, clean: Question, corrupted: Question | None, right: int, by: Direction) -> Twins | str:
     """A row's two texts, or why it has none."""
     if corrupted is None:
         return "are not asked about there"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,10 +14,9 @@ from harness.activations.forwarding import ways
 from harness.analyses.patching.patched_rows import Chosen, chosen_rows
 from harness.analyses.patching.places import ALL, Place, places_of
 from harness.contracts.patched import Patched, Said
-from harness.errors import KeyFault, NumericalError, UsageError
+from harness.errors import DataError, KeyFault, NumericalError
 from harness.machine import stopping
 from harness.models.precision import device
-from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.spec import Spec
 from harness.spec.plain import plain
@@ -25,7 +24,7 @@ from harness.store import Artifact, Store, content_key, reading
 from harness.subjects.language_model import LanguageModel
 
 if TYPE_CHECKING:
-    from harness.analyses.patching import Patching
+    from harness.analyses.patching import Direction, Patching, Receiver
     from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Ready, Way
     from harness.execution.record import Work
     from harness.execution.run import Run
@@ -61,14 +60,18 @@ class PatchedRows(Stage[Results], frozen=True, kw_only=True):
     """Of the clean and of the corrupted condition."""
     network: str
     """A key of the network and how it is read."""
+    by: Direction
+    into: Receiver | None = None
+    """The head that alone hears what is put into others; None where everything does."""
 
     @property
-    def place(self) -> tuple[str, str]:
-        return self.patching.clean, self.patching.corrupted
+    def place(self) -> tuple[str, ...]:
+        heard = (f"into head {self.into.head} of block {self.into.block}",) if self.into else ()
+        return self.patching.clean, self.patching.corrupted, self.by, *heard
 
     @property
     def label(self) -> str:
-        return f"{self.patching.clean} · {self.patching.corrupted}, {self.patching.by}"
+        return f"{self.patching.clean} · {', '.join(self.place[1:])}"
 
     @property
     def inputs(self) -> Sequence[Stage[Any]]:
@@ -79,7 +82,10 @@ class PatchedRows(Stage[Results], frozen=True, kw_only=True):
             name: value for name, value in plain(self.patching).items() if name not in ("clean", "corrupted", "kind")
         }
         # Metrics are made of the same numbers but for those of the whole vocabulary.
-        options["metrics"] = self.wide
+        options["metrics"], options["by"] = self.wide, self.by
+        options.pop("paths", None)
+        if self.into:
+            options |= {"into": [self.into.block, self.into.head], "sites": None, "attribution": None}
         return {
             "clean prompts": self.prompts[0].key,
             "corrupted prompts": self.prompts[1].key,
@@ -93,12 +99,35 @@ class PatchedRows(Stage[Results], frozen=True, kw_only=True):
         return bool({*self.patching.metrics} & {"probability", "rank"})
 
     def places(self, card: ModelCard, chosen: Chosen) -> tuple[Place, ...]:
-        return _places(self.patching, card, chosen)
+        every, each = (
+            range(card.layers) if self.patching.layers is None else sorted({*self.patching.layers}),
+            self.patching.tokens == "each",
+        )
+        if self.into is None:
+            return places_of(card.shape, tuple(dict.fromkeys(self.patching.sites)), every, chosen.reach, each)
+        return places_of(card.shape, ("head",), [one for one in every if one < self.into.block], chosen.reach, each)
+
+    def chosen(self, run: Run) -> Chosen:
+        """The rows that are forwarded."""
+        try:
+            return chosen_rows(run.conditions, self.patching, self.by)
+        except DataError as error:
+            raise KeyFault(f"{where_of(self.spec, self.patching)}.corrupted", str(error)) from error
+
+    @property
+    def attribution(self) -> bool:
+        return self.patching.attribution and self.into is None
+
+    def ways(self, card: ModelCard, chosen: Chosen) -> tuple[Way, ...]:
+        """Ways to try, fastest first."""
+        reach = max(len(one.base) for one in chosen.twins)
+        seen = card.shape.window is None or reach <= card.shape.window
+        return ("branched", "whole") if self.into is None and seen and "packed" in ways(card) else ("whole",)
 
     def make(self, run: Run, work: Work) -> Results:
         subject = run.conditions.subject(self.patching.clean)
         assert isinstance(subject, LanguageModel), "the plan refuses what cannot be altered"
-        chosen = chosen_rows(run.conditions, self.patching)
+        chosen = self.chosen(run)
         patching = _Passes(run, self, subject.card, chosen)
         work.total(patching.total())
         found = patching.go(self.key, work.to)
@@ -122,9 +151,9 @@ class PatchedRows(Stage[Results], frozen=True, kw_only=True):
 
     def outcome(self, run: Run) -> Patched:
         """What came of it, with the groups of the rows."""
-        found, chosen = run.get(self), chosen_rows(run.conditions, self.patching)
+        found, chosen = run.get(self), self.chosen(run)
         measures = {name: measured(found.said, name) for name in dict.fromkeys(("log_odds", *self.patching.metrics))}
-        first, second = ("corrupted", "clean") if self.patching.by == "denoise" else ("clean", "corrupted")
+        first, second = ("corrupted", "clean") if self.by == "denoise" else ("clean", "corrupted")
         return Patched(
             sites=tuple(one.site for one in found.places),
             layers=tuple(one.layer for one in found.places),
@@ -135,83 +164,27 @@ class PatchedRows(Stage[Results], frozen=True, kw_only=True):
             at={name: of[2:] for name, of in measures.items()},
             foretold=found.foretold,
             group=run.conditions.labels(self.patching.clean, "test").group[chosen.rows],
-            asked=f"states of {getattr(self.patching, second)} put into {getattr(self.patching, first)}",
+            asked=f"states of {getattr(self.patching, second)} put into {getattr(self.patching, first)}"
+            + (f", heard by head {self.into.head} of block {self.into.block} alone" if self.into else ""),
         )
 
     def cost(self, run: Run) -> Cost:
-        chosen = chosen_rows(run.conditions, self.patching)
+        chosen = self.chosen(run)
         subject = run.plan.subjects[self.patching.clean]
         assert isinstance(subject, LanguageModel), "the plan refuses what cannot be altered"
         places = self.places(subject.card, chosen)
         branched = _tokens(places, chosen, "branched")
         whole = _tokens(places, chosen, "whole")
-        own = branched if _possible(subject.card, chosen)[0] == "branched" else whole
+        own = branched if self.ways(subject.card, chosen)[0] == "branched" else whole
         note = f"{len(places):,} places: {own:,} tokens through the blocks above them; as whole prompts {whole:,}"
         if chosen.left_out:
             note += "; left out: " + ", ".join(f"{count} rows {why}" for why, count in chosen.left_out.items())
         return Cost(rows=len(chosen.twins), tokens=own, tokens_unshared=whole, where=device(), note=note)
 
 
-def stages(plan: Plan, patching: Patching) -> Iterator[PatchedRows]:
-    """The one that is asked for. Raises KeyFault where there is no answer to be followed, or where the two conditions are of two networks or of other rows."""
-    clean, corrupted = (plan.spec.condition(name) for name in (patching.clean, patching.corrupted))
-    where = f"analyses[{plan.spec.analyses.index(patching)}]"
-    if patching.clean == patching.corrupted:
-        raise KeyFault(
-            f"{where}.corrupted", "this is the clean condition itself; name one whose prompts lead elsewhere"
-        )
-    for name in (patching.clean, patching.corrupted):
-        if not plan.subjects[name].alterable:
-            raise KeyFault(
-                where,
-                f"the network of condition {name} does not say its answer token by token, left to right, so that nothing can be put into its "
-                "pass; name a condition with a causal language model and a template that ends with {{ answer }}",
-            )
-    subject = plan.subjects[patching.clean]
-    assert isinstance(subject, LanguageModel), "only language models are alterable"
-    if subject.identity != plan.subjects[patching.corrupted].identity:
-        raise KeyFault(
-            f"{where}.corrupted",
-            f"{patching.corrupted} asks another network than {patching.clean}; give both the same `model`",
-        )
-    if clean.data != corrupted.data:
-        raise KeyFault(
-            f"{where}.corrupted",
-            f"{patching.corrupted} has other `data` than {patching.clean}; both must ask about the same rows",
-        )
-    _check_places(subject, patching, where)
-    prompts = (plan.find("prompts", patching.clean), plan.find("prompts", patching.corrupted))
-    states = plan.of_condition("activations", patching.clean)
-    yield PatchedRows(spec=plan.spec, patching=patching, prompts=prompts, network=states.key_of(patching.clean))
-
-
-def _check_places(subject: LanguageModel, patching: Patching, where: str) -> None:
-    for site in patching.sites:
-        if site == "residual":
-            continue
-        try:
-            subject.card.shape.width(site)
-            if site == "head":
-                subject.card.shape.width("head:0")
-        except UsageError as error:
-            raise KeyFault(f"{where}.sites", f"{site}: {error}") from error
-    deepest = max(patching.layers or (0,))
-    if deepest >= subject.layers:
-        raise KeyFault(
-            f"{where}.layers", f"there is no layer {deepest}; this network has layers 0 to {subject.layers - 1}"
-        )
-
-
-def _places(patching: Patching, card: ModelCard, chosen: Chosen) -> tuple[Place, ...]:
-    layers = range(card.layers) if patching.layers is None else sorted({*patching.layers})
-    return places_of(card.shape, tuple(dict.fromkeys(patching.sites)), layers, chosen.reach, patching.tokens == "each")
-
-
-def _possible(card: ModelCard, chosen: Chosen) -> tuple[Way, ...]:
-    """Ways to try, fastest first."""
-    reach = max(len(one.base) for one in chosen.twins)
-    seen = card.shape.window is None or reach <= card.shape.window
-    return ("branched", "whole") if seen and "packed" in ways(card) else ("whole",)
+def where_of(spec: Spec, patching: Patching) -> str:
+    """The place of an analysis in its spec."""
+    return f"analyses[{spec.analyses.index(patching)}]"
 
 
 def _tokens(places: Sequence[Place], chosen: Chosen, way: Way) -> int:
@@ -239,22 +212,21 @@ class _Passes:
     def __init__(self, run: Run, stage: PatchedRows, card: ModelCard, chosen: Chosen):
         self.store: Store = run.store
         # A slope needs the weights as they are multiplied, not as they are held.
-        self.card = msgspec.structs.replace(card, held="float32") if stage.patching.attribution else card
+        self.card = msgspec.structs.replace(card, held="float32") if stage.attribution else card
         self.load = run.networks.load
-        self.attribution, self.wide = stage.patching.attribution, stage.wide
+        self.attribution, self.wide, self.into = stage.attribution, stage.wide, stage.into
         self.chosen = chosen
         self.places = stage.places(card, chosen)
+        self.ways = stage.ways(self.card, chosen)
         self.budget = run.resources.tokens_per_pass or token_budget()
 
     def total(self) -> int:
         """Tokens, if the fastest way is right."""
-        return _tokens(self.places, self.chosen, _possible(self.card, self.chosen)[0])
+        return _tokens(self.places, self.chosen, self.ways[0])
 
     def go(self, key: str, tell: Callable[[int], None]) -> Results:
         """Forwards everything; `key` is the stage's, under which batches are stored until all are done."""
-        from harness.analyses.patching.patched_forward import PatchedForward
-
-        forward = PatchedForward(self.load(self.card), self.budget, self.wide)
+        forward = self._forward()
         batches = list(forward.batches(self.chosen.twins))
         way = self._way(forward, batches[0])
         column = {one.number: number for number, one in enumerate(self.chosen.twins)}
@@ -290,6 +262,15 @@ class _Passes:
             self.store.remove(_PARTS, name)
         return Results(said, foretold, self.places, way)
 
+    def _forward(self) -> PatchedForward:
+        from harness.analyses.patching.patched_forward import PatchedForward
+        from harness.analyses.patching.paths import PathForward
+
+        network = self.load(self.card)
+        if self.into is None:
+            return PatchedForward(network, self.budget, self.wide)
+        return PathForward(network, self.budget, self.wide, Place("head", self.into.block, self.into.head, ALL))
+
     def _ends(self, forward: PatchedForward, ready: Ready) -> dict[str, np.ndarray]:
         """What both prompts say, (2, row), and what is foretold of every place."""
         from harness.analyses.patching.attributed import attributed
@@ -320,7 +301,7 @@ class _Passes:
         """The fastest way that says of a batch without anything put anywhere what whole prompts say."""
         known = _log_odds(forward.unpatched(first, first.base))
         apart = 0.0
-        for way in _possible(self.card, self.chosen):
+        for way in self.ways:
             apart = float(np.abs(_log_odds(forward.unaltered(first, way)) - known).max())
             if apart <= TOLERANCE[self.card.dtype]:
                 return way

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
+from harness.contracts import ConditionName
+
 if TYPE_CHECKING:
     from harness.networks.sparse_autoencoder import Autoencoder
 
@@ -16,7 +18,7 @@ Penalty = Annotated[float, Meta(gt=0, le=1000)]
 class OnStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Autoencoders on the states of one layer."""
 
-    condition: str = "main"
+    condition: ConditionName = "main"
     """Whose states are learned."""
     layer: int = -1
     """The layer, among those that are kept; negative ones count from the last."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_type_hints
+
+import msgspec
 
 from harness.contracts.analysis import Analysis
-from harness.contracts.checks import named_by
+from harness.contracts.checks import named
 from harness.errors import Problem, did_you_mean
 from harness.language.resolving import Resolved
 from harness.language.syntax.document import shorten
-from harness.language.syntax.nodes import Node, Table, problem_at
+from harness.language.syntax.nodes import Array, Node, Table, problem_at
 
 
 def analysis_problems(resolved: Resolved) -> Iterator[Problem]:
@@ -30,10 +33,16 @@ def analysis_problems(resolved: Resolved) -> Iterator[Problem]:
         yield from _name_problems(resolved, node, analysis)
 
 
-def _name_problems(resolved: Resolved, node: Node, analysis: Analysis) -> Iterator[Problem]:
+def _name_problems(resolved: Resolved, node: Node, options: msgspec.Struct) -> Iterator[Problem]:
+    """Of the conditions that options name, by themselves, in a list, or in options within them."""
     known = list(resolved.conditions)
-    for option, what in named_by(type(analysis)).items():
-        name = getattr(analysis, option)
-        if what == "condition" and name is not None and name not in known:
-            where = (node.get(option) if isinstance(node, Table) else None) or node
-            yield problem_at(where, f'no condition "{shorten(name)}"{did_you_mean(name, known)}')
+    hints = get_type_hints(type(options), include_extras=True)
+    for option in options.__struct_fields__:
+        value, is_name = getattr(options, option), named(hints[option]) == "condition"
+        where = (node.get(option) if isinstance(node, Table) else None) or node
+        for number, one in enumerate(value if isinstance(value, tuple) else (value,)):
+            at = where.items[number] if isinstance(where, Array) and isinstance(value, tuple) else where
+            if isinstance(one, msgspec.Struct):
+                yield from _name_problems(resolved, at, one)
+            elif is_name and one is not None and one not in known:
+                yield problem_at(at, f'no condition "{shorten(one)}"{did_you_mean(one, known)}')
