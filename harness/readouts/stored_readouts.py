@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.contracts import Normaliser, Readout
 from harness.errors import StoreError
 from harness.readouts import normalisers
+from harness.readouts.attention import AttentionReadout
 from harness.readouts.detectors import GaussianReadout, IsolationReadout, JointGaussianReadout, NeighbourReadout
 from harness.readouts.fitted_probes import (
     ConsistentReadout,
@@ -37,6 +38,7 @@ _FORMS: dict[str, type[Readout]] = {
     "joint_gaussian": JointGaussianReadout,
     "neighbours": NeighbourReadout,
     "isolation": IsolationReadout,
+    "attention": AttentionReadout,
 }
 _DTYPES = {
     "calibrated": "uint8",
