@@ -20,6 +20,7 @@ from harness.readouts.fitted_probes import (
     ThresholdReadout,
 )
 from harness.readouts.outputs import HiddenOutputs, LinearOutputs
+from harness.readouts.rolling import RollingReadout
 from harness.store import Artifact
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _FORMS: dict[str, type[Readout]] = {
     "neighbours": NeighbourReadout,
     "isolation": IsolationReadout,
     "attention": AttentionReadout,
+    "rolling": RollingReadout,
 }
 _DTYPES = {
     "calibrated": "uint8",
@@ -48,6 +50,7 @@ _DTYPES = {
     "feature": "int32",
     "template": "int64",
     "votes": "uint8",
+    "window": "int64",
 }
 """Those that are not float32."""
 
