@@ -117,7 +117,7 @@ def test_it_is_the_minimum_that_a_plain_fit_reaches() -> None:
         plain.zero_grad()
         loss = penalised(sequences, l2, *parts)
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     plain.step(closure)
     own = [found.query[0, 0].double(), found.value[0, 0].double(), found.bias[0, 0].double()]
