@@ -153,6 +153,22 @@ def test_a_control_set_of_one_label_sets_the_threshold(tiny_llama: Path, tmp_pat
         pipeline.run(path, out=tmp_path / "out", store=Store(tmp_path / "store"), page=False)
 
 
+def test_a_control_set_of_one_label_is_no_training_set(tiny_llama: Path, tmp_path: Path) -> None:
+    """It is refused at its line in the spec, for a probe that learns from labels; the test above is the control."""
+    (tmp_path / "lies.csv").write_text("said,lie\n" + "".join(f"{number} zz,{number % 2}\n" for number in range(40)))
+    (tmp_path / "ordinary.csv").write_text("said,lie\n" + "".join(f"{number} day aa,0\n" for number in range(40)))
+    path = tmp_path / "monitor.yaml"
+    text = SPEC.format(model=tiny_llama, balance="false").partition("checks:")[0]
+    path.write_text(text.replace("fit_on: lies", "fit_on: ordinary"))
+    with pytest.raises(SpecError) as caught:
+        pipeline.run(path, out=tmp_path / "out", store=Store(tmp_path / "store"), page=False)
+    line = 1 + next(number for number, one in enumerate(text.splitlines()) if one.startswith("  ordinary"))
+    assert f"monitor.yaml:{line}:" in str(caught.value)
+    assert "mean_difference learns from labels" in str(caught.value)
+    assert "all of class 0 of truth" in str(caught.value)
+    assert "fit on another condition by `transfer`" in str(caught.value)
+
+
 # ---------------------------------------------------------------- what the words say by themselves
 
 

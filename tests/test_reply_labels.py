@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import DataError
+from harness import language
+from harness.errors import DataError, SpecError
 from harness.prompts.reply_labels import EMPTY, REFUSED, labelled, numbers_in, plain_text
 from harness.spec.reply import Reply
 
@@ -109,6 +111,24 @@ def test_a_rule_that_is_none_is_refused(rule: dict[str, Any], says: str) -> None
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert({"label": rule}, Reply)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "place"),
+    [
+        ('{expression: "("}', "4:52: data.reply.label.expression: missing )"),
+        ("{choice: {a: [a]}}", "4:48: data.reply.label.choice: at least two choices"),
+        ("{contains: [a], key: x}", "4:39: data.reply.label: `contains` is no answer"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused_at_its_line(label: str, place: str, tmp_path: Path) -> None:
+    path = tmp_path / "said.yaml"
+    prompt = 'prompt: {template: "{{ question }}", chat: true}'
+    data = f"data: {{source: trivia, reply: {{label: {label}}}}}"
+    path.write_text(f"harness: 1\nname: said\nmodel: any\n{data}\n{prompt}\nprobes: [ccs]\n")
+    with pytest.raises(SpecError) as caught:
+        language.read(path)
+    assert f"said.yaml:{place}" in str(caught.value)
 
 
 def test_names_of_labels() -> None:

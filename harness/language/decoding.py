@@ -36,8 +36,8 @@ class Decoder:
         except msgspec.ValidationError as error:
             # What the schema cannot say (two options that contradict each other) is said by the struct itself.
             if sound(whole or node, definition):
-                message = str(error).split(" - at `$")[0]
-                place, message = _placed(whole or node, message)
+                message, _, inside = str(error).partition(" - at `$")
+                place, message = _placed(_inside(whole or node, inside), message)
                 self.problems.append(problem_at(place, message[:1].lower() + message[1:]))
             return None
 
@@ -72,6 +72,17 @@ class Decoder:
             return None
         data = self.part("Data", Data, node.without("source"))
         return None if data is None else msgspec.structs.replace(data, source=cast("Source | None", source))
+
+
+def _inside(node: Node, path: str) -> Node:
+    """The part that msgspec names, as in `.reply.label`; of a path with places in lists, or with parts that are not written, what stands
+    around it."""
+    for key in path.rstrip("`").split(".")[1:]:
+        found = node.get(key) if isinstance(node, Table) else None
+        if found is None:
+            break
+        node = found
+    return node
 
 
 def _placed(node: Node, message: str) -> tuple[Node, str]:

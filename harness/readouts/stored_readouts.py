@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.contracts import Normaliser, Readout
 from harness.errors import StoreError
 from harness.readouts import normalisers
+from harness.readouts.attention import AttentionReadout
 from harness.readouts.detectors import GaussianReadout, IsolationReadout, JointGaussianReadout, NeighbourReadout
 from harness.readouts.fitted_probes import (
     ConsistentReadout,
@@ -19,6 +20,7 @@ from harness.readouts.fitted_probes import (
     ThresholdReadout,
 )
 from harness.readouts.outputs import HiddenOutputs, LinearOutputs
+from harness.readouts.rolling import RollingReadout
 from harness.store import Artifact
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _FORMS: dict[str, type[Readout]] = {
     "joint_gaussian": JointGaussianReadout,
     "neighbours": NeighbourReadout,
     "isolation": IsolationReadout,
+    "attention": AttentionReadout,
+    "rolling": RollingReadout,
 }
 _DTYPES = {
     "calibrated": "uint8",
@@ -46,6 +50,7 @@ _DTYPES = {
     "feature": "int32",
     "template": "int64",
     "votes": "uint8",
+    "window": "int64",
 }
 """Those that are not float32."""
 

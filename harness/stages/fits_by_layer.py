@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.contracts import Normaliser, Pairs, Probe, Readout
-from harness.errors import ConstantStates
+from harness.errors import ConstantStates, DataError
 from harness.execution.record import Took
 from harness.fitting.fit import Fitting, divisible, score, training_pairs
 from harness.fitting.together import best
@@ -213,6 +213,7 @@ class LayerWork:
                 return readout, ""
             return readout.at(layer=[self.layers.index(layer) for layer in item.layers]), ""
         train = training_pairs(one.probe, states.fitting)
+        _refuse_one_class(one.probe, train, self.fit_on)
         try:
             return one.probe.fit(train, one.seeds), ""
         except ConstantStates as error:
@@ -287,3 +288,15 @@ class _States:
 
     def normaliser(self, probe: Probe) -> Normaliser | None:
         return None if probe.reads == "log_odds" else self.fitting.normaliser(probe)
+
+
+def _refuse_one_class(probe: Probe, train: Pairs, fit_on: str) -> None:
+    """Raises DataError where a probe that learns from labels is given rows of one class, as from a control set."""
+    if train.labels is None or train.labels.ndim != 1:
+        return
+    classes = train.labels.unique().tolist()
+    if len(classes) == 1:
+        raise DataError(
+            f"conditions.{fit_on}.data: {probe.title} learns from labels, and the {train.labels.shape[0]} training rows of {fit_on} are all of class "
+            f"{classes[0]} of {probe.target}; raise data.limit, or, where they are a control set, fit on another condition by `transfer`"
+        )
