@@ -264,7 +264,7 @@ class _Passes:
 
     def _forward(self) -> PatchedForward:
         from harness.analyses.patching.patched_forward import PatchedForward
-        from harness.analyses.patching.paths import PathForward
+        from harness.analyses.patching.head_paths import PathForward
 
         network = self.load(self.card)
         if self.into is None:
