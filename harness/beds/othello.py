@@ -47,13 +47,14 @@ class Othello(TrainedBed, frozen=True, kw_only=True):
     """Small transformers that tell the next move of games of Othello whose moves are drawn from all legal ones alike. They read moves alone; which moves are legal
     depends on the board, and each disc that stands on it may have been turned many times.
 
-    A row is the beginning of a game, each one once, read at its last move. Its truth is what stands on one square: a disc of the player who is to move next
-    (`mine`), one of the other (`yours`), or none. `colour` is the same by colours, and `board` and `colours` are the vectors of all squares, 1, −1 and 0.
+    A row is the beginning of a game, each one once, after which a disc stands on one square, read at its last move. Its truth is whose disc that is: of the player
+    who is to move next (`mine`) or of the other (`yours`). `colour` is its colour; `board` and `colours` are vectors of all squares: 1 for mine, or black, −1 for
+    the other, and 0 for none.
     """
 
     side: Literal[4, 6, 8] = 6
     """Squares of a side of the board."""
-    square: str = "b2"
+    square: str = "c3"
     """The square that the truth is about: a letter for its column and a number for its row, from the upper left corner."""
     network: Literal["transformer"] = "transformer"
     """Blocks of attention and rectified units with layer norm, which answer at each position; layer 0 is the embedding."""
@@ -68,7 +69,7 @@ class Othello(TrainedBed, frozen=True, kw_only=True):
     train: OnGames = OnGames()  # type: ignore[assignment]
     """How the networks are trained."""
 
-    answers: ClassVar[tuple[str, ...]] = ("none", "mine", "yours")
+    answers: ClassVar[tuple[str, ...]] = ("yours", "mine")
     source: ClassVar[str] = "Li et al. 2022 (arXiv 2210.13382); Nanda et al. 2023 (arXiv 2309.00941)"
 
     def __post_init__(self) -> None:
@@ -119,7 +120,7 @@ class Othello(TrainedBed, frozen=True, kw_only=True):
         """The square by colours, and the whole board both ways."""
         squares = named(self.side)
         return (
-            Factor("colour", ("none", "black", "white")),
+            Factor("colour", ("white", "black")),
             Factor("board", squares, "vector"),
             Factor("colours", squares, "vector"),
         )
@@ -129,32 +130,30 @@ class Othello(TrainedBed, frozen=True, kw_only=True):
         import numpy as np
         import polars as pl
 
-        world = self.world
+        world, place = self.world, named(self.side).index(self.square)
         random = np.random.default_rng([0x0E11, seed])
-        games = world.questions()[random.permutation(world.rows)]
-        # Games that begin in the same way are one group; each row is a beginning that stood in none before.
-        lengths = (games != world.pad).sum(1).numpy()
-        ends = (random.random(len(games)) * lengths).astype(int)
-        asked = {tuple(game[: end + 1]): None for game, end in zip(games.tolist(), ends.tolist(), strict=True)}
+        games = world.questions()[random.permutation(world.rows)].numpy()
+        seen = Boards.of(world, games)
+        with_disc = seen.legal.any(-1) & (seen.mine[..., place] != 0)
+        ends = np.where(with_disc, random.random(games.shape), -1.0).argmax(1)
+        asked = {
+            tuple(game[: end + 1].tolist()): (row, end)
+            for row, (game, end) in enumerate(zip(games, ends, strict=True))
+            if with_disc[row, end]
+        }
         beginnings = list(asked)[:count]
-        filled = np.full((len(beginnings), world.context), world.pad)
-        for row, own in zip(filled, beginnings, strict=True):
-            row[: len(own)] = own
-        last = [len(own) - 1 for own in beginnings]
-        seen = Boards.of(world, filled)
-        rows = np.arange(len(beginnings))
+        rows, last = zip(*(asked[own] for own in beginnings), strict=True)
         mine, colours = seen.mine[rows, last], seen.colours[rows, last]
-        place = named(self.side).index(self.square)
         names = ["-".join(map(str, own)) for own in beginnings]
         return pl.DataFrame(
             {
                 "example": names,
                 "group": names,
-                "label": mine[:, place] % 3,
-                "colour": colours[:, place] % 3,
+                "label": (mine[:, place] == 1).astype(int),
+                "colour": (colours[:, place] == 1).astype(int),
                 "board": mine.astype(float).tolist(),
                 "colours": colours.astype(float).tolist(),
-                "tokens_0": pl.Series(beginnings, dtype=pl.List(pl.UInt32)),
+                "tokens_0": pl.Series(list(map(list, beginnings)), dtype=pl.List(pl.UInt32)),
             }
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from msgspec import Meta
 
 from harness.measurements._games import OfGames
 
@@ -27,6 +29,8 @@ class TurnedErrors(OfGames, frozen=True, kw_only=True):
     `random`: as far as `probe`, along random directions, a control. `none`: nothing is moved."""
     layers: tuple[int, int] = (1, -1)
     """The first and the last layer at which states are moved; negative ones count from the last."""
+    strength: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    """How far states are moved: to the mean of the other player's with 1, else so many times as far from the middle between both means."""
     board: Literal["turned", "own"] = "turned"
     """Whose legal moves are right: those of the board with the disc turned, or of the board as it is."""
 
@@ -52,9 +56,9 @@ class TurnedErrors(OfGames, frozen=True, kw_only=True):
 
         seen = self.games(watched)
         turned = seen.turned
-        said = seen.said_once_turned(self.along, self.range_of(seen.states.shape[1]))
+        said = seen.said_once_turned(self.along, self.range_of(seen.states.shape[1]), self.strength)
         right = turned.legal if self.board == "turned" else seen.boards.legal[turned.game, turned.move]
         legal = torch.from_numpy(right)
-        place = said.argsort(-1, descending=True, stable=True).argsort(-1)
+        place = said.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
         chosen = place < legal.sum(-1, keepdim=True)
         return (chosen ^ legal).sum(-1).double().mean(-1).numpy()

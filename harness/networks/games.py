@@ -75,7 +75,7 @@ class Games:
     @cached_property
     def going(self) -> np.ndarray:
         """Where the game goes on, bool, (game, move)."""
-        return self.boards.legal.any(-1)
+        return np.asarray(self.boards.legal.any(-1))
 
     def classes(self, coding: Coding) -> np.ndarray:
         """What stands on each square, int64, (game, move, square): 0 for nothing, 1 for a disc of the player who moves next, or a black one, 2 for the other's."""
@@ -120,11 +120,11 @@ class Games:
         before = board[np.arange(len(games)), squares]
         return Turned(*(part[kept] for part in (games, moves, squares, before, as_moves(found, world))))
 
-    def said_once_turned(self, along: Along, layers: range) -> Tensor:
+    def said_once_turned(self, along: Along, layers: range, strength: float = 1.0) -> Tensor:
         """Logits after the move at which a disc is turned in the states of these layers, float32, (network, case, token).
 
-        A state is moved along a direction of the disc's square, of unit length, to the mean of states in which the disc is the other player's. `probe`: the
-        direction in which the log-odds of the two rise fastest. `means`: from the mean of the ones to the mean of the others. `random`: as far as `probe`
+        A state is moved along a direction of the disc's square, of unit length, to the mean of states in which the disc is the other player's, or, with another
+        `strength`, so many times as far from the middle between both means. `probe`: the direction in which the log-odds of the two rise fastest. `means`: from the mean of the ones to the mean of the others. `random`: as far as `probe`
         moves it, along random directions. `none`: it stays.
         """
         import torch
@@ -132,9 +132,9 @@ class Games:
         if along != "none":
             for layer in layers:
                 self.readings(layer, "mine_yours")
-        return torch.stack(self._each(lambda network: self._turning(network, along, layers)))
+        return torch.stack(self._each(lambda network: self._turning(network, along, layers, strength)))
 
-    def _turning(self, network: int, along: Along, layers: range) -> Tensor:
+    def _turning(self, network: int, along: Along, layers: range, strength: float) -> Tensor:
         import torch
 
         turned = self.turned
@@ -153,7 +153,10 @@ class Games:
                 at = names.index(place)
                 own = states[0, rows, moves[part]]
                 direction = directions[at][squares[part]]
-                length = means[at][squares[part], other[part] - 1] - (own * direction).sum(1)
+                both = means[at][squares[part]]
+                middle = both.mean(1)
+                goal = middle + strength * (both[torch.arange(len(part)), other[part] - 1] - middle)
+                length = goal - (own * direction).sum(1)
                 if along == "random":
                     drawn = torch.randn(own.shape, generator=generator)
                     direction = drawn / drawn.norm(dim=1, keepdim=True)
