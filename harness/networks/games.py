@@ -129,7 +129,8 @@ class Games:
         """
         import torch
 
-        if along != "none":
+        layers = range(0) if along == "none" else layers
+        if along != "means":
             for layer in layers:
                 self.readings(layer, "mine_yours")
         return torch.stack(self._each(lambda network: self._turning(network, along, layers, strength)))
@@ -140,9 +141,9 @@ class Games:
         turned = self.turned
         cases, moves, squares = (torch.from_numpy(part) for part in (turned.game, turned.move, turned.square))
         other = torch.from_numpy(3 - turned.before)
-        names = [] if along == "none" else [self.watched.recipes[0].network.layers()[layer] for layer in layers]
+        names = [self.watched.recipes[0].network.layers()[layer] for layer in layers]
         generator = torch.Generator().manual_seed(SEED + network)
-        directions, means = zip(*(self._directions(network, layer, along) for layer in layers), strict=True)
+        along_layers = [self._directions(network, layer, along) for layer in layers]
         found = []
         for part in torch.arange(len(cases)).split(AT_ONCE):
             rows = torch.arange(len(part))
@@ -152,8 +153,7 @@ class Games:
                     return states
                 at = names.index(place)
                 own = states[0, rows, moves[part]]
-                direction = directions[at][squares[part]]
-                both = means[at][squares[part]]
+                direction, both = (of[squares[part]] for of in along_layers[at])
                 middle = both.mean(1)
                 goal = middle + strength * (both[torch.arange(len(part)), other[part] - 1] - middle)
                 length = goal - (own * direction).sum(1)
