@@ -97,10 +97,10 @@ class Games:
         import torch
 
         if (layer, coding) not in self._readings:
-            on = torch.from_numpy(self.going[:FITTED])
+            on, states = torch.from_numpy(self.going[:FITTED]), self.states
             classes = torch.from_numpy(self.classes(coding)[:FITTED])[on]
             self._readings[layer, coding] = self._each(
-                lambda network: fitted(self.states[network, layer, :FITTED][on], classes, 3)
+                lambda network: fitted(states[network, layer, :FITTED][on], classes, 3)
             )
         return self._readings[layer, coding]
 
@@ -124,11 +124,14 @@ class Games:
         """Logits after the move at which a disc is turned in the states of these layers, float32, (network, case, token).
 
         A state is moved along a direction of the disc's square, of unit length, to the mean of states in which the disc is the other player's, or, with another
-        `strength`, so many times as far from the middle between both means. `probe`: the direction in which the log-odds of the two rise fastest. `means`: from the mean of the ones to the mean of the others. `random`: as far as `probe`
-        moves it, along random directions. `none`: it stays.
+        `strength`, so many times as far from the middle between both means. `probe`: the direction in which the log-odds of the two rise fastest. `means`: from the mean of
+        the ones to the mean of the others. `random`: as far as `probe` moves it, along random directions. `none`: it stays.
         """
         import torch
 
+        assert len(self.turned.game) == len(self.turned.legal) and len(self.states), (
+            "worked out once, before threads ask for it"
+        )
         layers = range(0) if along == "none" else layers
         if along != "means":
             for layer in layers:
