@@ -12,7 +12,9 @@ from harness.errors import UsageError
 from harness.worlds.finite_group import FiniteGroup
 from harness.worlds.hidden_markov import HiddenMarkov, mess3, rrxor
 from harness.worlds.modular_arithmetic import ModularArithmetic
+from harness.worlds.othello import Othello
 from harness.worlds.repeated_tokens import RepeatedTokens
+from harness.worlds.sequences import Sequences
 from harness.worlds.sparse_features import SparseFeatures
 from harness.worlds.sparse_parity import SparseParity
 from harness.worlds.world import World
@@ -25,6 +27,7 @@ WORLDS = [
     HiddenMarkov(transitions=mess3(), length=4),
     HiddenMarkov(transitions=rrxor(), length=6),
     RepeatedTokens(tokens=16, used=6, length=10),
+    Othello(side=4),
     # Dense enough that no sample comes twice.
     SparseFeatures(features=20, density=0.5),
     SparseFeatures(features=24, density=0.5, pairing="anticorrelated"),
@@ -32,8 +35,8 @@ WORLDS = [
 
 
 def test_there_is_a_world_of_every_kind() -> None:
-    ours = {world for world in World.__subclasses__() if world.__module__.startswith("harness.")}
-    assert {type(world) for world in WORLDS} == ours
+    kinds = {*World.__subclasses__(), *Sequences.__subclasses__()} - {Sequences}
+    assert {type(world) for world in WORLDS} == {world for world in kinds if world.__module__.startswith("harness.")}
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=repr)

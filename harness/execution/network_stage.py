@@ -19,7 +19,7 @@ from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.store import Artifact, Store, content_key
 from harness.subjects.small_networks import SmallNetworks
-from harness.worlds.repeated_tokens import RepeatedTokens
+from harness.worlds.sequences import Sequences
 
 if TYPE_CHECKING:
     from harness.execution.record import Work
@@ -142,7 +142,7 @@ class Reconstructing(TrainedOtherwise, frozen=True, kw_only=True):
 
 
 class OnSequences(TrainedOtherwise, frozen=True, kw_only=True):
-    """Networks that learn sequences of a world in which tokens come again."""
+    """Networks that learn sequences that a world draws."""
 
     def trained(self, underway: Path, tell: Callable[[int], None]) -> Checkpoints:
         return train_on_sequences(self.recipes, self.steps, underway, tell)
@@ -151,7 +151,7 @@ class OnSequences(TrainedOtherwise, frozen=True, kw_only=True):
 def _stage(recipes: Sequence[Recipe]) -> type[Networks]:
     if learnt_by(recipes[0]) == "features":
         return Reconstructing
-    return OnSequences if isinstance(recipes[0].world, RepeatedTokens) else Networks
+    return OnSequences if isinstance(recipes[0].world, Sequences) else Networks
 
 
 def networks_asked(plan: Plan) -> Iterator[Networks]:

@@ -1,5 +1,4 @@
-"""Training networks on sequences in which tokens come again, drawn for each step: each network by itself on a thread, as the attention patterns of one fill a
-core's cache.
+"""Training networks on sequences that a world draws for each step: each network by itself on a thread, as the attention patterns of one fill a core's cache.
 
 Networks that learn a share of questions, or the sequences of a process with hidden states, are trained by `training_together`, whose code is in the key of
 every such network that is stored: nothing of it is changed for these.
@@ -8,7 +7,7 @@ every such network that is stored: nothing of it is changed for these.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,16 @@ from harness.errors import UsageError
 from harness.machine.threads import each
 from harness.networks.checkpoints import Checkpoints, checked
 from harness.networks.recipe import Recipe
+from harness.networks.small_network import SmallNetwork, passed
 from harness.networks.stacked import Batch, Rates, Stacked
 from harness.networks.training_together import KEPT_EVERY_S, STRETCH, Tell
 from harness.store import content_key
-from harness.worlds.repeated_tokens import RepeatedTokens
+from harness.worlds.sequences import Sequences
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from harness.networks.small_network import At
 
 
 def train_on_sequences(
@@ -72,15 +74,33 @@ def batches(recipe: Recipe) -> Callable[[int], Batch]:
             stretch.clear()
             stretch[number] = _drawn(recipe, number)
         own = stretch[number][place][None]
-        return Batch(own[..., :-1], own[..., 1:], torch.full(own.shape[:2], 1 / own.shape[1]))
+        if not _world(recipe).ragged:
+            return Batch(own[..., :-1], own[..., 1:], torch.full(own.shape[:2], 1 / own.shape[1]))
+        told = _world(recipe).told(own).flatten(1)
+        return Batch(own[..., :-1], own[..., 1:].flatten(1), told / told.sum(1, keepdim=True))
 
     return batch
 
 
+class EachAlone(SmallNetwork, frozen=True, kw_only=True):
+    """A network each of whose positions is a row of its own, so that each has a weight of its own in the loss."""
+
+    network: SmallNetwork
+
+    def logits(self, parameters: Mapping[str, Tensor], questions: Tensor, at: At = passed) -> Tensor:
+        """(network, row × position, class)."""
+        return self.network.logits(parameters, questions, at).flatten(1, 2)
+
+
+def _world(recipe: Recipe) -> Sequences:
+    assert isinstance(recipe.world, Sequences), "sequences are drawn from a world that draws them"
+    return recipe.world
+
+
 def _drawn(recipe: Recipe, number: int) -> Tensor:
     """The sequences of the steps of one stretch, int64, (step, row, position)."""
-    world, count = recipe.world, recipe.drawn
-    assert isinstance(world, RepeatedTokens) and count is not None, "sequences are drawn from a world that draws them"
+    world, count = _world(recipe), recipe.drawn
+    assert count is not None, "sequences are drawn for each step"
     # Far from the seeds that others, which are counted from 0, use.
     seed = 1_000_003 * (recipe.seed + 1) + number
     return world.drawn(STRETCH * count, seed).unflatten(0, (STRETCH, count))
@@ -97,7 +117,8 @@ def _advanced(
     def train(place: int) -> Stacked:
         one, own = recipes[place], networks.some([place])
         rate, decay = (torch.tensor([[number]]) for number in (one.learning_rate, one.weight_decay))
-        own.train(one.network, layout, Rates(rate, decay, one.betas, one.warm_up, one.falls), drawn[place], to)
+        network = EachAlone(network=one.network) if _world(one).ragged else one.network
+        own.train(network, layout, Rates(rate, decay, one.betas, one.warm_up, one.falls), drawn[place], to)
         return own
 
     trained = each(train, range(len(recipes)))

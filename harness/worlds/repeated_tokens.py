@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
-from harness.worlds.world import World
+from harness.worlds.sequences import Sequences
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ ROWS = 4096
 SEED = 0x1D0C
 
 
-class RepeatedTokens(World, frozen=True, kw_only=True):
+class RepeatedTokens(Sequences, frozen=True, kw_only=True):
     """Sequences that go round some tokens in an order of their own, and jump to any of them now and then.
 
     Which token follows which is told by nothing but the sequence itself: where a token comes again, the one that followed it is likely to follow
