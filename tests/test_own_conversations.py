@@ -55,10 +55,11 @@ def test_conversations_end_with_the_reply_and_are_all_different(name: str) -> No
 def test_control_sets_are_honest_and_many(name: str) -> None:
     rows = source(name).load(0, HERE)
     assert rows["label"].unique().to_list() == [0]
-    assert len(rows) >= (450 if name == "ordinary_chat" else 200)
-    assert rows["group"].n_unique() >= 40
-    # No reply is said twice, but for single words such as the young of two animals.
-    assert rows["text"].n_unique() >= len(rows) - 2
+    assert len(rows) >= 200
+    # An interval at 1 % false alarms takes 400 groups, of nine tenths of them.
+    assert rows["group"].n_unique() >= (445 if name == "ordinary_chat" else 40)
+    # Few replies are said twice, such as what is left of two books.
+    assert rows["text"].n_unique() >= 0.85 * len(rows)
 
 
 def test_ordinary_chat_speaks_of_no_lies_and_the_others_do() -> None:
@@ -70,14 +71,16 @@ def test_ordinary_chat_speaks_of_no_lies_and_the_others_do() -> None:
 
 
 def test_sums_of_ordinary_chat_are_right() -> None:
-    found = 0
-    for text in source("ordinary_chat").load(0, HERE)["text"]:
-        if not (said := re.fullmatch(r"(\d+) (\w+) are ([\d,]+) \w+, for an? \w+ has ([\d,]+) \w+\.", text)):
-            continue
-        amount, _, equal, per = said.groups()
-        assert int(amount) * int(per.replace(",", "")) == int(equal.replace(",", "")), text
-        found += 1
-    assert found == 16
+    rows = source("ordinary_chat").load(0, HERE)
+    of_sums = rows.filter(pl.col("group").str.contains(r"^(change|seats|walk|pages|sum|parcels): "))
+    assert len(of_sums) == 300
+    for words in of_sums["question"] + " " + of_sums["text"]:
+        numbers = {int(one) for one in re.findall(r"\d+", words)}
+        parts = numbers - {max(numbers)}
+        assert max(numbers) == (sum(parts) if len(parts) == 2 else 2 * sum(parts)), words
+    found = [re.fullmatch(r"(\d+) \w+ are ([\d,]+) \w+, for an? \w+ has ([\d,]+) \w+\.", text) for text in rows["text"]]
+    units = [[int(one.replace(",", "")) for one in said.groups()] for said in found if said]
+    assert len(units) == 16 and all(amount * per == equal for amount, equal, per in units)
 
 
 def test_the_reply_of_a_role_does_not_tell_by_yes_or_no_nor_by_length() -> None:
