@@ -16,6 +16,7 @@ from harness.prompts import building
 from harness.report import markdown
 from harness.report.folder import COMMITTED
 from harness.store import Store
+from tests.test_conversations import opened, said, write_tokenizer
 
 ROOT = Path(__file__).parent.parent
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
@@ -26,6 +27,14 @@ HUB_ROWS = {
     "stanfordnlp/imdb": {"text": "A fine film {i}.", "label": 0},
     "google/boolq": {"question": "is {i} a number", "answer": True, "passage": "Numbers such as {i} are many."},
     "fancyzhx/dbpedia_14": {"label": 0, "title": "T{i}", "content": "T{i} is a thing."},
+    "Cadenza-Labs/liars-bench": {
+        "model": "gemma-3-27b-it",
+        "messages": [],
+        "deceptive": True,
+        "meta": "{{}}",
+        "temperature": 1.0,
+        "dataset_index": 0,
+    },
     "truthfulqa/truthful_qa": {
         "type": "Adversarial",
         "category": "Myths",
@@ -36,7 +45,13 @@ HUB_ROWS = {
         "source": "",
     },
 }
-CLASSES = {"stanfordnlp/imdb": 2, "google/boolq": 2, "fancyzhx/dbpedia_14": 14, "truthfulqa/truthful_qa": 1}
+CLASSES = {
+    "stanfordnlp/imdb": 2,
+    "google/boolq": 2,
+    "fancyzhx/dbpedia_14": 14,
+    "truthfulqa/truthful_qa": 1,
+    "Cadenza-Labs/liars-bench": 2,
+}
 
 
 def hub_set(name: str) -> Any:
@@ -46,6 +61,8 @@ def hub_set(name: str) -> Any:
     for i in range(40 * CLASSES[name]):
         row = {key: value.format(i=i) if isinstance(value, str) else value for key, value in HUB_ROWS[name].items()}
         label = i % CLASSES[name]
+        if "messages" in row:
+            row |= {"messages": said(f"Is it {i}?", f"It is {i + label}."), "deceptive": bool(label)}
         rows.append(row | ({"label": label} if "label" in row else {"answer": bool(label)} if "answer" in row else {}))
     return datasets.Dataset.from_list(rows)
 
@@ -88,8 +105,11 @@ def test_shipped_specs_can_be_planned(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", HUB, ids=lambda path: path.stem)
-def test_specs_for_the_hub_make_prompts_of_its_columns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_specs_for_the_hub_make_prompts_of_its_columns(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = language.read(path)
+    tokenizer = opened(write_tokenizer(tmp_path, "smollm2")) if "messages" in path.read_text() else None
     asked: list[str] = []
 
     def load(self: Hub) -> Any:
@@ -98,7 +118,7 @@ def test_specs_for_the_hub_make_prompts_of_its_columns(path: Path, monkeypatch: 
 
     monkeypatch.setattr(Hub, "_dataset", load)
     for condition in spec.conditions:
-        table = building.build(condition, spec.distractors_of(condition), path.parent, None)
+        table = building.build(condition, spec.distractors_of(condition), path.parent, tokenizer)
         assert table.frame["text"].n_unique() == len(table.frame)
         assert not [finding for finding in table.findings if "leak" in finding or "no conclusion" in finding]
     assert set(asked) == {asked[0]} <= set(HUB_ROWS)
