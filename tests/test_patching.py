@@ -14,8 +14,8 @@ import torch
 
 from harness import pipeline
 from harness.analyses.patching.attributed import attributed
-from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Ready
 from harness.analyses.patching.head_paths import PathForward
+from harness.analyses.patching.patched_forward import Answered, Batch, PatchedForward, Ready
 from harness.analyses.patching.places import ALL, Place, Twins, places_of
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.maths.correlation_of_means import correlation_over

@@ -263,8 +263,8 @@ class _Passes:
         return Results(said, foretold, self.places, way)
 
     def _forward(self) -> PatchedForward:
-        from harness.analyses.patching.patched_forward import PatchedForward
         from harness.analyses.patching.head_paths import PathForward
+        from harness.analyses.patching.patched_forward import PatchedForward
 
         network = self.load(self.card)
         if self.into is None:
