@@ -29,6 +29,7 @@ from harness.report.outcome import Outcome
 from harness.report.overwriting import replaces
 from harness.spec import Spec
 from harness.stages.check_stage import Verdicts
+from harness.stages.feature_stage import features_asked, features_of
 from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
 from harness.stages.layer_stage import Layers
@@ -55,7 +56,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     With `bring`, assets that are not here are downloaded. Raises UsageError for a model or a data set that cannot be found.
     """
     subjects = {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions}
-    check_states(spec, subjects)
+    check_states(spec, {**subjects, **features_of(spec, subjects, folder)})
     spec, left_out = own_answers.spoken(spec, subjects, folder)
     plan = Plan(spec, folder, subjects)
     prompts = {one.condition.name: plan.add(prompts_with_replies(plan, one)) for one in prompts_asked(plan)}
@@ -64,6 +65,8 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     networks = {name: plan.add(one) for one in networks_asked(plan) for name in one.place}
     plan.subjects |= {name: subject for name, stage in networks.items() for subject in stage.planned(name, plan, store)}
     states = {name: plan.add(one) for one in states_read(plan, prompts, taught, networks) for name in one.place}
+    plan.subjects |= features_of(spec, plan.subjects, folder)
+    states |= {one.place[0]: plan.add(one) for one in features_asked(plan, states)}
     fits = {one.place: plan.add(one) for one in fits_asked(spec, states)}
     scores = tuple(plan.add(one) for one in scores_asked(spec, states, fits))
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))

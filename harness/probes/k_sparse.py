@@ -23,7 +23,7 @@ STEPS = 200
 
 
 class KSparse(Probe, frozen=True, kw_only=True):
-    """Balanced logistic regression on the `k` dimensions that tell most of the labels, each by itself: how many neurons does it take?
+    """Balanced logistic regression on the `k` dimensions that tell most of the labels, each by itself.
 
     Dimensions are ranked on training rows; the weights of all others are zero. Each class counts as much as the other: Σ n / (2 n_class) · log-loss
     + ½ · l2 · ‖w‖² over the k weights, as scikit-learn does with class_weight="balanced" and C = 1 / l2. What is in superposition shows as many poor
