@@ -83,8 +83,13 @@ class PublishedAutoencoder(msgspec.Struct, frozen=True, dict=True):
                 formats = {name: opened.get_slice(name).get_dtype() for name in sizes}
                 if sizes != self.shapes:
                     wrong = sorted(name for name in {*sizes, *self.shapes} if sizes.get(name) != self.shapes.get(name))
-                    said = "; ".join(f"{name} is {sizes.get(name, 'missing')}, {self.shapes.get(name, 'none')} is due" for name in wrong[:4])
-                    raise UsageError(f"{self.name}/{WEIGHTS}: not the weights that {CONFIGURATION} describes ({self.architecture}): {said}")
+                    said = "; ".join(
+                        f"{name} is {sizes.get(name, 'missing')}, {self.shapes.get(name, 'none')} is due"
+                        for name in wrong[:4]
+                    )
+                    raise UsageError(
+                        f"{self.name}/{WEIGHTS}: not the weights that {CONFIGURATION} describes ({self.architecture}): {said}"
+                    )
                 if other := sorted({one for one in formats.values() if one not in FORMATS}):
                     raise UsageError(f"{self.name}/{WEIGHTS}: numbers in {', '.join(other)}; save them in float32")
                 found = {name: opened.get_tensor(name).float() for name in sizes}
@@ -126,7 +131,9 @@ def describe_autoencoder(name: str, base: Path) -> PublishedAutoencoder:
     try:
         raw = read_json(folder / CONFIGURATION, LARGEST_CONFIGURATION)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"{name}: there is no {CONFIGURATION} in it; name a folder with {CONFIGURATION} and {WEIGHTS}, as SAELens saves it") from error
+        raise UsageError(
+            f"{name}: there is no {CONFIGURATION} in it; name a folder with {CONFIGURATION} and {WEIGHTS}, as SAELens saves it"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{name}/{CONFIGURATION}: not readable: {error}") from error
     if not isinstance(raw, dict):

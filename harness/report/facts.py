@@ -39,7 +39,9 @@ def model_facts(run: Run) -> list[Fact]:
         said = [where if len(read) == 1 else f"{', '.join(names)}: {where}" for where, names in read.items()]
         text = "; ".join((stage.subject.about, *said, *stage.notes(run)))
         facts.append((f"network of {', '.join(stage.place)}", text))
-    seen = [(f"features of {stage.place[0]}", stage.subject.about.rpartition("; ")[2]) for stage in run.plan.of("features")]
+    seen = [
+        (f"features of {stage.place[0]}", stage.subject.about.rpartition("; ")[2]) for stage in run.plan.of("features")
+    ]
     return [*facts, *seen, *_trainings(run), ("layers", LAYERS)]
 
 

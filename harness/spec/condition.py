@@ -295,7 +295,9 @@ class FeaturesOf(Part, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if (self.published is None) == (self.variant is None):
-            raise ValueError("say which autoencoder: `variant` and `sparsity` of one that is trained here, or `published`")
+            raise ValueError(
+                "say which autoencoder: `variant` and `sparsity` of one that is trained here, or `published`"
+            )
         if self.published is None and self.sparsity is None:
             raise ValueError("`sparsity` is missing: which of the autoencoders of a variant it is")
         if self.published is not None and (self.sparsity is not None or self.trained_on is not None or self.seed):

@@ -116,7 +116,7 @@ class FeatureStates(States, frozen=True, kw_only=True):
         return ""
 
     def make(self, run: Run, work: Work) -> Extracted:
-        name, own = self.place[0], self.autoencoder
+        own = self.autoencoder
         if not isinstance(own, Trained):
             encode: Callable[[Tensor], Tensor] = own.encoded
         else:
@@ -167,7 +167,7 @@ def features_asked(plan: Plan, states: Mapping[str, States]) -> Iterator[Feature
         if asked.published is not None:
             own = describe_autoencoder(asked.published, plan.folder)
         else:
-            block, key, one = _block(asked, plan.spec, f"conditions.{condition.name}.features")
+            block, key = _block(asked, plan.spec, f"conditions.{condition.name}.features")
             own = plan.add(next(stage for stage in stages(block, plan, key) if isinstance(stage, Trained)))
             number = next(at for at, other in enumerate(own.autoencoders) if _is(asked, other))
         raw = states[condition.name]
@@ -182,9 +182,15 @@ def _subject(condition: Condition, spec: Spec, subjects: Mapping[str, Subject], 
     assert asked is not None, "a condition that reads features"
     network, wanted = subjects[condition.name], condition.activations
     if condition.plant is not None and condition.plant.strength:
-        raise KeyFault(f"conditions.{condition.name}.plant", "what is planted in states is not in the features of an autoencoder; take one of both out")
+        raise KeyFault(
+            f"conditions.{condition.name}.plant",
+            "what is planted in states is not in the features of an autoencoder; take one of both out",
+        )
     if wanted.site_name != "residual":
-        raise KeyFault(f"conditions.{condition.name}.activations.site", "features are those of the residual stream; leave `site` out")
+        raise KeyFault(
+            f"conditions.{condition.name}.activations.site",
+            "features are those of the residual stream; leave `site` out",
+        )
     kept = resolve(wanted.layers, network.layers, "residual", network.only_layers)
     width = width_of(network, "residual")
     if asked.published is not None:
@@ -193,30 +199,47 @@ def _subject(condition: Condition, spec: Spec, subjects: Mapping[str, Subject], 
         except UsageError as error:
             raise KeyFault(f"{key}.published", str(error)) from error
         assert asked.layer is not None, "published ones are asked for with a layer"
-        words, layer, fits, dictionary = f"the published autoencoder {asked.published}", asked.layer, found.width, found.dictionary
+        words, layer, fits, dictionary = (
+            f"the published autoencoder {asked.published}",
+            asked.layer,
+            found.width,
+            found.dictionary,
+        )
     else:
         if spec.repeats > 1:
-            raise KeyFault(key, "with `repeats` there are no autoencoders on the other draws; take `repeats` out, or name a published one")
-        block, _, dictionary = _block(asked, spec, key)
+            raise KeyFault(
+                key,
+                "with `repeats` there are no autoencoders on the other draws; take `repeats` out, or name a published one",
+            )
+        block, _ = _block(asked, spec, key)
         learnt = spec.condition(block.condition)
         if learnt.features is not None:
-            raise KeyFault(key, f"the autoencoders are trained on {block.condition}, which reads features itself; train them on states")
+            raise KeyFault(
+                key,
+                f"the autoencoders are trained on {block.condition}, which reads features itself; train them on states",
+            )
         of = subjects[block.condition]
         layers = resolve(learnt.activations.layers, of.layers, learnt.activations.site_name, of.only_layers)
         layer = layers[block.layer] if block.layer < 0 else block.layer
+        dictionary = block.dictionary
         fits = width_of(of, learnt.activations.site_name)
         words = f"a {asked.variant} autoencoder of sparsity {asked.sparsity:g}, trained on {block.condition} (seed {asked.seed})"
     if layer not in kept:
-        raise KeyFault(key, f"the autoencoder reads layer {layer}, which is not kept; kept are {', '.join(map(str, kept))}")
+        raise KeyFault(
+            key, f"the autoencoder reads layer {layer}, which is not kept; kept are {', '.join(map(str, kept))}"
+        )
     if fits != width:
-        raise KeyFault(key, f"the autoencoder reads states of width {fits}, and those of {network.name} are of width {width}; name one of this network")
+        raise KeyFault(
+            key,
+            f"the autoencoder reads states of width {fits}, and those of {network.name} are of width {width}; name one of this network",
+        )
     return Features(network, words, layer, dictionary)
 
 
-def _block(asked: FeaturesOf, spec: Spec, key: str) -> tuple[OnStates, str, int]:
-    """The block of the analysis that trains the autoencoder, its key, and how many features it has. Raises KeyFault where there is none, or several."""
+def _block(asked: FeaturesOf, spec: Spec, key: str) -> tuple[OnStates, str]:
+    """The block of the analysis that trains the autoencoder and its key. Raises KeyFault where there is none, or several."""
     found = [
-        (block, f"analyses[{number}].on[{at}]", block.dictionary)
+        (block, f"analyses[{number}].on[{at}]")
         for number, analysis in enumerate(spec.analyses)
         if isinstance(analysis, SparseAutoencoders)
         for at, block in enumerate(analysis.on)
