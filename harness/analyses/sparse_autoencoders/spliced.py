@@ -73,7 +73,8 @@ class Spliced(Stage["pl.DataFrame"], frozen=True, kw_only=True):
 
         trained, made = self.trained, run.get(self.trained)
         tokens = run.get(self.prompts).frame.filter(answer=0, split="test")["tokens"].to_list()
-        texts = [one for one in tokens if len(one) > 2][: self.texts]
+        # Of rows that are tokens each has the whole prompt.
+        texts = [one for one in dict.fromkeys(map(tuple, tokens)) if len(one) > 2][: self.texts]
         if len(texts) < 2:
             raise DataError(
                 f"sparse_autoencoders: {trained.condition} has {len(texts)} test prompts of three tokens or more; take `texts` out, or give it more"
