@@ -10,12 +10,18 @@ from msgspec import Meta
 from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
 from harness.machine.threads import each_stacked
-from harness.probes import _rankings
 from harness.probes._contrast import differences, label_rows, linear, told_apart
+from harness.probes._rankings import by_f_statistic, by_l1, by_mean_difference, by_mutual_information
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+RANKINGS = {
+    "mean_difference": by_mean_difference,
+    "mutual_information": by_mutual_information,
+    "f_statistic": by_f_statistic,
+    "l1": by_l1,
+}
 PRECISION = 1e-8
 """The slope of the loss at which a fit ends, as a share of its size at weights of zero."""
 STEPS = 200
@@ -62,7 +68,7 @@ class KSparse(Probe, frozen=True, kw_only=True):
         some = found.nonzero()[:, 0]
         if not len(some):
             return weight, bias
-        worth = getattr(_rankings, f"by_{self.rank_by}")(rows, labels[some])
+        worth = RANKINGS[self.rank_by](rows, labels[some])
         # Of equals the first.
         chosen = worth.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
         # (labelling, row, k)
