@@ -96,7 +96,7 @@ class FeatureStates(States, frozen=True, kw_only=True):
 
     @property
     def runs(self) -> Sequence[str | type | Callable[..., object]]:
-        return (type(self).make, Encoded)
+        return (type(self).make, type(self).save, Encoded)
 
     @property
     def uses(self) -> Sequence[str]:
