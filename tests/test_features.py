@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from harness import language, pipeline
 from harness.errors import HarnessError, UsageError
 from harness.execution.run import Run
-from harness.networks.published_autoencoder import describe_autoencoder
+from harness.models.published_autoencoder import describe_autoencoder
 from harness.store import Store
 
 WIDTH, DICTIONARY = 6, 10

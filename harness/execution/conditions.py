@@ -20,7 +20,7 @@ from harness.prompts.relations import examples, relations
 from harness.scoring.labels import labels
 from harness.scoring.score import Labels, RunLabels, Scored, SplitName
 from harness.spec import Condition, Spec
-from harness.subjects.features import Features
+from harness.subjects.feature_subject import Features
 from harness.subjects.small_networks import SmallNetworks
 
 if TYPE_CHECKING:

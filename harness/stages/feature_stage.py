@@ -19,14 +19,17 @@ from harness.analyses.sparse_autoencoders.autoencoder_stages import Trained, sta
 from harness.code.code_version import code_of
 from harness.contracts.subject import Subject
 from harness.errors import DataError, KeyFault, UsageError
-from harness.networks.published_autoencoder import PublishedAutoencoder, describe_autoencoder
+from harness.execution.network_stage import Networks
+from harness.models.published_autoencoder import PublishedAutoencoder, describe_autoencoder
 from harness.networks.sparse_autoencoder import Autoencoder, activations
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
 from harness.spec import Condition, FeaturesOf, Spec
-from harness.stages.states_stage import States
+from harness.stages.prompt_stage import Prompts
+from harness.stages.states_stage import States, states_read
+from harness.stages.training_stage import Training
 from harness.store import Store, content_key
-from harness.subjects.features import Features
+from harness.subjects.feature_subject import Features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +159,16 @@ def features_of(spec: Spec, subjects: Mapping[str, Subject], folder: Path) -> di
     return {one.name: _subject(one, spec, subjects, folder) for one in spec.conditions if one.features is not None}
 
 
-def features_asked(plan: Plan, states: Mapping[str, States]) -> Iterator[FeatureStates]:
+def states_asked(
+    plan: Plan, prompts: Mapping[str, Prompts], taught: Mapping[str, Training], networks: Mapping[str, Networks]
+) -> dict[str, States]:
+    """The stage of each condition's states, in the plan; of conditions that read features that of these, and their subjects then say so."""
+    states = {name: plan.add(one) for one in states_read(plan, prompts, taught, networks) for name in one.place}
+    plan.subjects |= features_of(plan.spec, plan.subjects, plan.folder)
+    return states | {one.place[0]: plan.add(one) for one in _features_asked(plan, states)}
+
+
+def _features_asked(plan: Plan, states: Mapping[str, States]) -> Iterator[FeatureStates]:
     """A stage for each condition that reads features."""
     for condition in plan.spec.conditions:
         asked = condition.features
