@@ -29,6 +29,7 @@ from harness.report.outcome import Outcome
 from harness.report.overwriting import replaces
 from harness.spec import Spec
 from harness.stages.check_stage import Verdicts
+from harness.stages.feature_stage import features_of, states_asked
 from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
 from harness.stages.layer_stage import Layers
@@ -39,7 +40,6 @@ from harness.stages.reply_stage import prompts_with_replies
 from harness.stages.report_stage import Rendered
 from harness.stages.rows_stage import Rows
 from harness.stages.said_stage import Said
-from harness.stages.states_stage import states_read
 from harness.stages.summary_stage import Summarised
 from harness.stages.table_stage import Tables
 from harness.stages.training_stage import trainings
@@ -55,7 +55,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     With `bring`, assets that are not here are downloaded. Raises UsageError for a model or a data set that cannot be found.
     """
     subjects = {one.name: subject_of(one, folder, bring, progress) for one in spec.conditions}
-    check_states(spec, subjects)
+    check_states(spec, {**subjects, **features_of(spec, subjects, folder)})
     spec, left_out = own_answers.spoken(spec, subjects, folder)
     plan = Plan(spec, folder, subjects)
     prompts = {one.condition.name: plan.add(prompts_with_replies(plan, one)) for one in prompts_asked(plan)}
@@ -63,7 +63,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     plan.subjects |= {name: training.planned(store) for name, training in taught.items()}
     networks = {name: plan.add(one) for one in networks_asked(plan) for name in one.place}
     plan.subjects |= {name: subject for name, stage in networks.items() for subject in stage.planned(name, plan, store)}
-    states = {name: plan.add(one) for one in states_read(plan, prompts, taught, networks) for name in one.place}
+    states = states_asked(plan, prompts, taught, networks)
     fits = {one.place: plan.add(one) for one in fits_asked(spec, states)}
     scores = tuple(plan.add(one) for one in scores_asked(spec, states, fits))
     looks = tuple((look, tuple(plan.add(one) for one in look.stages(plan))) for look in analyses.asked(spec))

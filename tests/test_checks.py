@@ -38,6 +38,7 @@ from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
 from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
 from harness.checks.recovers_gap import RecoversGap
+from harness.checks.sae_probe_beats_states import SaeProbeBeatsStates
 from harness.checks.selective import Selective
 from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
@@ -83,6 +84,12 @@ TABLE: dict[str, tuple[Check, World, World, World]] = {
         World().add("p", truth=1.5).add("p", truth=0.1, condition="untrained"),
         World().add("p", truth=0.1).add("p", truth=1.0, condition="untrained"),
         World().add("p", truth=0.5).add("p", truth=0.5, condition="untrained"),
+    ),
+    "sae_probe_beats_states": (
+        SaeProbeBeatsStates(probe="p", condition="features", against="main"),
+        World().add("p", truth=1.5, condition="features").add("p", truth=0.1),
+        World().add("p", truth=0.1, condition="features").add("p", truth=1.0),
+        World().add("p", truth=0.5, condition="features").add("p", truth=0.5),
     ),
     "stable_across_seeds": (
         StableAcrossSeeds(probe="p"),
@@ -313,7 +320,7 @@ def test_every_check_passes_fails_and_cannot_tell(name: str) -> None:
     for judgement in found:
         assert judgement.estimate.low <= judgement.estimate.value <= judgement.estimate.high
         layer = "layer 7 (the last layer)" if name != "truth_before_opinion" else "among layers 0 to 20"
-        for words in ("p on main", layer, "n = ", "interval"):
+        for words in (f"p on {check.condition}", layer, "n = ", "interval"):
             assert words in judgement.why
         assert judgement.why.endswith(".")
 
@@ -620,6 +627,11 @@ def test_transfer_is_judged_where_it_is_tested() -> None:
         (AgreesWithSupervised(probe="p", against="p"), "compared with itself"),
         (BeatsUntrained(probe="p", against="other"), r"give it model: \{weights: random\}"),
         (BeatsUntrained(probe="p", condition="untrained"), "untrained itself"),
+        (SaeProbeBeatsStates(probe="p", against="other"), '"main" reads states; name one with'),
+        (
+            SaeProbeBeatsStates(probe="p", condition="features", against="features"),
+            "name in `against` one that reads states",
+        ),
         (InvariantToPrompt(probe="p"), "two templates or more"),
         (ObeysLaws(probe="p"), r"there: none\); use the data source compounds"),
     ],

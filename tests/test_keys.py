@@ -42,8 +42,8 @@ sample_efficiency: {rows: [20, 40], draws: 2, probes: [mean_difference]}
 analyses: [{kind: sparse_autoencoders, on: [{l1: [0.1], gated: [0.1], top_k: [2], dictionary: 4, seeds: 1, steps: 2}]}]
 """
 STEERED = "interventions: [{probe: mean_difference, condition: plain, fit_on: plain}]\n"
-INSIDE = "analyses: [{kind: attention_heads, conditions: [plain], period: 10, sequences: 4}, {kind: patching, clean: first, corrupted: second}]\n"
-TAUGHT = "conditions:\n  taught: {elicit: {steps: 1, rank: 2, batch: 2}}\n"
+INSIDE = "analyses: [{kind: attention_heads, conditions: [plain], period: 10, sequences: 4}, {kind: patching, clean: first, corrupted: second}, {kind: sparse_autoencoders, on: [{condition: plain, layer: 1, top_k: [2], dictionary: 4, seeds: 1, steps: 2, texts: 2}]}]\n"
+TAUGHT = "conditions:\n  features: {features: {variant: top_k, sparsity: 2}}\n  taught: {elicit: {steps: 1, rank: 2, batch: 2}}\n"
 ASKED = "".join(
     f'  {name}: {{prompt: {{template: "{{{{ colour }}}} {name[0]}{{{{ answer }}}}", answers: [x, y]}}}}\n'
     for name in ("first", "second")

@@ -575,7 +575,7 @@ def test_a_model_may_stand_in_every_condition_and_nowhere_else(tmp_path: Path) -
         ("[ccs]", "[ccs]\ntransfer: [{fit_on: main, tested_on: [main, main]}]", "6:45: transfer[0].tested_on[1]: fitted on main and tested on main stands here twice; take one of them out"),
         ("[ccs]", "[ccs]\ndistractors: {truth: random_word}", '6:15: distractors.truth: a distractor cannot be called "truth": the data have a column of that name; choose another'),
         ("[ccs]", "[ccs]\nconditions: {a: {distractors: [w]}}", '6:32: conditions.a.distractors[0]: no distractor "w"; none is declared, so add it under `distractors`'),
-        ("[ccs]", "[ccs]\nconditions: {a: {probes: [ccs]}}", '6:18: conditions.a.probes: `conditions.a` has no "probes"; known: model, data, prompt, activations, plant, distractors'),
+        ("[ccs]", "[ccs]\nconditions: {a: {probes: [ccs]}}", '6:18: conditions.a.probes: `conditions.a` has no "probes"; known: model, data, prompt, activations, plant, features, distractors'),
         ("[ccs]", "[ccs]\nconditions: {a: }", "6:16: conditions.a: nothing stands where a mapping is wanted; write {} for an empty mapping"),
         ("[ccs]", "[ccs]\nchecks: [{kind: beats_random, probe: css}]", '6:38: checks[0].probe: no probe "css"; did you mean "ccs"?'),
         ("[ccs]", "[ccs]\nchecks: [{kind: tracks_truth, probe: ccs, over: word}]", '6:49: checks[0].over: no target "word"'),

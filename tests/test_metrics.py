@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, matthews_corrcoef, roc_auc_score
 
 from harness.contracts import Answers, LawMetric, Metric, kind
 from harness.maths.estimate import clustered_variance, per_seed
@@ -14,6 +14,8 @@ from harness.metrics.auroc import Auroc
 from harness.metrics.brier import Brier
 from harness.metrics.ccs_loss import CcsLoss
 from harness.metrics.ece import CalibrationError
+from harness.metrics.f1 import F1
+from harness.metrics.mcc import Mcc
 from harness.metrics.recall_at_fpr import RecallAtRate
 
 SEEDS, LAYERS, ROWS = 3, 4, 120
@@ -55,6 +57,21 @@ def every_metric() -> list[Metric]:
 
 def test_accuracy_is_that_of_sklearn(answers: Answers, labels: np.ndarray) -> None:
     measured_everywhere(Accuracy(), answers, labels, lambda s, k: accuracy_score(labels, answers.score[s, k] > 0))
+
+
+def test_f1_and_the_correlation_are_those_of_sklearn_also_of_rare_rows(answers: Answers, labels: np.ndarray) -> None:
+    rare = np.where(np.arange(ROWS) % 4 == 0, labels, 0)
+    for true in (labels, rare):
+        measured_everywhere(F1(), answers, true, lambda s, k, true=true: f1_score(true, answers.score[s, k] > 0))
+        measured_everywhere(
+            Mcc(), answers, true, lambda s, k, true=true: matthews_corrcoef(true, answers.score[s, k] > 0)
+        )
+    silent = Answers(np.zeros_like(answers.score))
+    assert Mcc().measure(silent, rare, GROUP).value.tolist() == np.zeros((SEEDS, LAYERS)).tolist()  # type: ignore[union-attr]
+    share = rare.mean()
+    np.testing.assert_allclose(F1().measure(silent, rare, GROUP).value, share / (share + 0.5))  # type: ignore[union-attr]
+    for metric in (F1(), Mcc()):
+        assert metric.measure(answers, np.zeros_like(labels), GROUP) is None
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 5])

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from harness import language, pipeline
+from harness.analyses.sparse_autoencoders.spliced import recovered, spliced_losses
 from harness.checks._autoencoders import middle
 from harness.contracts import kind
 from harness.errors import CheckError, SpecError, UsageError
+from harness.execution.run import Run
 from harness.maths.dictionaries import RECOVERED, described, recovered_by_chance
 from harness.networks.sparse_autoencoder import Autoencoder, Variant, activations, decoded, loss
 from harness.networks.training_autoencoders import Schedule, _rows, train_autoencoders
@@ -367,6 +369,78 @@ def test_states_of_a_language_model_serve_as_well(tmp_path: Path, tiny_llama: Pa
     assert "recovered |" not in (outcome.folder / "report.md").read_text()
 
 
+def test_loss_recovered_is_that_of_plain_hooks(tmp_path: Path, tiny_llama: Path) -> None:
+    """Each text by the library's own pass, with a hook that replaces what comes out of a block; and zeros and the states themselves as controls."""
+    path = write_text(tmp_path, tiny_llama)
+    options = "layer: 2, l1: [0.1], top_k: [4], dictionary: 32, steps: 60, batch: 16, seeds: 1, texts: 5"
+    path.write_text(
+        f"{path.read_text()}analyses: [{{kind: sparse_autoencoders, on: [{{condition: plain, {options}}}]}}]\n"
+    )
+    outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
+    table = pl.read_parquet(outcome.folder / "autoencoders.parquet")
+    assert "loss recovered |" in (outcome.folder / "report.md").read_text()
+    plan = pipeline.planned(language.read(path), tmp_path, Store(tmp_path / "store"))
+    run = Run(plan, Store(tmp_path / "store"))
+    (stage,) = plan.of("sparse_autoencoder")
+    made, network = run.get(stage), run.networks.load(plan.subjects["plain"].card)  # type: ignore[attr-defined]
+    frame = run.conditions.table("plain").frame.filter(answer=0, split="test")
+    texts = frame["tokens"].to_list()[:5]
+
+    def loss(change: Any) -> float:
+        total, count = 0.0, 0
+
+        def hook(_: Any, args: Any, output: Any) -> Any:
+            states = output[0] if isinstance(output, tuple) else output
+            altered = torch.cat([states[:, :1], change(states[0, 1:])[None]], dim=1)
+            return (altered, *output[1:]) if isinstance(output, tuple) else altered
+
+        handle = network.blocks[1].register_forward_hook(hook)
+        try:
+            for text in texts:
+                tokens = torch.tensor([text])
+                with torch.no_grad():
+                    logits = network.model(tokens).logits[0]
+                total += float(torch.nn.functional.cross_entropy(logits[1:-1], tokens[0, 2:], reduction="sum"))
+                count += len(text) - 2
+        finally:
+            handle.remove()
+        return total / count
+
+    plain, zero = loss(lambda states: states), loss(torch.zeros_like)
+    np.testing.assert_allclose(table["loss_plain"], plain, rtol=1e-5)
+    np.testing.assert_allclose(table["loss_zero"], zero, rtol=1e-5)
+    assert abs(zero - plain) > 1e-3
+    for number, row in enumerate(table.iter_rows(named=True)):
+        own = made.parameters[number]
+
+        def given_back(states: torch.Tensor, own: Any = own, row: Any = row) -> torch.Tensor:
+            rows = (states - made.shift) * made.scale
+            products = ((rows - own["decoder_bias"]) @ own["encoder"] + own["encoder_bias"]).relu()
+            if row["variant"] == "top_k":
+                products = products * (products >= products.sort(dim=1).values[:, -4, None])
+            return (products @ own["decoder"] + own["decoder_bias"]) / made.scale + made.shift
+
+        assert row["loss"] == pytest.approx(loss(given_back), rel=1e-5)
+        if zero > plain:
+            assert row["loss_recovered"] == pytest.approx(1 - (row["loss"] - plain) / (zero - plain), abs=1e-3)
+    # The states themselves recover all of it, and zeros nothing.
+    sums = spliced_losses(network, 2, texts, [lambda states: states, torch.zeros_like])
+    np.testing.assert_allclose(sums[2], sums[0])
+    np.testing.assert_allclose(sums[3], sums[1])
+
+
+def test_the_interval_of_what_is_recovered_covers() -> None:
+    """A ratio of means over texts, against a thousand draws of which the true value is known."""
+    random, held = np.random.default_rng(0), []
+    for _ in range(1000):
+        size = random.uniform(1, 5, 60)
+        plain = size * random.normal(3, 0.2, 60)
+        zero, own = plain + size * random.normal(5, 1, 60), plain + size * random.normal(1, 0.5, 60)
+        _, low, high = recovered(own, plain, zero)
+        held.append(low <= 0.8 <= high)
+    assert 0.93 <= np.mean(held) <= 0.97
+
+
 def test_states_of_a_site_have_their_own_width(tmp_path: Path, tiny_llama: Path) -> None:
     path = write_text(tmp_path, tiny_llama)
     site = "activations: {site: neurons, layers: [1, 2]}\n"
@@ -382,6 +456,7 @@ def test_states_of_a_site_have_their_own_width(tmp_path: Path, tiny_llama: Path)
         ("{l1: [0.2], condition: mine}", 'no condition "mine"'),
         ("{l1: [0.2], layer: 3}", "layer 3 of main is not kept"),
         ("{l1: [0.2], layer: -2}", "layer -2 of main is not kept"),
+        ("{l1: [0.2], texts: 5}", "texts: main is no language model as it was published; take `texts` out"),
         ("{}", "there is none to train"),
         ("{top_k: [20], dictionary: 16}", "more than there are"),
         ("{l1: [0]}", "it must be above 0"),

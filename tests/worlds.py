@@ -16,10 +16,10 @@ from harness.probes.ccs import ContrastConsistentSearch
 from harness.probes.random import RandomDirection
 from harness.scoring.evidence import Evidence
 from harness.scoring.score import Labels, Scored, group_ids, shuffled_labels, with_xors
-from harness.spec import Activations, Condition, Data, Model, Prompt, Spec, Transfer
+from harness.spec import Activations, Condition, Data, FeaturesOf, Model, Prompt, Spec, Transfer
 
 ROWS = {"train": 200, "validation": 100, "test": 150}
-CONDITIONS = {"main": "pretrained", "other": "pretrained", "untrained": "random"}
+CONDITIONS = {"main": "pretrained", "other": "pretrained", "untrained": "random", "features": "pretrained"}
 
 
 @cache
@@ -67,6 +67,7 @@ class World:
                     prompt=Prompt(),
                     distractors=(),
                     activations=Activations(),
+                    features=FeaturesOf(variant="top_k", sparsity=8) if name == "features" else None,
                 )
                 for name, weights in CONDITIONS.items()
             ),

@@ -20,6 +20,7 @@ from harness.prompts.relations import examples, relations
 from harness.scoring.labels import labels
 from harness.scoring.score import Labels, RunLabels, Scored, SplitName
 from harness.spec import Condition, Spec
+from harness.subjects.feature_subject import Features
 from harness.subjects.small_networks import SmallNetworks
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Conditions:
         Raises DataError where it would be tested on what it was taught.
         """
         own = self._run.plan.subjects[name]
+        if isinstance(own, Features):
+            own = own.network
         if isinstance(own, SmallNetworks):
             return own.trained(self._run.get(self._run.plan.of_condition("network", name)))
         stage = self.training(name)
@@ -121,8 +124,9 @@ class Conditions:
         return width_of(self._run.plan.subjects[name], self.of(name).activations.site_name)
 
     def extracted(self, name: str) -> Extracted:
-        """The states of a condition and of those that are read together with it."""
-        found: Extracted = self._run.get(self._run.plan.of_condition("activations", name))
+        """The states of a condition and of those that are read together with it, or their features where it reads these."""
+        plan = self._run.plan
+        found: Extracted = self._run.get(plan.of_condition("features", name) or plan.of_condition("activations", name))
         return found
 
     def pairs(self, name: str, part: SplitName, layers: tuple[int, ...] | None = None) -> Pairs:

@@ -17,7 +17,7 @@ from harness.language.schema.grammar import SETTING
 from harness.language.schema.validation import faults, sound
 from harness.language.syntax.merging import overlay
 from harness.language.syntax.nodes import Entry, Node, Table, node_of, problem_at, text_of
-from harness.spec import Activations, Condition, Elicit, Model, Planting, Prompt
+from harness.spec import Activations, Condition, Elicit, FeaturesOf, Model, Planting, Prompt
 
 ReadsBeds = Callable[[OwnBed, Table, Path], BedParts]
 """Reads the bed with a card that stands at a node; relative paths start at the folder. Raises SpecError and UsageError."""
@@ -31,6 +31,7 @@ _DEFINITIONS = {
     "prompt": "Prompt",
     "activations": "Activations",
     "plant": "Planting",
+    "features": "FeaturesOf",
 }
 """Names of a condition's parts in the schema."""
 
@@ -91,6 +92,8 @@ class ConditionReader:
         elicit_node, plant_node = self.elicit_node(name), setting.get("plant")
         elicit = None if elicit_node is None else decoder.part("Elicit", Elicit, elicit_node)
         plant = None if plant_node is None else decoder.part("Planting", Planting, plant_node)
+        features_node = setting.get("features")
+        features = None if features_node is None else decoder.part("FeaturesOf", FeaturesOf, features_node)
         if model is None or data is None or prompt is None or activations is None:
             return None
         return Condition(
@@ -103,6 +106,7 @@ class ConditionReader:
             altered=self._altered(name),
             elicit=elicit,
             plant=plant,
+            features=features,
             bed=origin,
         )
 

@@ -1,4 +1,4 @@
-"""Right answers, as accuracy counts them."""
+"""Right answers, as accuracy counts them, and answers by themselves."""
 
 from __future__ import annotations
 
@@ -20,3 +20,11 @@ def right(score: np.ndarray, labels: np.ndarray) -> np.ndarray:
     rows: np.ndarray = np.sign(score).astype(np.float32, copy=False) * side
     rows += np.float32(0.5)
     return rows
+
+
+def said(score: np.ndarray) -> np.ndarray:
+    """1 where the answer is answers[1], 0 where it is answers[0], ½ where the score is exactly 0, which is no answer; NaN stays."""
+    import numpy as np
+
+    found: np.ndarray = (np.sign(score) + 1) / 2
+    return found

@@ -37,9 +37,12 @@ def model_facts(run: Run) -> list[Fact]:
             read.setdefault(where_read(condition.activations), []).append(condition.name)
         # What is said of all of them need not say of whom.
         said = [where if len(read) == 1 else f"{', '.join(names)}: {where}" for where, names in read.items()]
-        text = "; ".join((run.plan.subjects[stage.place[0]].about, *said, *stage.notes(run)))
+        text = "; ".join((stage.subject.about, *said, *stage.notes(run)))
         facts.append((f"network of {', '.join(stage.place)}", text))
-    return [*facts, *_trainings(run), ("layers", LAYERS)]
+    seen = [
+        (f"features of {stage.place[0]}", stage.subject.about.rpartition("; ")[2]) for stage in run.plan.of("features")
+    ]
+    return [*facts, *seen, *_trainings(run), ("layers", LAYERS)]
 
 
 def where_read(activations: Activations) -> str:

@@ -273,6 +273,39 @@ class Planting(Part, frozen=True, kw_only=True):
     """Seed of its direction, a random one at each layer and the same in every condition."""
 
 
+class FeaturesOf(Part, frozen=True, kw_only=True):
+    """The features of a sparse autoencoder at one layer in the place of the states: all probes read them, each feature as a dimension.
+
+    It is one that the analysis `sparse_autoencoders` trains, on training rows, or one that somebody published.
+    """
+
+    variant: Literal["l1", "gated", "top_k"] | None = None
+    """Of one that is trained here, as in `{variant: top_k, sparsity: 32}`."""
+    sparsity: Annotated[float, Meta(gt=0)] | None = None
+    """Its penalty; of `top_k`, k."""
+    seed: Annotated[int, Meta(ge=0)] = 0
+    """Which of those of one sparsity."""
+    trained_on: str | None = None
+    """The condition on whose states it is trained; needed where such ones are trained on several."""
+    published: str | None = None
+    """A folder with `cfg.json` and `sae_weights.safetensors`, as SAELens saves it (standard, gated, jumprelu, topk); relative to the spec."""
+    layer: Annotated[int, Meta(ge=0)] | None = None
+    """The layer that a published one reads, by this program's count: 0 is the embeddings, and hook_resid_post of block 3 is layer 4. Of one that is
+    trained here the layer is known, and needed only where such ones are trained at several."""
+
+    def __post_init__(self) -> None:
+        if (self.published is None) == (self.variant is None):
+            raise ValueError(
+                "say which autoencoder: `variant` and `sparsity` of one that is trained here, or `published`"
+            )
+        if self.published is None and self.sparsity is None:
+            raise ValueError("`sparsity` is missing: which of the autoencoders of a variant it is")
+        if self.published is not None and (self.sparsity is not None or self.trained_on is not None or self.seed):
+            raise ValueError("a published autoencoder has no `sparsity`, `seed` and `trained_on`; take them out")
+        if self.published is not None and self.layer is None:
+            raise ValueError("`layer` is missing: the one that the published autoencoder reads")
+
+
 class Elicit(Part, frozen=True, kw_only=True):
     """Fine-tuned elicitation: the network is trained to say the truth on labelled rows, and asked again. A low-rank update
     (LoRA) of its upper blocks is trained on which of the two answers is likelier; only training rows are ever seen."""
@@ -338,6 +371,8 @@ class Condition(Part, frozen=True, kw_only=True):
     """How the network is trained before it is asked; None where it is asked as it is."""
     plant: Planting | None = None
     """What is added to its states; nothing if empty."""
+    features: FeaturesOf | None = None
+    """The autoencoder through which its states are read; None where they are read as they are."""
     bed: Origin | None = None
     """The bed with a card that it comes from, if it does."""
 

@@ -52,7 +52,7 @@ def spec_content(spec: Spec) -> Any:
         if transfer["probes"] is None:
             del transfer["probes"]
     for condition in content["conditions"]:
-        for name in ("elicit", "plant", "bed"):
+        for name in ("elicit", "plant", "features", "bed"):
             if condition[name] is None:
                 del condition[name]
         if "bed" in condition:

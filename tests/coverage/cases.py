@@ -39,6 +39,7 @@ from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
 from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
 from harness.checks.recovers_gap import RecoversGap
+from harness.checks.sae_probe_beats_states import SaeProbeBeatsStates
 from harness.checks.selective import Selective
 from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds
@@ -136,6 +137,17 @@ def against(kind: str, condition: str = "main", **fields: object) -> Callable[[D
         return made.give(kind, condition=condition, **rival, **fields)  # type: ignore[arg-type]
 
     return world
+
+
+def features_against_states(draw: Draw) -> World:
+    """A probe on features at 0.7, or at 0.8, and the same on states at 0.7."""
+    made = draw.world()
+    made.give(
+        "p",
+        condition="features",
+        **draw.scores(made, draw.levels(0.8 if draw.effect else 0.7, 0.15), condition="features"),
+    )
+    return made.give("p", **draw.scores(made, np.full(draw.seeds, 0.7)))
 
 
 def beside_random(draw: Draw) -> World:
@@ -475,6 +487,9 @@ CASES: dict[str, Case] = {
     "beats_zero_shot": Case(BeatsZeroShot(probe="p"), BETTER, against("zero_shot", layers=(), signed=True)),
     "beats_black_box": Case(BeatsBlackBox(probe="p"), BETTER, against("zero_shot", layers=(), signed=True)),
     "beats_untrained": Case(BeatsUntrained(probe="p"), BETTER, against("p", "untrained")),
+    "sae_probe_beats_states": Case(
+        SaeProbeBeatsStates(probe="p", condition="features", against="main"), BETTER, features_against_states
+    ),
     "tracks_truth": Case(
         TracksTruth(probe="p", over="word"), "an accuracy 0.10 above that on the distractor", between("word")
     ),

@@ -13,8 +13,10 @@ from harness.maths.estimate import per_seed
 from harness.metrics.accuracy import Accuracy
 from harness.metrics.auroc import Auroc
 from harness.metrics.balanced_accuracy import BalancedAccuracy
+from harness.metrics.f1 import F1
 from harness.metrics.kl import Divergence
 from harness.metrics.log_loss import LogLoss
+from harness.metrics.mcc import Mcc
 from harness.metrics.mse import MeanSquaredError
 from harness.metrics.r2 import DeterminationCoefficient
 from harness.metrics.recall_at_fpr import RecallAtRate
@@ -58,6 +60,10 @@ def covered(trials: int, rows: int, size: int, rho: float = 0.5) -> dict[str, fl
         scores = draw(1)[:, 0] + sides
         recall = float(ndtr(1 + ndtri(RATE)))
         _note(found, "recall_at_fpr", RecallAtRate(rate=RATE), Answers(scores[None, None]), sides, group, recall)
+        # Answers are right with one probability in either class, so that both are closed forms of it.
+        shifted, sure = Answers((scores - 0.5)[None, None]), float(ndtr(0.5))
+        _note(found, "f1", F1(), shifted, sides, group, sure)
+        _note(found, "mcc", Mcc(), shifted, sides, group, 2 * sure - 1)
         values = np.exp(_SPREAD * draw(1))
         said = (values + draw(1))[None, None]
         _note(

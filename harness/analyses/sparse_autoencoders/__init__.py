@@ -38,6 +38,7 @@ class SparseAutoencoders(Analysis, frozen=True, kw_only=True):
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
         from harness.analyses.sparse_autoencoders.autoencoder_stages import Trained, stages
+        from harness.analyses.sparse_autoencoders.spliced import spliced
 
         key = f"analyses[{plan.spec.analyses.index(self)}]"
         if not self.on:
@@ -54,11 +55,14 @@ class SparseAutoencoders(Analysis, frozen=True, kw_only=True):
                             "one; write them into one block, or name another layer",
                         )
                 yield stage
+                if isinstance(stage, Trained) and asked.texts is not None:
+                    yield spliced(stage, asked.texts, plan, f"{key}.on[{number}]")
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
         from harness.analyses.sparse_autoencoders.autoencoder_stages import assembled
+        from harness.analyses.sparse_autoencoders.spliced import with_losses
 
-        return {MEASURED: assembled(run, stages)}
+        return {MEASURED: with_losses(assembled(run, stages), run, stages)}
 
     def told(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, Any]:
         """The table of the autoencoders on each condition's states."""

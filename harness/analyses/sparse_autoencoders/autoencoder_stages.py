@@ -194,6 +194,10 @@ def stages(asked: OnStates, plan: Plan, key: str) -> Iterator[Stage[Any]]:
     """The training and what is measured of it; `key` is where the spec asks for it. Raises KeyFault for a condition or a layer that there is not."""
     if asked.condition not in plan.subjects:
         raise KeyFault(f"{key}.condition", f'no condition "{asked.condition}"; name one of {", ".join(plan.subjects)}')
+    if plan.spec.condition(asked.condition).features is not None:
+        raise KeyFault(
+            f"{key}.condition", f"{asked.condition} reads features of an autoencoder itself; name a condition of states"
+        )
     wanted, subject = plan.spec.condition(asked.condition).activations, plan.subjects[asked.condition]
     layers = resolve(wanted.layers, subject.layers, wanted.site_name, subject.only_layers)
     if not -len(layers) <= asked.layer < len(layers) if asked.layer < 0 else asked.layer not in layers:

@@ -36,6 +36,10 @@ class OnStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Steps of training."""
     batch: Annotated[int, Meta(ge=1, le=65536)] = 128
     """States of a step, drawn from the training rows."""
+    texts: Annotated[int, Meta(ge=2, le=100_000)] | None = None
+    """Test prompts on which it is measured how much of a language model's loss is recovered when what is given back stands in the place of the states at
+    all their tokens; not measured if empty. Each is forwarded from the layer on once for each autoencoder, and twice more. States of one token of a prompt
+    make autoencoders of that token's states, which may know nothing of the others."""
     learning_rate: Annotated[float, Meta(gt=0, le=1)] = 3e-3
     """Of Adam. It rises over 50 steps, stays up to half of all, and falls to zero at the last one."""
 

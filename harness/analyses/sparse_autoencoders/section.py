@@ -18,6 +18,7 @@ COLUMNS = {
     "l0": "active",
     "shrinkage": "γ",
     "alive": "alive",
+    "loss_recovered": "loss recovered",
     "l1": "L1",
     "recovered": "recovered",
     "by_chance": "by chance",
@@ -31,7 +32,7 @@ def section(measured: pl.DataFrame) -> Iterable[str]:
     yield "## Sparse autoencoders"
     yield (
         "On test rows, the mean over seeds, with the least and the greatest; where no feature is ever active there is no γ and no angle. *Explained*: share of the states' variance. *Active*: features of a state. *γ*: E‖x̂‖² / E[x̂ · x], below 1 where what is "
-        "given back is shrunk. *Alive*: share of features that are ever active. *L1*: sum of activations. *Recovered*: share of the planted directions that "
+        "given back is shrunk. *Alive*: share of features that are ever active. *Loss recovered*: of what a language model loses in predicting next tokens without the states, where that was measured. *L1*: sum of activations. *Recovered*: share of the planted directions that "
         "some feature has at a cosine of 0.9 or more; *by chance*: of random features; *angle*: degrees from a feature to the nearest planted direction; *L1 of planted*: the sum of activations along those, where they are orthogonal. "
         "All of them are in `autoencoders.parquet`."
     )

@@ -16,6 +16,7 @@ from harness.spec import (
     Autopsy,
     Data,
     Elicit,
+    FeaturesOf,
     Intervention,
     LayerRule,
     Model,
@@ -39,7 +40,7 @@ OTHER_VERSION = (
 BASELINES = ("random", "zero_shot", "logistic_regression")
 """Kinds of probes that stand in every table: chance, the model's own answer, the supervised ceiling."""
 
-SETTING = ("model", "data", "prompt", "activations", "plant")
+SETTING = ("model", "data", "prompt", "activations", "plant", "features")
 """What a condition may override."""
 
 
@@ -56,6 +57,8 @@ class Override(Part, frozen=True, kw_only=True):
     """Merged over the spec's `activations`."""
     plant: Planting
     """Merged over the spec's `plant`; a strength of 0 leaves it out."""
+    features: FeaturesOf
+    """A sparse autoencoder through which the states are read here, as in `{variant: top_k, sparsity: 32}`."""
     distractors: tuple[str, ...] | dict[Slug, dict[str, Any]] = ()
     """Which of the declared distractors stand in the prompt: a list of names, or a mapping from names to options that
     differ here, as in `{alice: {strength: 5}}`. None of them, if left out."""
@@ -88,6 +91,8 @@ class SpecKeys(Part, frozen=True, kw_only=True):
     """Which states of the network to keep."""
     plant: Planting | None = None
     """A feature of chosen strength that is added to the states, as in `{of: coin, strength: 2}`; nothing if left out."""
+    features: FeaturesOf | None = None
+    """A sparse autoencoder whose features stand in the place of the states, as in `{published: saes/layer8, layer: 8}`; none if left out."""
     xors: tuple[Annotated[tuple[str, ...], Meta(min_length=2, max_length=2)], ...] = ()
     """Pairs of factors whose XOR is scored beside them: `[[truth, word]]` is the target `truth^word`. Each factor has two values."""
     probes: Annotated[tuple[Probe, ...], Meta(min_length=1)]
