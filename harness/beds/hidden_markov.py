@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
@@ -10,8 +9,8 @@ from msgspec import Meta
 
 from harness.contracts import Factor
 from harness.errors import UsageError
-from harness.networks.recipe import Recipe
-from harness.networks.trained_bed import Decay, Rate, Steps, TrainedBed
+from harness.networks.drawn_bed import DrawnBed
+from harness.networks.trained_bed import Decay, Rate, Steps
 from harness.networks.transformer import Transformer
 from harness.worlds import hidden_markov
 
@@ -47,7 +46,7 @@ class OnSequences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     then: ClassVar[None] = None
 
 
-class HiddenMarkov(TrainedBed, frozen=True, kw_only=True):
+class HiddenMarkov(DrawnBed, frozen=True, kw_only=True):
     """Small networks that tell the next token of a process with hidden states. What an ideal reader believes about the state after each token is known
     exactly, and is more than the next token tells.
 
@@ -91,11 +90,7 @@ class HiddenMarkov(TrainedBed, frozen=True, kw_only=True):
                 hidden_markov.check(self.transitions)
             except UsageError as error:
                 raise ValueError(str(error)) from error
-        TrainedBed.__post_init__(self)
-
-    @property
-    def shares(self) -> Mapping[str, float]:
-        return {}
+        DrawnBed.__post_init__(self)
 
     @property
     def world(self) -> hidden_markov.HiddenMarkov:
@@ -111,23 +106,6 @@ class HiddenMarkov(TrainedBed, frozen=True, kw_only=True):
             d_mlp=self.d_mlp,
             layer_norm=True,
             answers="each",
-        )
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        train, world = self.train, self.world
-        return tuple(
-            Recipe(
-                world=world,
-                network=self.made,
-                seed=seed,
-                learning_rate=train.learning_rate,
-                weight_decay=train.weight_decay,
-                warm_up=train.warm_up,
-                falls=(train.steps // 2, train.steps),
-                drawn=train.batch,
-            )
-            for seed in range(train.seed, train.seed + train.networks)
         )
 
     @property

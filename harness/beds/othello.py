@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from harness.contracts import Factor
-from harness.networks.recipe import Recipe
-from harness.networks.trained_bed import Decay, Rate, Steps, TrainedBed
+from harness.networks.drawn_bed import DrawnBed
+from harness.networks.trained_bed import Decay, Rate, Steps
 from harness.networks.transformer import Transformer
 from harness.worlds import othello
 from harness.worlds.boards import Boards
@@ -43,7 +42,7 @@ class OnGames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     then: ClassVar[None] = None
 
 
-class Othello(TrainedBed, frozen=True, kw_only=True):
+class Othello(DrawnBed, frozen=True, kw_only=True):
     """Small transformers that tell the next move of games of Othello whose moves are drawn from all legal ones alike. They read moves alone; which moves are legal
     depends on the board, and each disc that stands on it may have been turned many times.
 
@@ -77,11 +76,7 @@ class Othello(TrainedBed, frozen=True, kw_only=True):
             raise ValueError(
                 f"square: there is no {self.square} on a board of {self.side} × {self.side}; give {named(self.side)[0]} to {named(self.side)[-1]}"
             )
-        TrainedBed.__post_init__(self)
-
-    @property
-    def shares(self) -> Mapping[str, float]:
-        return {}
+        DrawnBed.__post_init__(self)
 
     @property
     def world(self) -> othello.Othello:
@@ -96,23 +91,6 @@ class Othello(TrainedBed, frozen=True, kw_only=True):
             d_mlp=self.d_mlp,
             layer_norm=True,
             answers="each",
-        )
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        train, world = self.train, self.world
-        return tuple(
-            Recipe(
-                world=world,
-                network=self.made,
-                seed=seed,
-                learning_rate=train.learning_rate,
-                weight_decay=train.weight_decay,
-                warm_up=train.warm_up,
-                falls=(train.steps // 2, train.steps),
-                drawn=train.batch,
-            )
-            for seed in range(train.seed, train.seed + train.networks)
         )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
@@ -10,8 +9,8 @@ from msgspec import Meta
 
 from harness.contracts import Factor
 from harness.networks.attention_only import AttentionOnly
-from harness.networks.recipe import Recipe
-from harness.networks.trained_bed import Decay, Rate, Steps, TrainedBed
+from harness.networks.drawn_bed import DrawnBed
+from harness.networks.trained_bed import Decay, Rate, Steps
 from harness.worlds import repeated_tokens
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class OnRepeatedTokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     then: ClassVar[None] = None
 
 
-class RepeatedTokens(TrainedBed, frozen=True, kw_only=True):
+class RepeatedTokens(DrawnBed, frozen=True, kw_only=True):
     """Small networks of attention alone that tell the next token of sequences in which the same few tokens follow each other again and again, in an order that
     each sequence has of its own. With two layers they come to look for an earlier copy of a token and to say what followed it: induction heads.
 
@@ -76,11 +75,8 @@ class RepeatedTokens(TrainedBed, frozen=True, kw_only=True):
     train: OnRepeatedTokens = OnRepeatedTokens()  # type: ignore[assignment]
     """How the networks are trained."""
 
+    falls: ClassVar[bool] = False
     source: ClassVar[str] = "Olsson et al. 2022 (arXiv 2209.11895); the sequences are our own"
-
-    @property
-    def shares(self) -> Mapping[str, float]:
-        return {}
 
     @property
     def world(self) -> repeated_tokens.RepeatedTokens:
@@ -94,22 +90,6 @@ class RepeatedTokens(TrainedBed, frozen=True, kw_only=True):
             heads=self.heads,
             positions=self.positions,
             layer_norm=self.layer_norm,
-        )
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        train, world = self.train, self.world
-        return tuple(
-            Recipe(
-                world=world,
-                network=self.made,
-                seed=seed,
-                learning_rate=train.learning_rate,
-                weight_decay=train.weight_decay,
-                warm_up=train.warm_up,
-                drawn=train.batch,
-            )
-            for seed in range(train.seed, train.seed + train.networks)
         )
 
     @property

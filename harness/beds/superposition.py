@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
@@ -10,9 +9,9 @@ from msgspec import Meta
 
 from harness.beds._samples import sampled
 from harness.contracts import Factor
-from harness.networks.recipe import Recipe
+from harness.networks.drawn_bed import DrawnBed
 from harness.networks.toy_model import ToyModel
-from harness.networks.trained_bed import Decay, Rate, Steps, TrainedBed
+from harness.networks.trained_bed import Decay, Rate, Steps
 from harness.worlds.sparse_features import Pairing, SparseFeatures
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class OnSamples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     then: ClassVar[None] = None
 
 
-class Superposition(TrainedBed, frozen=True, kw_only=True):
+class Superposition(DrawnBed, frozen=True, kw_only=True):
     """Small networks that give many features back through few dimensions, ReLU(WᵀWx + b). Dense features get a dimension each, for the most important ones;
     sparse ones share dimensions.
 
@@ -72,10 +71,6 @@ class Superposition(TrainedBed, frozen=True, kw_only=True):
     source: ClassVar[str] = "Elhage et al. 2022 (arXiv 2209.10652)"
 
     @property
-    def shares(self) -> Mapping[str, float]:
-        return {}
-
-    @property
     def world(self) -> SparseFeatures:
         return SparseFeatures(
             features=self.features, density=self.density, importance=self.importance, pairing=self.pairing
@@ -84,23 +79,6 @@ class Superposition(TrainedBed, frozen=True, kw_only=True):
     @property
     def made(self) -> ToyModel:
         return ToyModel(d_model=self.d_model)
-
-    @property
-    def recipes(self) -> tuple[Recipe, ...]:
-        train, world = self.train, self.world
-        return tuple(
-            Recipe(
-                world=world,
-                network=self.made,
-                seed=seed,
-                learning_rate=train.learning_rate,
-                weight_decay=train.weight_decay,
-                warm_up=train.warm_up,
-                falls=(train.steps // 2, train.steps),
-                drawn=train.batch,
-            )
-            for seed in range(train.seed, train.seed + train.networks)
-        )
 
     @property
     def answers(self) -> tuple[str, ...]:  # type: ignore[override]
