@@ -7,7 +7,7 @@ the base's pass, and everything after it is computed anew (Goldowsky-Dill et al.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import torch
@@ -35,11 +35,11 @@ class PathForward(PatchedForward):
         """Raises UsageError where what heads say does not go into the stream as it is."""
         found = super().ready(batch, [*places, self.into])
         with torch.inference_mode():
-            self._check(batch)
+            added = self._added(batch)
             said = {}
             for layer, head in dict.fromkeys((one.layer, one.head) for one in places):
                 one = Place("head", layer, head, ALL)
-                said[one.tap, layer] = self._change(found, one)
+                said[one.tap, layer] = self._said(found, one) - added[layer]
         return msgspec.structs.replace(found, places=tuple(places), source=said)
 
     def patched(self, ready: Ready, layer: int, way: Way, tell: Callable[[int], None]) -> Answered:
@@ -65,24 +65,23 @@ class PathForward(PatchedForward):
                 tell(at.numel())
         return Answered.joined(found, axis=0)
 
-    def _change(self, ready: Ready, sender: Place) -> Tensor:
-        """What a head adds to the stream in the source less what it adds in the base, where all before it is the base's, (text, token, d_model)."""
+    def _said(self, ready: Ready, sender: Place) -> Tensor:
+        """What the attention of a head's block adds to the stream where that head alone says what it says in the source, (text, token, d_model)."""
         batch, source = ready.batch, ready.source["head", sender.layer]
         part = self.part_of(sender)
         sequences, nodes = torch.ones(source.shape[:2], dtype=torch.bool, device=source.device).nonzero(as_tuple=True)
-        inputs, base = self.inputs_of(batch.base, batch.length), ready.base[sender.enters]
-        added = []
-        for puts in ([], [(sequences, nodes, part, source[sequences, nodes][..., part])]):
-            with (
-                entered(self.network, sender.enters, base, self.tuples),
-                putting(self.network, sender.enters, "head", puts),
-            ):
-                read = self.network.read(inputs, [sender.layer], None, None, {"attention": every_state})
-            added.append(read.inside["attention"][sender.layer].to(self.network.device))
-        return added[1] - added[0]
+        put = (sequences, nodes, part, source[sequences, nodes][..., part])
+        with (
+            entered(self.network, sender.enters, ready.base[sender.enters], self.tuples),
+            putting(self.network, sender.enters, "head", [put]),
+        ):
+            inputs = self.inputs_of(batch.base, batch.length)
+            read = self.network.read(inputs, [sender.layer], None, None, {"attention": every_state})
+        return read.inside["attention"][sender.layer].to(self.network.device)
 
-    def _check(self, batch: Batch) -> None:
-        """Whether each block adds what its attention and its MLP give to what goes in, as it is."""
+    def _added(self, batch: Batch) -> Mapping[int, Tensor]:
+        """What the attention of each block up to the receiver's adds to the base's stream, (text, token, d_model). Raises UsageError where a block does not add what its attention
+        and its MLP give as it is."""
         inputs, blocks = self.inputs_of(batch.base, batch.length), range(1, self.into.layer + 1)
         inside = dict.fromkeys(("attention", "mlp"), every_state)
         read = self.network.read(inputs, range(self.into.layer + 1), every_state, None, inside)
@@ -95,3 +94,4 @@ class PathForward(PatchedForward):
                     f"patching: block {block} of {self.network.card.name} does not add what its attention and its MLP give as it is (a norm or a factor lies between), "
                     "so that what one head says to another cannot be told from the rest; leave `paths` out"
                 )
+        return {block: states.to(self.network.device) for block, states in read.inside["attention"].items()}
