@@ -252,6 +252,7 @@ def test_fits_on_features_depend_on_which_autoencoder_and_fits_on_states_do_not(
         ),
         ("seed: 1", "seed: 2", "of sparsity 8 and seed 2 is trained"),
         ("seed: 1", "trained_on: published", "is trained on published"),
+        ("seed: 1", "trained_on: publishd", 'no condition "publishd"; did you mean "published"?'),
         ("variant: top_k, sparsity: 8, seed: 1", "variant: top_k", "`sparsity` is missing"),
         ("variant: top_k, sparsity: 8, seed: 1", "seed: 1", "say which autoencoder"),
         ("layer: 1}", "sparsity: 2}", "a published autoencoder has no `sparsity`"),

@@ -18,7 +18,7 @@ from harness.analyses.sparse_autoencoders import SparseAutoencoders
 from harness.analyses.sparse_autoencoders.autoencoder_stages import Trained, stages
 from harness.code.code_version import code_of
 from harness.contracts.subject import Subject
-from harness.errors import DataError, KeyFault, UsageError
+from harness.errors import DataError, KeyFault, UsageError, did_you_mean
 from harness.execution.network_stage import Networks
 from harness.models.published_autoencoder import PublishedAutoencoder, describe_autoencoder
 from harness.networks.sparse_autoencoder import Autoencoder, activations
@@ -250,6 +250,11 @@ def _subject(condition: Condition, spec: Spec, subjects: Mapping[str, Subject], 
 
 def _block(asked: FeaturesOf, spec: Spec, key: str) -> tuple[OnStates, str]:
     """The block of the analysis that trains the autoencoder and its key. Raises KeyFault where there is none, or several."""
+    known = [one.name for one in spec.conditions]
+    if asked.trained_on is not None and asked.trained_on not in known:
+        raise KeyFault(
+            f"{key}.trained_on", f'no condition "{asked.trained_on}"{did_you_mean(asked.trained_on, known)}'
+        )
     found = [
         (block, f"analyses[{number}].on[{at}]")
         for number, analysis in enumerate(spec.analyses)
