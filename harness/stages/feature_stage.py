@@ -252,9 +252,7 @@ def _block(asked: FeaturesOf, spec: Spec, key: str) -> tuple[OnStates, str]:
     """The block of the analysis that trains the autoencoder and its key. Raises KeyFault where there is none, or several."""
     known = [one.name for one in spec.conditions]
     if asked.trained_on is not None and asked.trained_on not in known:
-        raise KeyFault(
-            f"{key}.trained_on", f'no condition "{asked.trained_on}"{did_you_mean(asked.trained_on, known)}'
-        )
+        raise KeyFault(f"{key}.trained_on", f'no condition "{asked.trained_on}"{did_you_mean(asked.trained_on, known)}')
     found = [
         (block, f"analyses[{number}].on[{at}]")
         for number, analysis in enumerate(spec.analyses)

@@ -35,8 +35,11 @@ def section(frame: pl.DataFrame | None) -> Iterable[str]:
         return
     yield "## Where the answer is made"
     yield plain.markdown(HOW_TO_READ)
-    for asked in frame["asked"].unique(maintain_order=True).to_list():
+    done = frame["asked"].unique(maintain_order=True).to_list()
+    for asked in done:
         yield from _of(asked, frame.filter(asked=asked))
+    for asked in done:
+        yield from _astray(asked, frame.filter(asked=asked))
 
 
 def _of(asked: str, frame: pl.DataFrame) -> Iterator[str]:
@@ -54,8 +57,6 @@ def _of(asked: str, frame: pl.DataFrame) -> Iterator[str]:
     yield table(
         head, [[place, *(_shown(places[place].get(name)) for name in metrics)] for place in first], len(metrics)
     )
-    if ATTRIBUTION in metrics:
-        yield from _astray(places)
 
 
 def _first(places: Mapping[str, Mapping[str, Row]], site: str) -> list[str]:
@@ -64,11 +65,14 @@ def _first(places: Mapping[str, Mapping[str, Row]], site: str) -> list[str]:
     return sorted(own, key=lambda place: -abs(_value(places[place].get("log_odds"))))[:MOST]
 
 
-def _astray(places: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
+def _astray(asked: str, frame: pl.DataFrame) -> Iterator[str]:
     """Where slopes foretell something else than what happens."""
+    if frame.filter(metric=ATTRIBUTION).is_empty():
+        return
+    places = _by_place(frame)
     off = {place: _value(of.get(ATTRIBUTION)) - _value(of.get("log_odds")) for place, of in places.items()}
     worst = sorted(off, key=lambda place: -abs(off[place]))[:MOST_ASTRAY]
-    yield "Where attribution is furthest off:"
+    yield f"Where attribution is furthest off, {plain.markdown(asked)}:"
     head = ("place", "log odds", "attribution", "off by")
     yield table(
         head,
