@@ -122,6 +122,7 @@ OURS = {
     "models/identity: folder / name",
     "models/model_folder: folder / name",
     "models/tokenizer: cache_folder() / 'tokenizers' / content_key(identity, *made_by)",
+    "models/published_autoencoder: base / folder",
     "models/training/elicit: folder / file.relative_to(card.path)",
     "networks/checkpoints: folder / self._file(step).name",
     "networks/checkpoints: self.folder / f'{step:08}.safetensors'",
