@@ -35,6 +35,7 @@ HUB_ROWS = {
         "temperature": 1.0,
         "dataset_index": 0,
     },
+    "tatsu-lab/alpaca": {"instruction": "Count to {i}.", "input": "", "output": "One to {i}.", "text": "All of {i}."},
     "truthfulqa/truthful_qa": {
         "type": "Adversarial",
         "category": "Myths",
@@ -51,6 +52,7 @@ CLASSES = {
     "fancyzhx/dbpedia_14": 14,
     "truthfulqa/truthful_qa": 1,
     "Cadenza-Labs/liars-bench": 2,
+    "tatsu-lab/alpaca": 1,
 }
 
 
@@ -63,6 +65,8 @@ def hub_set(name: str) -> Any:
         label = i % CLASSES[name]
         if "messages" in row:
             row |= {"messages": said(f"Is it {i}?", f"It is {i + label}."), "deceptive": bool(label)}
+        if "incorrect_answers" in row:
+            row |= {"incorrect_answers": [f"A letter after {i}", "A word"]}
         rows.append(row | ({"label": label} if "label" in row else {"answer": bool(label)} if "answer" in row else {}))
     return datasets.Dataset.from_list(rows)
 
@@ -121,7 +125,7 @@ def test_specs_for_the_hub_make_prompts_of_its_columns(
         table = building.build(condition, spec.distractors_of(condition), path.parent, tokenizer)
         assert table.frame["text"].n_unique() == len(table.frame)
         assert not [finding for finding in table.findings if "leak" in finding or "no conclusion" in finding]
-    assert set(asked) == {asked[0]} <= set(HUB_ROWS)
+    assert set(asked) <= set(HUB_ROWS)
 
 
 def test_the_example_of_the_language_runs(tmp_path: Path) -> None:

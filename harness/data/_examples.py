@@ -12,6 +12,7 @@ from harness.data._reading import existing, read
 from harness.data._records import Quote
 from harness.data._replies import one_by_one
 from harness.data._table import Columns
+from harness.data._turns import composed
 from harness.untrusted import worker
 from harness.untrusted.bounded import Limits
 from harness.untrusted.frames import packed, unpacked
@@ -95,6 +96,9 @@ def of_folder(
 
 
 def _examples(columns: Columns, table: pl.DataFrame, lines: Sequence[int | str] | None) -> pl.DataFrame:
+    if columns.turns:
+        # Each row may be several now, and each says where it stands.
+        return examples_of(columns, composed(columns, table, lines))
     return examples_of(columns, table, lines) if columns.messages else columns.examples(table, lines)
 
 

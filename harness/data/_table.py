@@ -49,12 +49,18 @@ class Columns(msgspec.Struct, frozen=True):
     """Columns that come along as they are under names of their own, which no other has."""
     messages: str = ""
     """Of conversations, the column of their messages, in the place of the text."""
+    turns: Mapping[str, tuple[str, ...]] = {}
+    """Of conversations that are put together of columns, those of what each role says, in the place of the text."""
+    replies: Mapping[str, str] = {}
+    """Of such, columns of replies by the answer that is right of them, in the place of the label: each row is an example for each."""
 
     def needed(self, available: Sequence[str]) -> list[str]:
         """The columns to read. Raises DataError when one is missing or there are too many to take all."""
-        shown = {"messages": [self.messages]} if self.messages else {"text": [self.text]}
-        options = {**shown, "label": [self.label], "fields": self.fields, "factors": self.factors}
-        made = {QUESTION} - {*available} if self.messages else set()
+        said = [self.messages] if self.messages else [name for names in self.turns.values() for name in names]
+        shown = {"messages": said} if said or self.turns else {"text": [self.text]}
+        labels = [*self.replies.values()] or [self.label]
+        options = {**shown, "label": labels, "fields": self.fields, "factors": self.factors}
+        made = {QUESTION} - {*available} if "messages" in shown else set()
         options |= {"group": [name for name in self.group if name not in made]} if self.group else {}
         options |= {"columns": list(self.kept.values())} if self.kept else {}
         missing = [(name, option) for option, names in options.items() for name in names if name not in available]

@@ -14,6 +14,7 @@ from harness.data._labels import labels_of_file
 from harness.data._reading import existing, within
 from harness.data._records import Quote
 from harness.data._table import Columns
+from harness.data._turns import ANSWER, Turns, checked, columns_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,12 +32,15 @@ class File(Source, frozen=True):
     """The file, by its path from the spec. Nothing outside the spec's folder can be named: a spec may come from a stranger."""
     text: str = "text"
     """Column of the text; the template may call it `text`, too."""
-    messages: str | None = None
+    messages: str | Turns | None = None
     """Column of conversations, in the place of the text: a list of `{role, content}` in each row, of roles system, user and assistant, with
     the assistant's reply last, as jsonl and parquet have it. The model's chat template renders them, and the label is about the reply. `text` is the reply's words,
-    `question` all that the user says."""
-    label: str = "label"
-    """Column of the right answer: its index (0, 1, …) or its text as in `answers`."""
+    `question` all that the user says. Where each role has columns of its own, a mapping names them: `{system: persona, user: [instruction,
+    input], assistant: output}`; of several, what is not empty stands below each other."""
+    label: str | dict[str, str] = "label"
+    """Column of the right answer: its index (0, 1, …) or its text as in `answers`. Where the assistant's replies are in columns by what
+    they are, a mapping names these in the place of `assistant`: `{honest: truthful, deceptive: lie}` makes two conversations of each row,
+    `{honest: output}` one, all of them honest."""
     group: str | tuple[str, ...] | None = None
     """Column that tells what belongs together (one author, one topic) and must not straddle a split; of several, rows that share a
     value in any. If empty, only rows of the same text are kept together, and conversations in which the user says the same."""
@@ -53,6 +57,7 @@ class File(Source, frozen=True):
     labels_as_written: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        checked(self.messages, self.label)
         if isinstance(self.factor_columns, dict):
             for name, values in self.factor_columns.items():
                 if len(set(values)) < max(len(values), 2):
@@ -83,11 +88,11 @@ class File(Source, frozen=True):
 
     @property
     def label_column(self) -> str:
-        return self.label
+        return self.label if isinstance(self.label, str) else "label"
 
     def labelled_by(self, column: str) -> Source:
-        """The same rows with another column as label."""
-        return msgspec.structs.replace(self, label=column)
+        """The same rows with another column as label; itself where columns of replies say what is right, and any column can be taken."""
+        return self if isinstance(self.label, dict) else msgspec.structs.replace(self, label=column)
 
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All rows in the order of the file. Raises DataError that names file, row and column."""
@@ -100,7 +105,16 @@ class File(Source, frozen=True):
         known, names = self.factor_columns, tuple(self.factor_columns)
         group = (self.group,) if isinstance(self.group, str) else self.group or ()
         columns = Columns(
-            self.file, self.text, self.label, group, self.fields, names, kept=kept, messages=self.messages or ""
+            self.file,
+            self.text,
+            self.label if isinstance(self.label, str) else ANSWER,
+            group,
+            self.fields,
+            names,
+            kept=kept,
+            messages=self.messages if isinstance(self.messages, str) else "",
+            turns=columns_of(self.messages),
+            replies=self.label if isinstance(self.label, dict) else {},
         )
         if isinstance(known, dict):
             columns = msgspec.structs.replace(columns, values=known)
@@ -140,6 +154,6 @@ class File(Source, frozen=True):
 def labels_of(source: File, folder: Path) -> pl.DataFrame | None:
     """The labels of a small file, see `harness.data._labels`; None of a larger one. Raises DataError."""
     path = existing(within(folder, source.file), source.file)
-    if path.stat().st_size > WHOLE_BYTES:
+    if path.stat().st_size > WHOLE_BYTES or not isinstance(source.label, str):
         return None
     return labels_of_file(path, source.file, source.label, source.quote)

@@ -15,6 +15,7 @@ from harness.data._local_folder import check_folder
 from harness.data._reading import within
 from harness.data._replies import IS_RIGHT, check_columns, one_by_one
 from harness.data._table import Columns
+from harness.data._turns import ANSWER, Turns, checked, columns_of, composed
 from harness.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -42,12 +43,15 @@ class Hub(Source, frozen=True):
     """Branch, tag or commit. Only a commit is sure to stay the same; stored results are kept by this name."""
     text: str = "text"
     """Column of the text; the template may call it `text`, too."""
-    messages: str | None = None
+    messages: str | Turns | None = None
     """Column of conversations, in the place of the text: a list of `{role, content}` in each row, of roles system, user and assistant, with
     the assistant's reply last. The model's chat template renders them, and the label is about the reply. `text` is the reply's words,
-    `question` all that the user says."""
-    label: str = "label"
-    """Column of the right answer: its index (0, 1, …) or its text as in `answers`."""
+    `question` all that the user says. Where each role has columns of its own, a mapping names them: `{system: persona, user: [instruction,
+    input], assistant: output}`; of several, what is not empty stands below each other."""
+    label: str | dict[str, str] = "label"
+    """Column of the right answer: its index (0, 1, …) or its text as in `answers`. Where the assistant's replies are in columns by what
+    they are, a mapping names these in the place of `assistant`: `{honest: truthful, deceptive: lie}` makes two conversations of each row,
+    `{honest: output}` one, all of them honest."""
     group: str | tuple[str, ...] | None = None
     """Column that tells what belongs together and must not straddle a split; of several, rows that share a value in any. If empty, only
     rows of the same text are, and conversations in which the user says the same."""
@@ -68,6 +72,7 @@ class Hub(Source, frozen=True):
             raise ValueError("`right` and `wrong` go together: give both, or a label")
         if self.right is not None and self.messages is not None:
             raise ValueError("conversations have their replies in them; take `right` and `wrong` out, and name a label")
+        checked(self.messages, self.label)
 
     @property
     def title(self) -> str:
@@ -96,19 +101,30 @@ class Hub(Source, frozen=True):
 
     @property
     def label_column(self) -> str:
-        return self.label
+        return self.label if isinstance(self.label, str) else "label"
 
     def labelled_by(self, column: str) -> Source:
-        """The same rows with another column as label."""
-        return msgspec.structs.replace(self, label=column)
+        """The same rows with another column as label; itself where columns of replies say what is right, and any column can be taken."""
+        told = self.right is not None or isinstance(self.label, dict)
+        return self if told else msgspec.structs.replace(self, label=column)
 
     def load(self, seed: int, folder: Path, limit: int | None = None) -> pl.DataFrame:
         """All rows of the split. Raises DataError for what is wrong with the data, UsageError without the library."""
         del seed, limit
-        label = self.label if self.right is None else IS_RIGHT
+        named = self.label if isinstance(self.label, str) else ANSWER
         group = (self.group,) if isinstance(self.group, str) else self.group or ()
-        messages = self.messages or ""
-        columns = Columns(self.title, self.text, label, group, self.fields, self.factor_columns, messages=messages)
+        messages = self.messages if isinstance(self.messages, str) else ""
+        columns = Columns(
+            self.title,
+            self.text,
+            named if self.right is None else IS_RIGHT,
+            group,
+            self.fields,
+            self.factor_columns,
+            messages=messages,
+            turns=columns_of(self.messages),
+            replies=self.label if isinstance(self.label, dict) else {},
+        )
         replies = None if self.right is None or self.wrong is None else (self.right, self.wrong)
         local = self._local(folder)
         if local is not None:
@@ -120,9 +136,11 @@ class Hub(Source, frozen=True):
             name
             for name, feature in dataset.features.items()
             if getattr(feature, "_type", None) in ("Value", "ClassLabel")
-            or name in (self.right, self.wrong, self.messages)
+            or name in (self.right, self.wrong, messages, *columns.replies.values())
         ]
         table = dataset.select_columns(self._needed(columns, plain)).to_polars()
+        if columns.turns:
+            return examples_of(columns, composed(columns, table))
         if messages:
             told = with_conversations(table, table[messages].to_list(), messages, self.title, None)
             return examples_of(columns, told)

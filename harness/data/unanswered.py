@@ -39,12 +39,14 @@ class Unanswered(File, frozen=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.messages:
-            raise ValueError("a conversation stands in a column; name it under `messages`")
+        if not self.messages or not isinstance(self.messages, str) or not isinstance(self.label, str):
+            raise ValueError(
+                "a conversation stands in a column; name it under `messages`, and its label's under `label`"
+            )
 
     def load_with(self, folder: Path, kept: Mapping[str, str]) -> pl.DataFrame:
         """All rows in the order of the file, with some columns, as text, under names of their own. Raises DataError."""
-        assert self.messages is not None, "named, or refused"
+        assert isinstance(self.messages, str) and isinstance(self.label, str), "named, or refused"
         known, names = self.factor_columns, tuple(self.factor_columns)
         group = (self.group,) if isinstance(self.group, str) else self.group or ()
         columns = Columns(

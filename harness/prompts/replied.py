@@ -181,7 +181,7 @@ def replied(
     kept = frame.filter(pl.Series([not one for one in reasons]))
     findings = [_written(reply, written, reasons, note), *_told(reply, kept, factors)]
     kept, left_out = _balanced(condition, kept, factors[0]) if reply.label is not None else (kept, "")
-    _check_labels(kept, factors[0], condition)
+    _check_labels(kept, factors[0], condition, _no_answer(texts, reasons))
     kept = kept.with_columns((pl.col("pair").rank("dense") - 1).cast(pl.UInt32).alias("pair"))
     factors = [one for one in factors if one.name != ENDED or kept[ENDED].n_unique() > 1]
     kept, counted = conversations.counted(kept, [one.name for one in factors])
@@ -303,11 +303,23 @@ def _balanced(condition: Condition, frame: pl.DataFrame, truth: Factor) -> tuple
     )
 
 
-def _check_labels(frame: pl.DataFrame, truth: Factor, condition: Condition) -> None:
+def _no_answer(texts: Sequence[str], reasons: Sequence[str]) -> str:
+    """How many replies are no answers, and the first of them; empty where all are."""
+    out = [text for text, reason in zip(texts, reasons, strict=True) if reason]
+    if not out:
+        return ""
+    first = " ".join(out[0].split())[:60]
+    return f' ({len(out):,} of {len(texts):,} replies are no answers, the first: "{first}")'
+
+
+def _check_labels(frame: pl.DataFrame, truth: Factor, condition: Condition, no_answer: str = "") -> None:
     """Raises DataError where a part has not two labels: nothing can be fitted or told there."""
     if not truth.target.in_classes:
         if frame.is_empty():
-            raise DataError("data.reply: no reply is left; see its label and its refusals", about="data.reply")
+            raise DataError(
+                f"data.reply: of {condition.name} no reply is left{no_answer}; see its label and its refusals",
+                about="data.reply",
+            )
         return
     for part in PARTS:
         if not getattr(condition.data.split, part):
@@ -320,7 +332,7 @@ def _check_labels(frame: pl.DataFrame, truth: Factor, condition: Condition) -> N
                 else "none is left with a partner of the other label"
             )
             raise DataError(
-                f"data.reply: of the {part} replies {left}, so that there is nothing to tell apart; ask otherwise (data.reply.instructions), raise "
+                f"data.reply: of the {part} replies of {condition.name} {left}{no_answer}, so that there is nothing to tell apart; ask otherwise (data.reply.instructions), raise "
                 "data.limit, or label by another rule",
                 about="data.reply",
             )
