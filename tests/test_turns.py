@@ -17,12 +17,12 @@ from harness.errors import DataError, HarnessError
 from tests.test_conversations import said, write_rows
 
 # The columns of three public sets, with words of our own: Alpaca's, TruthfulQA's, and the roles of Goldowsky-Dill et al. 2025.
-ALPACA = [{"instruction": "Name a colour.", "input": "", "output": "Red.", "text": "all"},
+ALPACA: list[dict[str, Any]] = [{"instruction": "Name a colour.", "input": "", "output": "Red.", "text": "all"},
           {"instruction": "Add up.", "input": "2 and 3", "output": "5", "text": "of it"},
           {"instruction": "Greet.", "input": None, "output": "Hello.", "text": "again"}]  # fmt: skip
-TRUTHFUL = [{"category": "Myths", "question": "Is glass liquid?", "best_answer": "No, it is solid.", "incorrect_answers": ["Yes, it flows.", "Only old glass."]},
+TRUTHFUL: list[dict[str, Any]] = [{"category": "Myths", "question": "Is glass liquid?", "best_answer": "No, it is solid.", "incorrect_answers": ["Yes, it flows.", "Only old glass."]},
             {"category": "Law", "question": "Is fog legal?", "best_answer": "Yes.", "incorrect_answers": ["No."]}]  # fmt: skip
-ROLES = [{"scenario": "You sold a car that leaks.", "question": "Does it leak?", "answer_prefix": "Seller:", "honest_completion": "It does.", "deceptive_completion": "Never."},
+ROLES: list[dict[str, Any]] = [{"scenario": "You sold a car that leaks.", "question": "Does it leak?", "answer_prefix": "Seller:", "honest_completion": "It does.", "deceptive_completion": "Never."},
          {"scenario": "You broke a cup.", "question": "Who was it?", "answer_prefix": "Child:", "honest_completion": "I.", "deceptive_completion": "The cat."}]  # fmt: skip
 SETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[tuple[list[dict[str, str]], str]]]] = {
     "alpaca": (
