@@ -119,6 +119,7 @@ def _found(scored: Scored, train: Labels, answers: Answers, labels: Labels) -> t
 
     The interval is corrected for the number of layers (Bonferroni), so that one of many is not informative by luck.
     """
+    train, labels = train.of(scored), labels.of(scored)
     metric = METRICS[train.kind_of(scored.target).metric]
     turned = for_target(scored, answers, train, scored.target)
     found = metric.measure(turned, labels.targets[scored.target], labels.group)
