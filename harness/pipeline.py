@@ -34,9 +34,8 @@ from harness.stages.figure_stage import figures_asked
 from harness.stages.fit_stages import fits_asked, scores_asked
 from harness.stages.layer_stage import Layers
 from harness.stages.noise_stage import Noise
-from harness.stages.prompt_stage import prompts_asked
+from harness.stages.quote_stage import prompts_of
 from harness.stages.repeat_stage import headline_asked
-from harness.stages.reply_stage import prompts_with_replies
 from harness.stages.report_stage import Rendered
 from harness.stages.rows_stage import Rows
 from harness.stages.said_stage import Said
@@ -58,7 +57,7 @@ def planned(spec: Spec, folder: Path, store: Store, *, bring: bool = True, progr
     check_states(spec, {**subjects, **features_of(spec, subjects, folder)})
     spec, left_out = own_answers.spoken(spec, subjects, folder)
     plan = Plan(spec, folder, subjects)
-    prompts = {one.condition.name: plan.add(prompts_with_replies(plan, one)) for one in prompts_asked(plan)}
+    prompts = prompts_of(plan)
     taught = {name: plan.add(one) for one in trainings(plan, prompts) for name in one.place}
     plan.subjects |= {name: training.planned(store) for name, training in taught.items()}
     networks = {name: plan.add(one) for one in networks_asked(plan) for name in one.place}

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
-from harness import pipeline
 from harness.contracts import Pairs
 from harness.errors import NumericalError
 from harness.probes.attention_pooling import AttentionPooling
 from harness.probes.logistic_regression import LogisticRegression
 from harness.readouts.attention import AttentionReadout, Sequences
-from harness.store import Store
-from tests.report_tables import full_table
 from tests.test_each_token import spec  # noqa: F401
 
 WIDTH = 8
@@ -81,8 +76,8 @@ def fitted(pairs: Pairs, seeds: Any = (0,), **settings: Any) -> AttentionReadout
 
 def auroc(readout: AttentionReadout, pairs: Pairs, layer: int) -> float:
     assert pairs.labels is not None
-    score = readout.answers(pairs).score[0, layer]
-    ones, zeros = score[pairs.labels.numpy() == 1], score[pairs.labels.numpy() == 0]
+    score, label = readout.answers(pairs).score[0, layer], Sequences.of(pairs).mean(pairs.labels.float()).numpy()
+    ones, zeros = score[label == 1], score[label == 0]
     above: float = (ones[:, None] > zeros).mean() + (ones[:, None] == zeros).mean() / 2
     return above
 
@@ -126,12 +121,9 @@ def test_it_is_the_minimum_that_a_plain_fit_reaches() -> None:
         torch.testing.assert_close(mine, theirs.detach(), atol=2e-3, rtol=2e-3)
     moved = [own[0] + 0.3, *own[1:]]
     assert float(penalised(sequences, l2, *moved)) > closure() + 0.01
-    # Every row has the score of its sequence.
-    score = found.answers(pairs).score[0, 0]
-    place = Sequences.of(pairs)
-    for number, (states, _) in enumerate(sequences):
-        logit = torch.softmax(states @ own[0], dim=0) @ (states @ own[1]) + own[2]
-        np.testing.assert_allclose(score[place.of_row == number], float(logit), atol=1e-4)
+    # One score for each sequence, in the order of their first rows.
+    logits = [float(torch.softmax(states @ own[0], dim=0) @ (states @ own[1]) + own[2]) for states, _ in sequences]
+    np.testing.assert_allclose(found.answers(pairs).score[0, 0], logits, atol=1e-4)
 
 
 def test_layers_and_seeds_fitted_together_are_those_fitted_alone() -> None:
@@ -171,18 +163,3 @@ def test_one_group_has_nothing_to_hold_out() -> None:
     pairs = msgspec.structs.replace(tokens(4), group=torch.zeros(tokens(4).states.shape[1], dtype=torch.int64))
     with pytest.raises(NumericalError, match="l2: auto needs two groups"):
         fitted(pairs, l2="auto")
-
-
-def test_a_run_scores_each_reply_once_for_each_of_its_tokens(spec: Path, tmp_path: Path) -> None:  # noqa: F811
-    text = spec.read_text().replace(
-        "[{kind: mean_difference, normalise: none}]", "[attention_pooling, {kind: attention_pooling, name: both, layers: {together: 2}}]"
-    )  # fmt: skip
-    spec.write_text(text.replace("layers: [2]", "layers: [1, 2]"))
-    outcome = pipeline.run(spec, out=tmp_path / "reports", store=Store(tmp_path / "store"), page=False)
-    rows = full_table(outcome.folder, "rows")
-    for probe in ("attention_pooling", "both"):
-        own = rows.filter(probe=probe, tested_on="tokens")
-        scores = own.group_by("example").agg(pl.col("score").n_unique().alias("scores"), pl.len())
-        assert scores["scores"].to_list() == [1] * 20
-        assert scores["len"].max() > 1  # type: ignore[operator]
-        assert own["score"].n_unique() > 5

@@ -9,6 +9,7 @@ from msgspec import Meta
 from harness.checks._judging import at_least, decided
 from harness.checks._scores import different
 from harness.contracts import Check, Judgement, ProbeName
+from harness.errors import CheckError
 from harness.maths.estimate import row_mean
 
 if TYPE_CHECKING:
@@ -39,7 +40,13 @@ class AgreesWithSupervised(Check, frozen=True, kw_only=True):
 
         different(self.kind(), self.probe, self.against)
         own = self.own(evidence)
-        sides, other = own.sides(), own.beside(self.against).sides()
+        beside = own.beside(self.against)
+        if len(own.groups) != len(beside.groups):
+            raise CheckError(
+                f"agrees_with_supervised: one of {self.probe} and {self.against} answers for each token and the other for each sequence; name two that "
+                "answer for the same"
+            )
+        sides, other = own.sides(), beside.sides()
         # Averaging the supervised probe's answers over its seeds first gives the mean over all pairs of seeds.
         supervised = other.astype(np.float64).mean(axis=0)
         alike = (1 + sides.astype(np.float64) * supervised) / 2

@@ -1,4 +1,4 @@
-"""More truth in the states than in the network's own answers."""
+"""More truth in the states than in answers that somebody gives who does not see them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
-    """The probe finds more truth than any way of asking the network for it.
+    """The probe finds more truth than any way of asking for it without seeing its states.
 
     Asking is the network's answer in the same condition, or in others that ask about the same things differently: as another
-    character, with examples before the question, in other words. Statistic: the probe's score minus that of each answer, paired
+    character, with examples before the question, in other words; of a second model, which judges what the first one wrote (`data.of`). It
+    may also be a probe of what the words say: of the reply's bag of words, or of its embedding. Statistic: the probe's score minus that of each answer, paired
     by group. Test: the 95 % interval of every difference; the least favourable one is shown, so that choosing the best
     answer on the test rows counts against the probe. Threshold: `margin`, 0 unless you set it.
     """
 
     answers: Annotated[tuple[ProbeName, ...], Meta(min_length=1)] = ("zero_shot",)
-    """Names of the probes that read the network's answer, such as plain and calibrated ones."""
+    """Names of the probes that read the network's answer, such as plain and calibrated ones, or, in conditions under `asked_in`, any others."""
     asked_in: tuple[ConditionName, ...] = ()
     """Other conditions in which the network is asked. Each must be fitted and tested on itself in `transfer`."""
     here: bool = True
@@ -53,7 +54,8 @@ class BeatsBlackBox(OfScore, frozen=True, kw_only=True):
         judgements = []
         for asked in dict.fromkeys((*([self.condition] if self.here else []), *self.asked_in)):
             for name in self.answers:
-                different(self.kind(), self.probe, name)
+                if asked == self.condition:
+                    different(self.kind(), self.probe, name)
                 answer = evidence.of(name, asked, fit_on=self.fit_on if asked == self.condition else asked)
                 judgements.append(
                     compared(

@@ -95,6 +95,8 @@ def shown(plan: Plan, run: Run, count: int, only: Sequence[str] = ()) -> Iterato
         if only and condition.name not in only:
             continue
         unwritten = stage.key in awaiting(plan, run.store)
+        if unwritten and condition.data.of is not None:
+            continue
         table: PromptTable = run.get(stage.asked if unwritten else stage)
         if unwritten:
             # Nothing of a reply can be read before it is there.

@@ -15,6 +15,7 @@ from harness.errors import DataError, UsageError
 from harness.fitting.erasure import fit_erasure
 from harness.fitting.grain import grain_after
 from harness.fitting.together import best, fit_together, on_each
+from harness.readouts.attention import SequenceReadout
 from harness.readouts.fitted_probes import RestartsReadout
 from harness.readouts.normalisers import Chain, LayersTogether
 from harness.scoring.score import Labels, Scored, SplitName, accuracies, shuffled_labels
@@ -165,6 +166,7 @@ def answered(
         target=probe.target,
         signed=knows_its_sign(probe),
         detects=probe.detects,
+        sequences=isinstance(readout, SequenceReadout),
         loss=None if loss is None else loss.cpu().numpy(),
     )
 
@@ -182,13 +184,14 @@ def score_shuffled(
 ) -> Scored:
     """The probe fitted again on permutations of the training labels, which take the place of the seeds.
 
-    A probe that never sees labels is fitted as ever; only its sign is resolved on the permuted ones.
+    A probe that never sees labels is fitted as ever; only its sign is resolved on the permuted ones. Tokens of a sequence keep one label.
     """
-    own = fitting.labels["train"]
+    own, of_row = fitting.labels["train"].sequences()
     labels = shuffled_labels(fitted_on(probe, own), own.group, shuffles, seed)
     train = fitting.part(probe, "train")
     if probe.supervised:
-        readout = probe.fit(_labelled(train, labels, own, probe.target), range(shuffles))
+        labelled = _labelled(train, labels[:, of_row], fitting.labels["train"], probe.target)
+        readout = probe.fit(labelled, range(shuffles))
     else:
         readout = probe.fit(train, range(shuffles if probe.seeded else 1))
     answers = [readout.answers(rows) for rows in (train, fitting.apply(probe, test))]
@@ -205,7 +208,8 @@ def score_shuffled(
         target=probe.target,
         signed=knows_its_sign(probe),
         detects=probe.detects,
-        train_labels=labels,
+        sequences=isinstance(readout, SequenceReadout),
+        train_labels=labels if isinstance(readout, SequenceReadout) else labels[:, of_row],
     )
 
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from harness.contracts import Pairs, Probe
 from harness.errors import UsageError
+from harness.readouts.attention import SequenceReadout
 from harness.readouts.normalisers import LayersTogether
 from harness.scoring.layer_choice import on_validation
 from harness.scoring.score import Labels, Scored, SplitName
@@ -36,7 +37,7 @@ def on_each(
     answers = {part: readout.answers(states[part]) for part in ("train", "validation")}
     scored = Scored(
         fit_on="", tested_on="", probe=probe.title, layers=tuple(range(len(train.states))), train=answers["train"],
-        validation=answers["validation"], test=answers["validation"], target=probe.target, signed=signed,
+        validation=answers["validation"], test=answers["validation"], target=probe.target, signed=signed, sequences=isinstance(readout, SequenceReadout),
     )  # fmt: skip
     value = on_validation(scored, labels["train"], labels["validation"])
     if value is None:

@@ -58,7 +58,10 @@ class ConditionReader:
         """Model, data, prompt and activations of one condition, each with the condition's own laid over it."""
         override = self.override(name) or Table({}, self.root.place, self.root.path)
         merged: Table = Table({}, override.place, override.path)
-        for source in (self.root, override):
+        data = override.table("data")
+        # What quotes another condition's rows has nothing in common with it but these.
+        of_others = ("data", "prompt", "activations") if data is not None and "of" in data.entries else ()
+        for source in (self.root.without(*of_others), override):
             kept = {key: entry for key, entry in source.entries.items() if key in SETTING}
             merged = cast(Table, overlay(merged, Table(kept, merged.place, merged.path)))
         return merged

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from msgspec.structs import replace
+
 from harness.contracts import (
     BINARY,
     KINDS,
@@ -19,12 +21,13 @@ from harness.contracts import (
     TargetKind,
     kind,
 )
-from harness.errors import Problem
+from harness.data._quoted import Quoted
+from harness.errors import KeyFault, Problem, did_you_mean
 from harness.language.condition_reader import ConditionReader, ReadsBeds, entries_of
 from harness.language.decoding import Decoder
 from harness.language.schema.grammar import BASELINES
-from harness.language.syntax.nodes import Entry, Node, Table, items_of, plain, text_of
-from harness.spec import Autopsy, Condition, Intervention, SampleEfficiency, Transfer
+from harness.language.syntax.nodes import Entry, Node, Table, items_of, plain, problem_at, text_of
+from harness.spec import Autopsy, Condition, Data, Intervention, SampleEfficiency, Transfer
 
 
 class Resolved:
@@ -41,6 +44,11 @@ class Resolved:
         """The nodes of each condition, its overrides laid over the spec's."""
         self.conditions: dict[str, Condition | None] = {
             name: self._reader.condition(name, setting) for name, setting in self.settings.items()
+        }
+        self.conditions |= {
+            name: self._quoting(name, one)
+            for name, one in self.conditions.items()
+            if one is not None and one.data.of is not None
         }
         self.distractors = {
             name: cast("Distractor | None", decoder.kind("distractors", entry.node))
@@ -67,6 +75,36 @@ class Resolved:
         self.sample_efficiency = (
             decoder.part("SampleEfficiency", SampleEfficiency, curves) if isinstance(curves, Table) else None
         )
+
+    def _quoting(self, name: str, condition: Condition) -> Condition | None:
+        """A condition that quotes another one's rows, with these as its data; None, with a problem noted, where it cannot."""
+        from harness.prompts.quoting import quotes
+
+        data, setting = condition.data, self.settings[name].table("data")
+        assert data.of is not None and setting is not None
+        if data.of in self.conditions and self.conditions[data.of] is None:
+            return None
+        other = self.conditions.get(data.of)
+        found = quotes(condition, other)
+        if more := [key for key in setting.entries if key != "of"]:
+            message = f"the rows are those of {data.of}; take {' and '.join(more)} out"
+            self.problems.append(problem_at(setting.entries[more[0]].node, message))
+        elif isinstance(found, KeyFault):
+            hint = did_you_mean(data.of, tuple(self.conditions)) if other is None else ""
+            self.problems.append(problem_at(setting.entries["of"].node, found.message + hint))
+        if more or isinstance(found, KeyFault) or other is None:
+            return None
+        own = other.data
+        known = (*([] if own.source is None else own.source.factors), *(() if own.reply is None else own.reply.factors))
+        rows = Data(
+            source=Quoted(of=data.of, labels=found, known=known), of=data.of, limit=None, balance=False,
+            sign_on=own.sign_on, split=own.split, seed=own.seed,
+        )  # fmt: skip
+        bare = not condition.prompt.template and not condition.prompt.templates
+        read = condition.activations
+        if bare and read.read is None and read.token == "last":
+            read = replace(read, read="mean")
+        return replace(condition, data=rows, activations=read)
 
     def entries(self, key: str) -> Iterator[tuple[str, Entry]]:
         """Names and entries of one of the spec's mappings, such as `distractors`."""

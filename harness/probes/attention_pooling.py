@@ -28,10 +28,8 @@ class AttentionPooling(Probe, frozen=True, kw_only=True):
     """A learned query looks for the tokens that tell: score = Σ_t softmax_t(x_t · q) (x_t · v) + b over the tokens t of a sequence.
 
     Minimises Σ log-loss over sequences + ½ · l2 · (‖q‖² + ‖v‖²) with a free intercept. With `read: {…, pool: each}` a sequence is the
-    rows of one example under one template, each of which is given the score of the whole: a sequence then counts in metrics once for each
-    of its tokens, and intervals, which are over groups, know it. Where every row is a sequence of its own, as where states were pooled
-    before, nothing is weighted. The loss has several minima: queries are drawn by the seed. Where a control has shuffled labels within a
-    sequence, its label is their mean.
+    rows of one example under one template; it has one score, and metrics, checks and thresholds count it once. Where every row is a sequence of its own, as where states were pooled
+    before, nothing is weighted. The loss has several minima: queries are drawn by the seed.
     """
 
     l2: Literal["auto"] | Annotated[float, Meta(gt=0)] = 1.0

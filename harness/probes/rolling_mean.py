@@ -26,8 +26,8 @@ PLATT = 1.0
 class RollingMean(Probe, frozen=True, kw_only=True):
     """Logistic regression on tokens; a sequence is scored by the largest mean over `window` tokens that follow each other, as in a stream.
 
-    With `read: {…, pool: each}` a sequence is the rows of one example under one template, each of which is given the score of the whole:
-    metrics then count a sequence once for each of its tokens. The largest of many means lies above what one token says, so that a second logistic
+    With `read: {…, pool: each}` a sequence is the rows of one example under one template; it has one score, and metrics, checks and
+    thresholds count it once. The largest of many means lies above what one token says, so that a second logistic
     regression, on the sequences' numbers, says where the threshold is.
     """
 

@@ -59,10 +59,14 @@ class Sequences(Struct, frozen=True):
         return found
 
 
-class AttentionReadout(Readout, frozen=True):
+class SequenceReadout(Readout, frozen=True):
+    """A fitted probe that reads sequences: it has one answer for each, in the order of their first rows."""
+
+
+class AttentionReadout(SequenceReadout, frozen=True):
     """score = Σ_t softmax_t(x_t · query) (x_t · value) + bias over the tokens t of a sequence, a log-odds.
 
-    Each row is given the score of its whole sequence. Of contrast pairs x is x⁺ − x⁻.
+    Of contrast pairs x is x⁺ − x⁻.
     """
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -87,6 +91,5 @@ class AttentionReadout(Readout, frozen=True):
             rows = states[:, 0] if views == 1 else states[:, 1] - states[:, 0]
             query, value, bias = (part[:, layer].to(rows) for part in (self.query, self.value, self.bias))
             read = (value @ rows.T)[:, sequences.place]
-            pooled = (sequences.weights(query @ rows.T) * read).sum(dim=-1) + bias[:, None]
-            scores.append(pooled[:, sequences.of_row])
+            scores.append((sequences.weights(query @ rows.T) * read).sum(dim=-1) + bias[:, None])
         return Answers(stacked(scores), stacked([score.sigmoid() for score in scores]))

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.contracts import Answers, Pairs, Readout
-from harness.readouts.attention import Sequences
+from harness.contracts import Answers, Pairs
+from harness.readouts.attention import SequenceReadout, Sequences
 from harness.readouts.layerwise import same_space, stacked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class RollingReadout(Readout, frozen=True):
+class RollingReadout(SequenceReadout, frozen=True):
     """score = slope · max over runs of `window` tokens of the mean of x_t · weight + bias, a log-odds.
 
-    Each row is given the score of its whole sequence. Of contrast pairs x is x⁺ − x⁻.
+    Of contrast pairs x is x⁺ − x⁻.
     """
 
     shapes: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -44,7 +44,7 @@ class RollingReadout(Readout, frozen=True):
             rows = states[:, 0] if views == 1 else states[:, 1] - states[:, 0]
             weight, slope, bias = (part[:, layer].to(rows) for part in (self.weight, self.slope, self.bias))
             most = largest_mean(weight @ rows.T, sequences, int(self.window)).to(rows)
-            scores.append((slope[:, None] * most + bias[:, None])[:, sequences.of_row])
+            scores.append(slope[:, None] * most + bias[:, None])
         return Answers(stacked(scores), stacked([score.sigmoid() for score in scores]))
 
 

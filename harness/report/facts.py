@@ -96,6 +96,7 @@ def data_facts(run: Run) -> list[Fact]:
             name = condition.model.states
         else:
             name = (condition.own_rows or source_of(condition.data)).kind()
+            name = name if condition.data.of is None else source_of(condition.data).title
         text = f"{name}: {pairs.height} {noun} ({parts}) in {pairs['group'].n_unique()} groups"
         if condition.distractors:
             text += f"; {', '.join(condition.distractors)} in the prompt"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
@@ -40,6 +40,9 @@ from harness.scoring.score import (
     resolved,
 )
 from harness.spec import Spec
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Refit(Protocol):
@@ -205,8 +208,8 @@ class ProbeEvidence:
         self._evidence = evidence
         self._scored = scored
         self._rule = rule
-        self._train = evidence.labels[scored.fit_on, "train"]
-        self._test = evidence.labels[scored.tested_on, "test"]
+        self._train = evidence.labels[scored.fit_on, "train"].of(scored)
+        self._test = evidence.labels[scored.tested_on, "test"].of(scored)
 
     @cached_property
     def layer(self) -> LayerChoice:
@@ -240,6 +243,12 @@ class ProbeEvidence:
         """Ids of the test rows, (row,): the same (example, template) has the same id in every condition."""
         assert self._test.row is not None, "the labels of a run say which rows they are of"
         return self._test.row
+
+    def rows_in(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Those of the frame of all test rows that its answers are of: the first of each sequence, where they are of sequences."""
+        if not self._scored.sequences:
+            return frame
+        return frame.unique(["example", "template"], keep="first", maintain_order=True)
 
     def labels(self, target: str = TRUTH) -> np.ndarray:
         """Labels of the test rows, (row,), 0 or 1 of a binary target."""

@@ -28,6 +28,7 @@ def labels(spec: Spec, condition: str, part: SplitName, table: PromptTable) -> L
     chosen = spec.condition(condition)
     parts = [name for name in ("example", "template", TOKEN) if name in frame.columns]
     names = ("\0".join(map(str, row)) for row in frame.select(parts).iter_rows())
+    sequence = group_ids(("\0".join(row) for row in frame.select("example", "template").iter_rows()), table.data_set)
     return Labels(
         targets,
         group_ids(frame["group"], table.data_set),
@@ -35,6 +36,7 @@ def labels(spec: Spec, condition: str, part: SplitName, table: PromptTable) -> L
         example=examples(frame),
         relations=relations(frame),
         row=group_ids(names, table.data_set),
+        sequence=sequence if len(np.unique(sequence)) < len(sequence) else None,
         factors=factors,
     )
 

@@ -57,6 +57,8 @@ def _numbered(scored: Scored, number: int) -> LayerChoice:
         return _at(scored, kept.index(number), "named in the spec")
     if -len(kept) <= number < 0:
         return _at(scored, len(kept) + number, f"{number}, counted from the last")
+    if len(kept) == 1:
+        return _at(scored, 0, "the only one kept")
     raise UsageError(
         f"layer: {number} is not among the layers kept of {scored.fit_on}: {_ranges(kept)}; "
         "choose one of them, or add it to activations.layers"
@@ -119,6 +121,7 @@ def _found(scored: Scored, train: Labels, answers: Answers, labels: Labels) -> t
 
     The interval is corrected for the number of layers (Bonferroni), so that one of many is not informative by luck.
     """
+    train, labels = train.of(scored), labels.of(scored)
     metric = METRICS[train.kind_of(scored.target).metric]
     turned = for_target(scored, answers, train, scored.target)
     found = metric.measure(turned, labels.targets[scored.target], labels.group)

@@ -45,6 +45,7 @@ class Labels(WithAxes, frozen=True):
         "example": ("row",),
         "relations": ("relation", "member"),
         "row": ("row",),
+        "sequence": ("row",),
         "factors": (),
     }
     numbered: ClassVar[Mapping[str, str]] = {"relations": "row"}
@@ -62,8 +63,23 @@ class Labels(WithAxes, frozen=True):
     """Rows that laws of probability tie together."""
     row: np.ndarray | None = None
     """Ids of (example, template), int64, (row,), the same in all conditions; None where nobody compares conditions by row."""
+    sequence: np.ndarray | None = None
+    """Ids of (example, template), int64, (row,), where each token of a stretch is a row; None where no two rows are of one."""
     factors: Mapping[str, Factor] = {}
     """By name, what each target is; one that is not here is binary."""
+
+    def of(self, scored: Scored) -> Labels:
+        """Those of what a probe answers: of each sequence of tokens once, where its answers are of sequences."""
+        return self.sequences()[0] if scored.sequences else self
+
+    def sequences(self) -> tuple[Labels, np.ndarray]:
+        """The labels of sequences of tokens, in the order of their first rows, and which of them each row is of, int64, (row,)."""
+        if self.sequence is None:
+            return self, np.arange(len(self.group))
+        _, first, of_row = np.unique(self.sequence, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        each = self.at(row=first[order])
+        return msgspec.structs.replace(each, row=each.sequence, sequence=None), np.argsort(order)[of_row]
 
     def kind_of(self, target: str) -> TargetKind:
         """What kind of target it is."""
@@ -98,6 +114,7 @@ class Scored(WithAxes, frozen=True, kw_only=True):
         "target": (),
         "signed": (),
         "detects": (),
+        "sequences": (),
         "loss": ("seed", "layer"),
         "train_labels": ("seed", "training_row", "…"),
         "restart_loss": ("seed", "restart", "layer"),
@@ -126,6 +143,8 @@ class Scored(WithAxes, frozen=True, kw_only=True):
     """Whether the probe itself says which side of `target` is which: it was handed labels, or it is the model's own answer."""
     detects: bool = False
     """Whether the score says how unusual a row is, and is turned round for no target."""
+    sequences: bool = False
+    """Whether each answer is of a sequence of tokens and not of a row; see `Labels.of`."""
     loss: np.ndarray | None = None
     """Training loss of each kept fit, (seed, layer)."""
     train_labels: np.ndarray | None = None
@@ -176,6 +195,7 @@ def with_xors(targets: Mapping[str, np.ndarray], xors: Iterable[Sequence[str]]) 
 
 def training_sign(scored: Scored, labels: Labels, target: str) -> np.ndarray:
     """1 or −1 for each seed and layer, float32, by the rule above; `labels` are the training rows' of `fit_on`, `target` is binary."""
+    labels = labels.of(scored)
     score = scored.train.score
     if scored.detects or (target == scored.target and scored.signed):
         return np.ones(score.shape[:2], dtype=np.float32)
@@ -196,6 +216,7 @@ def resolved(scored: Scored, labels_train: Labels, target: str) -> Answers:
 
 def for_target(scored: Scored, answers: Answers, labels_train: Labels, target: str) -> Answers:
     """Answers of a probe to any rows, for `target`; see `resolved`."""
+    labels_train = labels_train.of(scored)
     kind = labels_train.kind_of(target)
     if kind is BINARY:
         return _turned(answers, training_sign(scored, labels_train, target))
@@ -214,7 +235,7 @@ def for_target(scored: Scored, answers: Answers, labels_train: Labels, target: s
 def measure(scored: Scored, labels_train: Labels, labels_test: Labels, target: str, metric: Metric) -> Measured | None:
     """The metric on the test rows, sign resolved on the training rows where the metric depends on it."""
     answers = resolved(scored, labels_train, target) if metric.labelled else scored.test
-    return _measured(metric, answers, labels_test, target)
+    return _measured(metric, answers, labels_test.of(scored), target)
 
 
 class SideBySide:
@@ -223,7 +244,7 @@ class SideBySide:
     def __init__(self, fits: Sequence[tuple[Scored, Labels]], labels_test: Labels):
         """Each with the labels of the rows that it was fitted on."""
         self._fits = fits
-        self._labels = labels_test
+        self._labels = labels_test.of(fits[0][0]) if fits else labels_test
         self._resolved: dict[str, Answers] = {}
 
     def measure(self, target: str, metric: Metric) -> Measured | None:
@@ -250,7 +271,7 @@ def score(scored: Iterable[Scored], labels: RunLabels, metrics: Sequence[Metric]
 
 
 def _scores(one: Scored, labels: RunLabels, metrics: Sequence[Metric]) -> Iterator[Score]:
-    train, test = labels[one.fit_on, "train"], labels[one.tested_on, "test"]
+    train, test = labels[one.fit_on, "train"].of(one), labels[one.tested_on, "test"].of(one)
     for target, asked in measurable(one, train, test, metrics):
         answers = resolved(one, train, target)
         for metric in asked:
@@ -338,6 +359,7 @@ def fits(scored: Scored, layer: int, train: Labels, test: Labels, target: str) -
     if scored.loss is None or target not in test.binary or target not in train.binary:
         return None
     accuracy = restart_accuracy(scored, target)
+    train, test = train.of(scored), test.of(scored)
     if scored.restart_loss is not None and accuracy is not None:
         return Fits(scored.restart_loss[..., layer], accuracy[..., layer])
     # One restart: the fit that is kept is the only one.

@@ -23,14 +23,15 @@ ROWS: Mapping[str, pl.DataType | type[pl.DataType]] = {
 }
 """Further columns are factors. `right` is the share of seeds whose answer is right, ½ counted for none; the answer is that of
 most seeds, empty where they are divided; `score`, `probability` (of the second answer) and `confidence` (how far from ½ that is, times two)
-are means over seeds. `own_answer` is the network's own, where it was asked."""
+are means over seeds. `own_answer` is the network's own, where it was asked. A sequence of tokens that was scored as one is one row, whose text has its
+first token that is read between ⟦ and ⟧."""
 
 
 def rows_of(
     place: tuple[str, str, str], layer: str, table: PromptTable, evidence: ProbeEvidence, own: Answers | None
 ) -> pl.DataFrame:
     """The test rows of one probe at its summary layer. `own` are the network's own answers to them, if it was asked."""
-    views = [table.frame.filter(answer=view, split="test") for view in range(table.views)]
+    views = [evidence.rows_in(table.frame.filter(answer=view, split="test")) for view in range(table.views)]
     first, truth = views[0], table.factors[0]
     answers = evidence.answers()
     score = answers.score[:, 0].astype(np.float64)

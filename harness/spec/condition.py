@@ -127,6 +127,10 @@ class Data(Part, frozen=True, kw_only=True):
     truth is which answer is right, and what else is true of it is a factor."""
     reply: Reply | None = None
     """The model's own answer to each prompt, a statement's in the place of an answer that is given; none if empty."""
+    of: str | None = None
+    """Quotes the rows of another condition, in which somebody replies: the same examples, groups, parts and labels. The template has `reply`, `question`,
+    `system` and `transcript` of each, and is the reply alone unless another is written: `{of: told}` in a condition with another `model`
+    lets that one judge it, or embed it. Nothing else of `data` is said there, and of the spec's `prompt` and `activations` nothing holds."""
     limit: Annotated[int, Meta(ge=4)] | None = 1000
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True

@@ -62,6 +62,7 @@ def spec_content(spec: Spec) -> Any:
             ("data", "where"),
             ("data", "target"),
             ("data", "reply"),
+            ("data", "of"),
             ("prompt", "shots"),
             ("activations", "read"),
         )

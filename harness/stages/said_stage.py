@@ -49,7 +49,8 @@ class Said(Stage[Sequence[Outcome]], frozen=True, kw_only=True):
         chosen = {(one.fit_on, one.probe): one.layer.layer for one in run.get(self.layers)}
         for stage in self.scores:
             fit_on, tested_on, probe = stage.place
-            scored, labels = run.conditions.scored(fit_on, tested_on, probe), run.conditions.labels(tested_on, "test")
+            scored = run.conditions.scored(fit_on, tested_on, probe)
+            labels = run.conditions.labels(tested_on, "test").of(scored)
             factor = labels.factors.get(scored.target)
             if factor is None or factor.target is BINARY:
                 continue

@@ -63,7 +63,9 @@ def _layer_problems(resolved: Resolved, layer: Node | None, fitted: Sequence[str
             yield problem_at(layer, message)
         kept = condition.activations.layers
         plainly_numbered = isinstance(kept, tuple) and isinstance(layer.value, int) and min((layer.value, *kept)) >= 0
-        if plainly_numbered and layer.value not in kept:
+        # A quotation is read by another model, of which it names a layer.
+        alone = condition.data.of is not None and isinstance(kept, tuple) and len(kept) == 1
+        if plainly_numbered and layer.value not in kept and not alone:
             message = f"layer {layer.value} is not among activations.layers, {list(kept)}; add it there"
             yield problem_at(layer, message)
 

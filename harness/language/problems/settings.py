@@ -113,6 +113,11 @@ def _prompt_problems(setting: Table, condition: Condition, folder: Path) -> Iter
     if condition.data.reply is not None:
         yield from _reply_problems(setting, condition, folder)
         return
+    if condition.data.of is not None:
+        from harness.prompts import quoting
+
+        for fault in quoting.faults(condition):
+            yield problem_at(nearest(setting, fault.key), fault.message)
     source = condition.data.source
     if isinstance(source, Unanswered):
         message = "these conversations have no reply, about which a label could be; let the model answer with `reply`, or write kind: file where they have one"
