@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.checks._least import LeastOf
-from harness.contracts import Judgement, TargetName
+from harness.contracts import BINARY, CLASSES, Judgement, TargetName
 from harness.errors import CheckError
 
 if TYPE_CHECKING:
-    from harness.scoring.evidence import Evidence
+    import numpy as np
+
+    from harness.maths.estimate import Measured
+    from harness.scoring.evidence import Evidence, ProbeEvidence
 
 
 class RobustToInstruction(LeastOf, frozen=True, kw_only=True):
@@ -31,10 +34,38 @@ class RobustToInstruction(LeastOf, frozen=True, kw_only=True):
 
     def decide(self, evidence: Evidence) -> Judgement:
         own = self.own(evidence)
-        rows = own.rows_by(self.over)
-        if len(rows) < 2:
+        # Of all rows it is measured first: a metric or a truth that does not fit is refused there.
+        own.measure(metric=self.metric)
+        scores = {name: self._among(evidence, own, rows) for name, rows in self._rows(evidence).items()}
+        if len(scores) < 2:
             raise CheckError(
-                f'robust_to_instruction: all test rows of {self.condition} have the same {self.over}, "{next(iter(rows), "")}"; name a condition in which it varies'
+                f'robust_to_instruction: all test rows of {self.condition} have the same {self.over}, "{next(iter(scores), "")}"; name a condition in which it varies'
             )
-        scores = {name: own.measure(metric=self.metric, among=mask) for name, mask in rows.items()}
         return self.weighed(scores, f"{len(scores)} values of {self.over}", f"layer {own.layer}")
+
+    def _rows(self, evidence: Evidence) -> dict[str, np.ndarray]:
+        """By the name of each value that a test row has: which rows have it, bool, (row,). Raises CheckError for a factor that has none."""
+        import numpy as np
+
+        labels = evidence.labels[self.condition, "test"]
+        if self.over not in labels.targets:
+            raise CheckError(f'no "{self.over}" among the targets of {self.condition}: {", ".join(labels.targets)}')
+        if (kind := labels.kind_of(self.over)) not in (BINARY, CLASSES):
+            raise CheckError(
+                f"robust_to_instruction: {self.over} is {kind.words}, and rows do not fall into its values; name a factor that is a class"
+            )
+        values, names = labels.targets[self.over], getattr(labels.factors.get(self.over), "values", ())
+        return {
+            names[value] if value < len(names) else str(value): values == value for value in np.unique(values).tolist()
+        }
+
+    def _among(self, evidence: Evidence, own: ProbeEvidence, rows: np.ndarray) -> Measured:
+        """The score on some test rows; NaN where they have one answer only."""
+        import numpy as np
+
+        from harness.maths.estimate import Measured
+
+        answers, group = own.answers().at(row=rows), own.groups[rows]
+        found = evidence.metric(self.metric).measure(answers, own.labels()[rows], group)
+        nothing = Measured(np.full(answers.score.shape[:2], np.nan), np.zeros(answers.score.shape), group)
+        return own.of_seeds(nothing if found is None else found)

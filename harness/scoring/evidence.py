@@ -11,7 +11,6 @@ import numpy as np
 
 from harness.contracts import (
     BINARY,
-    CLASSES,
     Answers,
     Claim,
     Erasure,
@@ -246,23 +245,6 @@ class ProbeEvidence:
         """Labels of the test rows, (row,), 0 or 1 of a binary target."""
         return self._test.targets[target]
 
-    def rows_by(self, factor: str) -> Mapping[str, np.ndarray]:
-        """By the name of each value of a factor that a test row has: which rows have it, bool, (row,). Raises CheckError for one that is missing, or
-        a number or a vector."""
-        if factor not in self._test.targets:
-            raise CheckError(
-                f'no "{factor}" among the targets of {self._scored.tested_on}: {", ".join(sorted(self._test.targets))}'
-            )
-        if (kind := self._test.kind_of(factor)) not in (BINARY, CLASSES):
-            raise CheckError(
-                f"{factor} is {kind.words}, and rows do not fall into its values; name a factor that is a class"
-            )
-        values, about = self._test.targets[factor], self._test.factors.get(factor)
-        return {
-            about.told(value) if about is not None and about.values else str(value): values == value
-            for value in np.unique(values).tolist()
-        }
-
     def chance(self, metric: str, target: str) -> float:
         """Value of an uninformed answer on the metric, to the test rows. Raises CheckError for a metric that has none."""
         self._refuse_missing(target)
@@ -297,26 +279,21 @@ class ProbeEvidence:
         shuffles: int = 0,
         erase: Erasure | None = None,
         redrawn: int = 0,
-        among: np.ndarray | None = None,
     ) -> Measured:
         """The metric on the test rows, (seed, 1) and (seed, 1, row); NaN where it is not defined on them.
 
         With `shuffles`, the probe is fitted again (and its sign resolved again) on that many random permutations of the
         training labels, which take the place of the seeds. With `erase`, it is fitted again on states without that factor.
-        With `redrawn`, a probe that learns nothing from states has that many seeds at least. With `among`, a mask or the places of test rows, it
-        is measured on these alone.
+        With `redrawn`, a probe that learns nothing from states has that many seeds at least.
         Raises CheckError when the spec makes it impossible.
         """
         at_layer = self._at_layer(shuffles, erase, redrawn)
         self._refuse_missing(target)
         measures = self._evidence.metric(metric)
         self._refuse_metric(at_layer, measures, target)
-        test = self._test
-        if among is not None:
-            at_layer, test = msgspec.structs.replace(at_layer, test=at_layer.test.at(row=among)), test.at(row=among)
-        found = measure(at_layer, self._train, test, target, measures)
+        found = measure(at_layer, self._train, self._test, target, measures)
         if found is None:
-            return _undefined(at_layer.test.score.shape, test.group)
+            return _undefined(at_layer.test.score.shape, self.groups)
         return found if shuffles else self.of_seeds(found)
 
     def memorised(self, *, metric: str = "accuracy", shuffles: int) -> Measured:
