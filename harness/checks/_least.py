@@ -26,7 +26,7 @@ class LeastOf(OfScore, frozen=True, kw_only=True):
 
     def weighed(self, scores: Mapping[str, Measured], places: str, where: str) -> Judgement:
         """The least of the scores, by the name of their place, held to the bar; `places` says in words how many of what there are."""
-        from harness.maths.least import least, least_of_seeds
+        from harness.maths.least import least, least_of_seeds, of_one_kind
 
         each = list(scores.values())
         found = least(each)
@@ -34,6 +34,6 @@ class LeastOf(OfScore, frozen=True, kw_only=True):
         named = ", ".join(f"{name} {number(float(one.value.mean()))}" for name, one in scores.items())
         statement = f"{self.metric} of {self.subject}, the least of {places}, {worst} (of {named}), {where}"
         judgement = judged(found.estimate, above, self.least, statement)
-        if not each[0].drawn or judgement.estimate.why:
+        if not each[0].drawn or judgement.estimate.why or of_one_kind(each, self.least):
             return judgement
         return of_most_seeds(judgement, least_of_seeds(each), above, self.least)

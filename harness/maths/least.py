@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
-from harness.maths.estimate import CONFIDENCE, Estimate, Measured, over_seeds
+from harness.maths.estimate import CONFIDENCE, Estimate, Measured, over_seeds, per_seed
 
 
 class Least(msgspec.Struct, frozen=True):
@@ -40,8 +41,14 @@ def least(each: Sequence[Measured]) -> Least:
     return Least(place, Estimate(value, low, max(high, value), n, seeds))
 
 
-def least_of_seeds(each: Sequence[Measured]) -> Iterator[Estimate]:
+def least_of_seeds(each: Sequence[Measured]) -> list[Estimate]:
     """The least for every seed by itself, seeds in order; all have as many."""
     single = [msgspec.structs.replace(one, drawn=False) for one in each]
-    for seed in range(len(single[0].value)):
-        yield least([one.at(seed=seed) for one in single]).estimate
+    return [least([one.at(seed=seed) for one in single]).estimate for seed in range(len(each[0].value))]
+
+
+def of_one_kind(each: Sequence[Measured], bar: float) -> bool:
+    """Whether surely no seed is above the bar by itself, or none is not: by ends that are not corrected, which are made of all seeds at once."""
+    seeds = [per_seed(one) for one in each]
+    low, high = (np.min([getattr(one, end)[:, 0] for one in seeds], axis=0) for end in ("low", "high"))
+    return not (low > bar).any() or not (high <= bar).any()
