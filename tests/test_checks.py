@@ -38,11 +38,14 @@ from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
 from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
 from harness.checks.recovers_gap import RecoversGap
+from harness.checks.robust_to_instruction import RobustToInstruction
 from harness.checks.sae_probe_beats_states import SaeProbeBeatsStates
 from harness.checks.selective import Selective
 from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds, pairwise_agreement
+from harness.checks.survives_paraphrase import SurvivesParaphrase
 from harness.checks.tracks_truth import TracksTruth
+from harness.checks.transfers_to import TransfersTo
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
 from harness.contracts import Answers, Check, Erasure, Factor, Judgement, kind
 from harness.errors import EXIT_USAGE, CheckError, UsageError
@@ -302,6 +305,54 @@ TABLE |= {
         World().add("p", truth=[[0.2, 2.0]], layers=(0, 7)),
         World().add("p", truth=[[2.0, 0.2]], layers=(0, 7)),
         World().add("p", truth=[[1.0, 1.0]], layers=(0, 7)),
+    ),
+}
+
+
+def by_word(first: float, second: float) -> World:
+    """Scores that follow the truth as strongly as is said where the word has its first value, and its second."""
+    world, rng = World(), np.random.default_rng(13)
+    parts = {}
+    for part in ("train", "test"):
+        truth, word = (world.labels["main", part].targets[name] for name in ("truth", "word"))  # type: ignore[index]
+        strength = np.where(word == 0, first, second)
+        parts[part] = rng.standard_normal((1, truth.size)) + strength * (2 * truth - 1)
+    return world.give("p", **parts, layers=(7,), signed=True)
+
+
+def fitted_here(*strengths: float) -> World:
+    """One fit, tested where it was fitted and in two other conditions."""
+    world = World().add("p", truth=2.0, signed=True)
+    for condition, strength in zip(("other", "features"), strengths, strict=True):
+        world.add("p", truth=strength, condition=condition, fit_on="main", signed=True)
+    return world
+
+
+def said_again(strength: float) -> World:
+    """The same groups in another condition, which the fit follows more or less strongly."""
+    world = World().add("p", truth=1.0, signed=True)
+    world.labels["other", "test"] = world.labels["main", "test"]
+    return world.add("p", truth=strength, **ELSEWHERE)
+
+
+TABLE |= {
+    "transfers_to": (
+        TransfersTo(probe="p", to=("other", "features")),
+        fitted_here(1.0, 1.5),
+        fitted_here(2.0, -1.0),
+        fitted_here(2.0, 0.1),
+    ),
+    "robust_to_instruction": (
+        RobustToInstruction(probe="p", over="word"),
+        by_word(1.0, 2.0),
+        by_word(2.0, -1.0),
+        by_word(2.0, 0.1),
+    ),
+    "survives_paraphrase": (
+        SurvivesParaphrase(probe="p", paraphrased="other", margin=0.1),
+        said_again(2.0),
+        said_again(0.0),
+        said_again(0.75),
     ),
 }
 for name, leaks in (("chance_on_shuffled_labels", (0.0, 1.0, 0.1)), ("chance_after_erasure", (0.0, 1.0, 0.25))):

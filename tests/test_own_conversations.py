@@ -22,7 +22,7 @@ from tests.test_conversations import opened, write_tokenizer
 
 HERE = Path()
 HONEST = ("confessions", "quotations", "ordinary_chat")
-ALL = ("instructed_pairs", "roleplay", *HONEST)
+ALL = ("instructed_pairs", "reworded_pairs", "roleplay", *HONEST)
 
 
 def source(name: str, **options: object) -> Source:
@@ -168,3 +168,52 @@ def test_they_are_rendered_by_the_chat_template_and_read_at_the_reply(name: str,
         first, last = row["read_at"]
         assert tokenizer.decode(row["tokens"][first:last]) == replies[row["example"]]
     assert not [one for one in table.findings if "control token" in one]
+
+
+def test_reworded_pairs_say_the_same_in_other_words(tmp_path: Path) -> None:
+    rows = source("reworded_pairs", facts=40).load(0, HERE)
+    plain = source("instructed_pairs", facts=40).load(0, HERE)
+    for wording, own in rows.group_by("wording"):
+        assert own["group"].to_list() == plain["group"].to_list() and own["label"].equals(plain["label"])
+        assert (own[CONVERSATION].to_list() == plain[CONVERSATION].to_list()) == (wording == (0,))
+    first, second = (conversations(rows.filter(wording=number)) for number in (0, 1))
+    for one, other in zip(first, second, strict=True):
+        assert [role for role, _ in one] == [role for role, _ in other]
+        assert all(a != b for (_, a), (_, b) in zip(one, other, strict=True))
+        # What is said is the same: the country, the translation, the larger number, the sentence.
+        told = re.findall(r'"([^"]+)"|(\d+)|in ([A-Z][\w ]+)\.$', one[2][1]) or [(one[2][1],)]
+        assert all(part in other[2][1] for found in told for part in found), (one[2], other[2])
+    # Neither question nor reply tells the label, in either wording.
+    for _, both in rows.group_by("group", "wording"):
+        assert len({tuple(map(tuple, one[1:])) for one in conversations(both)}) == 1
+    by_user = source("reworded_pairs", facts=40, by="user").load(0, HERE)
+    for system, user in zip(conversations(rows), conversations(by_user), strict=True):
+        assert user[0][1] == f"{system[0][1]}\n\n{system[1][1]}" and user[1] == system[2]
+
+
+def test_two_wordings_are_of_the_same_groups_and_parts(tmp_path: Path) -> None:
+    """By `where`, of one data set; the control: of another data set, a fact of the same name is another group."""
+    tokenizer = opened(write_tokenizer(tmp_path / "model", "smollm2"))
+    tables = {}
+    for wording in ("plain", "reworded"):
+        condition = Condition(
+            name=wording,
+            model=Model(id="any"),
+            data=Data(
+                source=source("reworded_pairs"),
+                where={"wording": wording},
+                limit=60,
+                split=Split(train=0.5, validation=0, test=0.5),
+            ),
+            prompt=Prompt(),
+            distractors=(),
+            activations=Activations(read=Stretch(of="assistant")),
+        )
+        tables[wording] = build(condition, {}, HERE, tokenizer)
+    one, other = tables.values()
+    assert one.data_set == other.data_set
+    tested = [set(table.frame.filter(split="test")["group"]) for table in tables.values()]
+    fitted = [set(table.frame.filter(split="train")["group"]) for table in tables.values()]
+    assert tested[0] == tested[1] and len(tested[0]) > 10
+    assert not tested[1] & fitted[0]
+    assert set(one.frame["text"]).isdisjoint(other.frame["text"])

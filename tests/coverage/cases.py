@@ -39,11 +39,14 @@ from harness.checks.not_xor import NotXor
 from harness.checks.obeys_laws import ObeysLaws
 from harness.checks.recall_at_fpr import RecallAtFalsePositiveRate
 from harness.checks.recovers_gap import RecoversGap
+from harness.checks.robust_to_instruction import RobustToInstruction
 from harness.checks.sae_probe_beats_states import SaeProbeBeatsStates
 from harness.checks.selective import Selective
 from harness.checks.single_solution import SingleSolution
 from harness.checks.stable_across_seeds import StableAcrossSeeds
+from harness.checks.survives_paraphrase import SurvivesParaphrase
 from harness.checks.tracks_truth import TracksTruth
+from harness.checks.transfers_to import TransfersTo
 from harness.checks.truth_before_opinion import TruthBeforeOpinion
 from harness.contracts import Answers, Check, Steered
 from harness.maths.estimate import row_mean
@@ -481,6 +484,41 @@ def alarmed(draw: Draw) -> World:
     return made.give("p", condition="other", fit_on="main", **other, signed=True)
 
 
+def elsewhere(draw: Draw) -> World:
+    """A fit with an AUROC of 0.6 in one of two other conditions, or 0.8, and 0.95 in the second."""
+    made = draw.world()
+    made.give("p", **draw.scores(made, np.full(draw.seeds, 0.95)), signed=True)
+    levels = draw.levels(level(0.8 if draw.effect else 0.6), 0.1)
+    for condition, at in (("other", levels), ("features", np.full(draw.seeds, level(0.95)))):
+        parts = draw.scores(made, at, condition=condition)
+        made.give("p", condition=condition, fit_on="main", **parts, signed=True)
+    return made
+
+
+def by_word(draw: Draw) -> World:
+    """An AUROC of 0.6 where the word has its first value, or 0.85, and 0.95 where it has its second."""
+    made = draw.world()
+    low, high = (draw.levels(level(0.85 if draw.effect else 0.6), 0.1), np.full(draw.seeds, level(0.95)))
+    first, second = draw.scores(made, low), draw.scores(made, high)
+    words = {part: made.labels["main", part].targets["word"] for part in ("train", "test")}  # type: ignore[index]
+    parts = {part: np.where(words[part] == 0, first[part], second[part]) for part in words}
+    return made.give("p", **parts, signed=True)
+
+
+def reworded(draw: Draw) -> World:
+    """A tenth of accuracy less where the same is said otherwise, which is the margin, or nothing less; half of a row's noise is that of what is said."""
+    made = draw.world()
+    own = draw.scores(made, np.full(draw.seeds, 0.8))
+    made.give("p", **own, signed=True)
+    side = 2 * made.labels["main", "test"].targets["truth"] - 1
+    made.labels["other", "test"] = made.labels["main", "test"]
+    levels = draw.levels(0.8 if draw.effect else 0.7, 0.09)
+    fresh = noise(np.random.default_rng([draw.seed, 71]), draw.seeds, side.size)
+    shared = own["test"] - ndtri(0.8) * side
+    test = math.sqrt(0.5) * (fresh + shared) + ndtri(levels)[:, None] * side
+    return made.give("p", condition="other", fit_on="main", train=own["train"], test=test, signed=True)
+
+
 BETTER = "an accuracy of 0.80 against 0.70"
 CASES: dict[str, Case] = {
     "beats_random": Case(BeatsRandom(probe="p"), "an accuracy 0.10 above that of random directions", beside_random),
@@ -543,6 +581,21 @@ CASES: dict[str, Case] = {
     "not_about_the_words": Case(NotAboutTheWords(probe="p"), BETTER, worded),
     "no_false_alarm_on": Case(
         NoFalseAlarmOn(probe="p", control="other", rate=0.1, most=0.2), "alarms at 0.10, threshold 0.2", alarmed
+    ),
+    "transfers_to": Case(
+        TransfersTo(probe="p", to=("other", "features"), least=0.6),
+        "an AUROC of 0.80 where it is least, threshold 0.6",
+        elsewhere,
+    ),
+    "robust_to_instruction": Case(
+        RobustToInstruction(probe="p", over="word", least=0.6),
+        "an AUROC of 0.85 where it is least, threshold 0.6",
+        by_word,
+    ),
+    "survives_paraphrase": Case(
+        SurvivesParaphrase(probe="p", paraphrased="other", margin=0.1, metric="accuracy"),
+        "an accuracy as high as that of the first wording, margin 0.1",
+        reworded,
     ),
 }
 EXACT = ("many_features_satisfy_it",)
