@@ -618,6 +618,24 @@ def test_a_misspelt_kind_is_one_error_although_checks_spell_it_right(tmp_path: P
 # --set
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["revision: v2", "adapter: quirky-cities", "side: encoder", "trust_remote_code: true", "allow_pickle: true"],
+)
+def test_another_model_has_nothing_that_belongs_to_the_one_of_the_spec(option: str, tmp_path: Path) -> None:
+    text = BASE.replace("model: some-model\n", f"model: {{id: some-model, {option}, precision: fast}}\n")
+    name = option.partition(":")[0]
+    text += "conditions: {own: {}, same: {model: some-model}, other: {model: judge}, more: {model: {id: judge, OPTION}}}\n".replace(
+        "OPTION", option
+    )
+    own, same, other, more = (condition.model for condition in read(tmp_path, text).conditions)
+    assert isinstance(own, Model)
+    assert own == same
+    assert other == Model(id="judge", precision="fast"), "how it computes holds for all"
+    assert more == msgspec.structs.replace(own, id="judge")
+    assert getattr(own, name) != getattr(other, name)
+
+
 def test_settings_override_and_are_located_by_themselves(tmp_path: Path) -> None:
     sets = (
         "model.dtype=float32",

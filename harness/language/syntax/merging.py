@@ -1,8 +1,8 @@
 """The merge of two trees: includes, `--set` and conditions all follow these rules.
 
-Mappings merge key by key, at every depth; anything else replaces what it is laid over. Three exceptions keep a merge
-from mixing what cannot go together: a mapping that names another kind replaces the old one with its options,
-`template` and `templates` drive each other out, and the instructions and the label of replies are taken whole.
+Mappings merge key by key, at every depth; anything else replaces what it is laid over. Four exceptions keep a merge
+from mixing what cannot go together: a mapping that names another kind replaces the old one with its options, another model leaves behind
+what belongs to the old one, `template` and `templates` drive each other out, and the instructions and the label of replies are taken whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ Position = tuple[str, ...]
 _WHOLE: tuple[Position, ...] = (("data", "reply", "instructions"), ("data", "reply", "label"))
 """Mappings that replace what they are laid over."""
 
+_OF_ONE_MODEL = ("revision", "adapter", "side", "trust_remote_code", "allow_pickle")
+"""What is said of one model's files, its code included, and of no other's; how it computes holds for all."""
+
 
 def overlay(base: Node | None, over: Node, position: Position = ()) -> Node:
     """`over` merged over `base`; neither is changed."""
@@ -28,6 +31,8 @@ def overlay(base: Node | None, over: Node, position: Position = ()) -> Node:
         return over
     if position == ("prompt",):
         base = base.without(*_driven_out(over))
+    if position == ("model",) and (wanted := text_of(over.get("id"))) is not None and wanted != text_of(base.get("id")):
+        base = base.without(*_OF_ONE_MODEL)
     entries = {
         key: Entry(entry.place, overlay(base.get(key), entry.node, (*position, key)))
         for key, entry in over.entries.items()
