@@ -166,8 +166,17 @@ def test_random_probes_lie_between_chance_and_the_supervised_ones() -> None:
 
 def test_the_table_names_every_probe_that_reads_states() -> None:
     reading = {kind for kind in names("probes") if find("probes", kind).reads == "states"}
-    # Random directions are tested above; the others need templates, laws, few dimensions that say something or sequences, and have worlds of their own.
-    elsewhere = {"random", "vinc", "vinc_s", "consistency", "k_sparse", "attention_pooling", "rolling_mean"}
+    # Random directions are tested above; the others need templates, laws, few dimensions that say something, sequences or groups, and have worlds of their own.
+    elsewhere = {
+        "random",
+        "vinc",
+        "vinc_s",
+        "consistency",
+        "k_sparse",
+        "attention_pooling",
+        "rolling_mean",
+        "representation_reading",
+    }
     # What is fitted on numbers is tested on planted numbers: tests/test_statements.py.
     elsewhere |= {kind for kind in reading if "binary" not in find("probes", kind).targets}
     # Detectors look for what is unusual, in worlds of tests/test_detectors.py.

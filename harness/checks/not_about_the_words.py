@@ -19,7 +19,8 @@ class NotAboutTheWords(OfTarget, frozen=True, kw_only=True):
 
     Layer 0 is the embedding of each token: a mean over a reply there is its bag of words, in which no order and no meaning is left. A probe that does as well on it has found
     which words liars use. Statistic: the score at the probe's layer minus that of the same probe fitted at layer 0 on the same rows, paired by group. Test: the 95 % interval of the difference.
-    Threshold: `margin`. Of a single token layer 0 is which one it is. Beside it stand well a condition with `model: minilm-l6-v2`, which embeds the text, and one with `weights: random`.
+    Threshold: `margin`. Of a single token layer 0 is which one it is. Beside it stand well conditions that quote the reply alone (`data.of`): one of its bag of words, one with `model:
+    minilm-l6-v2`, which embeds it; and one with `weights: random`.
     """
 
     margin: Annotated[float, Meta(ge=0, lt=1)] = 0.0

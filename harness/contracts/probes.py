@@ -230,6 +230,8 @@ class Probe(Kind, frozen=True):
     by_layer: ClassVar[bool] = True
     """Whether a layer's fit depends on nothing but that layer, to the last bit: layers may then be fitted apart, a few at a
     time or by several processes."""
+    by_group: ClassVar[bool] = False
+    """Whether it looks at which rows are of one group, of labels or not."""
     detects: ClassVar[bool] = False
     """Whether it says how unusual a row is. Larger is more unusual, whatever it is scored against: no sign is resolved, and
     no layer is chosen by what it is scored against, because rows like those that it was fitted on have no unusual one."""

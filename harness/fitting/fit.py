@@ -94,7 +94,7 @@ def _space(probe: Probe) -> _Space:
 
 
 def training_pairs(probe: Probe, fitting: Fitting) -> Pairs:
-    """The pairs that a probe is fitted on, with labels for one that is supervised."""
+    """The pairs that a probe is fitted on, with labels for one that is supervised, and groups for one that looks at them."""
     return _with_labels(probe, fitting.part(probe, "train"), fitting.labels["train"])
 
 
@@ -193,7 +193,8 @@ def score_shuffled(
         labelled = _labelled(train, labels[:, of_row], fitting.labels["train"], probe.target)
         readout = probe.fit(labelled, range(shuffles))
     else:
-        readout = probe.fit(train, range(shuffles if probe.seeded else 1))
+        train_rows = training_pairs(probe, fitting)
+        readout = probe.fit(train_rows, range(shuffles if probe.seeded else 1))
     answers = [readout.answers(rows) for rows in (train, fitting.apply(probe, test))]
     if len(answers[0].score) == 1:
         answers = [one.at(seed=[0] * shuffles) for one in answers]
@@ -234,7 +235,16 @@ def knows_its_sign(probe: Probe) -> bool:
 
 
 def _with_labels(probe: Probe, pairs: Pairs, labels: Labels) -> Pairs:
-    return _labelled(pairs, fitted_on(probe, labels), labels, probe.target) if probe.supervised else pairs
+    if probe.supervised:
+        return _labelled(pairs, fitted_on(probe, labels), labels, probe.target)
+    return _grouped(pairs, labels) if probe.by_group else pairs
+
+
+def _grouped(pairs: Pairs, labels: Labels) -> Pairs:
+    """The rows with which group each is of. A copy, as that of labels: nobody may write into what is shared."""
+    import torch
+
+    return msgspec.structs.replace(pairs, group=torch.tensor(labels.group, device=pairs.states.device))
 
 
 def _labelled(pairs: Pairs, values: np.ndarray, labels: Labels, target: str) -> Pairs:
@@ -243,7 +253,7 @@ def _labelled(pairs: Pairs, values: np.ndarray, labels: Labels, target: str) -> 
 
     # Copies: nobody may write into what is shared, and torch warns of that.
     own = torch.tensor(values, device=pairs.states.device)
-    pairs = msgspec.structs.replace(pairs, group=torch.tensor(labels.group, device=own.device))
+    pairs = _grouped(pairs, labels)
     if not labels.kind_of(target).in_classes:
         return msgspec.structs.replace(pairs, values=own)
     factor = labels.factors.get(target)

@@ -107,7 +107,7 @@ class Refitting(msgspec.Struct, frozen=True, kw_only=True):
         pairs, probe = self.train, self.probe
         alike = partial and not pairs.relations and len(pairs.template.unique()) == 1
         # Labels, which are those of each set, are neither fitted nor erased.
-        alike = alike and not probe.supervised and probe.erase is None
+        alike = alike and not probe.supervised and not probe.by_group and probe.erase is None
         return alike and probe.reads == "states" and divisible(probe) and pairs.states.shape[-1] % ALIGNED == 0
 
     def _as_layers(self, chosen: Sequence[np.ndarray], seeds: Sequence[int]) -> list[Refit]:
