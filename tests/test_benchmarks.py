@@ -20,7 +20,7 @@ from harness.spec import Activations, Model
 from harness.store import Store
 from harness.subjects.language_model import LanguageModel
 from harness.worlds.modular_arithmetic import ModularArithmetic
-from tests.benchmarks import ccs, gpu, logistic, plain_ccs, plain_forward, plain_transformer
+from tests.benchmarks import ccs, gpu, logistic, plain_ccs, plain_forward, plain_transformer, transcripts
 from tests.benchmarks.extraction import model_flops
 from tests.benchmarks.growth import exponent
 from tests.benchmarks.race import Taken, race
@@ -59,6 +59,26 @@ def test_plain_forwards_give_our_states_and_a_seen_neighbour_does_not(tiny_llama
     assert plain_forward.difference(states, whole) < 1e-4
     assert plain_forward.difference(states, plain_forward.cached(plain, prompts)) < 1e-4
     assert plain_forward.difference(states, whole.roll(1, dims=1)) > 1e-2
+
+
+def test_a_plain_pass_of_whole_transcripts_gives_our_means_and_the_plan_shares_what_they_begin_with(
+    tiny_llama: Path, own_store: Path
+) -> None:
+    card = describe(Model(id=str(tiny_llama), dtype="float32"), tiny_llama)
+    generator = np.random.default_rng(1)
+    lines = []
+    for row in range(12):
+        tokens = [*range(1, 40), row + 50, *generator.integers(1, 250, generator.integers(10, 20)).tolist()]
+        ends = {"answer_start": 45, "answer_end": len(tokens), "read_at": [45, len(tokens)]}
+        lines.append({"pair": row, "example": str(row), "answer": 0, "template": "t", "tokens": tokens, **ends})
+    table = PromptTable(pl.DataFrame(lines), (), ("t",), views=1)
+    states = extract(LanguageModel(card), [table], [transcripts.READ], Store(own_store)).pairs(table, range(12), range(3)).states[:, :, 0]  # fmt: skip
+    plain = plain_forward.pooled(plain_forward.model_of(card), table.frame["tokens"].to_list(), table.frame["read_at"].to_list())  # fmt: skip
+    assert plain_forward.difference(states, plain) < 1e-4
+    assert plain_forward.difference(states, plain.roll(1, dims=1)) > 1e-2
+    planned = transcripts.planned(card, table)
+    whole = sum(map(len, table.frame["tokens"]))
+    assert planned.reached and (planned.ours, planned.plain) == (f"{whole - 11 * 39:,}", f"{whole:,}")
 
 
 def test_a_plain_transformer_is_trained_to_what_ours_is(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.benchmarks import (
     positions,
     replies,
     small_networks,
+    transcripts,
 )
 from tests.benchmarks.table import Line, markdown, show
 
@@ -33,6 +34,7 @@ PARTS: dict[str, tuple[str, Callable[[], Iterator[Line]]]] = {
     "multinomial": ("Classes", multinomial.lines),
     "positions": ("Positions and sites", positions.lines),
     "replies": ("Replies", replies.lines),
+    "transcripts": ("Transcripts", transcripts.lines),
     "imported": ("Imported states", imported.lines),
     "runs": ("Whole runs", commands.runs),
     "startup": ("Start-up", commands.start_up),

@@ -47,6 +47,21 @@ def whole(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
 
 
 @torch.inference_mode()
+def pooled(model: Any, prompts: Sequence[Sequence[int]], stretches: Sequence[Sequence[int]]) -> Tensor:
+    """Every prompt by itself, padded on the right: mean over the tokens from the first to one before the second place of its stretch, all layers, (layer, prompt, d_model)."""
+    found = []
+    for start in range(0, len(prompts), BATCH):
+        batch, places = prompts[start : start + BATCH], stretches[start : start + BATCH]
+        length = max(map(len, batch))
+        tokens = torch.tensor([[*prompt, *[0] * (length - len(prompt))] for prompt in batch])
+        mask = torch.tensor([[1] * len(prompt) + [0] * (length - len(prompt)) for prompt in batch])
+        states = model(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
+        for row, (first, last) in enumerate(places):
+            found.append(torch.stack([layer[row, first:last].mean(0) for layer in states]))
+    return torch.stack(found, dim=1).float()
+
+
+@torch.inference_mode()
 def cached(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
     """One pair at a time: what its answers share once, then each answer from a copy of the cache."""
     from transformers import DynamicCache
