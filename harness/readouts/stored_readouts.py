@@ -19,6 +19,7 @@ from harness.readouts.fitted_probes import (
     LinearReadout,
     ThresholdReadout,
 )
+from harness.readouts.log_odds import LogOddsReadout
 from harness.readouts.outputs import HiddenOutputs, LinearOutputs
 from harness.readouts.rolling import RollingReadout
 from harness.store import Artifact
@@ -41,6 +42,7 @@ _FORMS: dict[str, type[Readout]] = {
     "isolation": IsolationReadout,
     "attention": AttentionReadout,
     "rolling": RollingReadout,
+    "log_odds": LogOddsReadout,
 }
 _DTYPES = {
     "calibrated": "uint8",
