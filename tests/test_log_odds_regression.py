@@ -16,7 +16,7 @@ from harness import pipeline
 from harness.contracts import Pairs
 from harness.errors import NumericalError, UsageError
 from harness.probes.log_odds_regression import LogOddsRegression
-from harness.readouts.log_odds import LogOddsReadout
+from harness.readouts.weighted_answers import LogOddsReadout
 from harness.store import Store
 from tests.report_tables import full_table
 from tests.test_replies import asked, changed, spec, store, talker  # noqa: F401

@@ -11,11 +11,11 @@ import torch
 
 from harness import language, pipeline
 from harness.contracts import PromptTable
-from harness.data import _quoted
 from harness.errors import SpecError
 from harness.execution.run import Run
 from harness.plan.plan import Plan
 from harness.scoring.labels import labels
+from harness.spec.quoted import Quoted
 from harness.store import Store
 from tests.report_tables import full_table
 from tests.test_replies import planned, spec, store, talker  # noqa: F401
@@ -203,4 +203,4 @@ def test_where_nobody_replies_nothing_is_quoted(tmp_path: Path) -> None:
 
 def test_nobody_loads_a_quotation_by_itself(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="what is said in told is known once"):
-        _quoted.Quoted(of="told", labels=("a", "b")).load(0, tmp_path)
+        Quoted(of="told", labels=("a", "b")).load(0, tmp_path)

@@ -11,7 +11,7 @@ from harness.contracts import Pairs, Probe, Readout
 from harness.errors import NumericalError
 from harness.probes._contrast import label_rows, per_seed
 from harness.probes._logistic import minimum
-from harness.readouts.log_odds import IncompleteError, LogOddsReadout, by_example
+from harness.readouts.weighted_answers import IncompleteError, LogOddsReadout, by_example
 
 
 class LogOddsRegression(Probe, frozen=True, kw_only=True):

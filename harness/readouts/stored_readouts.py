@@ -19,9 +19,9 @@ from harness.readouts.fitted_probes import (
     LinearReadout,
     ThresholdReadout,
 )
-from harness.readouts.log_odds import LogOddsReadout
 from harness.readouts.outputs import HiddenOutputs, LinearOutputs
 from harness.readouts.rolling import RollingReadout
+from harness.readouts.weighted_answers import LogOddsReadout
 from harness.store import Artifact
 
 if TYPE_CHECKING:
