@@ -666,6 +666,18 @@ def test_a_model_is_asked_about_its_own_reply(asked: Path, talker: Path, store: 
     assert results["value"][0] == pytest.approx(roc_auc_score(labels, odds), abs=6e-5)
 
 
+def test_another_question_about_a_reply_is_another_table(asked: Path, store: Store) -> None:
+    first = planned(asked, store).find("prompts", "asked").key
+    changed(asked, "Was that true?", "Was that a lie?")
+    assert planned(asked, store).find("prompts", "asked").key != first
+    changed(asked, '["Yes", "No"]}', '["True", "False"]}')
+    second = planned(asked, store)
+    changed(asked, "Was that a lie?", "Was that true?")
+    assert len({first, second.find("prompts", "asked").key, planned(asked, store).find("prompts", "asked").key}) == 3
+    # The replies themselves are the same.
+    assert second.find("replies", "asked").key == planned(asked, store).find("replies", "said").key
+
+
 @pytest.mark.parametrize(
     ("change", "into", "says"),
     [

@@ -14,6 +14,7 @@ from harness import pipeline
 from harness.contracts import Answers
 from harness.errors import CheckError
 from harness.scoring.score import Labels, Scored, measure, metric_named, training_sign
+from harness.scoring.whole_sequences import once
 from harness.store import Store
 from tests.report_tables import full_table
 from tests.test_each_token import spec  # noqa: F401
@@ -91,7 +92,7 @@ LABELS = Labels(
 
 
 def test_labels_of_sequences_stand_in_the_order_of_their_first_rows() -> None:
-    own, of_row = LABELS.sequences()
+    own, of_row = once(LABELS)
     assert own.targets["truth"].tolist() == [0, 1, 0, 0]
     assert own.row is not None
     assert (own.row.tolist(), own.sequence, of_row.tolist()) == ([7, 3, 9, 1], None, [0] * 9 + [1, 2, 3])

@@ -96,6 +96,7 @@ def shown(plan: Plan, run: Run, count: int, only: Sequence[str] = ()) -> Iterato
             continue
         unwritten = stage.key in awaiting(plan, run.store)
         if unwritten and condition.data.of is not None:
+            yield _unquoted(condition, plan.subjects[condition.name])
             continue
         table: PromptTable = run.get(stage.asked if unwritten else stage)
         if unwritten:
@@ -131,6 +132,16 @@ def _condition(
         examples=tuple(_example(pair, table.factors, tokenizer, wanted) for pair in pairs),
         findings=table.findings,
     )
+
+
+def _unquoted(condition: Condition, subject: Subject) -> ShownCondition:
+    """A condition that quotes replies which are not in the store."""
+    wanted = condition.activations.position
+    said = f"It quotes the replies of {condition.data.of}, which `harness run` lets the model write; a preview then shows them."
+    return ShownCondition(
+        condition=condition.name, model=subject.name, pairs=0, templates=(), token=wanted if isinstance(wanted, str) else wanted.what,
+        facts=(said,), standing=(), unsaid=(), examples=(), findings=(),
+    )  # fmt: skip
 
 
 _UNWRITTEN = "These are the questions: `harness run` lets the model answer, and a preview then shows the replies; the label is that of the question."

@@ -19,6 +19,7 @@ from harness.readouts.attention import SequenceReadout
 from harness.readouts.fitted_probes import RestartsReadout
 from harness.readouts.normalisers import Chain, LayersTogether
 from harness.scoring.score import Labels, Scored, SplitName, accuracies, shuffled_labels
+from harness.scoring.whole_sequences import once
 from harness.spec.plain import probe_name
 
 
@@ -186,7 +187,7 @@ def score_shuffled(
 
     A probe that never sees labels is fitted as ever; only its sign is resolved on the permuted ones. Tokens of a sequence keep one label.
     """
-    own, of_row = fitting.labels["train"].sequences()
+    own, of_row = once(fitting.labels["train"])
     labels = shuffled_labels(fitted_on(probe, own), own.group, shuffles, seed)
     train = fitting.part(probe, "train")
     if probe.supervised:

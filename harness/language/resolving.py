@@ -21,13 +21,13 @@ from harness.contracts import (
     TargetKind,
     kind,
 )
-from harness.data._quoted import Quoted
 from harness.errors import KeyFault, Problem, did_you_mean
 from harness.language.condition_reader import ConditionReader, ReadsBeds, entries_of
 from harness.language.decoding import Decoder
 from harness.language.schema.grammar import BASELINES
 from harness.language.syntax.nodes import Entry, Node, Table, items_of, plain, problem_at, text_of
 from harness.spec import Autopsy, Condition, Data, Intervention, SampleEfficiency, Transfer
+from harness.spec.quoted import Quoted
 
 
 class Resolved:

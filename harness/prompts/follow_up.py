@@ -1,4 +1,4 @@
-"""A question behind each reply, in the same chat, and two answers to it: the model is asked about what it said.
+"""Questions behind each reply, in the same chat, and two answers to them: the model is asked about what it said.
 
 The chat goes on in the tokens in which the reply was written; behind them stands what the template writes to end the turn, the user's
 question and the beginning of an answer. The rows are contrast pairs: what the network itself answers, its log-odds, is a monitor that
@@ -7,6 +7,7 @@ reads no states, and probes read the answer as they do of any pair.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.contracts.subject import Chat, Tokenizer
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 _HELLO = "Hello"
+_ASKED = "\x1fasked"
+"""Column of the name of the question that is asked."""
 
 
 def followed_up(frame: pl.DataFrame, follow_up: FollowUp, prompt: Prompt, tokenizer: Tokenizer) -> pl.DataFrame:
-    """The replies as contrast pairs: two rows for each, that with the first answer and that with the second, `truth` being which is right.
+    """The replies as contrast pairs: for each question two rows, that with the first answer and that with the second, `truth` being which is right.
+    `named_after_questions` says which question it is.
 
     Raises DataError for a chat template that has no place for a question after a reply, and for answers that are the same in tokens.
     """
@@ -30,14 +34,38 @@ def followed_up(frame: pl.DataFrame, follow_up: FollowUp, prompt: Prompt, tokeni
 
     chat = chat_of(prompt, tokenizer, conversations=True)
     assert chat is not None, "conversations stand in one"
-    between = _between(chat, tokenizer, follow_up.question)
+    count = len(follow_up.questions)
+    parts = [
+        _asked(frame, _between(chat, tokenizer, question), follow_up.answers, tokenizer).with_columns(
+            (pl.col("pair") * count + number).cast(pl.UInt32).alias("pair"), pl.lit(name).alias(_ASKED)
+        )
+        for number, (name, question) in enumerate(follow_up.questions.items())
+    ]
+    return pl.concat(parts).sort("pair", "answer", maintain_order=True)
+
+
+def named_after_questions(frame: pl.DataFrame, templates: Sequence[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The frame of `followed_up` with a template for each question, where there are several, and the names of the templates."""
+    import polars as pl
+
+    if frame[_ASKED].n_unique() == 1:
+        return frame.drop(_ASKED), tuple(templates)
+    name = pl.col(_ASKED) if len(templates) == 1 else pl.format("{}-{}", "template", _ASKED)
+    made = frame.with_columns(name.alias("template")).drop(_ASKED)
+    return made, tuple(made["template"].unique(maintain_order=True))
+
+
+def _asked(frame: pl.DataFrame, between: str, answers: Sequence[str], tokenizer: Tokenizer) -> pl.DataFrame:
+    """The replies with what stands between them and an answer behind them, and either answer, one after the other."""
+    import polars as pl
+
     without = tokenizer.added
-    encoded = tokenizer.encode([between, *(between + answer for answer in follow_up.answers)])
+    encoded = tokenizer.encode([between, *(between + answer for answer in answers)])
     bare = [one.ids[without[0] : len(one.ids) - without[1]] for one in encoded]
     if bare[1] == bare[2]:
         raise DataError("data.reply.follow_up.answers: both come out as the same tokens; choose others")
     views = []
-    for view, (answer, tokens) in enumerate(zip(follow_up.answers, bare[1:], strict=True)):
+    for view, (answer, tokens) in enumerate(zip(answers, bare[1:], strict=True)):
         # A token that holds the end of what stands before the answer, too, is the answer's.
         starts = next(
             (place for place, (one, other) in enumerate(zip(bare[0], tokens, strict=False)) if one != other),
@@ -56,7 +84,7 @@ def followed_up(frame: pl.DataFrame, follow_up: FollowUp, prompt: Prompt, tokeni
                 (pl.col("text") + between + answer).alias("text"),
             )
         )
-    return pl.concat(views).sort("pair", "answer", maintain_order=True)
+    return pl.concat(views)
 
 
 def _between(chat: Chat, tokenizer: Tokenizer, question: str) -> str:

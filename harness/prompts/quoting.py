@@ -16,8 +16,6 @@ from msgspec.structs import replace
 from harness.contracts import Distractor, PromptTable
 from harness.contracts.data import CONVERSATION, PROMPT_COLUMNS, STRETCH, TOKEN
 from harness.contracts.subject import Message, Tokenizer
-from harness.data._quoted import QUESTION, SYSTEM, TRANSCRIPT
-from harness.data._replies import REPLY
 from harness.data.unanswered import Unanswered
 from harness.errors import DataError, KeyFault
 from harness.prompts import lint
@@ -29,6 +27,7 @@ from harness.prompts.replied import asked_of
 from harness.prompts.stretches import each_a_row
 from harness.prompts.texts import rendered_rows
 from harness.spec import Condition, Stretch
+from harness.spec.quoted import QUESTION, REPLY, SYSTEM, TRANSCRIPT
 from harness.untrusted.control_tokens import ControlTokens
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from harness.prompts import conversations
 from harness.prompts.building import ONLY_TEMPLATE, build, templates_of
 from harness.prompts.division import PARTS
 from harness.prompts.examples import sampled, source_of
-from harness.prompts.follow_up import followed_up
+from harness.prompts.follow_up import followed_up, named_after_questions
 from harness.prompts.lint import P_VALUE, label_findings, length_findings
 from harness.prompts.reply_labels import Labelled, labelled
 from harness.prompts.stretches import CHARACTERS, each_a_row
@@ -200,6 +200,8 @@ def replied(
             kept, read = each_a_row(_with_characters(kept, tokenizer), position), (STRETCH, TOKEN)
     columns = [*PROMPT_COLUMNS, *read, *(one.name for one in factors[1:])]
     kept, templates = _by_example(kept, table.templates, tuple(reply.instructions))
+    if reply.follow_up is not None:
+        kept, templates = named_after_questions(kept, templates)
     return PromptTable(kept.select(columns), tuple(factors), templates, tuple(findings), table.data_set, views)
 
 

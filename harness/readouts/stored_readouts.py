@@ -21,6 +21,7 @@ from harness.readouts.fitted_probes import (
 )
 from harness.readouts.outputs import HiddenOutputs, LinearOutputs
 from harness.readouts.rolling import RollingReadout
+from harness.readouts.weighted_answers import LogOddsReadout
 from harness.store import Artifact
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _FORMS: dict[str, type[Readout]] = {
     "isolation": IsolationReadout,
     "attention": AttentionReadout,
     "rolling": RollingReadout,
+    "log_odds": LogOddsReadout,
 }
 _DTYPES = {
     "calibrated": "uint8",

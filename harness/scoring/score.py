@@ -30,6 +30,7 @@ from harness.maths.axes import WithAxes, joined
 from harness.maths.depth import Curve, Depth, earliest
 from harness.maths.estimate import Estimates, Measured, over_seeds, per_seed
 from harness.maths.right import right
+from harness.scoring.whole_sequences import once
 
 TRUTH = "truth"
 SplitName = Literal["train", "validation", "test"]
@@ -70,16 +71,7 @@ class Labels(WithAxes, frozen=True):
 
     def of(self, scored: Scored) -> Labels:
         """Those of what a probe answers: of each sequence of tokens once, where its answers are of sequences."""
-        return self.sequences()[0] if scored.sequences else self
-
-    def sequences(self) -> tuple[Labels, np.ndarray]:
-        """The labels of sequences of tokens, in the order of their first rows, and which of them each row is of, int64, (row,)."""
-        if self.sequence is None:
-            return self, np.arange(len(self.group))
-        _, first, of_row = np.unique(self.sequence, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        each = self.at(row=first[order])
-        return msgspec.structs.replace(each, row=each.sequence, sequence=None), np.argsort(order)[of_row]
+        return once(self)[0] if scored.sequences else self
 
     def kind_of(self, target: str) -> TargetKind:
         """What kind of target it is."""

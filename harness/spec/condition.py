@@ -118,19 +118,17 @@ class Data(Part, frozen=True, kw_only=True):
     source: Source | None = None
     """A built-in set, or `{file: …}`, or `{hub: …}`: `harness list data`. A test bed brings its own."""
     where: dict[str, Value | tuple[Value, ...]] | None = None
-    """Only rows whose columns have these values, as in `{who: Bob, difficulty: [easy, medium]}`; `{}` keeps all. The split is
-    then made of all groups of the data set, before rows are chosen: a probe fitted on some rows of a group is never tested on
-    others of it, whatever the two conditions keep. Rows are chosen before labels are read, so that those whose label is no answer,
-    or whose `target` is none, can be left out: `{label: ["yes", "no"]}`."""
+    """Only rows whose columns have these values, as in `{who: Bob, difficulty: [easy, medium]}`; `{}` keeps all. The split is then made of all groups of
+    the data set, before rows are chosen: a probe fitted on some rows of a group is never tested on others of it, whatever the two conditions keep. Rows
+    are chosen before labels are read, so that those whose label is no answer, or whose `target` is none, can be left out: `{label: ["yes", "no"]}`."""
     target: Target | None = None
     """What is true of each row, as in `{column: population, kind: number}`; the label if empty. Only statements have one: of a pair, the
     truth is which answer is right, and what else is true of it is a factor."""
     reply: Reply | None = None
     """The model's own answer to each prompt, a statement's in the place of an answer that is given; none if empty."""
     of: str | None = None
-    """Quotes the rows of another condition, in which somebody replies: the same examples, groups, parts and labels. The template has `reply`, `question`,
-    `system` and `transcript` of each, and is the reply alone unless another is written: `{of: told}` in a condition with another `model`
-    lets that one judge it, or embed it. Nothing else of `data` is said there, and of the spec's `prompt` and `activations` nothing holds."""
+    """Quotes the rows of another condition, in which somebody replies: same examples, parts and labels. A template has `reply`, `question`, `system` and
+    `transcript` of each; without one it is the reply alone. Nothing else of `data` is said there, nothing of the spec's `prompt` and `activations` holds."""
     limit: Annotated[int, Meta(ge=4)] | None = 1000
     """At most so many examples, sampled by `seed`; null for all. A larger limit keeps the examples of a smaller one."""
     balance: bool = True
@@ -139,9 +137,8 @@ class Data(Part, frozen=True, kw_only=True):
     """An answer that is right in half of the examples, the others sharing the rest evenly; for more than two answers, one
     of which matters most. Needs `balance`."""
     sign_on: str | None = None
-    """A distractor or known factor: only training rows on which it agrees with the truth resolve the signs of probes; all
-    rows if empty. For a persona who is wrong on some rows only (Farquhar et al. 2023, §4.3): a probe then has the same sign
-    for the truth and for her."""
+    """A distractor or known factor: only training rows on which it agrees with the truth resolve the signs of probes; all rows if empty. For a persona
+    who is wrong on some rows only (Farquhar et al. 2023, §4.3): a probe then has the same sign for the truth and for her."""
     split: Split = Split()
     """Shares of training, validation and test rows; a group never straddles two parts."""
     seed: int = 0

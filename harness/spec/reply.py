@@ -77,10 +77,20 @@ class ReplyLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class FollowUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A question about the reply, behind it in the same chat."""
 
-    question: _Words
-    """What the user asks, as in `Was what you just said true?`."""
+    question: _Words | dict[_Name, _Words]
+    """What the user asks, as in `Was what you just said true?`; or several questions by name, each of which is asked of every reply, as another template:
+    `log_odds_regression` learns what their answers say together."""
     answers: tuple[_Words, _Words] = ("Yes", "No")
     """Two answers, index = label of the reply: the first where it is of the first label, such as `agrees`."""
+
+    def __post_init__(self) -> None:
+        if not self.question:
+            raise ValueError("question: nothing is asked; write a question, or several by name")
+
+    @property
+    def questions(self) -> dict[str, str]:
+        """By name; a single one has none."""
+        return {"": self.question} if isinstance(self.question, str) else self.question
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

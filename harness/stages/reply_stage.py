@@ -247,6 +247,7 @@ class Replied(Prompts, frozen=True, kw_only=True):
             "label": content_key(None if reply.label is None else plain(reply.label), reply.refusals),
             "asked": self.asked.key,
             "replies": self.replies.key,
+            **({} if reply.follow_up is None else {"follow_up": content_key(plain(reply.follow_up))}),
         }
 
     def make(self, run: Run, work: Work) -> PromptTable:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.contracts import Factor, Source
-from harness.data._replies import REPLY
 from harness.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
-QUESTION, SYSTEM, TRANSCRIPT = "question", "system", "transcript"
-"""Fields beside that of the reply: all that the user says last, what the system says, and the whole of it with who says what."""
+REPLY, QUESTION, SYSTEM, TRANSCRIPT = "reply", "question", "system", "transcript"
+"""Fields of a template: the reply, all that the user says last, what the system says, and the whole of it with who says what."""
 
 
 class Quoted(Source, frozen=True):
