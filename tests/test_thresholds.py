@@ -80,6 +80,12 @@ def test_what_cannot_be_told_is_missing() -> None:
     assert honest.false_alarms is not None and honest.false_alarms.value == 0
     lying = at(scores, np.ones(50, dtype=bool), others, 0.01)
     assert lying.false_alarms is None and lying.recall is not None
+    # Forty alarms of which all are right: at the fewest about nine in ten of such are.
+    random = np.random.default_rng(5)
+    all_right = at(np.r_[np.full(40, 5.0), np.full(60, -5.0)], np.arange(100) < 50, random.standard_normal(1000), 0.01)
+    assert all_right.precision is not None
+    one = over_seeds(all_right.precision).one(0)
+    assert one.value == one.high == 1.0 and 0.85 < one.low < 0.95
     # No alarm at all: nothing is said of how many alarms are right.
     silent = at(scores, np.arange(50) < 25, others, 0.01)
     assert silent.precision is None and silent.balanced_accuracy is not None

@@ -25,7 +25,7 @@ def roc(curves: pl.DataFrame, rate: float) -> canvas.Surface:
     controls = curves["control"].unique(maintain_order=True).to_list()[:_LINES]
     least = math.floor(math.log10(min(*curves["rate"].to_list(), rate)))
     named = [float(power) for power in range(least, 1)]
-    surface, panels = _panels(curves, "Recall at small rates of false alarms", controls, (named[0], 0.0))
+    surface, panels = _panels(curves, _most(curves, rate), controls, (named[0], 0.0))
     for (probe, condition), panel in panels.items():
         panel.scale_left(canvas.ticks(0.0, 1.0, 3))
         panel.scale_below(named, named=False)
@@ -39,6 +39,17 @@ def roc(curves: pl.DataFrame, rate: float) -> canvas.Surface:
             own = curves.filter(probe=probe, condition=condition, control=control).sort("rate").to_dicts()
             _line(panel, [(math.log10(one["rate"]), one) for one in own], "recall", canvas.look_of(number))
     return surface
+
+
+def _most(curves: pl.DataFrame, rate: float) -> str:
+    """The most that is caught at the rate that was asked for, in words."""
+    at = curves.filter(rate=rate).sort("recall", descending=True, maintain_order=True).to_dicts()
+    if not at:
+        return f"No control set has rows enough for a rate of {rate:g}"
+    names = [canvas.label(at[0][name], 20) for name in ("probe", "condition", "control")]
+    return (
+        f"Most at {100 * rate:g} % false alarms: {names[0]} catches {at[0]['recall']:.2f} of {names[1]}, by {names[2]}"
+    )
 
 
 def calibration(bins: pl.DataFrame) -> canvas.Surface:
