@@ -80,6 +80,12 @@ def test_what_cannot_be_told_is_missing() -> None:
     assert honest.false_alarms is not None and honest.false_alarms.value == 0
     lying = at(scores, np.ones(50, dtype=bool), others, 0.01)
     assert lying.false_alarms is None and lying.recall is not None
+    # Forty alarms of which all are right: at the fewest about nine in ten of such are.
+    random = np.random.default_rng(5)
+    all_right = at(np.r_[np.full(40, 5.0), np.full(60, -5.0)], np.arange(100) < 50, random.standard_normal(1000), 0.01)
+    assert all_right.precision is not None
+    one = over_seeds(all_right.precision).one(0)
+    assert one.value == one.high == 1.0 and 0.85 < one.low < 0.95
     # No alarm at all: nothing is said of how many alarms are right.
     silent = at(scores, np.arange(50) < 25, others, 0.01)
     assert silent.precision is None and silent.balanced_accuracy is not None
@@ -127,7 +133,9 @@ def asking(folder: Path, model: Path, rate: float = 0.1) -> Path:
 
 def test_a_report_shows_what_another_control_set_changes(tiny_llama: Path, tmp_path: Path) -> None:
     path, store = asking(tmp_path, tiny_llama), Store(tmp_path / "store")
-    outcome = pipeline.run(path, out=tmp_path / "out", store=store, page=False)
+    outcome = pipeline.run(path, out=tmp_path / "out", store=store)
+    page = (outcome.folder / "report.html").read_text()
+    assert "Another control set" in page and "roc" in page
     alarms = pl.read_parquet(outcome.folder / "alarms.parquet")
     assert alarms.height == 2 * 2 * 2 and alarms["layer"].unique().to_list() == [1]
     own = {(row["control"], row["condition"]): row for row in alarms.filter(probe="mean_difference").to_dicts()}
@@ -156,6 +164,18 @@ def test_a_report_shows_what_another_control_set_changes(tiny_llama: Path, tmp_p
     assert pipeline.run(path, out=tmp_path / "out", store=store, page=False).cached
 
 
+def test_without_options_all_monitors_are_tried_everywhere(tiny_llama: Path, tmp_path: Path) -> None:
+    path = asking(tmp_path, tiny_llama)
+    head, _, _ = path.read_text().partition("analyses:")
+    path.write_text(f"{head}analyses: [{{kind: thresholds, fit_on: lies}}]\n")
+    plan = pipeline.planned(language.read(path), tmp_path, Store(tmp_path / "store"))
+    made = plan.of("thresholds")
+    assert [one.probe for one in made] == ["mean_difference", "logistic_regression"]
+    assert {(one.conditions, one.controls, one.rate) for one in made} == {
+        (("lies", "ordinary", "stories"), ("lies",), 0.01)
+    }
+
+
 def test_a_rate_that_no_row_may_pass_is_said(tiny_llama: Path, tmp_path: Path) -> None:
     outcome = pipeline.run(
         asking(tmp_path, tiny_llama, 0.001), out=tmp_path / "out", store=Store(tmp_path / "store"), page=False
@@ -175,12 +195,21 @@ def test_a_monitor_that_is_not_tested_somewhere_is_refused(tiny_llama: Path, tmp
 def test_figures_are_the_same_for_the_same_numbers() -> None:
     place = {"probe": "p", "fit_on": "a", "condition": "b"}
     points = [
-        {**place, "control": name, "rate": 10.0**-k, "recall": 1 - k / 3, "recall_low": low, "recall_high": low and 1.0}
+        {
+            **place,
+            "control": name,
+            "rate": 10.0**-k,
+            "asked": k == 2,
+            "recall": 1 - k / 3,
+            "recall_low": low,
+            "recall_high": low and 1.0,
+        }
         for name in ("c", "d")
         for k, low in ((0, 0.5), (1, 0.4), (2, None))
     ]
-    figure = canvas.to_svg(roc(pl.DataFrame(points), 0.01))
-    assert figure == canvas.to_svg(roc(pl.DataFrame(points), 0.01))
+    figure = canvas.to_svg(roc(pl.DataFrame(points)))
+    assert figure == canvas.to_svg(roc(pl.DataFrame(points)))
+    assert b"Most at 1 % false alarms: p catches 0.33 of b, by c" in figure
     assert b">0.01<" in figure and figure.count(b'class="a k') == 2, "a band for each control set"
     bins = [{**place, "bin": 0.0, "claimed": 0.05, "rows": 4, "share": 0.1, "share_low": None, "share_high": None}]
     assert b"claimed" in canvas.to_svg(calibration(pl.DataFrame(bins)))

@@ -54,7 +54,8 @@ class RobustToInstruction(LeastOf, frozen=True, kw_only=True):
             raise CheckError(
                 f"robust_to_instruction: {self.over} is {kind.words}, and rows do not fall into its values; name a factor that is a class"
             )
-        values, names = labels.targets[self.over], getattr(labels.factors.get(self.over), "values", ())
+        values, factor = labels.targets[self.over], labels.factors.get(self.over)
+        names = () if factor is None else factor.values
         return {
             names[value] if value < len(names) else str(value): values == value for value in np.unique(values).tolist()
         }

@@ -109,7 +109,8 @@ class _Rows:
         parts, pieces, fewest = [], [], [self._fewest]
         for (side, found), factor in zip(self._sides.items(), (by_caught, by_false), strict=True):
             group = self._groups[side]
-            if found is None or not factor.any():
+            # A precision of 1 moves with no recall, and yet rests on the lies that raise alarms.
+            if found is None or not (factor.any() or of_alarms):
                 parts.append(np.zeros((*value.shape, len(group))))
                 continue
             parts.append(found.of_rows * factor[..., None] * (every / len(group)))

@@ -28,14 +28,14 @@ class Thresholds(Analysis, frozen=True, kw_only=True):
     in every condition. All intervals hold what the threshold is uncertain by.
     """
 
-    probes: Annotated[tuple[ProbeName, ...], Meta(min_length=1)]
-    """The monitors."""
-    fit_on: ConditionName
+    probes: tuple[ProbeName, ...] = ()
+    """The monitors; all that are tested in each of the conditions and control sets, if empty."""
+    fit_on: ConditionName = "main"
     """Where they are fitted. They must be tested from there, by `transfer`, in all conditions and control sets."""
-    conditions: Annotated[tuple[ConditionName, ...], Meta(min_length=1)]
-    """Where they are tried: conditions with lies, and those in which nobody lies."""
-    controls: Annotated[tuple[ConditionName, ...], Meta(min_length=1)]
-    """Control sets, each of which sets a threshold: of the test rows of each, those whose truth is the first answer."""
+    conditions: tuple[ConditionName, ...] = ()
+    """Where they are tried: conditions with lies, and those in which nobody lies; all that are tested from there, if empty."""
+    controls: tuple[ConditionName, ...] = ()
+    """Control sets, each of which sets a threshold: of the test rows of each, those whose truth is the first answer. The condition that is fitted on, if empty."""
     rate: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     """False alarms that are put up with, as a share of the control rows."""
 
@@ -57,12 +57,12 @@ class Thresholds(Analysis, frozen=True, kw_only=True):
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
         from harness.analyses.thresholds.section import section
 
-        return section(tables[ALARMS], self.rate)
+        return section(tables[ALARMS])
 
     def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
         from harness.analyses.thresholds import curves_drawn
 
         if not tables[ROC].is_empty():
-            yield Drawn("roc", curves_drawn.roc(tables[ROC], self.rate), curves_drawn.OF_ROC)
+            yield Drawn("roc", curves_drawn.roc(tables[ROC]), curves_drawn.OF_ROC)
         if not tables[CALIBRATION].is_empty():
             yield Drawn("calibration", curves_drawn.calibration(tables[CALIBRATION]), curves_drawn.OF_CALIBRATION)

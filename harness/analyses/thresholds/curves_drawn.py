@@ -20,12 +20,12 @@ _MOST, _LINES = 3, 5
 _TOP, _HIGH, _LEFT, _GAP = 58.0, 130.0, 44.0, 60.0
 
 
-def roc(curves: pl.DataFrame, rate: float) -> canvas.Surface:
+def roc(curves: pl.DataFrame) -> canvas.Surface:
     """A row of panels for each monitor, a panel for each condition."""
     controls = curves["control"].unique(maintain_order=True).to_list()[:_LINES]
-    least = math.floor(math.log10(min(*curves["rate"].to_list(), rate)))
+    least = math.floor(math.log10(min(curves["rate"].to_list())))
     named = [float(power) for power in range(least, 1)]
-    surface, panels = _panels(curves, "Recall at small rates of false alarms", controls, (named[0], 0.0))
+    surface, panels = _panels(curves, _most(curves), controls, (named[0], 0.0))
     for (probe, condition), panel in panels.items():
         panel.scale_left(canvas.ticks(0.0, 1.0, 3))
         panel.scale_below(named, named=False)
@@ -34,11 +34,21 @@ def roc(curves: pl.DataFrame, rate: float) -> canvas.Surface:
         surface.text(panel.left + panel.width / 2, panel.top + _HIGH + 28, "false alarms", "s q", "middle")
         steps = [named[0] + (0.0 - named[0]) * part / 40 for part in range(41)]
         surface.path(canvas.through(panel.at((step, 10**step) for step in steps)), "c q")
-        panel.upright(math.log10(rate))
+        for rate in curves.filter("asked")["rate"].unique().to_list():
+            panel.upright(math.log10(rate))
         for number, control in enumerate(controls):
             own = curves.filter(probe=probe, condition=condition, control=control).sort("rate").to_dicts()
             _line(panel, [(math.log10(one["rate"]), one) for one in own], "recall", canvas.look_of(number))
     return surface
+
+
+def _most(curves: pl.DataFrame) -> str:
+    """The most that is caught at the rate that was asked for, in words."""
+    at = curves.filter("asked").sort("recall", descending=True, maintain_order=True).to_dicts()
+    if not at:
+        return "Recall at small rates of false alarms; no control set has rows enough for the one that was asked for"
+    names = [canvas.label(at[0][name], 20) for name in ("probe", "condition", "control")]
+    return f"Most at {100 * at[0]['rate']:g} % false alarms: {names[0]} catches {at[0]['recall']:.2f} of {names[1]}, by {names[2]}"
 
 
 def calibration(bins: pl.DataFrame) -> canvas.Surface:

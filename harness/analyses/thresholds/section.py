@@ -26,8 +26,11 @@ SHOWN = {
 """Numbers of the table, by their column."""
 
 
-def section(alarms: pl.DataFrame, rate: float) -> Iterable[str]:
-    """What a monitor does at each threshold, and what another control set changes."""
+def section(alarms: pl.DataFrame) -> Iterable[str]:
+    """What a monitor does at each threshold, and what another control set changes; nothing where none was tried."""
+    if alarms.is_empty():
+        return
+    rate = alarms["rate"][0]
     yield "## Thresholds"
     yield (
         f"Each control set sets a threshold that {100 * rate:g} % of its honest rows pass. *Recall*: the share of lies above it; *false alarms*: the share of honest rows above it, in "

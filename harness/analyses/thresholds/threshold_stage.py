@@ -107,10 +107,18 @@ class MonitorTried(Stage[Tried], frozen=True, kw_only=True):
 
 def stages(plan: Plan, asked: Thresholds) -> Iterator[MonitorTried]:
     """One for each monitor. Raises KeyFault where it is not tested in one of the conditions."""
-    places = tuple(dict.fromkeys((*asked.conditions, *asked.controls)))
-    for probe in dict.fromkeys(asked.probes):
+    tested: dict[str, list[str]] = {}
+    for stage in plan.of("score"):
+        fitted, name, probe = stage.place
+        if fitted == asked.fit_on:
+            tested.setdefault(probe, []).append(name)
+    controls = tuple(dict.fromkeys(asked.controls)) or (asked.fit_on,)
+    everywhere = (name for names in tested.values() for name in names)
+    conditions = tuple(dict.fromkeys(asked.conditions or everywhere))
+    places = tuple(dict.fromkeys((*conditions, *controls)))
+    for probe in dict.fromkeys(asked.probes or [one for one in tested if set(places) <= set(tested[one])]):
         for name in places:
-            if not plan.has("score", asked.fit_on, name, probe):
+            if name not in tested.get(probe, ()):
                 raise KeyFault(
                     "analyses",
                     f"thresholds: {probe} is not fitted on {asked.fit_on} and tested on {name}; add {{fit_on: {asked.fit_on}, tested_on: [{name}]}} to transfer",
@@ -119,8 +127,8 @@ def stages(plan: Plan, asked: Thresholds) -> Iterator[MonitorTried]:
             spec=plan.spec,
             probe=probe,
             fit_on=asked.fit_on,
-            conditions=tuple(dict.fromkeys(asked.conditions)),
-            controls=tuple(dict.fromkeys(asked.controls)),
+            conditions=conditions,
+            controls=controls,
             rate=asked.rate,
             scores={name: plan.find("score", asked.fit_on, name, probe) for name in places},
         )
@@ -131,7 +139,11 @@ def assembled(run: Run, made: Sequence[Stage[Tried]]) -> tuple[pl.DataFrame, ...
     import polars as pl
 
     each = [run.get(stage) for stage in made]
-    return tuple(pl.concat([getattr(one, name) for one in each]) for name in Tried.__struct_fields__)
+    empty = (pl.DataFrame(schema=schema) for schema in _schemas())
+    return tuple(
+        pl.concat([none, *(getattr(one, name) for one in each)])
+        for name, none in zip(Tried.__struct_fields__, empty, strict=True)
+    )
 
 
 class _Side:
@@ -159,6 +171,7 @@ def _at(side: _Side, control: _Side, rate: float, *, same: bool) -> dict[str, An
     others, group = control.honest
     bound, found = threshold(others, group, rate), monitored(side.scores, side.lies, side.group, others, group, rate)
     row: dict[str, Any] = {
+        "rate": rate,
         "layer": side.layer,
         "lies": int(side.lies.sum()),
         "honest": int((~side.lies).sum()),
@@ -194,7 +207,7 @@ def _curve(side: _Side, control: _Side, rate: float) -> Iterator[dict[str, Any]]
     for own in sorted({*rates, rate} if rate >= least else rates):
         found = raised(side.scores[..., side.lies], side.group[side.lies], others, group, own)
         if found is not None:
-            yield {"rate": own, **_told("recall", over_seeds(found).one(0))}
+            yield {"rate": own, "asked": own == rate, **_told("recall", over_seeds(found).one(0))}
 
 
 def _bins(side: _Side) -> Iterator[dict[str, Any]]:
@@ -233,8 +246,8 @@ def _schemas() -> tuple[dict[str, Any], ...]:
     tried = {**place, "control": pl.String(), "condition": pl.String()}
     counts = dict.fromkeys(("layer", "lies", "honest", "control_rows"), pl.Int64())
     return (
-        {**tried, **counts, "why": pl.String(), **numbers("threshold", *NUMBERS)},
-        {**tried, "rate": pl.Float64(), **numbers("recall")},
+        {**tried, "rate": pl.Float64(), **counts, "why": pl.String(), **numbers("threshold", *NUMBERS)},
+        {**tried, "rate": pl.Float64(), "asked": pl.Boolean(), **numbers("recall")},
         {
             **place,
             "condition": pl.String(),
