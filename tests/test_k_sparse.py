@@ -205,7 +205,8 @@ def test_a_dimension_that_serves_two_targets_is_found(shared: Path) -> None:
     assert told["first", 6]["low"] < 0.5 < told["second", 4]["low"], "the control, and a dimension that is turned round"
     text = (outcome.folder / "report.md").read_text()
     assert (
-        "For 2 targets at layer 1, 3 of 8 dimensions are chosen, 1 of them for more than one, where 0.50 would" in text
+        "first and second, layer 1: for 2 targets 3 of 8 dimensions are chosen, 1 of them for more than one, where 0.50"
+        in text
     )
     assert "| dimension | first | second |" in text and "| 4 | **0." in text
     assert pipeline.run(shared, out=shared.parent / "again", store=store, page=False).cached
@@ -229,7 +230,8 @@ def test_what_chance_shares_is_what_random_sets_do() -> None:
     random = np.random.default_rng(0)
     sizes, width = (4, 6, 3), 20
     drawn = [sum(np.bincount(random.permutation(width)[:size], minlength=width) for size in sizes) for _ in range(4000)]
-    assert by_chance(sizes, width) == pytest.approx(float(np.mean([(one > 1).sum() for one in drawn])), abs=0.06)
+    several = [np.count_nonzero(one > 1) for one in drawn]
+    assert by_chance(sizes, width) == pytest.approx(float(np.mean(several)), abs=0.06)
     assert by_chance((5,), 20) == pytest.approx(0)
 
 
@@ -237,13 +239,13 @@ def test_what_chance_shares_is_what_random_sets_do() -> None:
     ("old", "new", "said"),
     [
         ("[k_sparse]", "[mean_difference]", "probes[0]: mean_difference is no k_sparse probe of single layers; name one of k_sparse"),
-        ("[first, second]", "[first]", "compared on different targets; name several conditions"),
+        ("[first, second]", "[first]", "different targets, and those of layer 1 of first have one; name other conditions"),
         ("[first, second]", "[first, first]", "conditions: name at least one, each once"),
         ("[k_sparse]", "[]", "probes: name at least one"),
         (", {fit_on: second, tested_on: [second]}", "", "k_sparse is not fitted on second; add {fit_on: second, tested_on: [second]}"),
-        ("second]}]\n", "second], layer: 2}]\n", "layer 2 of first is not kept; kept are 0, 1"),
-        ("second: {data", "second: {activations: {layers: [0]}, data", "layer 1 is not kept of second; kept are 0"),
-        ("second: {data", "second: {model: {states: others}, data", "second and first do not read the same states of one network"),
+        ("second]}]\n", "second], layer: 2}]\n", "conditions[0]: layer 2 of first is not kept; kept are 0, 1"),
+        ("second: {data", "second: {activations: {layers: [0]}, data", "those of layer 1 of first have one"),
+        ("second: {data", "second: {model: {states: others}, data", "those of layer 1 of first have one"),
     ],
 )  # fmt: skip
 def test_dimensions_that_cannot_be_compared_are_refused(shared: Path, old: str, new: str, said: str) -> None:

@@ -23,8 +23,9 @@ DIMENSIONS = "dimensions.parquet"
 class PolysemanticNeurons(Analysis, frozen=True, kw_only=True):
     """Which dimensions `k_sparse` probes choose for each of several targets, and how well each of them alone tells every one of these.
 
-    A target is what one of the probes is fitted to tell in one of the conditions; all of them read one layer of one network. A dimension that tells two
-    targets which have nothing to do with each other is polysemantic; targets that go together share dimensions for that alone.
+    A target is what one of the probes is fitted to tell in one of the conditions. Compared are those that read the same states: one layer of one network, or the
+    features of one autoencoder. A dimension that tells two targets which have nothing to do with each other is polysemantic; targets that go together share
+    dimensions for that alone.
     """
 
     probes: tuple[ProbeName, ...] = ()
@@ -38,13 +39,17 @@ class PolysemanticNeurons(Analysis, frozen=True, kw_only=True):
     files: ClassVar[tuple[str, ...]] = (DIMENSIONS,)
 
     def stages(self, plan: Plan) -> Iterable[Stage[Any]]:
-        from harness.analyses.polysemantic_neurons.dimension_stage import asked_stage
+        from harness.analyses.polysemantic_neurons.dimension_stage import asked_stages
 
-        yield asked_stage(plan, self.probes, self.conditions, self.layer, f"analyses[{plan.spec.analyses.index(self)}]")
+        key = f"analyses[{plan.spec.analyses.index(self)}]"
+        return asked_stages(plan, self.probes, self.conditions, self.layer, key)
 
     def tables(self, run: Run, stages: Sequence[Stage[Any]]) -> Mapping[str, pl.DataFrame]:
-        (one,) = stages
-        return {DIMENSIONS: run.get(one)}
+        import polars as pl
+
+        numbered = (pl.lit(number, pl.Int64).alias("states") for number in range(len(stages)))
+        frames = [run.get(stage).select(number, pl.all()) for stage, number in zip(stages, numbered, strict=True)]
+        return {DIMENSIONS: pl.concat(frames)}
 
     def section(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[str]:
         from harness.analyses.polysemantic_neurons.section import section

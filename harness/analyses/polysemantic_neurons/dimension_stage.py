@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -168,10 +168,11 @@ def _rows(run: Run, aim: Aim, layer: int, part: SplitName) -> np.ndarray:
     return rows
 
 
-def asked_stage(
+def asked_stages(
     plan: Plan, probes: Sequence[str], conditions: Sequence[str], layer: int, key: str
-) -> DimensionsLookedAt:
-    """The stage; `key` is where the spec asks for it. Raises KeyFault for probes, conditions or a layer that cannot be compared."""
+) -> Iterator[DimensionsLookedAt]:
+    """One for all conditions that read the same states; `key` is where the spec asks for it. Raises KeyFault for probes, conditions or a layer that cannot be
+    compared."""
     sparse = {probe_name(one): one for one in plan.spec.probes if one.kind() == "k_sparse" and one.layers is None}
     for number, name in enumerate(probes):
         if name not in sparse:
@@ -180,47 +181,41 @@ def asked_stage(
     for option, named in (("probes", probes), ("conditions", conditions)):
         if not named or len(set(named)) < len(named):
             raise KeyFault(f"{key}.{option}", "name at least one, each once")
-    if len(probes) * len(conditions) < 2:
-        raise KeyFault(
-            key,
-            "dimensions are compared on different targets; name several conditions, or several probes of which each has another `target`",
-        )
-    first = conditions[0]
-    layers = _layers(plan, first)
-    if not -len(layers) <= layer < len(layers) if layer < 0 else layer not in layers:
-        raise KeyFault(f"{key}.layer", f"layer {layer} of {first} is not kept; kept are {', '.join(map(str, layers))}")
-    layer = layers[layer] if layer < 0 else layer
+    alike: dict[tuple[int, object], list[str]] = {}
     for number, name in enumerate(conditions):
-        _check(plan, name, first, probes, layer, f"{key}.conditions[{number}]")
-    aims = [Aim(probe, name, sparse[probe].target) for name in conditions for probe in probes]
-    return DimensionsLookedAt(
-        aims=tuple(aims),
-        layer=layer,
-        fits=tuple(plan.find("fit", one.condition, one.probe) for one in aims),
-        states=tuple(
-            plan.of_condition("features", one.condition) or plan.of_condition("activations", one.condition)
-            for one in aims
-        ),
-        prompts=tuple(plan.find("prompts", one.condition) for one in aims),
-    )
+        place = _place(plan, name, probes, layer, f"{key}.conditions[{number}]")
+        alike.setdefault((place, _read(plan, name)), []).append(name)
+    for (place, _), names in alike.items():
+        if len(probes) * len(names) < 2:
+            raise KeyFault(
+                f"{key}.conditions",
+                f"dimensions are compared on different targets, and those of layer {place} of {names[0]} have one; name other conditions that read the same states, "
+                "or several probes of which each has another `target`",
+            )
+        aims = [Aim(probe, name, sparse[probe].target) for name in names for probe in probes]
+        yield DimensionsLookedAt(
+            aims=tuple(aims),
+            layer=place,
+            fits=tuple(plan.find("fit", one.condition, one.probe) for one in aims),
+            states=tuple(
+                plan.of_condition("features", one.condition) or plan.of_condition("activations", one.condition)
+                for one in aims
+            ),
+            prompts=tuple(plan.find("prompts", one.condition) for one in aims),
+        )
 
 
-def _check(plan: Plan, name: str, first: str, probes: Sequence[str], layer: int, key: str) -> None:
-    """Raises KeyFault for a condition whose dimensions are not those of the first one, or that a probe is not fitted on."""
+def _place(plan: Plan, name: str, probes: Sequence[str], layer: int, key: str) -> int:
+    """The layer of a condition that is meant. Raises KeyFault where it is not kept, or a probe is not fitted there."""
     for probe in probes:
         if not plan.has("fit", name, probe):
             raise KeyFault(
                 key, f"{probe} is not fitted on {name}; add {{fit_on: {name}, tested_on: [{name}]}} to transfer"
             )
-    if layer not in (own := _layers(plan, name)):
-        raise KeyFault(
-            key, f"layer {layer} is not kept of {name}; kept are {', '.join(map(str, own))}; keep the same of all"
-        )
-    if _read(plan, name) != _read(plan, first):
-        raise KeyFault(
-            key,
-            f"{name} and {first} do not read the same states of one network, and a dimension of one is none of the other; name others",
-        )
+    kept = _layers(plan, name)
+    if not -len(kept) <= layer < len(kept) if layer < 0 else layer not in kept:
+        raise KeyFault(key, f"layer {layer} of {name} is not kept; kept are {', '.join(map(str, kept))}")
+    return kept[layer] if layer < 0 else layer
 
 
 def _layers(plan: Plan, condition: str) -> tuple[int, ...]:
