@@ -20,6 +20,7 @@ from harness.contracts import kind
 from harness.errors import CheckError, SpecError, UsageError
 from harness.execution.run import Run
 from harness.maths.dictionaries import RECOVERED, described, recovered_by_chance
+from harness.networks import training_autoencoders
 from harness.networks.jump_relu import BANDWIDTH
 from harness.networks.sparse_autoencoder import Autoencoder, Variant, activations, decoded, loss
 from harness.networks.training_autoencoders import Schedule, _rows, train_autoencoders
@@ -183,6 +184,69 @@ def test_an_autoencoder_has_the_bytes_that_it_has_alone(variant: Variant) -> Non
         (alone,) = train_autoencoders([one], states, schedule)
         assert all(torch.equal(alone[name], own[name]) for name in own)
     assert not torch.equal(together[0]["decoder"], together[1]["decoder"])
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kept", ["all", "some"])
+def test_what_was_killed_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    states = torch.randn(100, 16, generator=torch.Generator().manual_seed(3))
+    asked: tuple[tuple[Variant, float], ...] = (("l1", 0.1), ("jumprelu", 0.05), ("l1", 0.3), ("l1", 0.2))
+    every = [Autoencoder(variant=variant, sparsity=sparsity, width=16, dictionary=32) for variant, sparsity in asked]
+    schedule = Schedule(steps=220, batch=16)
+    whole = train_autoencoders(every, states, schedule, folder=tmp_path / "whole")
+    assert not (tmp_path / "whole").exists(), "what takes less than 20 s is not kept"
+    monkeypatch.setattr(training_autoencoders, "KEPT_EVERY_S", -1.0)
+
+    def kill(steps: int) -> None:
+        if steps >= 150 * len(every):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_autoencoders(every, states, schedule, kill, tmp_path / "killed")
+    files = sorted((tmp_path / "killed").rglob("state.safetensors"))
+    assert len(files) == 2, "one for each variant"
+    if kept == "some":
+        # One was being written when the run was killed: it begins again, and the other one waits for it.
+        files[0].unlink()
+    done: list[int] = []
+    real = training_autoencoders._trained
+
+    def counted(own: Any, stack: Any, *rest: Any) -> Any:
+        done.append(stack.step)
+        return real(own, stack, *rest)
+
+    monkeypatch.setattr(training_autoencoders, "_trained", counted)
+    again = train_autoencoders(every, states, schedule, folder=tmp_path / "killed")
+    assert min(done) == (100 if kept == "all" else 0) and max(done) == 200
+    for one, other in zip(whole, again, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_killed_run_leaves_what_the_next_one_goes_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, store = tmp_path / "dictionaries.yaml", Store(tmp_path / "store")
+    path.write_text(SPEC.replace("ASKED", ASKED.replace("steps: 60", "steps: 120")))
+    monkeypatch.setattr(training_autoencoders, "KEPT_EVERY_S", -1.0)
+    real = training_autoencoders._trained
+
+    def killed(own: Any, stack: Any, *rest: Any) -> Any:
+        if stack.step >= 50:
+            raise Killed
+        return real(own, stack, *rest)
+
+    monkeypatch.setattr(training_autoencoders, "_trained", killed)
+    with pytest.raises(Killed):
+        pipeline.run(path, out=tmp_path / "reports", store=store, page=False)
+    (left,) = (store.root / "sparse_autoencoder").glob("*~underway")
+    assert len(list(left.rglob("state.safetensors"))) == 4
+    monkeypatch.setattr(training_autoencoders, "_trained", real)
+    outcome = pipeline.run(path, out=tmp_path / "reports", store=store, page=False)
+    assert not left.exists() and store.keys("sparse_autoencoder")
+    table = pl.read_parquet(outcome.folder / "autoencoders.parquet")
+    elsewhere = pipeline.run(path, out=tmp_path / "elsewhere", store=Store(tmp_path / "other"), page=False)
+    assert pl.read_parquet(elsewhere.folder / "autoencoders.parquet").equals(table)
 
 
 def test_what_is_drawn_first_is_none_of_the_planted_directions() -> None:
