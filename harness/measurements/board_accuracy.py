@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -12,8 +11,6 @@ from harness.measurements._games import OfGames
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.maths.hidden_layer import HiddenLayer
-    from harness.maths.softmax_regression import Regression
     from harness.networks.games import Games
     from harness.networks.trained_bed import TrainedBed
     from harness.networks.watched import Watched
@@ -63,15 +60,15 @@ class BoardAccuracy(OfGames, frozen=True, kw_only=True):
             said = self._commonest(seen)
             return np.full(networks, self._share(said, classes, counted))
         layer = range(seen.states.shape[1])[self.layer]
-        readings: Sequence[Regression | HiddenLayer]
         if self.read == "mlp":
-            readings = seen.layered_readings(layer, self.coding)
+            logits = [reading.logits for reading in seen.layered_readings(layer, self.coding)]
         else:
-            readings = seen.readings(layer, self.coding)
+            logits = [reading.logits for reading in seen.readings(layer, self.coding)]
+        tested = seen.states[:, layer, FITTED:]
         return np.array(
             [
-                self._share(reading.logits(states[layer, FITTED:]).argmax(-1).numpy(), classes, counted)
-                for reading, states in zip(readings, seen.states, strict=True)
+                self._share(read(states).argmax(-1).numpy(), classes, counted)
+                for read, states in zip(logits, tested, strict=True)
             ]
         )
 
