@@ -153,6 +153,34 @@ def test_more_dimensions_than_there_are_is_refused(pairs: Pairs) -> None:
         KSparse(k=25).fit(pairs, [0])
 
 
+@pytest.mark.parametrize(
+    ("probe", "said"),
+    [
+        ("{kind: k_sparse, k: 17}", "17 dimensions are more than the 16 that there are in main; give 16 or fewer"),
+        ("{kind: k_sparse, k: 16}", ""),
+        ("{kind: k_sparse, k: 33, layers: {together: 2}}", "33 dimensions are more than the 32 that there are"),
+        ("{kind: k_sparse, k: 32, layers: {together: 2}}", ""),
+    ],
+)
+def test_more_dimensions_than_a_network_has_are_refused_before_anything_is_made(
+    tmp_path: Path, probe: str, said: str
+) -> None:
+    path = tmp_path / "wide.yaml"
+    path.write_text(
+        "harness: 1\nname: wide\nmodel: {bed: planted, layers: 2, d_model: 16}\ndata: {limit: 60}\nprobes:\n"
+        f"  - mean_difference\n  - {probe}\n"
+    )
+    store = Store(tmp_path / "store")
+    if not said:
+        pipeline.planned(language.read(path), tmp_path, store)
+        return
+    with pytest.raises(HarnessError) as caught:
+        pipeline.run(path, out=tmp_path / "reports", store=store)
+    assert said in str(caught.value)
+    assert f"wide.yaml:7:25: probes[1].k:" in str(caught.value), "at its own line"
+    assert not store.root.exists() or not list(store.root.glob("prompts/*"))
+
+
 # ---------------------------------------------------------------- polysemantic neurons
 
 SHARED = """\
