@@ -177,7 +177,7 @@ def test_more_dimensions_than_a_network_has_are_refused_before_anything_is_made(
     with pytest.raises(HarnessError) as caught:
         pipeline.run(path, out=tmp_path / "reports", store=store)
     assert said in str(caught.value)
-    assert f"wide.yaml:7:25: probes[1].k:" in str(caught.value), "at its own line"
+    assert "wide.yaml:7:25: probes[1].k:" in str(caught.value), "at its own line"
     assert not store.root.exists() or not list(store.root.glob("prompts/*"))
 
 
