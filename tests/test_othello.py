@@ -16,6 +16,7 @@ from harness import pipeline
 from harness.beds.othello import named
 from harness.contracts import Watch, kind
 from harness.errors import UsageError
+from harness.maths import hidden_layer
 from harness.maths.softmax_regression import fitted
 from harness.networks import games as games_seen
 from harness.networks.checkpoints import Checkpoints
@@ -211,6 +212,36 @@ def test_a_softmax_regression_finds_what_scikit_learn_finds() -> None:
         plain = LogisticRegression(C=1e6, max_iter=2000).fit(rows.numpy(), classes[:, target].numpy())
         own = found.logits(rows).softmax(-1)[:, target].numpy()
         assert own == pytest.approx(plain.predict_proba(rows.numpy()), abs=0.02)
+
+
+def test_a_hidden_layer_reads_what_no_linear_map_does() -> None:
+    """Which of two signs differ is in the rows and no linear map finds it; of what is in no row neither finds anything."""
+    random = torch.Generator().manual_seed(0)
+    rows = torch.randn(3000, 6, generator=random) + 2
+    signs = (rows > 2).long()
+    classes = torch.stack([signs[:, 0], signs[:, 0] ^ signs[:, 1], torch.randint(2, (3000,), generator=random)], dim=1)
+    shares = {
+        name: (fit(rows[:2000], classes[:2000], 2).logits(rows[2000:]).argmax(-1) == classes[2000:]).float().mean(0)
+        for name, fit in (("linear", fitted), ("hidden", hidden_layer.fitted))
+    }
+    assert shares["linear"][0] > 0.95 and shares["linear"][1] < 0.6
+    assert shares["hidden"][:2].min() > 0.93
+    assert abs(shares["hidden"][2] - 0.5) < 0.06
+    again = hidden_layer.fitted(rows[:500], classes[:500], 2).logits(rows)
+    assert torch.equal(again, hidden_layer.fitted(rows[:500], classes[:500], 2).logits(rows)), "nothing else is drawn"
+
+
+def test_colours_that_stand_in_whose_discs_they_are_and_whose_turn_it_is(tmp_path: Path, fewer: None) -> None:
+    """Planted are whose disc stands on each square and who moves next: of the colour a linear map tells little, and a hidden layer all."""
+    of = watched(tmp_path)
+    seen = games_seen.seen_in(of)
+    board = torch.nn.functional.one_hot(torch.from_numpy(seen.classes("mine_yours")), 3).float().flatten(2)
+    same = torch.from_numpy(seen.classes("mine_yours") == seen.classes("black_white"))
+    black = (same | torch.from_numpy(seen.classes("mine_yours") == 0)).all(-1, keepdim=True).float()
+    seen.states = torch.cat([board, 2 * black], dim=-1)[None, None].expand(2, 3, -1, -1, -1)
+    linear, hidden = (measured(of, "board_accuracy", coding="black_white", read=read)[0] for read in ("states", "mlp"))
+    assert linear < 0.75 < 0.85 < hidden
+    assert measured(of, "board_accuracy", read="mlp")[0] > 0.95
 
 
 def test_planted_boards_are_read_and_colours_are_not(tmp_path: Path, fewer: None) -> None:

@@ -13,12 +13,15 @@ import pytest
 import torch
 
 from harness import language, pipeline
+from harness.analyses.sparse_autoencoders.on_states import VARIANTS
 from harness.analyses.sparse_autoencoders.spliced import recovered, spliced_losses
 from harness.checks._autoencoders import middle
 from harness.contracts import kind
 from harness.errors import CheckError, SpecError, UsageError
 from harness.execution.run import Run
 from harness.maths.dictionaries import RECOVERED, described, recovered_by_chance
+from harness.networks import training_autoencoders
+from harness.networks.jump_relu import BANDWIDTH
 from harness.networks.sparse_autoencoder import Autoencoder, Variant, activations, decoded, loss
 from harness.networks.training_autoencoders import Schedule, _rows, train_autoencoders
 from harness.store import Store
@@ -28,8 +31,6 @@ from harness.worlds.sparse_features import LEVELS
 from tests.benchmarks import plain_autoencoder
 from tests.test_pipeline import write_text
 from tests.test_watched_networks import finding
-
-VARIANTS: tuple[Variant, ...] = ("l1", "gated", "top_k")
 
 
 def bed(**options: Any) -> Any:
@@ -64,6 +65,8 @@ def by_loop(variant: Variant, own: dict[str, torch.Tensor], states: torch.Tensor
                 max(0.0, math.exp(own["gain"][at]) * product + float(own["gain_bias"][at])) * (gate[at] > 0)
                 for at, product in enumerate(products)
             ]
+        if variant == "jumprelu":
+            found = [one if one > math.exp(own["log_threshold"][at]) else 0.0 for at, one in enumerate(gate)]
         if variant == "top_k":
             kept = sorted(opened, reverse=True)[: int(sparsity)]
             found = [one if one in kept else 0.0 for one in opened]
@@ -73,7 +76,8 @@ def by_loop(variant: Variant, own: dict[str, torch.Tensor], states: torch.Tensor
             return float((back - state).square().sum())
 
         total += error(found)
-        total += sparsity * sum(opened) if variant != "top_k" else 0.0
+        counted = {"top_k": 0.0, "jumprelu": float(sum(one > 0 for one in found))}
+        total += sparsity * counted.get(variant, sum(opened))
         total += error(opened) if variant == "gated" else 0.0
     return total / len(states)
 
@@ -116,17 +120,51 @@ def test_so_many_features_are_kept_of_each_state() -> None:
         assert torch.equal(found[network].max(1).values, whole[network].max(1).values)
 
 
+def test_thresholds_learn_by_the_estimators_of_the_paper() -> None:
+    """Equations 11 and 12 of Rajamanoharan et al. 2024b, a state and a feature at a time; without the rectangle a step would teach nothing."""
+    states = torch.randn(400, 3, generator=torch.Generator().manual_seed(9))
+    own = {name: tensor[None].double() for name, tensor in drawn("jumprelu", 1).items()}
+    own["log_threshold"] = own["log_threshold"] / 4 - 1
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in own.items()}
+    sparsity = 0.3
+    loss("jumprelu", leaves, states.double(), torch.tensor([sparsity], dtype=torch.float64)).sum().backward()
+    flat = {name: tensor[0].numpy() for name, tensor in own.items()}
+    threshold = np.exp(flat["log_threshold"])
+    expected, near = np.zeros(5), 0
+    for state in states.double().numpy():
+        products = (state - flat["decoder_bias"]) @ flat["encoder"] + flat["encoder_bias"]
+        features = np.where(products > threshold, products, 0)
+        missed = features @ flat["decoder"] + flat["decoder_bias"] - state
+        for at, product in enumerate(products):
+            if abs(product - threshold[at]) < BANDWIDTH / 2:
+                near += 1
+                by_feature = 2 * missed @ flat["decoder"][at]
+                # By the logarithm of the threshold.
+                expected[at] += (-threshold[at] / BANDWIDTH * by_feature - sparsity / BANDWIDTH) * threshold[at]
+    assert near > 20
+    np.testing.assert_allclose(leaves["log_threshold"].grad[0], expected / len(states), rtol=1e-9)  # type: ignore[index]
+    # Of the encoder it is the slope of the error where features are active, and nothing of the step.
+    plain = {name: tensor.clone().requires_grad_() for name, tensor in own.items()}
+    gate = (activations("jumprelu", plain, states.double(), torch.tensor([0.0])) > 0).detach()
+    back = decoded(plain, ((states.double() - plain["decoder_bias"]) @ plain["encoder"] + plain["encoder_bias"]) * gate)
+    (back - states).square().sum(2).mean(1).sum().backward()
+    assert torch.allclose(leaves["encoder"].grad, plain["encoder"].grad)  # type: ignore[arg-type]
+
+
 # ---------------------------------------------------------------- training
 
 
-def test_training_is_that_of_a_plain_loop_of_torch() -> None:
-    states = torch.randn(200, 16, generator=torch.Generator().manual_seed(3))
-    one = Autoencoder(variant="l1", sparsity=0.3, width=16, dictionary=32, seed=1)
+@pytest.mark.parametrize("variant", ["l1", "jumprelu"])
+def test_training_is_that_of_a_plain_loop_of_torch(variant: Variant) -> None:
+    states = torch.randn(200, 16, generator=torch.Generator().manual_seed(3)) / 4
+    one = Autoencoder(variant=variant, sparsity=0.3 if variant == "l1" else 0.05, width=16, dictionary=32, seed=1)
     schedule = Schedule(steps=50, batch=16)
     (ours,) = train_autoencoders([one], states, schedule)
     plain = plain_autoencoder.train(one, states, schedule, _rows(1, 0, 200, 16))
     for name, tensor in ours.items():
         assert torch.allclose(tensor, getattr(plain, name), atol=2e-4), name
+    begun = one.layout().views(one.initial()[None])
+    assert all(float((tensor - begun[name][0]).abs().max()) > 0.01 for name, tensor in ours.items()), "all of it learns"
     assert torch.allclose(ours["decoder"].norm(dim=1), torch.ones(32), atol=1e-6)
 
 
@@ -138,13 +176,77 @@ def test_an_autoencoder_has_the_bytes_that_it_has_alone(variant: Variant) -> Non
         for sparsity in (1.0, 2.0)
         for seed in range(2)
     ]
-    schedule, told = Schedule(steps=70, batch=16), []
+    schedule = Schedule(steps=70, batch=16)
+    told: list[int] = []
     together = train_autoencoders(every, states, schedule, told.append)
     assert told == [200, 280]
     for one, own in zip(every, together, strict=True):
         (alone,) = train_autoencoders([one], states, schedule)
         assert all(torch.equal(alone[name], own[name]) for name in own)
     assert not torch.equal(together[0]["decoder"], together[1]["decoder"])
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kept", ["all", "some"])
+def test_what_was_killed_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    states = torch.randn(100, 16, generator=torch.Generator().manual_seed(3))
+    asked: tuple[tuple[Variant, float], ...] = (("l1", 0.1), ("jumprelu", 0.05), ("l1", 0.3), ("l1", 0.2))
+    every = [Autoencoder(variant=variant, sparsity=sparsity, width=16, dictionary=32) for variant, sparsity in asked]
+    schedule = Schedule(steps=220, batch=16)
+    whole = train_autoencoders(every, states, schedule, folder=tmp_path / "whole")
+    assert not (tmp_path / "whole").exists(), "what takes less than 20 s is not kept"
+    monkeypatch.setattr(training_autoencoders, "KEPT_EVERY_S", -1.0)
+
+    def kill(steps: int) -> None:
+        if steps >= 150 * len(every):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_autoencoders(every, states, schedule, kill, tmp_path / "killed")
+    files = sorted((tmp_path / "killed").rglob("state.safetensors"))
+    assert len(files) == 2, "one for each variant"
+    if kept == "some":
+        # One was being written when the run was killed: it begins again, and the other one waits for it.
+        files[0].unlink()
+    done: list[int] = []
+    real = training_autoencoders._trained
+
+    def counted(own: Any, stack: Any, *rest: Any) -> Any:
+        done.append(stack.step)
+        return real(own, stack, *rest)
+
+    monkeypatch.setattr(training_autoencoders, "_trained", counted)
+    again = train_autoencoders(every, states, schedule, folder=tmp_path / "killed")
+    assert min(done) == (100 if kept == "all" else 0) and max(done) == 200
+    for one, other in zip(whole, again, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_killed_run_leaves_what_the_next_one_goes_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, store = tmp_path / "dictionaries.yaml", Store(tmp_path / "store")
+    path.write_text(SPEC.replace("ASKED", ASKED.replace("steps: 60", "steps: 120")))
+    monkeypatch.setattr(training_autoencoders, "KEPT_EVERY_S", -1.0)
+    real = training_autoencoders._trained
+
+    def killed(own: Any, stack: Any, *rest: Any) -> Any:
+        if stack.step >= 50:
+            raise Killed
+        return real(own, stack, *rest)
+
+    monkeypatch.setattr(training_autoencoders, "_trained", killed)
+    with pytest.raises(Killed):
+        pipeline.run(path, out=tmp_path / "reports", store=store, page=False)
+    (left,) = (store.root / "sparse_autoencoder").glob("*~underway")
+    assert len(list(left.rglob("state.safetensors"))) == 4
+    monkeypatch.setattr(training_autoencoders, "_trained", real)
+    outcome = pipeline.run(path, out=tmp_path / "reports", store=store, page=False)
+    assert not left.exists() and store.keys("sparse_autoencoder")
+    table = pl.read_parquet(outcome.folder / "autoencoders.parquet")
+    elsewhere = pipeline.run(path, out=tmp_path / "elsewhere", store=Store(tmp_path / "other"), page=False)
+    assert pl.read_parquet(elsewhere.folder / "autoencoders.parquet").equals(table)
 
 
 def test_what_is_drawn_first_is_none_of_the_planted_directions() -> None:
@@ -160,10 +262,8 @@ def test_planted_directions_are_found_and_none_without_training() -> None:
     made = bed(features=16, d_model=16, density=0.1)
     states = made.states(made.load(2000, 0)["tokens_0"].to_list())[0]
     states = (states - states.mean(0)) / (states - states.mean(0)).square().sum(1).mean().sqrt()
-    every = [
-        Autoencoder(variant=variant, sparsity=sparsity, width=16, dictionary=32)
-        for variant, sparsity in (("l1", 0.2), ("top_k", 2))
-    ]  # type: ignore[arg-type]
+    asked: tuple[tuple[Variant, float], ...] = (("l1", 0.2), ("top_k", 2), ("jumprelu", 0.06))
+    every = [Autoencoder(variant=variant, sparsity=sparsity, width=16, dictionary=32) for variant, sparsity in asked]
     for steps, found in ((1, False), (1500, True)):
         for one, own in zip(
             every, train_autoencoders(every, states, Schedule(steps=steps, batch=64, learning_rate=1e-2)), strict=True
@@ -340,7 +440,7 @@ metrics: [r2]
 analyses: [{kind: sparse_autoencoders, on: [ASKED]}]
 checks: [{kind: sae_recovers_features, sparsity: 0.2, least: 0.01}]
 """
-ASKED = "{l1: [0.2], gated: [0.5], top_k: [2], dictionary: 16, steps: 60, batch: 32}"
+ASKED = "{l1: [0.2], gated: [0.5], top_k: [2], jumprelu: [0.05], dictionary: 16, steps: 60, batch: 32}"
 
 
 def test_a_spec_trains_them_and_its_report_says_what_they_find(tmp_path: Path) -> None:
@@ -349,7 +449,7 @@ def test_a_spec_trains_them_and_its_report_says_what_they_find(tmp_path: Path) -
     outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"))
     assert outcome.checks["finding"].to_list()[0] in ("pass", "fail", "inconclusive")
     table = pl.read_parquet(outcome.folder / "autoencoders.parquet")
-    assert table.height == 18 and set(table["variant"]) == set(VARIANTS)
+    assert table.height == 24 and set(table["variant"]) == set(VARIANTS)
     assert table["recovered"].null_count() == 0
     assert "## Sparse autoencoders" in (outcome.folder / "report.md").read_text()
     # What is stored is what is read again.

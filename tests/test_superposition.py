@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
+from harness import pipeline
+from harness.analyses.measurements import by_density
 from harness.contracts import Watch, kind
 from harness.errors import UsageError
 from harness.maths.superposition import dimensionality, dimensions_per_feature, pair_cosine, represented
@@ -21,6 +25,7 @@ from harness.networks.reconstructing import reconstruct_together
 from harness.networks.stacked import Stacked
 from harness.networks.toy_model import ToyModel
 from harness.networks.watched import Watched
+from harness.store import Store
 from harness.subjects.small_networks import SmallNetworks
 from harness.worlds.sparse_features import LEVELS, Pairing, SparseFeatures
 from tests.test_watched_networks import Watches, finding, planned, problems
@@ -290,3 +295,31 @@ def test_superposition_is_claimed_of_many_features_that_give_back_more_than_dedi
     assert finding("features_superposed", Watches(main=watch(20, 0.2, 0.7)), least=20) == "pass"
     for features, dimensions, explained in ((19, 0.2, 0.7), (20, 0.8, 0.7), (20, 0.2, 0.2)):
         assert finding("features_superposed", Watches(main=watch(features, dimensions, explained)), least=20) == "fail"
+
+
+# ---------------------------------------------------------------- by density
+
+
+def test_densities_are_a_figure_where_nothing_else_differs(tmp_path: Path) -> None:
+    path = tmp_path / "features.yaml"
+    more = (
+        "  half: {model: {density: 0.5}}\n  half_again: {model: {density: 0.5, step: 0}}\n  pairs: {model: {density: 0.3, pairing: correlated}}\n"
+        "  unequal: {model: {density: 0.4, importance: 0.5}}\n"
+    )
+    text = SPEC.replace("MEASURED", "dimensions_per_feature, pair_cosine").replace("probes:", f"{more}probes:")
+    path.write_text(text + "transfer: [{fit_on: sparse, tested_on: [sparse]}]\n")
+    outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"), page=False)
+    table = pl.read_parquet(outcome.folder / "measurements.parquet")
+    assert table.unique("condition", maintain_order=True)["density"].to_list() == [0.05, 1, 0.5, 0.3, 0.4]
+    figure = (outcome.folder / "figures" / "density.svg").read_text()
+    means = (
+        table.filter(measurement="dimensions_per_feature", step=40).group_by("condition").agg(pl.col("value").mean())
+    )
+    ends = dict(means.rows())
+    title = f"dimensions_per_feature: {ends['sparse']:.2f} at a density of 0.05, {ends['dense']:.2f} at 1"
+    assert title in figure and ">0.5<" in figure and ">0.3<" not in figure and ">0.4<" not in figure
+    # For each of two measurements a line for each network and an interval at each of three densities.
+    assert len(re.findall(r'class="l ', figure)) == 2 * (6 + 3)
+    assert "By the density of features" in (outcome.folder / "report.md").read_text()
+    assert by_density.draw(table.filter(pl.col("condition") != "half")) is None
+    assert by_density.draw(table.with_columns(pl.lit(None, pl.Float64).alias("density"))) is None

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class BoardAccuracy(OfGames, frozen=True, kw_only=True):
-    """Share of squares of which a linear read-out of the states says rightly what stands there: one of three classes for each square, told by a softmax regression
-    that was fitted on other games.
+    """Share of squares of which a read-out of the states says rightly what stands there: one of three classes for each square, told by a softmax regression
+    that was fitted on other games, or by a network with a hidden layer.
 
     Empty squares follow from the moves, so that any network seems to hold the board: only those with a disc count, of which whose it is must be told. The level
     of who reads nothing is that of `read: majority`.
@@ -26,8 +26,8 @@ class BoardAccuracy(OfGames, frozen=True, kw_only=True):
 
     coding: Literal["mine_yours", "black_white"] = "mine_yours"
     """The classes. `mine_yours`: a disc of the player who moves next, of the other one, or none. `black_white`: by its colour."""
-    read: Literal["states", "majority"] = "states"
-    """`majority`: no network, but which of the two stands there most often after so many moves, the same for all networks."""
+    read: Literal["states", "mlp", "majority"] = "states"
+    """`states`: linearly. `mlp`: by a network with a hidden layer that all squares share, which finds what is there in another form. `majority`: no network, but which of the two stands there most often after so many moves, the same for all networks."""
     layer: int = -1
     """The layer; negative ones count from the last."""
     squares: Literal["occupied", "all"] = "occupied"
@@ -60,11 +60,15 @@ class BoardAccuracy(OfGames, frozen=True, kw_only=True):
             said = self._commonest(seen)
             return np.full(networks, self._share(said, classes, counted))
         layer = range(seen.states.shape[1])[self.layer]
-        readings = seen.readings(layer, self.coding)
+        if self.read == "mlp":
+            logits = [reading.logits for reading in seen.layered_readings(layer, self.coding)]
+        else:
+            logits = [reading.logits for reading in seen.readings(layer, self.coding)]
+        tested = seen.states[:, layer, FITTED:]
         return np.array(
             [
-                self._share(reading.logits(states[layer, FITTED:]).argmax(-1).numpy(), classes, counted)
-                for reading, states in zip(readings, seen.states, strict=True)
+                self._share(read(states).argmax(-1).numpy(), classes, counted)
+                for read, states in zip(logits, tested, strict=True)
             ]
         )
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.machine.threads import each
-from harness.maths.softmax_regression import Regression, fitted
+from harness.maths import hidden_layer, softmax_regression
+from harness.maths.hidden_layer import HiddenLayer
+from harness.maths.softmax_regression import Regression
 from harness.worlds.boards import Boards, as_moves
 from harness.worlds.othello import ONE, Othello
 
@@ -54,6 +56,7 @@ class Games:
     def __init__(self, watched: Watched):
         self.watched = watched
         self._readings: dict[tuple[int, Coding], list[Regression]] = {}
+        self._layered: dict[tuple[int, Coding], list[HiddenLayer]] = {}
 
     @cached_property
     def world(self) -> Othello:
@@ -93,16 +96,27 @@ class Games:
         return self._seen[1]
 
     def readings(self, layer: int, coding: Coding) -> list[Regression]:
-        """Read-outs of the board at a layer, one of each network, fitted on the first games."""
+        """Linear read-outs of the board at a layer, one of each network, fitted on the first games."""
+        return self._fitted(self._readings, softmax_regression.fitted, layer, coding)
+
+    def layered_readings(self, layer: int, coding: Coding) -> list[HiddenLayer]:
+        """The same with a hidden layer."""
+        return self._fitted(self._layered, hidden_layer.fitted, layer, coding)
+
+    def _fitted(
+        self,
+        kept: dict[tuple[int, Coding], list[Result]],
+        fitted: Callable[[Tensor, Tensor, int], Result],
+        layer: int,
+        coding: Coding,
+    ) -> list[Result]:
         import torch
 
-        if (layer, coding) not in self._readings:
+        if (layer, coding) not in kept:
             on, states = torch.from_numpy(self.going[:FITTED]), self.states
             classes = torch.from_numpy(self.classes(coding)[:FITTED])[on]
-            self._readings[layer, coding] = self._each(
-                lambda network: fitted(states[network, layer, :FITTED][on], classes, 3)
-            )
-        return self._readings[layer, coding]
+            kept[layer, coding] = self._each(lambda network: fitted(states[network, layer, :FITTED][on], classes, 3))
+        return kept[layer, coding]
 
     @cached_property
     def turned(self) -> Turned:

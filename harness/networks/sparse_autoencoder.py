@@ -1,16 +1,18 @@
 """Sparse autoencoders: a state as a sum of a few of many directions (Bricken et al. 2023, "Towards monosemanticity"), for a stack of them at once.
 
 Parameters are named `encoder` (d_model, feature), `encoder_bias` (feature,), `decoder` (feature, d_model), of which each row has norm 1, and `decoder_bias`
-(d_model,); a gated one has `gain` and `gain_bias` (feature,) besides.
+(d_model,); a gated one has `gain` and `gain_bias` (feature,) besides, a jumprelu one `log_threshold` (feature,).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from harness.networks.jump_relu import THRESHOLD, active, jumped
 from harness.networks.layout import Layout
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from harness.networks.descending import Parameters
 
-Variant = Literal["l1", "gated", "top_k"]
+Variant = Literal["l1", "gated", "top_k", "jumprelu"]
 
 
 class Autoencoder(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +29,8 @@ class Autoencoder(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant
     """`l1`: rectified, with a penalty on the sum of activations, which shrinks them. `gated`: which features are active is told by one rectifier that the
     penalty acts on, and how much by another one that it does not (Rajamanoharan et al. 2024, arXiv 2404.16014). `top_k`: the k largest alone, without a
-    penalty (Gao et al. 2024, arXiv 2406.04093)."""
+    penalty (Gao et al. 2024, arXiv 2406.04093). `jumprelu`: those above a threshold that each feature learns, with a penalty on their number
+    (Rajamanoharan et al. 2024, arXiv 2407.14435)."""
     sparsity: float
     """The factor of the penalty; of `top_k`, k."""
     width: int
@@ -47,6 +50,8 @@ class Autoencoder(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.variant == "gated":
             shapes |= {"gain": (self.dictionary,), "gain_bias": (self.dictionary,)}
+        if self.variant == "jumprelu":
+            shapes |= {"log_threshold": (self.dictionary,)}
         return Layout(shapes)
 
     def initial(self) -> Tensor:
@@ -58,7 +63,10 @@ class Autoencoder(msgspec.Struct, frozen=True, kw_only=True):
         directions = torch.randn(self.dictionary, self.width, generator=generator)
         directions /= directions.norm(dim=1, keepdim=True)
         zeros = {name: torch.zeros(shape) for name, shape in self.layout().shapes.items()}
-        return self.layout().flat({**zeros, "encoder": directions.T, "decoder": directions})
+        own = (
+            {"log_threshold": torch.full((self.dictionary,), math.log(THRESHOLD))} if self.variant == "jumprelu" else {}
+        )
+        return self.layout().flat({**zeros, **own, "encoder": directions.T, "decoder": directions})
 
 
 def activations(variant: Variant, parameters: Parameters, states: Tensor, sparsity: Tensor) -> Tensor:
@@ -66,6 +74,8 @@ def activations(variant: Variant, parameters: Parameters, states: Tensor, sparsi
     found = _encoded(parameters, states)
     if variant == "gated":
         return (found > 0) * _magnitudes(parameters, found)
+    if variant == "jumprelu":
+        return jumped(found, _threshold(parameters))
     found = found.relu()
     return _largest(found, sparsity) if variant == "top_k" else found
 
@@ -78,7 +88,8 @@ def decoded(parameters: Parameters, features: Tensor) -> Tensor:
 
 
 def loss(variant: Variant, parameters: Parameters, states: Tensor, sparsity: Tensor) -> Tensor:
-    """Squared error, summed over dimensions, and `sparsity` times the sum of activations, each the mean over states (network, row, d_model); (network,).
+    """Squared error, summed over dimensions, and `sparsity` times the sum of activations, or of a jumprelu one their number, each the mean over states
+    (network, row, d_model); (network,).
 
     A gated one is penalised for what its gate reads, and has to give the states back by that alone, too, for which its directions are held fixed.
     """
@@ -87,6 +98,10 @@ def loss(variant: Variant, parameters: Parameters, states: Tensor, sparsity: Ten
     if variant == "l1":
         features = activations(variant, parameters, states, sparsity)
         return _error(decoded(parameters, features), states) + sparsity * features.sum(2).mean(1)
+    if variant == "jumprelu":
+        products, threshold = _encoded(parameters, states), _threshold(parameters)
+        penalty = sparsity * active(products, threshold).sum(2).mean(1)
+        return _error(decoded(parameters, jumped(products, threshold)), states) + penalty
     gate = _encoded(parameters, states)
     opened = gate.relu()
     fixed = {name: parameters[name].detach() for name in ("decoder", "decoder_bias")}
@@ -105,6 +120,11 @@ def _encoded(parameters: Parameters, states: Tensor) -> Tensor:
 
     centred = states - parameters["decoder_bias"][:, None]
     return torch.baddbmm(parameters["encoder_bias"][:, None], centred, parameters["encoder"])
+
+
+def _threshold(parameters: Parameters) -> Tensor:
+    """(network, 1, feature)."""
+    return parameters["log_threshold"].exp()[:, None]
 
 
 def _magnitudes(parameters: Parameters, gate: Tensor) -> Tensor:

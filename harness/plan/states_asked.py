@@ -11,6 +11,7 @@ from harness.activations.layers import resolve
 from harness.contracts.subject import Subject
 from harness.errors import KeyFault
 from harness.imported.states_card import may_validate
+from harness.probes.k_sparse import KSparse
 from harness.spec import Condition, Spec
 from harness.spec.plain import probe_name
 from harness.subjects.imported import ImportedStates
@@ -25,12 +26,14 @@ class Read(msgspec.Struct, frozen=True):
 
 
 def check_states(spec: Spec, subjects: Mapping[str, Subject]) -> None:
-    """Raises KeyFault for states that a network has not, that a probe cannot read where it is tested or its direction is tried, and for layers that
-    are to be chosen and have no rows to choose them by."""
+    """Raises KeyFault for states that a network has not, that a probe cannot read where it is tested or its direction is tried, for layers that are to be chosen
+    and have no rows to choose them by, and for a probe of more dimensions than there are."""
     read = {one.name: _read(one, subjects[one.name]) for one in spec.conditions}
     _check_transfers(spec, read)
     for number, probe in enumerate(spec.probes):
         for fitted in dict.fromkeys(fitted for fitted, _ in spec.transfers(probe_name(probe))):
+            if isinstance(probe, KSparse):
+                _check_dimensions(f"probes[{number}].k", probe, fitted, read[fitted].width)
             if probe.layers is None:
                 continue
             subject, split = subjects[fitted], spec.condition(fitted).data.split
@@ -67,6 +70,16 @@ def _check_choice(key: str, wanted: int, fitted: str, count: int) -> None:
             key,
             f"condition {fitted} has no validation rows to choose {wanted} of {count} layers by; write data.split: {{train: 0.5, validation: "
             f"0.2, test: 0.3}}, or name at most {wanted} in activations.layers",
+        )
+
+
+def _check_dimensions(key: str, probe: KSparse, fitted: str, width: int) -> None:
+    dimensions = width * (1 if probe.layers is None else probe.layers.together)
+    if probe.k > dimensions:
+        raise KeyFault(
+            key,
+            f"{probe.k} dimensions are more than the {dimensions} that there are in {fitted}; give {dimensions} or fewer, or leave {fitted} out of what this probe is fitted on "
+            "(`probes` in transfer)",
         )
 
 

@@ -280,7 +280,7 @@ class FeaturesOf(Part, frozen=True, kw_only=True):
     It is one that the analysis `sparse_autoencoders` trains, on training rows, or one that somebody published.
     """
 
-    variant: Literal["l1", "gated", "top_k"] | None = None
+    variant: Literal["l1", "gated", "top_k", "jumprelu"] | None = None
     """Of one that is trained here, as in `{variant: top_k, sparsity: 32}`."""
     sparsity: Annotated[float, Meta(gt=0)] | None = None
     """Its penalty; of `top_k`, k."""

@@ -42,11 +42,13 @@ class Measurements(Analysis, frozen=True):
         return section(tables[MEASURED])
 
     def figures(self, tables: Mapping[str, pl.DataFrame], scores: Scores) -> Iterable[Drawn]:
-        from harness.analyses.measurements import against, curves, simplex, spectra
+        from harness.analyses.measurements import against, by_density, curves, simplex, spectra
 
         # First, for of a report's figures the first few are kept.
         if (figure := simplex.draw(tables[BELIEFS])) is not None:
             yield Drawn("beliefs", figure, simplex.CAPTION)
+        if (figure := by_density.draw(tables[MEASURED])) is not None:
+            yield Drawn("density", figure, by_density.CAPTION)
         if (figure := curves.draw(tables[MEASURED])) is not None:
             yield Drawn("training", figure, curves.CAPTION)
         if (figure := against.draw(tables[MEASURED])) is not None:

@@ -20,6 +20,7 @@ from harness.plan.stage import Cost, Stage
 from harness.store import Artifact, content_key, reading
 from harness.worlds.hidden_markov import HiddenMarkov
 from harness.worlds.modular_arithmetic import ModularArithmetic
+from harness.worlds.sparse_features import SparseFeatures
 
 if TYPE_CHECKING:
     import polars as pl
@@ -157,7 +158,8 @@ def stages(plan: Plan) -> Iterator[Measured]:
 
 def assembled(run: Run, stages: Sequence[Stage[Any]]) -> tuple[pl.DataFrame, ...]:
     """Measurements, spectra and beliefs of all trainings, each under the first of its conditions, with the value halfway to knowing all, and what the
-    networks were trained on: how many questions, with which weight decay, initial scale and labels, and whether further than a first training."""
+    networks were trained on: how many questions, with which weight decay, initial scale and labels, whether further than a first training, and of features their
+    density, with a hash of all `otherwise`."""
     import polars as pl
 
     values, spectra, beliefs = [], [], []
@@ -187,7 +189,21 @@ def assembled(run: Run, stages: Sequence[Stage[Any]]) -> tuple[pl.DataFrame, ...
                 "further": stage.networks.start is not None,
             }.items()
         ]
+        density, otherwise = _density(stage.networks)
+        trained += [
+            pl.lit(density, pl.Float64).alias("density"),
+            pl.lit(otherwise, pl.String).alias("otherwise"),
+        ]
         values.append(found.values.select(named, *_VALUES, *told, *trained))
         spectra.append(found.spectra.select(named, *_WAVES))
         beliefs.append(found.beliefs.select(named, *_BELIEFS))
     return pl.concat(values), pl.concat(spectra), pl.concat(beliefs)
+
+
+def _density(networks: Networks) -> tuple[float | None, str | None]:
+    """The density of the features that networks learn, and a hash of all else that they are trained by; None where they learn none."""
+    world = networks.recipes[0].world
+    if not isinstance(world, SparseFeatures):
+        return None, None
+    alike = msgspec.structs.replace(world, density=1.0)
+    return world.density, content_key([msgspec.structs.replace(one, world=alike) for one in networks.recipes])

@@ -31,7 +31,7 @@ class SparseAutoencoders(Analysis, frozen=True, kw_only=True):
     """Whose states are learned, with which sparsities: a list of blocks."""
 
     source: ClassVar[str] = (
-        "Bricken et al. 2023; Rajamanoharan et al. 2024 (arXiv 2404.16014), gated; Gao et al. 2024 (arXiv 2406.04093), top-k"
+        "Bricken et al. 2023; Rajamanoharan et al. 2024 (arXiv 2404.16014), gated; Gao et al. 2024 (arXiv 2406.04093), top-k; Rajamanoharan et al. 2024 (arXiv 2407.14435), JumpReLU"
     )
     files: ClassVar[tuple[str, ...]] = (MEASURED,)
     tells: ClassVar[bool] = True

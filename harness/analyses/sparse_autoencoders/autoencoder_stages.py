@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -47,7 +48,10 @@ class Dictionaries(msgspec.Struct, frozen=True):
 
 
 class Trained(Stage[Dictionaries], frozen=True, kw_only=True):
-    """Sparse autoencoders on the training rows' states of a condition at one layer, all of them together."""
+    """Sparse autoencoders on the training rows' states of a condition at one layer, all of them together.
+
+    What a killed run has trained lies beside the store's artifact, and the next run goes on from there, to the same bytes.
+    """
 
     kind: ClassVar[str] = "sparse_autoencoder"
     led: ClassVar[bool] = True
@@ -87,9 +91,13 @@ class Trained(Stage[Dictionaries], frozen=True, kw_only=True):
         shift = rows.mean(0)
         length = (rows - shift).square().sum(1).mean().sqrt()
         scale = 1 / length.clamp(min=1e-30)
-        made = train_autoencoders(self.autoencoders, (rows - shift) * scale, self.schedule, work.to)
+        underway = run.store.place(self.kind, f"{self.key}~underway")
+        trained = train_autoencoders(self.autoencoders, (rows - shift) * scale, self.schedule, work.to, underway)
         work.counts["rows"] = len(rows)
-        return Dictionaries(shift, scale, made)
+        made = Dictionaries(shift, scale, trained)
+        run.keep(self, made, work.took)
+        shutil.rmtree(underway, ignore_errors=True)
+        return made
 
     def rows(self, run: Run, part: SplitName) -> Tensor:
         """The states of one part of the rows, both members of a pair one after the other, float32, (row, d_model)."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import msgspec
 from msgspec import Meta
 
 from harness.contracts import ConditionName
+from harness.networks.sparse_autoencoder import Variant
 
 if TYPE_CHECKING:
     from harness.networks.sparse_autoencoder import Autoencoder
 
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 Penalty = Annotated[float, Meta(gt=0, le=1000)]
 
 
@@ -28,6 +30,9 @@ class OnStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Penalties of gated ones, which do not shrink what they find."""
     top_k: tuple[Annotated[int, Meta(ge=1, le=16384)], ...] = ()
     """How many features of a state, for those that keep the largest ones and know no penalty."""
+    jumprelu: tuple[Penalty, ...] = ()
+    """Penalties on the number of active features, of those that learn a threshold for each. They shrink nothing, and one state may have more features than
+    another, which `top_k` does not know."""
     dictionary: Annotated[int, Meta(ge=1, le=65536)] = 128
     """Features."""
     seeds: Annotated[int, Meta(ge=1, le=256)] = 6
@@ -44,9 +49,11 @@ class OnStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of Adam. It rises over 50 steps, stays up to half of all, and falls to zero at the last one."""
 
     def __post_init__(self) -> None:
-        if not (self.l1 or self.gated or self.top_k):
-            raise ValueError("l1: there is none to train; write `l1: [0.1]`, `gated: [0.1]` or `top_k: [8]`")
-        for name in ("l1", "gated", "top_k"):
+        if not any(getattr(self, name) for name in VARIANTS):
+            raise ValueError(
+                "l1: there is none to train; write `l1: [0.1]`, `gated: [0.1]`, `top_k: [8]` or `jumprelu: [0.01]`"
+            )
+        for name in VARIANTS:
             asked = getattr(self, name)
             repeated = next((one for one in asked if asked.count(one) > 1), None)
             if repeated is not None:
@@ -63,12 +70,11 @@ class OnStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """All of them, for states of a width."""
         from harness.networks.sparse_autoencoder import Autoencoder
 
-        asked = [("l1", one) for one in self.l1] + [("gated", one) for one in self.gated]
-        asked += [("top_k", float(one)) for one in self.top_k]
+        asked = [(name, one) for name in VARIANTS for one in getattr(self, name)]
         return tuple(
             Autoencoder(
-                variant=variant,  # type: ignore[arg-type]
-                sparsity=sparsity,
+                variant=variant,
+                sparsity=float(sparsity),
                 width=width,
                 dictionary=self.dictionary,
                 seed=seed,
