@@ -10,7 +10,9 @@ import msgspec
 from harness.errors import UsageError
 from harness.machine.threads import each
 from harness.networks.attention_only import AttentionOnly
+from harness.worlds.repeated_text import RepeatedText
 from harness.worlds.repeated_tokens import RepeatedTokens, copies, last_copy
+from harness.worlds.sequences import Sequences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.networks.watched import Watched
+    from harness.worlds.world import World
 
 LOOKED_AT = 500
 """Sequences that measurements look at, the same for all networks and steps."""
@@ -39,6 +42,18 @@ class Seen(msgspec.Struct, frozen=True):
     """Whether the likeliest next token is the one that comes, bool, (row, position)."""
 
 
+def looked_at(world: World, jumps: float | None) -> Sequences:
+    """The world that heads of networks that learn `world` are looked at in. Raises UsageError for one in which tokens do not come again.
+
+    `jumps`: the probability of a jump in sequences that go round some tokens; None for the sequences that the networks learn.
+    """
+    if isinstance(world, RepeatedText):
+        return world if jumps is None else world.at_random(jumps)
+    if not isinstance(world, RepeatedTokens):
+        raise UsageError("this world has no tokens that come again; measure something else")
+    return world if jumps is None else msgspec.structs.replace(world, jumps=jumps)
+
+
 class Heads:
     """Networks at one step, on sequences that are drawn anew. What is asked for is computed once."""
 
@@ -48,12 +63,9 @@ class Heads:
         self.jumps = jumps
 
     @cached_property
-    def world(self) -> RepeatedTokens:
-        """The world. Raises UsageError for one in which tokens do not come again."""
-        world = self.watched.recipes[0].world
-        if not isinstance(world, RepeatedTokens):
-            raise UsageError("this world has no tokens that come again; measure something else")
-        return world if self.jumps is None else msgspec.structs.replace(world, jumps=self.jumps)
+    def world(self) -> Sequences:
+        """The world of these sequences. Raises UsageError where the networks learn one in which tokens do not come again."""
+        return looked_at(self.watched.recipes[0].world, self.jumps)
 
     @cached_property
     def network(self) -> AttentionOnly:
@@ -135,11 +147,10 @@ class Heads:
 
 
 def looked_into(watched: Watched, jumps: float | None) -> Heads:
-    """The heads of networks, looked into once for all measurements that ask for sequences with as many jumps."""
-    own = Heads(watched).world.jumps
-    return _once(watched, own if jumps is None else jumps)
+    """The heads of networks, looked into once for all measurements that ask for the same sequences."""
+    return _once(watched, None if looked_at(watched.recipes[0].world, jumps) == watched.recipes[0].world else jumps)
 
 
 @lru_cache(maxsize=4)
-def _once(watched: Watched, jumps: float) -> Heads:
+def _once(watched: Watched, jumps: float | None) -> Heads:
     return Heads(watched, jumps)
