@@ -9,12 +9,22 @@ from msgspec import Meta
 
 from harness.contracts import Factor
 from harness.networks.attention_bed import AttentionBed, OnDrawnSequences
+from harness.networks.trained_bed import Steps
 from harness.worlds import repeated_text
 from harness.worlds.repeated_tokens import last_copy
 
 if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor
+
+
+class OnText(OnDrawnSequences, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many networks are trained, and how: with AdamW, on texts that are drawn for each step, to tell each next word."""
+
+    steps: Steps = 1200
+    """Steps of training."""
+    every: Annotated[int, Meta(ge=1)] = 100
+    """The networks are stored at step 0, after so many steps each, and at the last one: the steps that measurements and `step` can name."""
 
 
 class RepeatedText(AttentionBed, frozen=True, kw_only=True):
@@ -33,12 +43,14 @@ class RepeatedText(AttentionBed, frozen=True, kw_only=True):
     """The probability that a stretch is one that stood anywhere before in the text. With 0 texts are reviews alone, one after the other: a control."""
     length: Annotated[int, Meta(ge=3, le=512)] = 64
     """Words of a text."""
-    train: OnDrawnSequences = OnDrawnSequences(steps=1200, every=100)  # type: ignore[assignment]
+    train: OnText = OnText()
     """How the networks are trained."""
 
     answers: ClassVar[tuple[str, ...]] = ("other", "again")
     factors: ClassVar[tuple[Factor, ...]] = (Factor("back", kind="number"),)
-    source: ClassVar[str] = "Olsson et al. 2022 (arXiv 2209.11895); Hutto & Gilbert 2014 (VADER), the snippets of rotten.imdb; MIT licence"
+    source: ClassVar[str] = (
+        "Olsson et al. 2022 (arXiv 2209.11895); Hutto & Gilbert 2014 (VADER), the snippets of rotten.imdb; MIT licence"
+    )
 
     @property
     def world(self) -> repeated_text.RepeatedText:
