@@ -143,7 +143,9 @@ def test_scores_are_those_of_a_plain_walk_through_patterns(tmp_path: Path) -> No
                 if tokens[end + 1] > 3:
                     attention.append([seen[f"pattern.{block}"][0, 0, :, end, stack[-1]].tolist() for block in (1, 2)])
                     right.append(max((4, 5, 6), key=logits[end].tolist().__getitem__) == tokens[end + 1])
-        torch.testing.assert_close(found.seen[network].attended, torch.tensor(attention, dtype=torch.float64), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            found.seen[network].attended, torch.tensor(attention, dtype=torch.float64), rtol=1e-4, atol=1e-5
+        )
         assert found.seen[network].right.tolist() == right
     best = torch.tensor(attention)[(found.back >= 4)].mean(0)
     assert best.shape == (2, 2)
