@@ -21,7 +21,7 @@ class HeadSpecialises(OfNetworks, frozen=True, kw_only=True):
     Statistic: the share of networks in which the mean prefix-matching scores of the two clusters are `least` apart or more at the last step, and `beyond` or more
     further apart than those of clusters of the same sizes at random. Test: the 95 % interval of that share. Threshold: `most`. The first part alone is met by chance where
     clusters are of one head and the rest, the second one is what the coefficients add. Simulated with 6, 8 and 10 networks of eight heads, two of which match: where clusters
-    have nothing to do with that, it passes in none of 4,000 runs.
+    of any sizes have nothing to do with that, both hold in 19 to 20 % of networks, and it passes in 0.03, 0 and 0 % of 4,000 runs.
     """
 
     clusters: MeasurementName = "coefficient_clusters"
