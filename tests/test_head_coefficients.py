@@ -100,7 +100,7 @@ def test_it_is_measured_at_some_steps_of_the_best_head_and_of_the_others(
     monkeypatch.setattr(head_coefficients, "head_coefficients", planted)
     best, others = (kind.find("measurements", "head_coefficient")(of=of_) for of_ in ("best", "others"))
     assert best.measure(of).tolist() == [7] and others.measure(of).tolist() == [3]  # type: ignore[attr-defined]
-    assert asked[0].jumps is None and asked[0].sampling.rows == 128
+    assert asked[0].jumps is None and asked[0].sampling.rows == 64
     kind.find("measurements", "head_coefficient")(jumps=0.9).measure(of)  # type: ignore[attr-defined]
     assert asked[-1].jumps == 0.9
 
@@ -126,22 +126,23 @@ def test_clusters_are_those_that_lie_together() -> None:
         two_clusters(points[:1])
 
 
-@pytest.mark.parametrize(("matching", "expected"), [([2, 5], 0.9), ([0, 2], 0.3)])
+@pytest.mark.parametrize("score", ["matching", "previous"])
+@pytest.mark.parametrize(("doing", "expected"), [([2, 5], 0.9), ([0, 2], 0.3)])
 def test_scores_of_clusters_are_as_far_apart_as_what_heads_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, matching: list[int], expected: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doing: list[int], expected: float, score: Any
 ) -> None:
     """Heads 2 and 5 have other coefficients than the rest, on one of two kinds of data."""
     curves = {None: np.ones((1, 2, 4, 3)), 0.99: np.ones((1, 2, 4, 3))}
     curves[0.99].reshape(8, 3)[[2, 5], 1:] = 40.0
     scores = np.full(8, 0.05)
-    scores[matching] = 0.95
-    seen = type("Seen", (), {"stacked": lambda self, part: torch.from_numpy(scores).view(1, 2, 4)})
+    scores[doing] = 0.95
+    seen = type("Seen", (), {"stacked": lambda self, part: torch.from_numpy(scores * (part == score)).view(1, 2, 4)})
     monkeypatch.setattr(
         head_coefficients, "coefficient_curves", lambda watched, how, steps: torch.from_numpy(curves[how.jumps])
     )
     monkeypatch.setattr(heads, "looked_into", lambda watched, jumps: seen())
     of = induction_by_hand.watched(tmp_path)
-    made = coefficient_clusters.CoefficientClusters()
+    made = coefficient_clusters.CoefficientClusters(score=score)
     assert made.measure(of) == pytest.approx([expected])
     by_chance = msgspec.structs.replace(made, by_chance=True).measure(of)
     # Two of eight at random: 1 of 28 both, 12 of 28 one, 15 of 28 none.
@@ -231,8 +232,9 @@ def test_a_spec_of_coefficients_reaches_a_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "instead", "says"),
     [
-        ("each: 1, rows: 8, batch: 4, burn_in: 2, draws: 4}\n  - {kind: head", "batch: 3}\n  - {kind: head", "batch: 3 does not divide 128 rows"),
+        ("each: 1, rows: 8, batch: 4, burn_in: 2, draws: 4}\n  - {kind: head", "batch: 3}\n  - {kind: head", "batch: 3 does not divide 64 rows"),
         ("bed: repeated_tokens, tokens: 8, used: 4, length: 12", "bed: nested_brackets, kinds: 3, depth: 3, length: 24", "is of sequences in which tokens come again"),
+        ("draws: 4}\n  - {kind: head", "draws: 3}\n  - {kind: head", "draws: 3 steps of 4 do not go through 8 rows as a whole; give a multiple of 2"),
         ("heads: 2", "heads: 1", "one head of one block is no two clusters"),
         ("chance: by_chance}\n  -", "chance: by_luck}\n  -", "by_luck"),
     ],

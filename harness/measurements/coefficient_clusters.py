@@ -21,10 +21,10 @@ ORDERS = 200
 
 
 class CoefficientClusters(ByCoefficients, frozen=True, kw_only=True):
-    """How far apart the mean prefix-matching scores of two clusters of heads are at the last step, where clusters are those of the heads' refined local learning
-    coefficients over training, on two kinds of data: Ward's clusters of the curves, those on either kind by the root of their mean square.
+    """How far apart the mean scores of two clusters of heads are at the last step, where clusters are those of the heads' refined local learning coefficients over
+    training, on two kinds of data: Ward's clusters of the curves, those on either kind by the root of their mean square.
 
-    Near the score of induction heads where these are one cluster, and all others the other one. It is measured at the last step alone.
+    Near the score of heads that do something where these are one cluster, and all others the other one. It is measured at the last step alone.
     """
 
     jumps: Jumps | None = None
@@ -49,12 +49,11 @@ class CoefficientClusters(ByCoefficients, frozen=True, kw_only=True):
 
         from harness.maths.two_clusters import apart, two_clusters
         from harness.networks.head_coefficients import coefficient_curves
-        from harness.networks.heads import looked_into
 
         networks, steps = len(watched.recipes), self.steps(watched)
         if watched.step != steps[-1]:
             return np.full(networks, np.nan)
-        scores = looked_into(watched, 0.2).stacked("matching").flatten(1).numpy()
+        scores = self.scores(watched).flatten(1).numpy()
         kinds = [
             coefficient_curves(watched, self.refined(jumps), steps).flatten(1, 2).numpy()
             for jumps in (self.jumps, self.other_jumps)

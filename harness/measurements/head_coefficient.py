@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class HeadCoefficient(ByCoefficients, frozen=True, kw_only=True):
-    """Refined local learning coefficient of the head whose prefix-matching score is the best at the last step, or the mean of all other heads, on the sequences that
-    the networks learn or, with `jumps`, on others."""
+    """Refined local learning coefficient of the head whose score is the best at the last step, or the mean of all other heads, on the sequences that the networks learn
+    or, with `jumps`, on others."""
 
     of: Literal["best", "others"] = "best"
     """Of the best head, or the others' mean."""
@@ -23,13 +23,12 @@ class HeadCoefficient(ByCoefficients, frozen=True, kw_only=True):
         import numpy as np
 
         from harness.networks.head_coefficients import head_coefficients
-        from harness.networks.heads import looked_into
 
         networks = len(watched.recipes)
         if watched.step not in self.steps(watched):
             return np.full(networks, np.nan)
         found = head_coefficients(watched, self.refined(self.jumps)).flatten(1).numpy()
-        best = looked_into(watched.final, 0.2).stacked("matching").flatten(1).argmax(1).numpy()
+        best = self.scores(watched.final).flatten(1).argmax(1).numpy()
         own = found[np.arange(networks), best]
         if self.of == "best":
             return own
