@@ -123,7 +123,7 @@ def test_heads_are_looked_at_on_words_at_random_or_on_texts(tmp_path: Path) -> N
     assert found["prefix_matching", None] > 0.9
     # Of texts that are put together of words that are drawn alike, what comes again is not always what came the last time.
     assert 0.2 < found["repeat_accuracy", None] < 1
-    assert torch.equal(Heads(of).sequences, world.drawn(500, 0x4EAD))  # type: ignore[attr-defined]
+    assert torch.equal(Heads(of).sequences, world.drawn(500, 0x4EAD))
 
 
 def bed(**options: Any) -> Any:
