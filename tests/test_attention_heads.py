@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness import language, pipeline
-from harness.analyses.attention_heads import heads_figure, repeated
+from harness.analyses.attention_heads import heads_figure, heads_stage, repeated
 from harness.analyses.attention_heads.repeated import Scored, Sequences, drawn, scored
 from harness.analyses.attention_heads.section import section
 from harness.checks.heads_attend import HeadsAttend
@@ -22,6 +23,7 @@ from harness.errors import DataError, HarnessError, KeyFault, SpecError
 from harness.models import attention_patterns
 from harness.models.attention_patterns import Attended, attended, showing_attention
 from harness.models.card import describe
+from harness.models.known_tokens import known_tokens
 from harness.models.load import load
 from harness.models.network import Network
 from harness.report.figures import canvas
@@ -98,8 +100,11 @@ def test_a_network_that_shows_nothing_is_refused(network: Network, monkeypatch: 
 # ---------------------------------------------------------------- sequences and scores
 
 
+WITHOUT = set(range(40)) - {3, 7}
+
+
 def test_tokens_are_repeated_once_and_the_control_has_others() -> None:
-    found = drawn(40, {3, 7}, [0], 6, 200, 1)
+    found = drawn(WITHOUT, [0], 6, 200, 1)
     assert found.repeated.shape == found.control.shape == (200, 13)
     assert (found.repeated[:, 0] == 0).all() and (found.control[:, 0] == 0).all()
     assert (found.repeated[:, 1:7] == found.repeated[:, 7:]).all()
@@ -107,10 +112,10 @@ def test_tokens_are_repeated_once_and_the_control_has_others() -> None:
     assert all(len(set(row[1:])) == 12 for row in found.control.tolist())
     assert not {3, 7} & set(found.control[:, 1:].flatten().tolist())
     assert len(set(found.control[:, 1:].flatten().tolist())) == 38, "any other token is drawn"
-    assert (drawn(40, {3, 7}, [0], 6, 200, 1).control == found.control).all()
-    assert not (drawn(40, {3, 7}, [0], 6, 200, 2).control == found.control).all()
+    assert (drawn(WITHOUT, [0], 6, 200, 1).control == found.control).all()
+    assert not (drawn(WITHOUT, [0], 6, 200, 2).control == found.control).all()
     with pytest.raises(DataError, match="12 tokens cannot be drawn twice of a vocabulary of 20"):
-        drawn(20, (), [], 12, 1, 0)
+        drawn(range(20), [], 12, 1, 0)
 
 
 HEADS = ("looks for a copy", "looks so far back", "looks at the token before", "looks at all alike")
@@ -153,11 +158,35 @@ def score_planted(monkeypatch: pytest.MonkeyPatch, sequences: Sequences) -> Scor
     return found
 
 
+def test_no_token_is_drawn_that_the_tokenizer_has_not(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network has room for 300 tokens, the tokenizer 257, the first of which begins texts."""
+    from transformers import LlamaForCausalLM
+
+    folder = shutil.copytree(tiny_llama, tmp_path / "padded")
+    model = LlamaForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(300)
+    model.save_pretrained(folder)
+    card = describe(Model(id=str(folder)), tmp_path)
+    assert card.shape.vocab == 300 and known_tokens(card) == set(range(257))
+    seen: list[Any] = []
+
+    def spied(of: Any, *others: Any) -> Sequences:
+        seen.append(of)
+        return drawn(of, *others)
+
+    monkeypatch.setattr(heads_stage, "drawn", spied)
+    path = asking(tmp_path, folder, "{kind: attention_heads, period: 10, sequences: 4}")
+    pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"), page=False)
+    assert seen == [set(range(1, 257))]
+
+
 @pytest.mark.parametrize("begins", [[], [0]])
 def test_heads_that_look_for_copies_are_told_from_those_that_look_so_far_back(
     monkeypatch: pytest.MonkeyPatch, begins: list[int]
 ) -> None:
-    found = score_planted(monkeypatch, drawn(40, {0}, begins, 6, 8, 0))
+    found = score_planted(monkeypatch, drawn(range(1, 40), begins, 6, 8, 0))
     copy, far, before, alike = range(4)
     assert (found.matching[0, [copy, far]] == 1).all()
     assert (found.control[0, copy] == 0).all() and (found.control[0, far] == 1).all()

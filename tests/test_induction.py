@@ -23,7 +23,8 @@ from harness.networks import head_circuits
 from harness.networks.attention_only import AttentionOnly
 from harness.networks.checkpoints import Checkpoints
 from harness.networks.head_circuits import Head
-from harness.networks.heads import AT_ONCE, Heads
+from harness.networks.heads import Heads
+from harness.networks.passes import AT_ONCE
 from harness.networks.recipe import Recipe
 from harness.networks.small_network import Sizes
 from harness.networks.stacked import Stacked

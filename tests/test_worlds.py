@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -12,12 +13,15 @@ from harness.errors import UsageError
 from harness.worlds.finite_group import FiniteGroup
 from harness.worlds.hidden_markov import HiddenMarkov, mess3, rrxor
 from harness.worlds.modular_arithmetic import ModularArithmetic
+from harness.worlds.nested_brackets import NestedBrackets
 from harness.worlds.othello import Othello
+from harness.worlds.repeated_text import RepeatedText
 from harness.worlds.repeated_tokens import RepeatedTokens
 from harness.worlds.sequences import Sequences
 from harness.worlds.sparse_features import SparseFeatures
 from harness.worlds.sparse_parity import SparseParity
 from harness.worlds.world import World
+from tests.planted_reviews import planted
 
 WORLDS = [
     *(ModularArithmetic(prime=7, operation=operation) for operation in ("add", "subtract", "multiply")),
@@ -27,11 +31,19 @@ WORLDS = [
     HiddenMarkov(transitions=mess3(), length=4),
     HiddenMarkov(transitions=rrxor(), length=6),
     RepeatedTokens(tokens=16, used=6, length=10),
+    RepeatedText(words=24, stretch=4, length=20),
+    NestedBrackets(kinds=3, depth=3, length=24),
     Othello(side=4),
     # Dense enough that no sample comes twice.
     SparseFeatures(features=20, density=0.5),
     SparseFeatures(features=24, density=0.5, pairing="anticorrelated"),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def reviews() -> Iterator[None]:
+    with planted():
+        yield
 
 
 def test_there_is_a_world_of_every_kind() -> None:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from harness.contracts.measurements import Learnt, Measurement
 from harness.networks.attention_only import AttentionOnly
+from harness.worlds.repeated_text import RepeatedText
 from harness.worlds.repeated_tokens import RepeatedTokens
 
 if TYPE_CHECKING:
@@ -24,15 +25,15 @@ class OnRepeats(Measurement, frozen=True, kw_only=True):
     """A number about networks on sequences of their world, the same 500 for all networks and steps."""
 
     jumps: Jumps | None = None
-    """The probability of a jump in these sequences; as in those that the networks learn if empty."""
+    """The probability of a jump in these sequences, which go round some tokens at random; those that the networks learn if empty."""
 
     learnt: ClassVar[Learnt] = "sequences"
 
     def problem(self, bed: TrainedBed) -> str:
         if said := super().problem(bed):
             return said
-        if not isinstance(bed.world, RepeatedTokens):
-            return f"{self.title} is of sequences in which tokens come again, as `bed: repeated_tokens` has them; measure something else"
+        if not isinstance(bed.world, RepeatedTokens | RepeatedText):
+            return f"{self.title} is of sequences in which tokens come again, as `bed: repeated_tokens` and `bed: repeated_text` have them; measure something else"
         return ""
 
     def heads(self, watched: Watched) -> Heads:
@@ -46,8 +47,8 @@ class OfHeads(OnRepeats, frozen=True, kw_only=True):
     """A number about one attention head of each network: the best one, or the best one of a block, or one that is named."""
 
     jumps: Jumps | None = 0.2
-    """The probability of a jump in the sequences that heads are looked at on, whatever the networks learn. Without jumps all copies are as far apart,
-    and a head that attends to what stands so far back would seem to look for a copy."""
+    """The probability of a jump in the sequences that heads are looked at on, which go round some tokens at random, whatever the networks learn. Without jumps all
+    copies are as far apart, and a head that attends to what stands so far back would seem to look for a copy. If empty, those that the networks learn."""
     block: Annotated[int, Meta(ge=1)] | None = None
     """Heads of this block alone, counted from 1; of all blocks if empty."""
     head: Annotated[int, Meta(ge=0)] | None = None

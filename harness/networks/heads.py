@@ -10,7 +10,10 @@ import msgspec
 from harness.errors import UsageError
 from harness.machine.threads import each
 from harness.networks.attention_only import AttentionOnly
+from harness.networks.passes import passes, weights_of
+from harness.worlds.repeated_text import RepeatedText
 from harness.worlds.repeated_tokens import RepeatedTokens, copies, last_copy
+from harness.worlds.sequences import Sequences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.networks.watched import Watched
+    from harness.worlds.world import World
 
 LOOKED_AT = 500
 """Sequences that measurements look at, the same for all networks and steps."""
-AT_ONCE = 125
-"""Sequences that go through a network at once."""
 SEED = 0x4EAD
 
 
@@ -39,6 +41,18 @@ class Seen(msgspec.Struct, frozen=True):
     """Whether the likeliest next token is the one that comes, bool, (row, position)."""
 
 
+def looked_at(world: World, jumps: float | None) -> Sequences:
+    """The world that heads of networks that learn `world` are looked at in. Raises UsageError for one in which tokens do not come again.
+
+    `jumps`: the probability of a jump in sequences that go round some tokens; None for the sequences that the networks learn.
+    """
+    if isinstance(world, RepeatedText):
+        return world if jumps is None else world.at_random(jumps)
+    if not isinstance(world, RepeatedTokens):
+        raise UsageError("this world has no tokens that come again; measure something else")
+    return world if jumps is None else msgspec.structs.replace(world, jumps=jumps)
+
+
 class Heads:
     """Networks at one step, on sequences that are drawn anew. What is asked for is computed once."""
 
@@ -48,12 +62,9 @@ class Heads:
         self.jumps = jumps
 
     @cached_property
-    def world(self) -> RepeatedTokens:
-        """The world. Raises UsageError for one in which tokens do not come again."""
-        world = self.watched.recipes[0].world
-        if not isinstance(world, RepeatedTokens):
-            raise UsageError("this world has no tokens that come again; measure something else")
-        return world if self.jumps is None else msgspec.structs.replace(world, jumps=self.jumps)
+    def world(self) -> Sequences:
+        """The world of these sequences. Raises UsageError where the networks learn one in which tokens do not come again."""
+        return looked_at(self.watched.recipes[0].world, self.jumps)
 
     @cached_property
     def network(self) -> AttentionOnly:
@@ -96,36 +107,22 @@ class Heads:
 
     def weights(self, network: int) -> Mapping[str, Tensor]:
         """The parameters of one network by name."""
-        first = self.watched.recipes[0]
-        views = first.network.layout(first.sizes).views(self.watched.flat[network][None])
-        return {name: view[0] for name, view in views.items()}
+        return weights_of(self.watched, network)
 
     def _seen(self, network: int) -> Seen:
         import torch
 
-        parameters = {name: own[None] for name, own in self.weights(network).items()}
-        blocks = range(1, self.network.blocks + 1)
         rows, ends = self.second.nonzero(as_tuple=True)
         targets = last_copy(self.sequences[:, :-1])[rows, ends] + 1
         matching, previous, losses, hits = [], [], [], []
-        for start in range(0, len(self.sequences), AT_ONCE):
-            asked = self.sequences[start : start + AT_ONCE]
-            patterns: dict[str, Tensor] = {}
-
-            def kept(place: str, states: Tensor, patterns: dict[str, Tensor] = patterns) -> Tensor:
-                if place.startswith("pattern"):
-                    patterns[place] = states[0]
-                return states
-
-            with torch.no_grad():
-                logits = self.network.logits(parameters, asked[None, :, :-1], kept)[0].double()
-            # (row, block, head, position, attended position)
-            pattern = torch.stack([patterns[f"pattern.{block}"] for block in blocks], dim=1)
-            here = (rows >= start) & (rows < start + AT_ONCE)
-            matching.append(pattern[rows[here] - start, :, :, ends[here], targets[here]].double().sum(0))
-            previous.append(pattern.diagonal(-1, 3, 4).double().mean(3).sum(0))
-            losses.append(-logits.log_softmax(-1).gather(-1, asked[:, 1:, None])[..., 0])
-            hits.append(logits.argmax(-1) == asked[:, 1:])
+        for part in passes(self.network, self.weights(network), self.sequences[:, :-1]):
+            following = self.sequences[part.rows, 1:]
+            here = (rows >= part.rows.start) & (rows < part.rows.stop)
+            places = rows[here] - part.rows.start
+            matching.append(part.pattern[places, :, :, ends[here], targets[here]].double().sum(0))
+            previous.append(part.pattern.diagonal(-1, 3, 4).double().mean(3).sum(0))
+            losses.append(-part.logits.log_softmax(-1).gather(-1, following[..., None])[..., 0])
+            hits.append(part.logits.argmax(-1) == following)
         return Seen(
             matching=torch.stack(matching).sum(0) / len(rows),
             previous=torch.stack(previous).sum(0) / len(self.sequences),
@@ -135,11 +132,10 @@ class Heads:
 
 
 def looked_into(watched: Watched, jumps: float | None) -> Heads:
-    """The heads of networks, looked into once for all measurements that ask for sequences with as many jumps."""
-    own = Heads(watched).world.jumps
-    return _once(watched, own if jumps is None else jumps)
+    """The heads of networks, looked into once for all measurements that ask for the same sequences."""
+    return _once(watched, None if looked_at(watched.recipes[0].world, jumps) == watched.recipes[0].world else jumps)
 
 
 @lru_cache(maxsize=4)
-def _once(watched: Watched, jumps: float) -> Heads:
+def _once(watched: Watched, jumps: float | None) -> Heads:
     return Heads(watched, jumps)

@@ -11,6 +11,7 @@ import msgspec
 from harness.analyses.attention_heads.repeated import drawn, scored
 from harness.errors import KeyFault
 from harness.maths.student import t_quantile
+from harness.models.known_tokens import known_tokens
 from harness.models.precision import device
 from harness.plan.plan import Plan
 from harness.plan.stage import Cost, Stage
@@ -68,8 +69,9 @@ class HeadsLookedInto(Stage[Looked], frozen=True, kw_only=True):
         card, tokenizer = self.subject.card, self.subject.load_tokenizer()
         (any_text,) = tokenizer.encode(["a"])
         begins = any_text.ids[: tokenizer.added[0]]
-        control = tokenizer.about.control.values()
-        asked = drawn(card.shape.vocab, control, begins, self.period, self.sequences, self.seed)
+        # A network may have room for more tokens than there are, on which it was never trained.
+        possible = known_tokens(card) & set(range(card.shape.vocab)) - set(tokenizer.about.control.values())
+        asked = drawn(possible, begins, self.period, self.sequences, self.seed)
         found = scored(run.networks.load(card), asked, work.to)
         run.networks.drop()
         work.counts |= {"rows": self.sequences, "tokens": asked.repeated.size + asked.control.size}

@@ -44,11 +44,9 @@ class Scored(msgspec.Struct, frozen=True):
     """Nats, of each token of the repeated sequences but the first, (row, position)."""
 
 
-def drawn(
-    vocabulary: int, without: Collection[int], begins: Sequence[int], period: int, rows: int, seed: int
-) -> Sequences:
-    """Sequences of tokens of a vocabulary, no token of which comes twice in either half. Raises DataError for a vocabulary that is too small."""
-    possible = np.setdiff1d(np.arange(vocabulary), np.array(sorted(without), dtype=np.int64))
+def drawn(of: Collection[int], begins: Sequence[int], period: int, rows: int, seed: int) -> Sequences:
+    """Sequences of some tokens, none of which comes twice in either half. Raises DataError for too few of them."""
+    possible = np.array(sorted(of), dtype=np.int64)
     if len(possible) < 2 * period:
         raise DataError(f"period: {period} tokens cannot be drawn twice of a vocabulary of {len(possible)}; give fewer")
     random = np.random.default_rng([0x4EAD, seed])
