@@ -39,13 +39,10 @@ autopsy: [{probe: ccs}]
 geometry: true
 leaderboard: true
 sample_efficiency: {rows: [20, 40], draws: 2, probes: [mean_difference]}
-<<<<<<< HEAD
-analyses: [{kind: sparse_autoencoders, on: [{l1: [0.1], gated: [0.1], top_k: [2], dictionary: 4, seeds: 1, steps: 2}]}, {kind: thresholds, probes: [logistic_regression], fit_on: main, conditions: [main], controls: [main], rate: 0.1}]
-=======
 analyses:
   - {kind: sparse_autoencoders, on: [{l1: [0.1], gated: [0.1], top_k: [2], dictionary: 4, seeds: 1, steps: 2}]}
   - {kind: polysemantic_neurons, probes: [k_sparse, k_sparse@word]}
->>>>>>> features
+  - {kind: thresholds, probes: [logistic_regression], fit_on: main, conditions: [main], controls: [main], rate: 0.1}
 """
 STEERED = "interventions: [{probe: mean_difference, condition: plain, fit_on: plain}]\n"
 INSIDE = "analyses: [{kind: attention_heads, conditions: [plain], period: 10, sequences: 4}, {kind: patching, clean: first, corrupted: second}, {kind: sparse_autoencoders, on: [{condition: plain, layer: 1, top_k: [2], dictionary: 4, seeds: 1, steps: 2, texts: 2}]}]\n"
