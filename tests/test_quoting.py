@@ -218,6 +218,25 @@ def test_where_nobody_replies_nothing_is_quoted(tmp_path: Path) -> None:
         language.read(path)
 
 
+def test_a_bed_reads_what_its_own_network_wrote_without_its_questions(tmp_path: Path) -> None:
+    path = tmp_path / "quirky.yaml"
+    path.write_text(
+        "harness: 1\nname: quirky\nmodel: {bed: quirky, world: cities}\nprobes: [mean_difference]\nlayer: 18\n"
+        "data: {reply: {tokens: 8, label: {choice: {'no': ['no'], 'yes': ['yes']}, key: label}}}\n"
+        'prompt: {template: "{{ question }} {{ who }} answers:", chat: true}\nactivations: {layers: [0, 18], read: {of: assistant}}\n'
+        "conditions:\n  bob: {data: {where: {who: Bob}, limit: 240}}\n  words: {data: {of: bob}, activations: {layers: [0]}}\n"
+        '  judge: {data: {of: bob}, model: other, prompt: {template: "{{ reply }}? {{ answer }}", answers: ["Yes", "No"]}, activations: {layers: [3]}}\n'
+    )
+    made = language.read(path)
+    bob, words, judge = (made.condition(name) for name in ("bob", "words", "judge"))
+    assert words.model == bob.model != judge.model
+    assert (words.prompt.template, words.prompt.chat, words.data.reply, words.data.where) == (None, False, None, None)
+    assert words.data.source is not None
+    assert words.data.source.answers == ("agrees", "disagrees")
+    assert {factor.name for factor in words.data.source.factors} >= {"who", "right"}
+    assert judge.prompt.template == "{{ reply }}? {{ answer }}"
+
+
 def test_nobody_loads_a_quotation_by_itself(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="what is said in told is known once"):
         Quoted(of="told", labels=("a", "b")).load(0, tmp_path)

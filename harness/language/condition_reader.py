@@ -73,13 +73,16 @@ class ConditionReader:
         decoder, model_node = self.decoder, setting.entries["model"].node
         model = decoder.model(model_node)
         data_node, prompt_node = setting.get("data"), setting.get("prompt")
+        # What is quoted takes the place of the questions that a bed brings.
+        quotes = isinstance(data_node, Table) and "of" in data_node.entries
         if isinstance(model, NetworkBed):
             if lacking := model.lacks():
                 decoder.problems.append(problem_at(model_node, lacking))
                 return None
             brought = model.brought()
-            data_node = _merged_over(brought.data, data_node, model_node, "data")
-            prompt_node = _merged_over(brought.prompt, prompt_node, model_node, "prompt")
+            if not quotes:
+                data_node = _merged_over(brought.data, data_node, model_node, "data")
+                prompt_node = _merged_over(brought.prompt, prompt_node, model_node, "prompt")
             model = msgspec.convert(brought.model, Model)
         origin = None
         if isinstance(model, OwnBed):
@@ -87,8 +90,9 @@ class ConditionReader:
             if parts is None:
                 return None
             model, origin = parts.model, parts.origin
-            data_node = parts.data if data_node is None else overlay(parts.data, data_node, ("data",))
-            prompt_node = parts.prompt if prompt_node is None else overlay(parts.prompt, prompt_node, ("prompt",))
+            if not quotes:
+                data_node = parts.data if data_node is None else overlay(parts.data, data_node, ("data",))
+                prompt_node = parts.prompt if prompt_node is None else overlay(parts.prompt, prompt_node, ("prompt",))
         data = decoder.data(data_node)
         prompt = decoder.part("Prompt", Prompt, prompt_node)
         activations = decoder.part("Activations", Activations, setting.get("activations"))
