@@ -20,6 +20,7 @@ ROOT = Path(harness.__file__).parent
 OUT = [
     "/x",
     "//x",
+    "networks/training_autoencoders: folder / name",
     "~",
     "~/x",
     "~root/x",
