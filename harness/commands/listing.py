@@ -31,6 +31,8 @@ _FOR_EXAMPLE: dict[str, Any] = {
     "memorising": ["few", "many"],
     "parts": ["one", "other"],
     "sizes": ["few", "some", "many"],
+    "to": ["other"],
+    "paraphrased": "reworded",
 }
 
 
