@@ -90,7 +90,7 @@ def test_finds_planted_truth_and_chance_without_it(kind: str) -> None:
     assert (abs(found[:, 0] - 0.5) < 0.08).all()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SUPERVISED if kind not in DETECTORS])
+@pytest.mark.parametrize("kind", [kind for kind in ON_STATES if kind in SUPERVISED and kind not in DETECTORS])
 def test_shuffled_labels_score_chance_each_as_if_alone(kind: str) -> None:
     train, test = world(200, 0, d_model=16), world(400, 1, d_model=16)
     random = np.random.default_rng(0)

@@ -87,6 +87,17 @@ def test_tokens_of_a_reply_are_averaged_first() -> None:
     torch.testing.assert_close(whole, each, atol=1e-5, rtol=1e-4)
 
 
+def test_a_contrast_pair_is_a_group_by_itself() -> None:
+    pairs = said_twice()
+    order = pairs.group.argsort(stable=True).reshape(-1, 2)  # type: ignore[union-attr]
+    states = torch.stack([pairs.states[:, order[:, view], 0] for view in (0, 1)], dim=2)
+    together = RepresentationReading().fit(Pairs(states, torch.zeros(GROUPS, dtype=torch.int64)), [0]).pair_weights
+    apart = RepresentationReading().fit(unlabelled(pairs), [0]).pair_weights
+    assert together is not None
+    assert apart is not None
+    torch.testing.assert_close(together[0, :, 1].abs(), apart[0, :, 0].abs(), atol=1e-5, rtol=1e-4)
+
+
 def test_without_two_of_a_group_there_is_no_difference() -> None:
     for group in (None, torch.arange(2 * GROUPS)):
         alone = msgspec.structs.replace(unlabelled(said_twice()), group=group)
