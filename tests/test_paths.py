@@ -20,7 +20,6 @@ ROOT = Path(harness.__file__).parent
 OUT = [
     "/x",
     "//x",
-    "networks/training_autoencoders: folder / name",
     "~",
     "~/x",
     "~root/x",
@@ -127,6 +126,7 @@ OURS = {
     "models/training/elicit: folder / file.relative_to(card.path)",
     "networks/checkpoints: folder / self._file(step).name",
     "networks/checkpoints: self.folder / f'{step:08}.safetensors'",
+    "networks/training_autoencoders: folder / name",
     "page/from_folder: folder / name",
     "page/html: files('harness.page').joinpath(name)",
     "report/compare/source: folder / name",

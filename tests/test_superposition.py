@@ -304,20 +304,26 @@ def test_densities_are_a_figure_where_nothing_else_differs(tmp_path: Path) -> No
     path = tmp_path / "features.yaml"
     more = (
         "  half: {model: {density: 0.5}}\n  half_again: {model: {density: 0.5, step: 0}}\n  pairs: {model: {density: 0.3, pairing: correlated}}\n"
-        "  unequal: {model: {density: 0.4, importance: 0.5}}\n"
+        "  never: {model: {density: 0.2, pairing: anticorrelated}}\n  unequal: {model: {density: 0.4, importance: 0.5}}\n"
     )
     text = SPEC.replace("MEASURED", "dimensions_per_feature, pair_cosine").replace("probes:", f"{more}probes:")
     path.write_text(text + "transfer: [{fit_on: sparse, tested_on: [sparse]}]\n")
     outcome = pipeline.run(path, out=tmp_path / "reports", store=Store(tmp_path / "store"), page=False)
     table = pl.read_parquet(outcome.folder / "measurements.parquet")
-    assert table.unique("condition", maintain_order=True)["density"].to_list() == [0.05, 1, 0.5, 0.3, 0.4]
+    assert table.unique("condition", maintain_order=True)["density"].to_list() == [0.05, 1, 0.5, 0.3, 0.2, 0.4]
     figure = (outcome.folder / "figures" / "density.svg").read_text()
     means = (
         table.filter(measurement="dimensions_per_feature", step=40).group_by("condition").agg(pl.col("value").mean())
     )
     ends = dict(means.rows())
     title = f"dimensions_per_feature: {ends['sparse']:.2f} at a density of 0.05, {ends['dense']:.2f} at 1"
-    assert title in figure and ">0.5<" in figure and ">0.3<" not in figure and ">0.4<" not in figure
+    assert (
+        title in figure
+        and ">0.5<" in figure
+        and ">0.3<" not in figure
+        and ">0.2<" not in figure
+        and ">0.4<" not in figure
+    )
     # For each of two measurements a line for each network and an interval at each of three densities.
     assert len(re.findall(r'class="l ', figure)) == 2 * (6 + 3)
     assert "By the density of features" in (outcome.folder / "report.md").read_text()

@@ -205,5 +205,6 @@ def _density(networks: Networks) -> tuple[float | None, str | None]:
     world = networks.recipes[0].world
     if not isinstance(world, SparseFeatures):
         return None, None
-    alike = msgspec.structs.replace(world, density=1.0)
-    return world.density, content_key([msgspec.structs.replace(one, world=alike) for one in networks.recipes])
+    # Not a world of another density: pairs that are never active together cannot have every one.
+    own = [{**msgspec.structs.asdict(one), "world": None} for one in networks.recipes]
+    return world.density, content_key(own, {**msgspec.structs.asdict(world), "density": None})
