@@ -29,7 +29,8 @@ def section(dimensions: pl.DataFrame) -> Iterable[str]:
     yield "## Polysemantic neurons"
     yield (
         "AUROC of a dimension alone on test rows, the way round that training rows have it, with 95 % intervals; bold where the probe chose it for that target. Shown are those that "
-        f"serve most targets, at most {SHOWN}, and the best {BEST} of each target. All are in `dimensions.parquet`."
+        f"serve most targets, at most {SHOWN}, and the best {BEST} of each target. What hardly varies on some rows, as most features of an autoencoder on a few texts, is never chosen there, so that more is shared than chance "
+        "among all would be. All are in `dimensions.parquet`."
     )
     for _, own in dimensions.group_by("states", maintain_order=True):
         yield from _of_states(own)
