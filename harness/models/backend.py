@@ -164,9 +164,9 @@ def _copy(file: Path, start: int, given: Respelling) -> Backend:
 def _parts(texts: Sequence[str]) -> list[list[str]]:
     """The texts, as many at a time as have so many characters."""
     parts: list[list[str]] = []
-    size = _AT_ONCE
+    size = 0
     for text in texts:
-        if size + len(text) > _AT_ONCE:
+        if not parts or size + len(text) > _AT_ONCE:
             parts.append([])
             size = 0
         parts[-1].append(text)
