@@ -510,6 +510,34 @@ def test_manifest_names_commit_and_dirt(tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{40}", clean["commit"])
 
 
+def test_a_report_beside_makes_a_program_no_other_one(tmp_path: Path) -> None:
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run((*git, "init", "-q"), check=True)
+    specs, report = tmp_path / "specs", tmp_path / "reports" / "ä b"
+    (report / "figures").mkdir(parents=True)
+    specs.mkdir()
+    names = ("report.md", "results.csv", "checks.csv", "manifest.json", "figures/layers.svg")
+    for name in names:
+        (report / name).write_text("1")
+    for path in (specs / "a.yaml", specs / "results.csv", report / "notes.txt"):
+        path.write_text("1")
+    subprocess.run((*git, "add", "-A"), check=True)
+    subprocess.run((*git, "commit", "-qm", "one"), check=True)
+    for name in names:
+        (report / name).write_text("2")
+    (report / "report.md").unlink()
+    found = manifest.git_state(specs)
+    assert found is not None
+    assert found["dirty"] is False
+    # What is no report's, or lies in no report, is the program's or a spec's.
+    for path in (specs / "results.csv", specs / "a.yaml", report / "notes.txt"):
+        path.write_text("2")
+        found = manifest.git_state(specs)
+        assert found is not None
+        assert found["dirty"] is True, path
+        path.write_text("1")
+
+
 # ---- strangers
 
 

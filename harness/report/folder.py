@@ -49,6 +49,14 @@ def is_file_of_report(name: str) -> bool:
     return name in (*COMMITTED, PAGE, SPEC, IGNORE, *tables()) or _FIGURE.fullmatch(name) is not None
 
 
+def is_of_a_report(path: Path) -> bool:
+    """Whether it is one of the files that a report in its folder has, the folder told by its manifest."""
+    for folder in (path.parent, path.parent.parent):
+        if is_file_of_report(path.relative_to(folder).as_posix()) and (folder / MANIFEST).is_file():
+            return True
+    return False
+
+
 def as_json(content: Mapping[str, Any]) -> bytes:
     """JSON with a line for each entry of each value, so that a pull request shows which of them moved."""
     parts = [f"{_json(name)}: {_lines(value)}" for name, value in sorted(content.items())]

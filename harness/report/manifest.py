@@ -23,6 +23,7 @@ from harness.execution.run import Run
 from harness.machine.resources import cores
 from harness.plan.stage import Stage
 from harness.report.asked import asked, model_as_now
+from harness.report.folder import is_of_a_report
 from harness.spec.plain import spec_content
 from harness.store import content_key
 from harness.untrusted import git
@@ -192,12 +193,15 @@ def _versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit and whether anything tracked was changed; None outside a repository or without git."""
+    """Commit and whether anything tracked was changed, reports aside: many are made one after the other, of one commit, and none is made
+    from another. None outside a repository or without git."""
     try:
         commit = git.ask("rev-parse", "HEAD", folder=folder, timeout_s=20)
         if commit.returncode:
             return None
-        return {"commit": commit.stdout.decode().strip(), "dirty": git.is_changed(folder, timeout_s=20)}
+        changed = git.changed(folder, timeout_s=20)
+        dirty = None if changed is None else not all(map(is_of_a_report, changed))
+        return {"commit": commit.stdout.decode().strip(), "dirty": dirty}
     except (OSError, subprocess.TimeoutExpired):
         return None
 

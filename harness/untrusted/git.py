@@ -27,8 +27,8 @@ def ask(*arguments: str, folder: Path | None = None, timeout_s: float = 60) -> s
     return _run(_SWITCHED_OFF, arguments, folder, timeout_s)
 
 
-def is_changed(folder: Path, timeout_s: float = 60) -> bool | None:
-    """Whether anything that git tracks in `folder`'s repository was changed; None where it cannot tell. Raises as `ask`."""
+def changed(folder: Path, timeout_s: float = 60) -> list[Path] | None:
+    """What git tracks in `folder`'s repository and was changed; None where it cannot tell. Raises as `ask`."""
     listed = ask("config", "--name-only", "--null", "--get-regexp", r"^filter\.", folder=folder, timeout_s=timeout_s)
     names = {name for name in listed.stdout.decode(errors="surrogateescape").split("\0") if name}
     filters = {re.sub(r"\.[^.]*$", "", name) for name in names}
@@ -39,9 +39,14 @@ def is_changed(folder: Path, timeout_s: float = 60) -> bool | None:
         f"{name}.{part}" for name in sorted(filters) for part in ("clean=", "smudge=", "process=", "required=false")
     ]
     # Submodules have configurations of their own.
-    arguments = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")
+    arguments = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--ignore-submodules=all")
     done = _run((*_SWITCHED_OFF, *empty), arguments, folder, timeout_s)
-    return None if done.returncode else bool(done.stdout.strip())
+    top = ask("rev-parse", "--show-toplevel", folder=folder, timeout_s=timeout_s)
+    if done.returncode or top.returncode:
+        return None
+    root = Path(os.fsdecode(top.stdout.rstrip(b"\n")))
+    # Two letters and a blank stand before each name.
+    return [root / os.fsdecode(line[3:]) for line in done.stdout.split(b"\0") if line]
 
 
 def _run(
