@@ -333,6 +333,12 @@ def test_stems_are_what_enough_examples_share() -> None:
     found = stems([[*first, number] for number in range(10, 20)] + [[*second, number] for number in range(9)])
     assert found == [5] * 10 + [6] * 9
     assert stems([first] * 7) == [0] * 7  # too few
+    # Ten go on by one token more, which costs ten tokens; the beginning once more would cost a hundred. By twelve it is worth it.
+    long = list(range(1000, 1100))
+    others = [[*long, number] for number in range(10)]
+    for more, wanted in ((1, 100), (11, 100), (12, 112)):
+        further = [[*long, *range(500, 500 + more), number] for number in range(10)]
+        assert stems([*others, *further]) == [100] * 10 + [wanted] * 10
     assert stems([[1, 2, 3, number] for number in range(10)]) == [0] * 10  # too short
 
 

@@ -18,7 +18,7 @@ TWENTIETH = 20
 
 
 def stems(beginnings: Sequence[Sequence[int]]) -> list[int]:
-    """For each beginning, how many of its first tokens are a stem: the longest that enough of the others have too."""
+    """For each beginning, how many of its first tokens are a stem: the longest that enough of the others have too, and that is worth it."""
     ordered = trie.order(beginnings)
     enough = max(FEWEST, -(-len(beginnings) // TWENTIETH))
     found = [0] * len(beginnings)
@@ -28,4 +28,22 @@ def stems(beginnings: Sequence[Sequence[int]]) -> list[int]:
         length = trie.shared(beginnings[window[0]], beginnings[window[-1]])
         for member in window:
             found[member] = max(found[member], length)
-    return [length if length >= SHORTEST else 0 for length in found]
+    return _worth_it(beginnings, [length if length >= SHORTEST else 0 for length in found])
+
+
+def _worth_it(beginnings: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[int]:
+    """The lengths without stems that only go on from a shorter one: each is forwarded whole, which costs more than its few tokens do in each example."""
+    kept = list(lengths)
+    members: dict[tuple[int, ...], list[int]] = {}
+    for number, length in enumerate(lengths):
+        if length:
+            members.setdefault(tuple(beginnings[number][:length]), []).append(number)
+    for stem in sorted(members, key=len, reverse=True):
+        shorter = max(
+            (other for other in members if other != stem and stem[: len(other)] == other), key=len, default=()
+        )
+        if shorter and len(members[stem]) * (len(stem) - len(shorter)) < len(stem):
+            for number in members[stem]:
+                kept[number] = len(shorter)
+            members[shorter] += members.pop(stem)
+    return kept
