@@ -186,5 +186,5 @@ def test_every_part_is_offered() -> None:
 
     assert set(PARTS) == {
         *("extraction", "positions", "replies", "imported", "ccs", "logistic", "multinomial"),
-        *("runs", "startup", "growth", "out_of_core", "networks", "autoencoders", "gpu"),
+        *("runs", "startup", "growth", "out_of_core", "networks", "autoencoders", "gpu", "transcripts"),
     }

@@ -27,7 +27,7 @@ from harness.prompts.division import PARTS
 from harness.prompts.examples import sampled, source_of
 from harness.prompts.follow_up import followed_up, named_after_questions
 from harness.prompts.lint import P_VALUE, label_findings, length_findings
-from harness.prompts.reply_labels import Labelled, labelled
+from harness.prompts.reply_labels import Labelled, labelled, no_answers
 from harness.prompts.stretches import CHARACTERS, each_a_row
 from harness.prompts.unanswered import up_to_the_reply
 from harness.spec import Activations, Condition, Stretch
@@ -181,7 +181,7 @@ def replied(
     kept = frame.filter(pl.Series([not one for one in reasons]))
     findings = [_written(reply, written, reasons, note), *_told(reply, kept, factors)]
     kept, left_out = _balanced(condition, kept, factors[0]) if reply.label is not None else (kept, "")
-    _check_labels(kept, factors[0], condition, _no_answer(texts, reasons))
+    _check_labels(kept, factors[0], condition, no_answers(texts, reasons))
     kept = kept.with_columns((pl.col("pair").rank("dense") - 1).cast(pl.UInt32).alias("pair"))
     factors = [one for one in factors if one.name != ENDED or kept[ENDED].n_unique() > 1]
     kept, counted = conversations.counted(kept, [one.name for one in factors])
@@ -303,15 +303,6 @@ def _balanced(condition: Condition, frame: pl.DataFrame, truth: Factor) -> tuple
         if out
         else "",
     )
-
-
-def _no_answer(texts: Sequence[str], reasons: Sequence[str]) -> str:
-    """How many replies are no answers, and the first of them; empty where all are."""
-    out = [text for text, reason in zip(texts, reasons, strict=True) if reason]
-    if not out:
-        return ""
-    first = " ".join(out[0].split())[:60]
-    return f' ({len(out):,} of {len(texts):,} replies are no answers, the first: "{first}")'
 
 
 def _check_labels(frame: pl.DataFrame, truth: Factor, condition: Condition, no_answer: str = "") -> None:

@@ -152,3 +152,12 @@ def _contradicts(text: str, key: str | None) -> Labelled:
     if not (written := plain_text(key)):
         raise DataError("data.reply.label.key: an example has an empty answer key; leave it out with data.where")
     return Labelled(value=float(_whole((written,)).search(text) is None))
+
+
+def no_answers(texts: Sequence[str], reasons: Sequence[str]) -> str:
+    """How many replies are no answers, and the first of them; empty where all are."""
+    out = [text for text, reason in zip(texts, reasons, strict=True) if reason]
+    if not out:
+        return ""
+    first = " ".join(out[0].split())[:60]
+    return f' ({len(out):,} of {len(texts):,} replies are no answers, the first: "{first}")'
