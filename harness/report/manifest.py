@@ -27,6 +27,7 @@ from harness.report.folder import is_of_a_report
 from harness.spec.plain import spec_content
 from harness.store import content_key
 from harness.untrusted import git
+from harness.untrusted.paths import LeadsOut, below
 
 T = TypeVar("T")
 
@@ -200,10 +201,17 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         if commit.returncode:
             return None
         changed = git.changed(folder, timeout_s=20)
-        dirty = None if changed is None else not all(map(is_of_a_report, changed))
+        dirty = None if changed is None else not all(_is_of_a_report(changed[0], name) for name in changed[1])
         return {"commit": commit.stdout.decode().strip(), "dirty": dirty}
     except (OSError, subprocess.TimeoutExpired):
         return None
+
+
+def _is_of_a_report(root: Path, name: str) -> bool:
+    try:
+        return is_of_a_report(below(root, name))
+    except LeadsOut:
+        return False
 
 
 def hardware() -> dict[str, Any]:

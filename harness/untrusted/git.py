@@ -27,8 +27,8 @@ def ask(*arguments: str, folder: Path | None = None, timeout_s: float = 60) -> s
     return _run(_SWITCHED_OFF, arguments, folder, timeout_s)
 
 
-def changed(folder: Path, timeout_s: float = 60) -> list[Path] | None:
-    """What git tracks in `folder`'s repository and was changed; None where it cannot tell. Raises as `ask`."""
+def changed(folder: Path, timeout_s: float = 60) -> tuple[Path, list[str]] | None:
+    """The root of `folder`'s repository, and what git tracks there and was changed; None where it cannot tell. Raises as `ask`."""
     listed = ask("config", "--name-only", "--null", "--get-regexp", r"^filter\.", folder=folder, timeout_s=timeout_s)
     names = {name for name in listed.stdout.decode(errors="surrogateescape").split("\0") if name}
     filters = {re.sub(r"\.[^.]*$", "", name) for name in names}
@@ -46,7 +46,7 @@ def changed(folder: Path, timeout_s: float = 60) -> list[Path] | None:
         return None
     root = Path(os.fsdecode(top.stdout.rstrip(b"\n")))
     # Two letters and a blank stand before each name.
-    return [root / os.fsdecode(line[3:]) for line in done.stdout.split(b"\0") if line]
+    return root, [os.fsdecode(line[3:]) for line in done.stdout.split(b"\0") if line]
 
 
 def _run(
