@@ -587,6 +587,8 @@ def test_a_model_may_stand_in_every_condition_and_nowhere_else(tmp_path: Path) -
         ("[ccs]", "[ccs]\nanalyses: [{kind: answer-costs}]", '6:19: analyses[0].kind: the analysis "answer_costs" has a key of its own: write `leaderboard: true` at the top'),
         ("[ccs]", "[ccs]\nanalyses: [geometri]", '6:12: analyses[0]: no analysis "geometri"; known: attention_heads, patching, polysemantic_neurons, sparse_autoencoders, thresholds'),
         ("[ccs]", "[ccs]\nanalyses: [{kind: 3}]", "6:19: analyses[0].kind: the number 3 stands where one of attention_heads, patching, polysemantic_neurons, sparse_autoencoders, thresholds is wanted"),
+        ("[ccs]", "[ccs]\nanalyses: [{kind: thresholds, probes: [ccs, css]}]", '6:45: analyses[0].probes[1]: no probe "css"; did you mean "ccs"?'),
+        ("[ccs]", "[ccs]\nanalyses: [{kind: polysemantic_neurons, probes: [k_spars]}]", '6:50: analyses[0].probes[0]: no probe "k_spars"'),
         ("[ccs]", "[ccs]\nanalyses: [{kind: attention_heads, conditions: [main, mian]}]", '6:55: analyses[0].conditions[1]: no condition "mian"; did you mean "main"?'),
         ("[ccs]", "[ccs]\nanalyses: [{kind: sparse_autoencoders, on: [{condition: mian, l1: [0.1]}]}]", '6:57: analyses[0].on[0].condition: no condition "mian"; did you mean "main"?'),
         ("[ccs]", "[ccs]\nanalyses: geometry", "6:11: analyses: the text \"geometry\" stands where a list of analyses is wanted"),

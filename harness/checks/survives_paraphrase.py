@@ -34,14 +34,16 @@ class SurvivesParaphrase(OfTarget, frozen=True, kw_only=True):
     )
     claim: ClassVar[str] = "{probe} finds as much {target} in {paraphrased} as in {condition}, within {margin}"
 
+    def __post_init__(self) -> None:
+        if self.paraphrased == self.condition:
+            raise ValueError(f"paraphrased: {self.condition} would be compared with itself; name another condition")
+
     def runs(self, fitted: str) -> tuple[tuple[str, str], ...]:
         return (fitted, self.condition), (fitted, self.paraphrased)
 
     def decide(self, evidence: Evidence) -> Judgement:
         import numpy as np
 
-        if self.paraphrased == self.condition:
-            raise CheckError(f'survives_paraphrase: "{self.condition}" would be compared with itself; name another one')
         own = self.own(evidence)
         layer = self.layer if own.layer.layer is None else own.layer.layer
         other = evidence.of(self.probe, self.paraphrased, fit_on=self.fit_on or self.condition, layer=layer)

@@ -176,6 +176,8 @@ def quotes(condition: Condition, other: Condition | None) -> KeyFault | tuple[st
     if other is None:
         return KeyFault("data.of", f'no condition "{of}"')
     reply, source = other.data.reply, other.data.source
+    if of == condition.name or other.data.of == condition.name:
+        return KeyFault("data.of", f"{condition.name} would quote itself; name a condition in which somebody replies")
     if other.data.of is not None:
         return KeyFault("data.of", f"{of} quotes {other.data.of} itself; name {other.data.of}")
     if other.has_rows or source is None or (reply is None and not source.conversations):

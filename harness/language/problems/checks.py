@@ -24,7 +24,7 @@ def check_problems(resolved: Resolved) -> Iterator[Problem]:
     """Problems of the spec's layer rule and of every check that could be decoded."""
     everywhere = [fitted for fitted, _ in resolved.transfers()]
     yield from _layer_problems(resolved, resolved.root.get("layer"), everywhere)
-    known = _known_names(resolved)
+    known = known_names(resolved)
     seen: dict[bytes, Node] = {}
     for node, check in resolved.checks:
         if check is None or not isinstance(node, Table):
@@ -130,8 +130,8 @@ def _transfer_problems(resolved: Resolved, node: Table, check: Claim) -> Iterato
             yield problem_at(_where_named(node, probe), message)
 
 
-def _known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
-    """Names that a check may refer to, by what they name."""
+def known_names(resolved: Resolved) -> dict[str, Sequence[str]]:
+    """Names that a check or an analysis may refer to, by what they name."""
     probes = list(resolved.all_probes())
     # A misspelt kind is reported once, where it stands, and not again by every check that spells it right.
     broken = any(probe is None for _, probe in resolved.probes)
